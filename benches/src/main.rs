@@ -1,0 +1,63 @@
+//! Measures what SPECIFICATION.md promises. Every figure has a command line:
+//!
+//! ```text
+//! cargo build --release -p saker && cargo build --release -p saker-benches
+//! target/release/saker-benches vm --kernel 6.12    instructions, against auditd and nothing, in one session
+//! target/release/saker-benches ratio               this machine, interleaved rounds with and without the agent
+//! target/release/saker-benches memory              this machine: memory at start, after processes, after churn
+//! target/release/saker-benches replay              one core of this machine: records to JSON lines
+//! ```
+//!
+//! Each prints a table and writes the same as JSON beside it (`--out`).
+
+mod memory;
+mod ratio;
+mod replay;
+mod report;
+mod session;
+mod subject;
+mod vm;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures what the agent costs.
+#[derive(Parser)]
+#[command(name = "saker-benches", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Counts instructions in an emulated machine: no agent, Saker, auditd, in one session
+    Vm(vm::Args),
+    /// The measurements themselves, on the kernel that runs: what `vm` runs inside the machine
+    Session(session::Args),
+    /// Compares this machine with and without the agent, in interleaved rounds
+    Ratio(ratio::Args),
+    /// Resident memory at start, after many processes and after churn
+    Memory(memory::Args),
+    /// Events a second that one core makes of recorded records
+    Replay(replay::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().what {
+        What::Vm(args) => vm::run(&args),
+        What::Session(args) => session::run(&args),
+        What::Ratio(args) => ratio::run(&args),
+        What::Memory(args) => memory::run(&args),
+        What::Replay(args) => replay::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("saker-benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Never loaded: gives every record type a place in an object's BTF, so that a test can compare sizes and
+ * offsets as the BPF target has them with those of the Rust types. */
+#include "vmlinux.h"
+#include "../abi/all.h"
+
+struct saker_key a_key;
+struct saker_record a_record;
+struct saker_tlv a_tlv;
+struct saker_data a_data;
+struct saker_creds a_creds;
+struct saker_namespaces a_namespaces;
+struct saker_file a_file;
+struct saker_identity a_identity;
+struct saker_exec a_exec;
+struct saker_fork a_fork;
+struct saker_exit a_exit;
+struct saker_process a_process;
+struct saker_stats a_stats;

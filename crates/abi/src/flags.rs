@@ -1,0 +1,218 @@
+//! The numbers of the headers as types that do not mix.
+
+use crate::generated as raw;
+
+/// Kinds of records this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A program was executed.
+    Exec = raw::SAKER_KIND_EXEC as u8,
+    /// A process was created.
+    Fork = raw::SAKER_KIND_FORK as u8,
+    /// The last thread of a process ended.
+    Exit = raw::SAKER_KIND_EXIT as u8,
+    /// A process found by the task iterator.
+    Task = raw::SAKER_KIND_TASK as u8,
+    /// Part of a value too long for its exec record.
+    Data = raw::SAKER_KIND_DATA as u8,
+}
+
+impl Kind {
+    /// All known kinds.
+    pub const ALL: [Self; 5] = [Self::Exec, Self::Fork, Self::Exit, Self::Task, Self::Data];
+
+    /// The kind with this number.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Option<Self> {
+        match raw as raw::saker_kind {
+            raw::SAKER_KIND_EXEC => Some(Self::Exec),
+            raw::SAKER_KIND_FORK => Some(Self::Fork),
+            raw::SAKER_KIND_EXIT => Some(Self::Exit),
+            raw::SAKER_KIND_TASK => Some(Self::Task),
+            raw::SAKER_KIND_DATA => Some(Self::Data),
+            _ => None,
+        }
+    }
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::Fork => "fork",
+            Self::Exit => "exit",
+            Self::Task => "task",
+            Self::Data => "data",
+        }
+    }
+}
+
+/// Why the kernel side could not deliver a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// The reader is behind.
+    RingFull = raw::SAKER_LOSS_RING_FULL as isize,
+    /// No buffer to build the record in.
+    NoScratch = raw::SAKER_LOSS_NO_SCRATCH as isize,
+    /// The record did not fit its bound.
+    TooLong = raw::SAKER_LOSS_TOO_LONG as isize,
+}
+
+impl Loss {
+    /// All known causes.
+    pub const ALL: [Self; 3] = [Self::RingFull, Self::NoScratch, Self::TooLong];
+
+    /// Name of the cause with this index in [`crate::Stats`], in metrics and gap events.
+    #[must_use]
+    pub const fn name_of(index: usize) -> &'static str {
+        match index {
+            0 => "ring_full",
+            1 => "no_scratch",
+            2 => "too_long",
+            _ => "other",
+        }
+    }
+}
+
+/// Where a helper failed in the kernel without the record being lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place(pub usize);
+
+impl Place {
+    /// Places that have a name.
+    pub const COUNT: usize = raw::SAKER_PLACE_DATA as usize + 1;
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        const NAMES: [&str; Place::COUNT] = [
+            "storage_fork",
+            "storage_exec",
+            "storage_task",
+            "leaderless",
+            "filename",
+            "args",
+            "envs",
+            "exe",
+            "cwd",
+            "cgroup",
+            "tty",
+            "interp",
+            "data",
+        ];
+        if self.0 < Self::COUNT { NAMES[self.0] } else { "other" }
+    }
+}
+
+/// What a value of a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tag(pub u16);
+
+#[expect(missing_docs, reason = "documented at enum saker_tag in bpf/abi/record.h")]
+impl Tag {
+    pub const FILENAME: Self = Self(raw::SAKER_TAG_FILENAME as u16);
+    pub const EXE: Self = Self(raw::SAKER_TAG_EXE as u16);
+    pub const CWD: Self = Self(raw::SAKER_TAG_CWD as u16);
+    pub const ARGS: Self = Self(raw::SAKER_TAG_ARGS as u16);
+    pub const ENVS: Self = Self(raw::SAKER_TAG_ENVS as u16);
+    pub const INTERP: Self = Self(raw::SAKER_TAG_INTERP as u16);
+    pub const CGROUP: Self = Self(raw::SAKER_TAG_CGROUP as u16);
+    pub const TTY: Self = Self(raw::SAKER_TAG_TTY as u16);
+}
+
+/// How well a value was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Status {
+    /// Whole.
+    Ok = raw::SAKER_STATUS_OK as u8,
+    /// The beginning; of path components the leaf's side.
+    Truncated = raw::SAKER_STATUS_TRUNCATED as u8,
+    /// Not readable.
+    Failed = raw::SAKER_STATUS_FAILED as u8,
+    /// Went ahead in data records.
+    Chunked = raw::SAKER_STATUS_CHUNKED as u8,
+}
+
+impl Status {
+    /// The status with this number; one that is not known counts as failed, because what its bytes mean is
+    /// not known either.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Self {
+        match raw as raw::saker_status {
+            raw::SAKER_STATUS_OK => Self::Ok,
+            raw::SAKER_STATUS_TRUNCATED => Self::Truncated,
+            raw::SAKER_STATUS_CHUNKED => Self::Chunked,
+            _ => Self::Failed,
+        }
+    }
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $name:ident: $repr:ty { $($(#[$flag_doc:meta])* $flag:ident = $value:expr;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub struct $name(pub $repr);
+
+        impl $name {
+            $($(#[$flag_doc])* pub const $flag: Self = Self($value as $repr);)*
+
+            /// Whether all bits of `other` are set.
+            #[must_use]
+            pub const fn has(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// Both sets of bits.
+            #[must_use]
+            pub const fn with(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+        }
+    };
+}
+
+bits! {
+    /// Bits of [`crate::Identity::flags`].
+    ProcessFlags: u32 {
+        /// Descends from the first process of a container's PID namespace.
+        IN_INIT_TREE = raw::SAKER_PROC_IN_INIT_TREE;
+        /// A thread of the kernel.
+        KERNEL_THREAD = raw::SAKER_PROC_KERNEL_THREAD;
+        /// The flag of the same name is set.
+        NO_NEW_PRIVS = raw::SAKER_PROC_NO_NEW_PRIVS;
+        /// The parent had no record of its own; its key is derived.
+        PARENT_MISSED = raw::SAKER_PROC_PARENT_MISSED;
+        /// Nor had this process itself before its exec.
+        PREVIOUS_MISSED = raw::SAKER_PROC_PREVIOUS_MISSED;
+        /// Task records: a live sensor has reported this process already.
+        LIVE = raw::SAKER_PROC_LIVE;
+        /// Exec records: first exec since the process was created.
+        FORKED = raw::SAKER_PROC_FORKED;
+        /// The kernel keeps no login uid.
+        NO_AUDIT = raw::SAKER_PROC_NO_AUDIT;
+    }
+}
+
+bits! {
+    /// Bits of [`crate::File::flags`].
+    FileFlags: u32 {
+        /// Made by memfd_create.
+        MEMFD = raw::SAKER_FILE_MEMFD;
+        /// No name left.
+        UNLINKED = raw::SAKER_FILE_UNLINKED;
+        /// Its mount ignores set-user-ID and set-group-ID bits.
+        NOSUID = raw::SAKER_FILE_NOSUID;
+    }
+}
+
+bits! {
+    /// Bits of [`crate::Value::flags`] of path components.
+    PathFlags: u8 {
+        /// Outside the root of the process.
+        UNREACHABLE = raw::SAKER_PATH_UNREACHABLE;
+        /// Deleted, or never had a name.
+        UNLINKED = raw::SAKER_PATH_UNLINKED;
+    }
+}

@@ -1,0 +1,199 @@
+//! The one definition of every option.
+
+/// How the text of an option is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`; the flag alone means true.
+    Switch,
+    /// Any text.
+    Text,
+    /// A path.
+    Path,
+    /// A whole number from 0.
+    Count,
+    /// A whole number from -1.
+    Limit,
+    /// Bytes, with K, M or G.
+    Size,
+    /// Time such as `90s` or `1h30m`; 0: off.
+    Duration,
+    /// Permission bits in octal.
+    Octal,
+    /// Words separated by commas, or a list in YAML.
+    List,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// How the reference calls it.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Switch => "switch".into(),
+            Self::Text => "text".into(),
+            Self::Path => "path".into(),
+            Self::Count => "number".into(),
+            Self::Limit => "number or -1".into(),
+            Self::Size => "size".into(),
+            Self::Duration => "duration".into(),
+            Self::Octal => "octal".into(),
+            Self::List => "list".into(),
+            Self::Choice(words) => words.join(", "),
+        }
+    }
+}
+
+/// Section of the help and of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the titles say it")]
+pub enum Group {
+    General,
+    Events,
+    Console,
+    Export,
+    Server,
+    Capacity,
+}
+
+impl Group {
+    /// Title of the section.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::General => "General",
+            Self::Events => "Content of events",
+            Self::Console => "Console",
+            Self::Export => "File export",
+            Self::Server => "Servers",
+            Self::Capacity => "Capacity",
+        }
+    }
+}
+
+/// Definition of one option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionDef {
+    /// Name: of the flag, the YAML key and the drop-in file.
+    pub name: &'static str,
+    /// Letter of the flag.
+    pub short: Option<char>,
+    /// Type.
+    pub kind: Kind,
+    /// Default, as one would write it.
+    pub default: &'static str,
+    /// Section.
+    pub group: Group,
+    /// Meaning, in a sentence or two.
+    pub help: &'static str,
+}
+
+const fn option(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    group: Group,
+    help: &'static str,
+) -> OptionDef {
+    OptionDef { name, short: None, kind, default, group, help }
+}
+
+/// All options, in the order of the help.
+#[rustfmt::skip]
+pub const OPTIONS: &[OptionDef] = &[
+    option("config", Kind::Path, "/etc/saker/saker.yaml", Group::General,
+        "YAML file with a flat map of options. Only the default may be missing. Not allowed inside files"),
+    option("config-dir", Kind::Path, "", Group::General,
+        "Directory with one file per option: its name is the option, its content the value. Not allowed inside files"),
+    option("run-dir", Kind::Path, "/run/saker", Group::General,
+        "Directory of the socket, the lock, the PID file and the info file; created with mode 0755"),
+    OptionDef { short: Some('d'), ..option("debug", Kind::Switch, "false", Group::General,
+        "Short for --log-level debug") },
+    option("log-level", Kind::Choice(&["trace", "debug", "info", "warn", "error"]), "info", Group::General,
+        "Least level of messages on standard error"),
+    option("log-format", Kind::Choice(&["text", "json"]), "text", Group::General,
+        "Form of messages on standard error"),
+    option("node-name", Kind::Text, "", Group::General,
+        "Name of this node in events; empty: environment NODE_NAME, HUBBLE_NODE_NAME, else the host name"),
+    option("cluster-name", Kind::Text, "", Group::General,
+        "Name of the cluster in events; empty: left out"),
+    option("procfs", Kind::Path, "/proc/", Group::General,
+        "Where the proc file system of the host is mounted"),
+    option("record", Kind::Path, "", Group::General,
+        "Also save everything the kernel tells to this file, for `saker replay`; empty: off"),
+
+    option("enable-process-cred", Kind::Switch, "false", Group::Events,
+        "Show credentials and capabilities of processes, and binary_properties of executions"),
+    option("enable-process-ns", Kind::Switch, "false", Group::Events,
+        "Show namespaces of processes"),
+    option("enable-process-environment-variables", Kind::Switch, "false", Group::Events,
+        "Show environment variables of executions"),
+    option("filter-environment-variables", Kind::List, "", Group::Events,
+        "Names of environment variables to show; empty: all"),
+    option("enable-ancestors", Kind::List, "", Group::Events,
+        "Kinds of events that show all ancestors of the process; `base` is executions and exits, and required"),
+    option("username-metadata", Kind::Choice(&["disabled", "unix"]), "disabled", Group::Events,
+        "Show names of users: `unix` looks them up in /etc/passwd for processes of the host"),
+    option("enable-extra-fields", Kind::Switch, "true", Group::Events,
+        "Show the fields that only Saker has beside the compatible ones"),
+
+    OptionDef { short: Some('o'), ..option("output", Kind::Choice(&["none", "json", "compact"]), "none", Group::Console,
+        "Write events to standard output too") },
+    option("color", Kind::Choice(&["auto", "always", "never"]), "auto", Group::Console,
+        "Colours of compact lines; auto: when standard output is a terminal and NO_COLOR is not set"),
+    option("timestamps", Kind::Switch, "false", Group::Console,
+        "Begin compact lines with the time of the event"),
+
+    option("export-filename", Kind::Path, "", Group::Export,
+        "Write events as JSON lines to this file; empty: off"),
+    option("export-file-max-size-mb", Kind::Count, "10", Group::Export,
+        "Size in MiB at which the file is rotated; 0: never"),
+    option("export-file-max-backups", Kind::Count, "5", Group::Export,
+        "Rotated files to keep; 0: all"),
+    option("export-file-max-age", Kind::Duration, "0", Group::Export,
+        "Age at which rotated files are deleted; 0: never"),
+    option("export-file-rotation-interval", Kind::Duration, "0", Group::Export,
+        "Time after which a file that is not empty is rotated; 0: never"),
+    option("export-file-compress", Kind::Switch, "false", Group::Export,
+        "Compress rotated files with gzip"),
+    option("export-file-perm", Kind::Octal, "600", Group::Export,
+        "Permissions of the file"),
+    option("export-rate-limit", Kind::Limit, "-1", Group::Export,
+        "Events per minute; what exceeds it is counted and told once a minute as rate_limit_info; -1: no limit, 0: nothing"),
+    option("export-allowlist", Kind::Text, "", Group::Export,
+        "Only events that match one of these filters: JSON objects separated by space or newline; gaps always pass"),
+    option("export-denylist", Kind::Text, "", Group::Export,
+        "No events that match one of these filters; stronger than the allow list"),
+
+    option("server-address", Kind::Text, "unix:///run/saker/saker.sock", Group::Server,
+        "Where gRPC is served: unix:///PATH or HOST:PORT (port 54321 if left out); with HOST:PORT the socket in the run directory is served too; empty: off. The default follows --run-dir"),
+    option("server-allow-remote", Kind::Switch, "false", Group::Server,
+        "Allow a server address that other machines can reach: there is neither encryption nor authentication"),
+    option("event-queue-size", Kind::Count, "10000", Group::Server,
+        "Events that may wait for one gRPC client; a slower one misses events and is told so"),
+    option("max-clients", Kind::Count, "64", Group::Server,
+        "gRPC clients that may receive events at once"),
+    option("metrics-server", Kind::Text, "", Group::Server,
+        "Where metrics are served at /metrics: HOST:PORT or :PORT; empty: off"),
+
+    option("rb-size", Kind::Size, "0", Group::Capacity,
+        "Ring buffer for each CPU, instead of --rb-size-total; 0: not used"),
+    option("rb-size-total", Kind::Size, "0", Group::Capacity,
+        "Ring buffer between kernel and agent, rounded up to a power of two; 0: 2M"),
+    option("rb-queue-size", Kind::Count, "65535", Group::Capacity,
+        "Records that may wait between the reader of the ring buffer and the engine; then the ring buffer fills"),
+    option("execve-map-entries", Kind::Count, "0", Group::Capacity,
+        "Entries of kernel tables of processes; 0: 32768"),
+    option("process-cache-size", Kind::Count, "65536", Group::Capacity,
+        "Processes the agent remembers"),
+    option("export-queue-size", Kind::Count, "65536", Group::Capacity,
+        "Events that may wait for the file, and for standard output; more are dropped, counted and told as a gap"),
+    option("export-queue-bytes", Kind::Size, "64M", Group::Capacity,
+        "Memory that events waiting for the file, and for standard output, may hold"),
+];
+
+/// The option of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static OptionDef> {
+    OPTIONS.iter().find(|option| option.name == name)
+}

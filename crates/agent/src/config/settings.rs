@@ -1,0 +1,477 @@
+//! Values with types, checked against each other.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use saker_export::FileConfig;
+
+use super::value::{self, ValueError};
+use super::{Config, Kind, OPTIONS, Source};
+
+const DEFAULT_RING: u64 = 2 << 20;
+const DEFAULT_ENTRIES: u32 = 32_768;
+const DEFAULT_PORT: u16 = 54_321;
+const MIN_RING: u64 = 64 << 10;
+const MAX_RING: u64 = 1 << 30;
+const ANCESTOR_KINDS: &[&str] = &["base", "kprobe", "tracepoint", "loader", "uprobe", "lsm", "usdt"];
+
+/// A value that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{at}: `{name}` is `{value}`: {error}")]
+pub struct SettingsError {
+    at: Source,
+    name: &'static str,
+    value: String,
+    #[source]
+    error: ValueError,
+}
+
+/// Everything the agent is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Directory of socket, lock, PID and info file.
+    pub run_dir: PathBuf,
+    /// Least level of log messages.
+    pub log_level: String,
+    /// Form of log messages.
+    pub log_format: LogFormat,
+    /// Name of the node; empty: the environment's or the host's.
+    pub node_name: String,
+    /// Name of the cluster.
+    pub cluster_name: String,
+    /// The proc file system of the host.
+    pub procfs: PathBuf,
+    /// Save records to this file.
+    pub record: Option<PathBuf>,
+    /// What events show.
+    pub events: EventFields,
+    /// Standard output.
+    pub console: Console,
+    /// File export.
+    pub export: Option<FileExport>,
+    /// Bounds of the queues before file and standard output.
+    pub queue: saker_export::Limits,
+    /// gRPC.
+    pub server: Server,
+    /// Metrics address, `HOST:PORT`.
+    pub metrics: Option<String>,
+    /// Kernel side and engine.
+    pub kernel: Kernel,
+}
+
+/// Form of log messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Optional content of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFields {
+    /// Credentials, capabilities, binary properties.
+    pub credentials: bool,
+    /// Namespaces.
+    pub namespaces: bool,
+    /// Fields that only Saker has.
+    pub extras: bool,
+    /// Environment variables: `None`: off; empty: all; else these.
+    pub environment: Option<Vec<String>>,
+    /// Ancestors.
+    pub ancestors: Ancestors,
+    /// Names of users.
+    pub user_names: bool,
+}
+
+/// Which kinds of events show ancestors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ancestors {
+    /// Executions and exits.
+    pub base: bool,
+}
+
+/// Events on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// Form of events.
+    pub output: Output,
+    /// Colours.
+    pub color: Color,
+    /// Begin compact lines with the time.
+    pub timestamps: bool,
+}
+
+/// Form of events on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Output {
+    None,
+    Json,
+    Compact,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Whether to colour what goes to standard output.
+    #[must_use]
+    pub fn for_stdout(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                !unwanted && std::io::IsTerminal::is_terminal(&std::io::stdout())
+            }
+        }
+    }
+}
+
+/// Events in a file.
+#[derive(Clone, Debug)]
+pub struct FileExport {
+    /// File and rotation.
+    pub file: FileConfig,
+    /// Events per minute; `None`: no limit.
+    pub rate: Option<u32>,
+    /// Text of the allow list.
+    pub allow: String,
+    /// Text of the deny list.
+    pub deny: String,
+}
+
+/// The gRPC server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Unix socket; `None`: not served.
+    pub socket: Option<PathBuf>,
+    /// TCP address; `None`: not served.
+    pub tcp: Option<(String, u16)>,
+    /// As it was written, for the info file.
+    pub address: String,
+    /// Events that may wait for a client.
+    pub queue: usize,
+    /// Clients at once.
+    pub clients: usize,
+}
+
+/// Sizes of kernel side and engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Bytes of the ring buffer.
+    pub ring_bytes: usize,
+    /// Entries of tables in the kernel.
+    pub entries: u32,
+    /// Records between reader and engine.
+    pub queue_records: usize,
+    /// Processes the engine remembers.
+    pub processes: usize,
+}
+
+/// Where a gRPC server listens or is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// Host and port.
+    Tcp(String, u16),
+}
+
+impl Address {
+    /// Reads `unix:///PATH`, `HOST:PORT` or `HOST`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
+        let wrong = |what: &str| ValueError::Address(what.to_owned());
+        if let Some(path) = text.strip_prefix("unix://") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(wrong("the path of a socket must be absolute: unix:///PATH"))
+            };
+        }
+        if text.starts_with('/') {
+            return Err(wrong("write a socket's path as unix:///PATH"));
+        }
+        let (host, port) = host_and_port(text)?;
+        if host.is_empty() {
+            return Err(wrong("the host is missing: HOST:PORT"));
+        }
+        Ok(Self::Tcp(host, port.unwrap_or(DEFAULT_PORT)))
+    }
+}
+
+/// Splits `HOST:PORT`, `[V6]:PORT`, `:PORT` or `HOST`.
+fn host_and_port(text: &str) -> Result<(String, Option<u16>), ValueError> {
+    let wrong = || ValueError::Address("expected HOST:PORT, [IPV6]:PORT or unix:///PATH".into());
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, tail) = rest.split_once(']').ok_or_else(wrong)?;
+            (host, tail.strip_prefix(':'))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.contains(['/', ' ']) {
+        return Err(wrong());
+    }
+    let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
+    Ok((host.to_owned(), port))
+}
+
+/// Only this machine can reach it.
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+struct Reader<'a> {
+    config: &'a Config,
+    errors: Vec<SettingsError>,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &'static str) -> String {
+        self.config.get(name).to_owned()
+    }
+
+    fn path(&self, name: &'static str) -> Option<PathBuf> {
+        Some(self.config.get(name)).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
+    /// The value, or the definition's default after noting an error; so that all errors are found.
+    fn value<T: Default>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, ValueError>) -> T {
+        parse(self.config.get(name)).unwrap_or_else(|error| {
+            self.wrong(name, error);
+            T::default()
+        })
+    }
+
+    fn count(&mut self, name: &'static str, least: u32, most: u32) -> u32 {
+        let number = self.value(name, |text| value::number(text, least.into(), most.into()));
+        u32::try_from(number).unwrap_or(least)
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        self.value(name, value::switch)
+    }
+
+    fn optional_duration(&mut self, name: &'static str) -> Option<Duration> {
+        Some(self.value(name, value::duration)).filter(|duration| !duration.is_zero())
+    }
+
+    fn wrong(&mut self, name: &'static str, error: ValueError) {
+        let Some(setting) = self.config.setting(name) else { return };
+        let (at, value) = (setting.source.clone(), setting.text.clone());
+        self.errors.push(SettingsError { at, name, value, error });
+    }
+
+    fn is_set(&self, name: &'static str) -> bool {
+        self.config.setting(name).is_some_and(|setting| setting.source != Source::Default)
+    }
+}
+
+impl Settings {
+    pub(super) fn from_config(config: &Config) -> Result<Self, Vec<SettingsError>> {
+        let mut reader = Reader { config, errors: Vec::new() };
+        reader.check_choices();
+        let run_dir = reader.path("run-dir").unwrap_or_else(|| PathBuf::from("/run/saker"));
+        let run_dir = std::path::absolute(&run_dir).unwrap_or(run_dir);
+        let debug = reader.switch("debug");
+        let settings = Self {
+            log_level: if debug { "debug".into() } else { reader.text("log-level") },
+            log_format: if config.get("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
+            node_name: reader.text("node-name"),
+            cluster_name: reader.text("cluster-name"),
+            procfs: reader.path("procfs").unwrap_or_else(|| PathBuf::from("/proc")),
+            record: reader.path("record"),
+            events: reader.events(),
+            console: reader.console(),
+            export: reader.export(),
+            queue: saker_export::Limits {
+                events: reader.count("export-queue-size", 1, 100_000_000) as usize,
+                bytes: usize::try_from(reader.value("export-queue-bytes", value::size)).unwrap_or(usize::MAX),
+            },
+            server: reader.server(&run_dir),
+            metrics: reader.metrics(),
+            kernel: reader.kernel(),
+            run_dir,
+        };
+        if reader.errors.is_empty() { Ok(settings) } else { Err(reader.errors) }
+    }
+}
+
+impl Reader<'_> {
+    fn check_choices(&mut self) {
+        for option in OPTIONS {
+            if let Kind::Choice(words) = option.kind
+                && !words.contains(&self.config.get(option.name))
+            {
+                self.wrong(option.name, ValueError::Choice(words.join(", ")));
+            }
+        }
+    }
+
+    fn events(&mut self) -> EventFields {
+        let names = value::list(self.config.get("filter-environment-variables"));
+        let environment = self.switch("enable-process-environment-variables");
+        if !names.is_empty() && !environment {
+            let needed = "it has no effect without enable-process-environment-variables".into();
+            self.wrong("filter-environment-variables", ValueError::Other(needed));
+        }
+        EventFields {
+            credentials: self.switch("enable-process-cred"),
+            namespaces: self.switch("enable-process-ns"),
+            extras: self.switch("enable-extra-fields"),
+            environment: environment.then_some(names),
+            ancestors: self.ancestors(),
+            user_names: self.config.get("username-metadata") == "unix",
+        }
+    }
+
+    fn ancestors(&mut self) -> Ancestors {
+        let kinds = value::list(self.config.get("enable-ancestors"));
+        let base = kinds.iter().any(|kind| kind == "base");
+        if let Some(unknown) = kinds.iter().find(|kind| !ANCESTOR_KINDS.contains(&kind.as_str())) {
+            let what = format!("there is no kind `{unknown}`; known are {}", ANCESTOR_KINDS.join(", "));
+            self.wrong("enable-ancestors", ValueError::Other(what));
+        } else if !kinds.is_empty() && !base {
+            self.wrong("enable-ancestors", ValueError::Other("`base` is required".into()));
+        }
+        Ancestors { base }
+    }
+
+    fn console(&mut self) -> Console {
+        Console {
+            output: match self.config.get("output") {
+                "json" => Output::Json,
+                "compact" => Output::Compact,
+                _ => Output::None,
+            },
+            color: match self.config.get("color") {
+                "always" => Color::Always,
+                "never" => Color::Never,
+                _ => Color::Auto,
+            },
+            timestamps: self.switch("timestamps"),
+        }
+    }
+
+    fn export(&mut self) -> Option<FileExport> {
+        let limit = self.value("export-rate-limit", |text| value::number(text, -1, i64::from(u32::MAX)));
+        let file = FileConfig {
+            path: self.path("export-filename").unwrap_or_default(),
+            max_size: u64::from(self.count("export-file-max-size-mb", 0, 1 << 24)) << 20,
+            max_backups: self.count("export-file-max-backups", 0, 1_000_000) as usize,
+            max_age: self.optional_duration("export-file-max-age"),
+            interval: self.optional_duration("export-file-rotation-interval"),
+            compress: self.switch("export-file-compress"),
+            mode: self.value("export-file-perm", value::octal),
+        };
+        // Also without a file to filter: what is wrong now would be wrong when there is one.
+        let (allow, deny) =
+            (self.value("export-allowlist", value::filters), self.value("export-denylist", value::filters));
+        let rate = u32::try_from(limit).ok();
+        (!file.path.as_os_str().is_empty()).then_some(FileExport { file, rate, allow, deny })
+    }
+
+    fn server(&mut self, run_dir: &Path) -> Server {
+        let own = run_dir.join("saker.sock");
+        let text = if self.is_set("server-address") {
+            self.text("server-address")
+        } else {
+            format!("unix://{}", own.display())
+        };
+        let remote = self.switch("server-allow-remote");
+        let queue = self.count("event-queue-size", 1, 10_000_000) as usize;
+        let clients = self.count("max-clients", 1, 100_000) as usize;
+        let (socket, tcp) = match Some(&text).filter(|text| !text.is_empty()).map(|text| Address::parse(text))
+        {
+            None => (None, None),
+            Some(Ok(Address::Unix(path))) => (Some(path), None),
+            Some(Ok(Address::Tcp(host, port))) => {
+                if !remote && !is_local(&host) {
+                    let what = "others could reach it, without encryption or authentication; use localhost or a \
+                                unix socket, or allow it with --server-allow-remote";
+                    self.wrong("server-address", ValueError::Address(what.into()));
+                }
+                (Some(own), Some((host, port)))
+            }
+            Some(Err(error)) => {
+                self.wrong("server-address", error);
+                (None, None)
+            }
+        };
+        if let Some(path) = &socket
+            && path.as_os_str().len() > 107
+        {
+            let what = "the path of a socket may have 107 bytes at most".into();
+            self.wrong(
+                if self.is_set("server-address") { "server-address" } else { "run-dir" },
+                ValueError::Address(what),
+            );
+        }
+        Server { socket, tcp, address: text, queue, clients }
+    }
+
+    fn metrics(&mut self) -> Option<String> {
+        let text = self.text("metrics-server");
+        if text.is_empty() {
+            return None;
+        }
+        match host_and_port(&text) {
+            Ok((host, Some(port))) => {
+                let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED.to_string() } else { host };
+                Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+            }
+            Ok((_, None)) => {
+                self.wrong(
+                    "metrics-server",
+                    ValueError::Address("the port is missing: HOST:PORT or :PORT".into()),
+                );
+                None
+            }
+            Err(error) => {
+                self.wrong("metrics-server", error);
+                None
+            }
+        }
+    }
+
+    fn kernel(&mut self) -> Kernel {
+        let per_cpu = self.value("rb-size", value::size);
+        let total = self.value("rb-size-total", value::size);
+        if per_cpu > 0 && total > 0 {
+            self.wrong("rb-size", ValueError::Other("it cannot be set together with rb-size-total".into()));
+        }
+        let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let bytes = match (per_cpu, total) {
+            (0, 0) => DEFAULT_RING,
+            (0, total) => total,
+            (per_cpu, _) => per_cpu.saturating_mul(cpus),
+        };
+        if !(MIN_RING..=MAX_RING).contains(&bytes) {
+            let name = if per_cpu > 0 { "rb-size" } else { "rb-size-total" };
+            self.wrong(name, ValueError::Other("the ring buffer must have between 64K and 1G".into()));
+        }
+        let bytes = bytes.clamp(MIN_RING, MAX_RING).next_power_of_two();
+        let entries = self.count("execve-map-entries", 0, 1 << 24);
+        Kernel {
+            ring_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            entries: if entries == 0 { DEFAULT_ENTRIES } else { entries },
+            queue_records: self.count("rb-queue-size", 1, 1 << 24) as usize,
+            processes: self.count("process-cache-size", 16, 1 << 26) as usize,
+        }
+    }
+}

@@ -1,0 +1,294 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+struct World {
+    root: TempDir,
+    environment: BTreeMap<String, String>,
+    flags: Vec<(String, String)>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { root: TempDir::new().unwrap(), environment: BTreeMap::new(), flags: Vec::new() }
+    }
+
+    fn file(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        path
+    }
+
+    fn flag(&mut self, name: &str, value: &str) {
+        self.flags.push((name.into(), value.into()));
+    }
+
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        let places = Places { root: self.root.path().into(), environment: self.environment.clone() };
+        Config::load(&places, &self.flags)
+    }
+
+    fn errors(&self) -> String {
+        match self.load() {
+            Err(errors) => errors.to_string(),
+            Ok(config) => config.settings().unwrap_err().to_string(),
+        }
+    }
+}
+
+#[test]
+fn defaults_are_valid_and_compatible() {
+    let settings = World::new().load().unwrap().settings().unwrap();
+    assert_eq!(settings.server.socket.as_deref(), Some(Path::new("/run/saker/saker.sock")));
+    assert!(settings.export.is_none() && settings.metrics.is_none() && settings.server.tcp.is_none());
+    assert!(!settings.events.credentials && !settings.events.namespaces && settings.events.extras);
+    assert_eq!(settings.kernel.ring_bytes, 2 << 20);
+    assert_eq!(settings.server.queue, 10_000);
+}
+
+#[test]
+fn each_source_beats_the_ones_before() {
+    let mut world = World::new();
+    let check = |world: &World, expected: &str| {
+        let config = world.load().unwrap();
+        assert_eq!(config.get("cluster-name"), expected);
+        config.setting("cluster-name").unwrap().source.to_string()
+    };
+    assert_eq!(check(&world, ""), "default");
+    world.file("usr/lib/saker/saker.conf.d/cluster-name", "one\n");
+    check(&world, "one");
+    world.file("usr/local/lib/saker/saker.conf.d/cluster-name", "two");
+    check(&world, "two");
+    world.file("etc/saker/saker.yaml", "# text\ncluster-name: three\n");
+    assert!(check(&world, "three").ends_with("etc/saker/saker.yaml:2"));
+    world.file("etc/saker/saker.conf.d/cluster-name", "four");
+    check(&world, "four");
+    let directory = world.file("elsewhere/cluster-name", "five");
+    world.flag("config-dir", directory.parent().unwrap().to_str().unwrap());
+    assert!(check(&world, "five").ends_with("elsewhere/cluster-name"));
+    world.environment.insert("SAKER_CLUSTER_NAME".into(), "six".into());
+    assert_eq!(check(&world, "six"), "environment SAKER_CLUSTER_NAME");
+    world.flag("cluster-name", "seven");
+    assert_eq!(check(&world, "seven"), "flag");
+}
+
+#[test]
+fn config_flag_replaces_the_standard_file_and_must_exist() {
+    let mut world = World::new();
+    world.file("etc/saker/saker.yaml", "cluster-name: standard\nnode-name: standard\n");
+    let other = world.file("other.yaml", "cluster-name: other\n");
+    world.environment.insert("SAKER_CONFIG".into(), other.to_str().unwrap().into());
+    let config = world.load().unwrap();
+    assert_eq!((config.get("cluster-name"), config.get("node-name")), ("other", ""));
+    world.flag("config", "/does/not/exist.yaml");
+    assert!(world.errors().contains("cannot read configuration /does/not/exist.yaml: No such file"));
+}
+
+#[test]
+fn unknown_names_are_errors_with_place_and_hint() {
+    let world = World::new();
+    world.file("etc/saker/saker.yaml", "\nexport-file-name: x\n");
+    world.file("etc/saker/saker.conf.d/zzz", "1");
+    let text = world.errors();
+    assert!(text.starts_with("2 problems:"), "{text}");
+    assert!(
+        text.contains("saker.yaml:2: there is no option `export-file-name`; did you mean `export-filename`?"),
+        "{text}"
+    );
+    assert!(text.contains("saker.conf.d/zzz: there is no option `zzz`"), "{text}");
+}
+
+#[test]
+fn unknown_variables_are_only_warned_of() {
+    let mut world = World::new();
+    for name in ["SAKER_SERVICE_HOST", "TETRAGON_EXPORT_FILENAME"] {
+        world.environment.insert(name.into(), "10.0.0.1".into());
+    }
+    let config = world.load().unwrap();
+    assert_eq!(config.warnings().len(), 2, "{:?}", config.warnings());
+    assert_eq!(config.get("export-filename"), "");
+}
+
+#[test]
+fn missing_features_are_refused_unless_off() {
+    let mut world = World::new();
+    world.file("etc/saker/saker.yaml", "enable-k8s-api: false\ngops-address: \"\"\n");
+    world.load().unwrap();
+    world.file("etc/saker/saker.yaml", "enable-k8s-api: true\n");
+    world.environment.insert("SAKER_TRACING_POLICY".into(), "/p.yaml".into());
+    let text = world.errors();
+    assert!(text.contains("saker.yaml:1: `enable-k8s-api` is known from Tetragon"), "{text}");
+    assert!(text.contains("environment SAKER_TRACING_POLICY: `tracing-policy`"), "{text}");
+}
+
+#[test]
+fn files_that_others_can_write_are_refused() {
+    let world = World::new();
+    let path = world.file("etc/saker/saker.yaml", "cluster-name: x\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let text = world.errors();
+    assert!(text.contains("is not safe: mode 0666 lets others write it"), "{text}");
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        let text = world.errors();
+        assert!(text.contains("it belongs to user 12345"), "{text}");
+    }
+}
+
+#[test]
+fn drop_ins_of_mounted_config_maps_work() {
+    let world = World::new();
+    world.file("etc/saker/saker.conf.d/..2026/cluster-name", "mounted\n");
+    let directory = world.root.path().join("etc/saker/saker.conf.d");
+    std::os::unix::fs::symlink("..2026", directory.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/cluster-name", directory.join("cluster-name")).unwrap();
+    assert_eq!(world.load().unwrap().get("cluster-name"), "mounted");
+}
+
+#[test]
+fn bad_values_are_all_told_with_their_source() {
+    let mut world = World::new();
+    world.file("etc/saker/saker.yaml", "export-file-perm: 999\nlog-level: loud\n");
+    world.flag("process-cache-size", "many");
+    world.flag("enable-ancestors", "kprobe");
+    world.flag("server-address", "0.0.0.0:54321");
+    world.flag("rb-size", "1M");
+    world.flag("rb-size-total", "1M");
+    let text = world.errors();
+    for part in [
+        "saker.yaml:1: `export-file-perm` is `999`: expected permissions in octal",
+        "saker.yaml:2: `log-level` is `loud`: expected one of: trace, debug",
+        "flag: `process-cache-size` is `many`: expected a whole number from 16",
+        "flag: `enable-ancestors` is `kprobe`: `base` is required",
+        "flag: `server-address` is `0.0.0.0:54321`: others could reach it",
+        "flag: `rb-size` is `1M`: it cannot be set together with rb-size-total",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn missing_features_are_refused_as_flags_too() {
+    let command = crate::flags::add_to(clap::Command::new("agent"));
+    let matches = command.try_get_matches_from(["agent", "--enable-k8s-api", "--gops-address", ""]).unwrap();
+    let world = World { flags: crate::flags::given(&matches), ..World::new() };
+    assert!(world.errors().starts_with("flag: `enable-k8s-api` is known from Tetragon"));
+}
+
+#[test]
+fn relative_run_directory_is_below_the_working_directory() {
+    let mut world = World::new();
+    world.flag("run-dir", "here");
+    let settings = world.load().unwrap().settings().unwrap();
+    assert!(settings.run_dir.is_absolute());
+    assert_eq!(settings.server.socket, Some(settings.run_dir.join("saker.sock")));
+}
+
+#[test]
+fn files_may_not_name_further_files() {
+    let world = World::new();
+    world.file("etc/saker/saker.yaml", "config-dir: /tmp\n");
+    assert!(world.errors().contains("saker.yaml:1: `config-dir` can be set only by flag or environment"));
+}
+
+#[test]
+fn addresses() {
+    let tcp = |host: &str, port| Ok(Address::Tcp(host.into(), port));
+    assert_eq!(Address::parse("localhost"), tcp("localhost", 54_321));
+    assert_eq!(Address::parse("127.0.0.1:1"), tcp("127.0.0.1", 1));
+    assert_eq!(Address::parse("[::1]:2"), tcp("::1", 2));
+    assert_eq!(Address::parse("unix:///a/b"), Ok(Address::Unix("/a/b".into())));
+    for text in ["", ":5", "unix://relative", "/path", "host:port", "host:99999", "[::1", "a b:1"] {
+        assert!(Address::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn tcp_serves_the_socket_too() {
+    let mut world = World::new();
+    world.flag("server-address", "localhost:5000");
+    world.flag("run-dir", "/somewhere");
+    let server = world.load().unwrap().settings().unwrap().server;
+    assert_eq!(server.socket.as_deref(), Some(Path::new("/somewhere/saker.sock")));
+    assert_eq!(server.tcp, Some(("localhost".into(), 5000)));
+}
+
+#[test]
+fn printed_configuration_gives_the_same_again() {
+    let mut world = World::new();
+    world.flag("export-allowlist", "{\"event_set\":[\"PROCESS_EXEC\"]}\n{\"pid\":[1]}");
+    world.flag("export-rate-limit", "-1");
+    world.flag("cluster-name", "quo\"te\\ # x: y");
+    world.flag("filter-environment-variables", "A,B");
+    let printed = print(&world.load().unwrap());
+    let again = World::new();
+    again.file("etc/saker/saker.yaml", &printed);
+    let (before, after) = (world.load().unwrap(), again.load().unwrap());
+    for option in OPTIONS {
+        assert_eq!(before.get(option.name), after.get(option.name), "{}", option.name);
+    }
+    assert!(printed.contains("# flag"));
+}
+
+#[test]
+fn reference_page_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, reference()).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == reference(), "write it anew: saker agent --generate-docs > docs/configuration.md");
+}
+
+#[test]
+fn flags_are_made_from_the_same_definition() {
+    let command = crate::flags::add_to(clap::Command::new("agent"));
+    command.clone().debug_assert();
+    let arguments = [
+        "agent",
+        "--enable-process-cred",
+        "--enable-process-ns=false",
+        "-d",
+        "--export-rate-limit",
+        "-1",
+        "--enable-ancestors",
+        "base",
+        "--enable-ancestors=lsm",
+    ];
+    let matches = command.clone().try_get_matches_from(arguments).unwrap();
+    let given: BTreeMap<_, _> = crate::flags::given(&matches).into_iter().collect();
+    let expected = [
+        ("debug", "true"),
+        ("enable-ancestors", "base,lsm"),
+        ("enable-process-cred", "true"),
+        ("enable-process-ns", "false"),
+        ("export-rate-limit", "-1"),
+    ];
+    assert_eq!(given, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert!(command.try_get_matches_from(["agent", "--no-such-flag"]).is_err());
+}
+
+proptest! {
+    /// Whatever sets an option, the strongest source that does wins.
+    #[test]
+    fn strongest_source_wins(set in prop::collection::vec(any::<bool>(), 6)) {
+        let mut world = World::new();
+        let mut expected = "";
+        if set[0] { world.file("usr/lib/saker/saker.conf.d/node-name", "a"); expected = "a"; }
+        if set[1] { world.file("usr/local/lib/saker/saker.conf.d/node-name", "b"); expected = "b"; }
+        if set[2] { world.file("etc/saker/saker.yaml", "node-name: c\n"); expected = "c"; }
+        if set[3] { world.file("etc/saker/saker.conf.d/node-name", "d"); expected = "d"; }
+        if set[4] { world.environment.insert("SAKER_NODE_NAME".into(), "e".into()); expected = "e"; }
+        if set[5] { world.flag("node-name", "f"); expected = "f"; }
+        let config = world.load().unwrap();
+        prop_assert_eq!(config.get("node-name"), expected);
+    }
+}

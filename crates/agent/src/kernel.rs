@@ -1,0 +1,74 @@
+//! The running kernel as a source of records.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use saker_abi::Stats;
+use saker_engine::SnapshotTask;
+use saker_probes::{KernelFacts, Options, Reader};
+
+use crate::config::Settings;
+use crate::source::{ReadOutcome, RecordReader, Sensors};
+
+struct Kernel {
+    sensors: saker_probes::Sensors,
+    environment: bool,
+}
+
+/// Loads and attaches the sensors; from here on records gather in the ring buffer.
+///
+/// # Errors
+/// What is missing, and what to do.
+pub fn load(settings: &Settings) -> Result<(Box<dyn Sensors>, Box<dyn RecordReader>)> {
+    let facts = KernelFacts::for_sensors()?;
+    let environment = settings.events.environment.is_some();
+    let options = Options {
+        ring_bytes: settings.kernel.ring_bytes,
+        hash_entries: settings.kernel.entries,
+        environment,
+        ..Options::default()
+    };
+    let sensors = saker_probes::Sensors::load(&options, &facts)?;
+    let reader = sensors.reader()?;
+    Ok((Box::new(Kernel { sensors, environment }), Box::new(Ring(reader))))
+}
+
+/// What the kernel offers, by name. Nothing is known when it cannot be asked.
+#[must_use]
+pub fn features() -> Vec<(String, bool)> {
+    let facts = KernelFacts::discover().unwrap_or_default();
+    facts.features.into_iter().map(|feature| (feature.name.to_owned(), feature.enabled)).collect()
+}
+
+impl Sensors for Kernel {
+    fn snapshot(&self) -> Result<Vec<SnapshotTask>> {
+        let tasks = self.sensors.snapshot(self.environment)?;
+        let task = |task: saker_probes::SnapshotTask| SnapshotTask {
+            record: task.record,
+            args: task.argv,
+            envs: task.environ,
+        };
+        Ok(tasks.into_iter().map(task).collect())
+    }
+
+    fn stats(&self) -> Result<Vec<Stats>> {
+        Ok(self.sensors.stats()?)
+    }
+
+    fn memory(&self) -> u64 {
+        self.sensors.memory()
+    }
+
+    fn recursion_misses(&self) -> u64 {
+        self.sensors.recursion_misses()
+    }
+}
+
+struct Ring(Reader);
+
+impl RecordReader for Ring {
+    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> Result<ReadOutcome> {
+        let outcome = self.0.read(timeout, sink)?;
+        Ok(ReadOutcome { records: outcome.records, idle: outcome.idle })
+    }
+}

@@ -1,0 +1,32 @@
+//! The agent: configuration, wiring, lifecycle, servers and metrics.
+//!
+//! ```text
+//! ring buffer ─▶ reader thread ─▶ batches ─▶ engine thread ─▶ queues ─▶ file, standard output, gRPC clients
+//!                     ▲ bounded: the reader waits     ▲ bounded: newest refused, counted, told as a gap
+//! ```
+
+pub mod config;
+mod fanout;
+pub mod flags;
+pub mod host;
+pub mod kernel;
+pub mod logging;
+pub mod metrics;
+mod notify;
+mod pipeline;
+pub mod recording;
+mod resources;
+mod run;
+pub mod rundir;
+mod server;
+mod signals;
+mod sinks;
+pub mod source;
+mod state;
+#[cfg(test)]
+mod testing;
+
+pub use run::{Source, run};
+
+/// Version of the agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,116 @@
+//! Metrics: their definition, their values and the server of both.
+//!
+//! Each metric is defined once in [`METRICS`]; the text for Prometheus and the reference page are made from it.
+//! Names that begin with `tetragon_` are those of Tetragon, where they mean the same here. Label sets are closed.
+
+mod collect;
+mod http;
+
+use std::fmt::Write;
+
+pub use collect::render;
+pub use http::serve;
+
+/// Type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+}
+
+/// Definition of one metric.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricDef {
+    /// Name.
+    pub name: &'static str,
+    /// Type.
+    pub kind: MetricKind,
+    /// Labels.
+    pub labels: &'static [&'static str],
+    /// Meaning.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> MetricDef {
+    MetricDef { name, kind: MetricKind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> MetricDef {
+    MetricDef { name, kind: MetricKind::Gauge, labels, help }
+}
+
+/// All metrics, in the order they are written.
+#[rustfmt::skip]
+pub const METRICS: &[MetricDef] = &[
+    counter("tetragon_events_total", &["node_name", "type"], "Events made, by type"),
+    counter("tetragon_msg_op_total", &["msg_op"], "Records received from the kernel, by the number of the message"),
+    counter("tetragon_bpf_missed_events_total", &["error", "msg_op"], "Records the kernel side could not send"),
+    counter("tetragon_observer_ringbuf_events_received_total", &[], "Records read from the ring buffer"),
+    counter("tetragon_observer_ringbuf_events_lost_total", &[], "Records that did not fit into the ring buffer"),
+    counter("tetragon_observer_ringbuf_errors_total", &[], "Byte strings from the ring buffer that were no records"),
+    counter("tetragon_observer_ringbuf_queue_events_received_total", &[], "Records that passed the queue to the engine"),
+    counter("tetragon_observer_ringbuf_queue_events_lost_total", &[], "Records lost in that queue: always 0, the reader waits"),
+    gauge("tetragon_process_cache_size", &[], "Processes in the table"),
+    gauge("tetragon_process_cache_capacity", &[], "Bound of the table"),
+    counter("tetragon_process_cache_evictions_total", &[], "Processes taken out at the bound"),
+    counter("tetragon_process_cache_misses_total", &["operation"], "Processes that were not in the table"),
+    counter("tetragon_events_exported_total", &[], "Events written to the export file"),
+    counter("tetragon_events_exported_bytes_total", &[], "Bytes written to the export file"),
+    gauge("tetragon_events_last_exported_timestamp", &[], "When an event was written to the export file last, seconds since 1970"),
+    counter("tetragon_export_ratelimit_events_dropped_total", &[], "Events the rate limit kept from the export file"),
+    counter("tetragon_notify_overflowed_events_total", &[], "Events gRPC clients missed because they were slow"),
+    gauge("tetragon_build_info", &["version"], "Always 1"),
+    counter("saker_records_produced_total", &["kind"], "Records the kernel side made, sent or not"),
+    counter("saker_records_received_total", &["kind"], "Records decoded"),
+    counter("saker_records_lost_total", &["cause", "kind"], "Records the kernel side could not send, by cause"),
+    counter("saker_record_outcomes_total", &["kind", "outcome"], "What became of records"),
+    counter("saker_undecodable_records_total", &["cause"], "Byte strings that were no records, by cause"),
+    counter("saker_gap_events_total", &[], "Gap events"),
+    counter("saker_gap_records_total", &[], "Records that gap events told to be missing"),
+    counter("saker_resyncs_total", &[], "Scans of all processes after a loss"),
+    counter("saker_reconstructed_total", &["what"], "Table entries made (exec) or ended (exit) by such scans"),
+    gauge("saker_processes_alive", &[], "Live processes in the table"),
+    gauge("saker_process_table_bytes", &[], "Memory of the table without the processes"),
+    counter("saker_helper_failures_total", &["place"], "Failures of kernel helpers, by place"),
+    counter("saker_recursion_misses_total", &[], "Runs of sensors that recursion prevented"),
+    counter("saker_sink_offered_total", &["sink"], "Events offered to a sink"),
+    counter("saker_sink_written_total", &["sink"], "Events a sink wrote, gap events included"),
+    counter("saker_sink_bytes_total", &["sink"], "Bytes a sink wrote"),
+    counter("saker_sink_dropped_total", &["cause", "sink"], "Events a sink did not get: queue_full, given_up at the end"),
+    counter("saker_sink_filtered_total", &["cause", "sink"], "Events a sink was not to get: filter, rate_limit"),
+    counter("saker_sink_errors_total", &["sink"], "Failed attempts to write"),
+    gauge("saker_queue_length", &["queue", "unit"], "What waits in a queue; that of all gRPC clients together is `grpc`"),
+    gauge("saker_queue_capacity", &["queue", "unit"], "Bound of a queue; for `grpc` of one client's"),
+    gauge("saker_clients", &[], "gRPC clients that receive events"),
+    gauge("saker_kernel_memory_bytes", &[], "Kernel memory of programs and maps"),
+    gauge("saker_engine_balanced", &[], "1: the engine's counters add up"),
+    counter("process_cpu_seconds_total", &[], "CPU time of the agent"),
+    gauge("process_resident_memory_bytes", &[], "Resident memory of the agent"),
+    gauge("process_virtual_memory_bytes", &[], "Virtual memory of the agent"),
+    gauge("process_open_fds", &[], "Open file descriptors of the agent"),
+    gauge("process_max_fds", &[], "Most file descriptors the agent may open"),
+    gauge("process_start_time_seconds", &[], "When the agent started, seconds since 1970"),
+];
+
+/// The reference page.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         <!-- Written by `saker agent --generate-docs metrics`; change crates/agent/src/metrics.rs instead. -->\n\n\
+         Served as Prometheus text at `http://ADDRESS/metrics`, where ADDRESS is the option `metrics-server`.\n\
+         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here. Values of labels\n\
+         come from closed sets: neither names of programs nor of users are among them.\n\n\
+         | metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in METRICS {
+        let kind = if metric.kind == MetricKind::Counter { "counter" } else { "gauge" };
+        let labels = if metric.labels.is_empty() { "-".to_owned() } else { metric.labels.join(", ") };
+        let _ = writeln!(text, "| `{}` | {kind} | {labels} | {} |", metric.name, metric.help);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

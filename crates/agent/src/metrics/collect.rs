@@ -1,0 +1,217 @@
+//! From the agent's state to Prometheus text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+
+use saker_abi::{Kind, Loss, Place};
+use saker_engine::{Counters, KINDS, Outcome, kind_name};
+
+use super::{METRICS, MetricKind};
+use crate::resources;
+use crate::server;
+use crate::state::{KernelSample, State};
+
+/// Values by name; each with the values of its labels in the order of the definition.
+#[derive(Default)]
+struct Values(BTreeMap<&'static str, Vec<(Vec<String>, f64)>>);
+
+impl Values {
+    fn set(&mut self, name: &'static str, labels: &[&str], value: f64) {
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        self.0.entry(name).or_default().push((labels, value));
+    }
+
+    fn count(&mut self, name: &'static str, labels: &[&str], value: u64) {
+        self.set(name, labels, value as f64);
+    }
+}
+
+/// All metrics as Prometheus text.
+#[must_use]
+pub fn render(state: &State) -> String {
+    let mut values = Values::default();
+    let counters = state.gauges.counters();
+    let kernel = state.kernel();
+    events(&mut values, state, &counters);
+    records(&mut values, &counters, &kernel);
+    table(&mut values, state, &counters);
+    sinks(&mut values, state);
+    process(&mut values, state, &kernel);
+    write(&values)
+}
+
+fn write(values: &Values) -> String {
+    let mut text = String::with_capacity(16 * 1024);
+    for metric in METRICS {
+        let kind = if metric.kind == MetricKind::Counter { "counter" } else { "gauge" };
+        let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.help, metric.name);
+        for (labels, value) in values.0.get(metric.name).into_iter().flatten() {
+            text.push_str(metric.name);
+            for (index, (name, label)) in metric.labels.iter().zip(labels).enumerate() {
+                let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                let _ = write!(text, "{}{name}=\"{label}\"", if index == 0 { '{' } else { ',' });
+            }
+            let _ = writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        }
+    }
+    text
+}
+
+fn events(values: &mut Values, state: &State, counters: &Counters) {
+    let events = &counters.events;
+    let node = state.node.as_str();
+    let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
+    values.count("tetragon_events_total", &[node, "PROCESS_EXEC"], exec);
+    values.count("tetragon_events_total", &[node, "PROCESS_EXIT"], events.exit + events.exit_reconstructed);
+    values.count("saker_gap_events_total", &[], events.gap);
+    values.count("saker_gap_records_total", &[], counters.losses.records + counters.losses.later_stages);
+    values.count("saker_resyncs_total", &[], counters.snapshots.saturating_sub(1));
+    values.count("saker_reconstructed_total", &["exec"], events.exec_reconstructed);
+    values.count("saker_reconstructed_total", &["exit"], events.exit_reconstructed);
+    values.set("saker_engine_balanced", &[], f64::from(u8::from(counters.imbalance().is_none())));
+    values.count("tetragon_build_info", &[crate::VERSION], 1);
+}
+
+/// Number that Tetragon gives this kind of message.
+fn msg_op(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exec => "5",
+        Kind::Exit => "7",
+        Kind::Fork => "23",
+        Kind::Data => "24",
+        Kind::Task => "0",
+    }
+}
+
+/// Error that Tetragon's programs see for this cause.
+fn error_of(cause: usize) -> &'static str {
+    match Loss::name_of(cause) {
+        "ring_full" => "EAGAIN",
+        "too_long" => "E2BIG",
+        _ => "unknown",
+    }
+}
+
+fn records(values: &mut Values, counters: &Counters, kernel: &KernelSample) {
+    let mut ring_full = 0;
+    for kind in Kind::ALL {
+        let index = kind as usize;
+        let received = counters.received.get(index).copied().unwrap_or(0);
+        values.count("saker_records_received_total", &[kind.name()], received);
+        if kind == Kind::Task {
+            continue;
+        }
+        values.count("tetragon_msg_op_total", &[msg_op(kind)], received);
+        let mut produced: u64 = kernel.stats.iter().map(|cpu| cpu.sent[index]).sum();
+        // Several causes may share one error of the peer's closed set.
+        let mut missed: BTreeMap<&str, u64> = BTreeMap::new();
+        for cause in 0..Loss::ALL.len() {
+            let lost: u64 = kernel.stats.iter().map(|cpu| cpu.lost[cause][index]).sum();
+            produced += lost;
+            ring_full += if Loss::name_of(cause) == "ring_full" { lost } else { 0 };
+            *missed.entry(error_of(cause)).or_default() += lost;
+            values.count("saker_records_lost_total", &[Loss::name_of(cause), kind.name()], lost);
+        }
+        for (error, lost) in missed {
+            values.count("tetragon_bpf_missed_events_total", &[error, msg_op(kind)], lost);
+        }
+        values.count("saker_records_produced_total", &[kind.name()], produced);
+    }
+    values.count("tetragon_observer_ringbuf_events_lost_total", &[], ring_full);
+    for kind in 0..KINDS {
+        for outcome in Outcome::ALL {
+            let count = counters.outcomes[kind][outcome as usize];
+            if count > 0 {
+                values.count("saker_record_outcomes_total", &[kind_name(kind), outcome.name()], count);
+            }
+        }
+    }
+    let undecodable = &counters.undecodable;
+    for (cause, count) in [
+        ("short", undecodable.short),
+        ("version", undecodable.version),
+        ("length", undecodable.length),
+        ("head", undecodable.head),
+        ("value", undecodable.value),
+    ] {
+        values.count("saker_undecodable_records_total", &[cause], count);
+    }
+    values.count("tetragon_observer_ringbuf_errors_total", &[], counters.undecodable_total());
+    for place in 0..Place::COUNT {
+        let failed: u64 = kernel.stats.iter().map(|cpu| cpu.failed[place]).sum();
+        values.count("saker_helper_failures_total", &[Place(place).name()], failed);
+    }
+    values.count("saker_recursion_misses_total", &[], kernel.recursion_misses);
+}
+
+fn table(values: &mut Values, state: &State, counters: &Counters) {
+    let table = &counters.table;
+    values.count("tetragon_process_cache_size", &[], table.entries);
+    values.count("tetragon_process_cache_capacity", &[], state.processes as u64);
+    values.count("tetragon_process_cache_evictions_total", &[], table.evicted_ended + table.evicted_alive);
+    values.count(
+        "tetragon_process_cache_misses_total",
+        &["get"],
+        table.unknown_parents + table.unknown_processes,
+    );
+    values.count("saker_processes_alive", &[], table.alive);
+    values.count("saker_process_table_bytes", &[], state.gauges.table_bytes() as u64);
+    let read = state.gauges.read_records.load(Ordering::Relaxed);
+    values.count("tetragon_observer_ringbuf_events_received_total", &[], read);
+    let decoded: u64 = counters.received.iter().sum::<u64>() + counters.undecodable_total();
+    let tasks = counters.received.get(Kind::Task as usize).copied().unwrap_or(0);
+    let passed = decoded.saturating_sub(tasks);
+    values.count("tetragon_observer_ringbuf_queue_events_received_total", &[], passed);
+    values.count("tetragon_observer_ringbuf_queue_events_lost_total", &[], 0);
+    let (queued, _) = state.gauges.queued();
+    values.count("saker_queue_length", &["engine", "batches"], queued as u64);
+    values.count("saker_queue_capacity", &["engine", "batches"], state.input_capacity as u64);
+}
+
+fn sinks(values: &mut Values, state: &State) {
+    let mut file = saker_export::WorkerStats::default();
+    for sink in &state.sinks {
+        let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
+        let name = sink.kind;
+        if name == "file" {
+            file = worker;
+        }
+        values.count("saker_sink_offered_total", &[name], queue.offered);
+        values.count("saker_sink_written_total", &[name], worker.written);
+        values.count("saker_sink_bytes_total", &[name], worker.bytes);
+        values.count("saker_sink_dropped_total", &["queue_full", name], queue.dropped);
+        values.count("saker_sink_dropped_total", &["given_up", name], worker.given_up);
+        values.count("saker_sink_filtered_total", &["filter", name], worker.filtered);
+        values.count("saker_sink_filtered_total", &["rate_limit", name], worker.limited);
+        values.count("saker_sink_errors_total", &[name], worker.retries);
+        values.count("saker_queue_length", &[name, "events"], queue.queued);
+        values.count("saker_queue_capacity", &[name, "events"], sink.worker.queue().limits().events as u64);
+    }
+    values.count("tetragon_events_exported_total", &[], file.written);
+    values.count("tetragon_events_exported_bytes_total", &[], file.bytes);
+    values.count("tetragon_events_last_exported_timestamp", &[], file.last_written);
+    values.count("tetragon_export_ratelimit_events_dropped_total", &[], file.limited);
+    let clients = state.fanout.of_stage(server::STAGE);
+    let dropped =
+        clients.iter().map(|queue| queue.stats().dropped).sum::<u64>() + state.fanout.dropped_by_gone();
+    values.count("tetragon_notify_overflowed_events_total", &[], dropped);
+    values.count("saker_sink_dropped_total", &["queue_full", server::STAGE], dropped);
+    values.count("saker_clients", &[], clients.len() as u64);
+    let waiting = clients.iter().map(|queue| queue.stats().queued).sum();
+    values.count("saker_queue_length", &[server::STAGE, "events"], waiting);
+    values.count("saker_queue_capacity", &[server::STAGE, "events"], state.client_queue as u64);
+}
+
+fn process(values: &mut Values, state: &State, kernel: &KernelSample) {
+    let usage = resources::usage();
+    values.count("saker_kernel_memory_bytes", &[], kernel.memory);
+    values.set("process_cpu_seconds_total", &[], resources::cpu_time().as_secs_f64());
+    values.count("process_resident_memory_bytes", &[], usage.resident);
+    values.count("process_virtual_memory_bytes", &[], usage.virtual_bytes);
+    values.count("process_open_fds", &[], u64::from(usage.open_files));
+    values.count("process_max_fds", &[], usage.max_files);
+    let started = state.start_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+    values.set("process_start_time_seconds", &[], started.as_secs_f64());
+}

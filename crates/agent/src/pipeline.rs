@@ -1,0 +1,479 @@
+//! Reader thread, engine thread, and what runs between them.
+//!
+//! The reader copies records out of the ring buffer into batches and waits when the engine is behind; then the
+//! ring buffer fills, and what does not fit there is counted by the kernel. The engine turns each batch into
+//! events and offers them to all sinks; it never waits for one.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use saker_abi::Stats;
+use saker_api::event::Event;
+use saker_engine::{Counters, Engine, SnapshotKind, SnapshotTask};
+use saker_export::{Batch, Control};
+use tokio::sync::oneshot;
+
+use crate::fanout::{Fanout, Publisher};
+use crate::recording::Recorder;
+use crate::source::RecordReader;
+
+/// Records and bytes of one batch.
+const BATCH_RECORDS: usize = 1024;
+const BATCH_BYTES: usize = 256 * 1024;
+/// How long the reader waits for the first record.
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+/// Looks at the ring after which counters are passed on although it was never seen empty.
+const SAMPLE_PATIENCE: u32 = 50;
+/// Events published at once, at most: a snapshot has thousands.
+const PUBLISH_MAX: usize = 1024;
+
+/// Nice values: on a machine that is all busy, what floods the ring must not starve those who empty it.
+const READER_NICE: i32 = -10;
+const ENGINE_NICE: i32 = -5;
+
+/// What is asked of the thread that owns the sensors.
+#[derive(Debug)]
+pub enum Request {
+    /// Records are missing: a scan is needed.
+    Resync,
+    /// A gap waits for its causes.
+    Sample,
+    /// Somebody asks for the present counters.
+    Look(oneshot::Sender<()>),
+    /// The stream of records broke.
+    Failed(String),
+    /// The agent shall end.
+    Stop(&'static str),
+    /// An order to all sinks.
+    Sinks(Control),
+}
+
+enum Input {
+    Records(RecordBatch),
+    Snapshot(Vec<SnapshotTask>, SnapshotKind),
+    Sample(Vec<Stats>, bool),
+    Clock(u64),
+}
+
+/// Records, one behind the other.
+#[derive(Default)]
+struct RecordBatch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl RecordBatch {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.len() >= BATCH_RECORDS || self.bytes.len() >= BATCH_BYTES
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        // One batch of very long records is not remembered as memory.
+        self.bytes.shrink_to(2 * BATCH_BYTES);
+    }
+}
+
+/// What both threads tell about themselves.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    counters: Mutex<Counters>,
+    table_bytes: AtomicUsize,
+    /// Batches between reader and engine.
+    queued: AtomicUsize,
+    queued_max: AtomicUsize,
+    /// Records that the reader took from the ring.
+    pub read_records: AtomicU64,
+    /// Bytes of them.
+    pub read_bytes: AtomicU64,
+    /// Events published.
+    pub published: AtomicU64,
+    started: AtomicBool,
+}
+
+impl Gauges {
+    /// The engine's counters, at most a moment old.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Bytes of the process table without the processes.
+    #[must_use]
+    pub fn table_bytes(&self) -> usize {
+        self.table_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Batches between reader and engine: now, and at most so far.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        (self.queued.load(Ordering::Relaxed), self.queued_max.load(Ordering::Relaxed))
+    }
+}
+
+/// The running threads.
+pub struct Pipeline {
+    input: Option<SyncSender<Input>>,
+    samples: Arc<Mutex<Option<Vec<Stats>>>>,
+    stop: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+    engine: Option<JoinHandle<()>>,
+    /// What they tell about themselves.
+    pub gauges: Arc<Gauges>,
+    capacity: usize,
+}
+
+/// What the engine thread begins with.
+pub struct EngineStart {
+    /// The engine.
+    pub engine: Engine,
+    /// Processes that were there; `None`: they could not be listed.
+    pub snapshot: Vec<SnapshotTask>,
+    /// Saves what the engine is told.
+    pub recorder: Option<Recorder>,
+}
+
+impl Pipeline {
+    /// Starts both threads. The engine waits for the function that `begin` sends, so that records can be read
+    /// while the running processes are listed.
+    ///
+    /// # Errors
+    /// The system has no threads for them.
+    pub fn start(
+        reader: Box<dyn RecordReader>,
+        begin: Receiver<EngineStart>,
+        fanout: &Arc<Fanout>,
+        queue_records: usize,
+        requests: Sender<Request>,
+    ) -> std::io::Result<Self> {
+        let capacity = queue_records.div_ceil(BATCH_RECORDS);
+        let (input, inputs) = mpsc::sync_channel(capacity);
+        let (recycle, recycled) = mpsc::sync_channel(capacity + 2);
+        let gauges = Arc::new(Gauges::default());
+        let samples = Arc::new(Mutex::new(None));
+        let stop = Arc::new(AtomicBool::new(false));
+        let reading = Reading {
+            reader,
+            input: input.clone(),
+            recycled,
+            samples: Arc::clone(&samples),
+            stop: Arc::clone(&stop),
+            gauges: Arc::clone(&gauges),
+            requests: requests.clone(),
+            batch: RecordBatch::default(),
+        };
+        let reader = std::thread::Builder::new().name("saker-reader".into()).spawn(move || {
+            prefer(READER_NICE);
+            reading.run();
+        })?;
+        let thread_gauges = Arc::clone(&gauges);
+        let publisher = fanout.publisher();
+        let engine = std::thread::Builder::new().name("saker-engine".into()).spawn(move || {
+            let Ok(start) = begin.recv() else { return };
+            prefer(ENGINE_NICE);
+            let working = Working {
+                engine: start.engine,
+                recorder: start.recorder,
+                inputs,
+                recycle,
+                publisher,
+                gauges: thread_gauges,
+                requests,
+                events: Vec::new(),
+                told: Instant::now(),
+                asked_resync: false,
+                asked_sample: false,
+            };
+            working.run(start.snapshot);
+        })?;
+        Ok(Self {
+            input: Some(input),
+            samples,
+            stop,
+            reader: Some(reader),
+            engine: Some(engine),
+            gauges,
+            capacity,
+        })
+    }
+
+    /// Batches that fit between reader and engine.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Waits until the engine has taken up the running processes.
+    #[must_use]
+    pub fn wait_started(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while !self.gauges.started.load(Ordering::Acquire) {
+            if Instant::now() >= deadline || !self.is_alive() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Both threads run.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        [&self.reader, &self.engine]
+            .into_iter()
+            .all(|thread| thread.as_ref().is_some_and(|t| !t.is_finished()))
+    }
+
+    /// Passes counters to the engine, once the ring has been seen empty after them.
+    pub fn sample(&self, stats: Vec<Stats>) {
+        *self.samples.lock().unwrap_or_else(PoisonError::into_inner) = Some(stats);
+    }
+
+    /// Passes a scan to the engine.
+    pub fn snapshot(&self, tasks: Vec<SnapshotTask>) {
+        if let Some(input) = &self.input {
+            let _ = input.send(Input::Snapshot(tasks, SnapshotKind::Resync));
+        }
+    }
+
+    /// Passes a new distance of the clocks to the engine.
+    pub fn clock(&self, boot_to_wall: u64) {
+        if let Some(input) = &self.input {
+            let _ = input.send(Input::Clock(boot_to_wall));
+        }
+    }
+
+    /// Reads what is in the ring, ends both threads. Returns whether they ended before the deadline.
+    pub fn finish(&mut self, deadline: Instant) -> bool {
+        self.stop.store(true, Ordering::Relaxed);
+        self.input = None;
+        let threads = [self.reader.take(), self.engine.take()];
+        threads.into_iter().flatten().all(|thread| {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread.is_finished() && thread.join().is_ok()
+        })
+    }
+}
+
+/// Sets the nice value of the calling thread; without the right to do so it stays as it is.
+fn prefer(nice: i32) {
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::debug!(%error, nice, "the priority of a thread stays as it is");
+    }
+}
+
+struct Reading {
+    reader: Box<dyn RecordReader>,
+    input: SyncSender<Input>,
+    recycled: Receiver<RecordBatch>,
+    samples: Arc<Mutex<Option<Vec<Stats>>>>,
+    stop: Arc<AtomicBool>,
+    gauges: Arc<Gauges>,
+    requests: Sender<Request>,
+    batch: RecordBatch,
+}
+
+/// The engine has ended.
+struct EngineGone;
+
+impl Reading {
+    fn run(mut self) {
+        let mut sample: Option<(Vec<Stats>, u32)> = None;
+        loop {
+            let stopping = self.stop.load(Ordering::Relaxed);
+            let newer = self.samples.lock().unwrap_or_else(PoisonError::into_inner).take();
+            sample = newer.map(|stats| (stats, 0)).or(sample);
+            let timeout = if stopping { Duration::ZERO } else { READ_TIMEOUT };
+            let outcome = match self.read(timeout) {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(EngineGone)) => return,
+                Err(error) => {
+                    let _ = self.requests.send(Request::Failed(format!("{error:#}")));
+                    return;
+                }
+            };
+            if let Some((stats, looks)) = sample.take() {
+                if outcome.idle || looks >= SAMPLE_PATIENCE {
+                    if self.send(Input::Sample(stats, outcome.idle)).is_err() {
+                        return;
+                    }
+                } else {
+                    sample = Some((stats, looks + 1));
+                }
+            }
+            if stopping && outcome.records == 0 {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, timeout: Duration) -> anyhow::Result<Result<crate::source::ReadOutcome, EngineGone>> {
+        let Self { reader, batch, input, recycled, gauges, .. } = self;
+        let mut gone = false;
+        let mut bytes = 0;
+        let outcome = reader.read(timeout, &mut |record| {
+            bytes += record.len();
+            batch.push(record);
+            if batch.is_full() {
+                gone |= pass_on(batch, input, recycled, gauges).is_err();
+            }
+        })?;
+        gauges.read_records.fetch_add(outcome.records as u64, Ordering::Relaxed);
+        gauges.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if !batch.ends.is_empty() {
+            gone |= pass_on(batch, input, recycled, gauges).is_err();
+        }
+        Ok(if gone { Err(EngineGone) } else { Ok(outcome) })
+    }
+
+    fn send(&self, input: Input) -> Result<(), EngineGone> {
+        self.input.send(input).map_err(|_| EngineGone)
+    }
+}
+
+fn pass_on(
+    batch: &mut RecordBatch,
+    input: &SyncSender<Input>,
+    recycled: &Receiver<RecordBatch>,
+    gauges: &Gauges,
+) -> Result<(), EngineGone> {
+    let empty = recycled.try_recv().unwrap_or_default();
+    let full = std::mem::replace(batch, empty);
+    let queued = gauges.queued.fetch_add(1, Ordering::Relaxed) + 1;
+    gauges.queued_max.fetch_max(queued, Ordering::Relaxed);
+    input.send(Input::Records(full)).map_err(|_| EngineGone)
+}
+
+struct Working {
+    engine: Engine,
+    recorder: Option<Recorder>,
+    inputs: Receiver<Input>,
+    recycle: SyncSender<RecordBatch>,
+    publisher: Publisher,
+    gauges: Arc<Gauges>,
+    requests: Sender<Request>,
+    events: Vec<Arc<Event>>,
+    told: Instant,
+    asked_resync: bool,
+    asked_sample: bool,
+}
+
+impl Working {
+    /// How old the counters that others see may get under load.
+    const TELL: Duration = Duration::from_millis(250);
+
+    fn run(mut self, snapshot: Vec<SnapshotTask>) {
+        self.take(Input::Snapshot(snapshot, SnapshotKind::Start));
+        self.tell();
+        self.gauges.started.store(true, Ordering::Release);
+        loop {
+            match self.inputs.try_recv() {
+                Ok(input) => self.take(input),
+                Err(TryRecvError::Empty) => {
+                    self.tell();
+                    match self.inputs.recv_timeout(Duration::from_secs(60)) {
+                        Ok(input) => self.take(input),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+                Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        self.engine.finish(&mut self.events);
+        self.publish();
+        self.tell();
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Records(mut batch) => {
+                self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
+                for record in batch.records() {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record(record);
+                    }
+                    self.engine.record(record, &mut self.events);
+                }
+                batch.clear();
+                let _ = self.recycle.try_send(batch);
+            }
+            Input::Snapshot(tasks, kind) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.snapshot(&tasks, kind);
+                }
+                self.asked_resync = false;
+                self.engine.snapshot(tasks, kind, &mut self.events);
+            }
+            Input::Sample(stats, drained) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.sample(&stats, drained);
+                }
+                self.asked_sample = false;
+                self.engine.sample(&stats, drained, &mut self.events);
+            }
+            Input::Clock(boot_to_wall) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.clock(boot_to_wall);
+                }
+                self.engine.set_boot_to_wall(boot_to_wall);
+            }
+        }
+        self.publish();
+        self.ask();
+        if self.told.elapsed() >= Self::TELL {
+            self.tell();
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
+        let mut rest = std::mem::take(&mut self.events);
+        while rest.len() > PUBLISH_MAX {
+            let later = rest.split_off(PUBLISH_MAX);
+            self.publisher.publish(&Arc::new(Batch::new(rest)));
+            rest = later;
+        }
+        self.publisher.publish(&Arc::new(Batch::new(rest)));
+    }
+
+    fn ask(&mut self) {
+        if self.engine.wants_resync() && !std::mem::replace(&mut self.asked_resync, true) {
+            let _ = self.requests.send(Request::Resync);
+        }
+        if self.engine.wants_sample() && !std::mem::replace(&mut self.asked_sample, true) {
+            let _ = self.requests.send(Request::Sample);
+        }
+    }
+
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        *self.gauges.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
+        self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

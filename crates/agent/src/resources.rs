@@ -1,0 +1,79 @@
+//! What the agent itself uses of the machine.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Memory, CPU time and handles of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Resident bytes.
+    pub resident: u64,
+    /// Most resident bytes so far.
+    pub resident_peak: u64,
+    /// Virtual bytes.
+    pub virtual_bytes: u64,
+    /// CPU time in user mode.
+    pub user_seconds: f64,
+    /// CPU time in the kernel.
+    pub system_seconds: f64,
+    /// Threads.
+    pub threads: u32,
+    /// Open file descriptors.
+    pub open_files: u32,
+    /// Most file descriptors allowed.
+    pub max_files: u64,
+}
+
+/// CPU time of all threads since the start.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Asks the system. What it does not tell is 0.
+#[must_use]
+pub fn usage() -> Usage {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.trim_start_matches(':')
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0_u64)
+    };
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in parentheses may hold spaces; what follows it does not.
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+    let ticks = rustix::param::clock_ticks_per_second().max(1) as f64;
+    let seconds = |index: usize| {
+        fields.get(index).and_then(|field| field.parse::<f64>().ok()).map_or(0.0, |count| count / ticks)
+    };
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    Usage {
+        resident: number("VmRSS") * 1024,
+        resident_peak: number("VmHWM") * 1024,
+        virtual_bytes: number("VmSize") * 1024,
+        user_seconds: seconds(11),
+        system_seconds: seconds(12),
+        threads: u32::try_from(number("Threads")).unwrap_or(0),
+        open_files: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u32),
+        max_files: limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_usage_is_known() {
+        let usage = usage();
+        assert!(usage.resident > 100_000 && usage.resident_peak >= usage.resident);
+        assert!(usage.threads >= 1 && usage.open_files >= 3 && usage.max_files > 0);
+        assert!(cpu_time() > Duration::ZERO);
+    }
+}

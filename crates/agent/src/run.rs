@@ -1,0 +1,355 @@
+//! The life of an agent: start, work, end.
+//!
+//! Start: lock the run directory, open sinks and sockets, attach the sensors (records gather in the ring), list
+//! the running processes, give them to the engine, then the records. Only when all that is done does the agent
+//! say that it is ready. End: stop reading, let everything that was read reach the sinks, within a deadline.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, bail};
+use saker_api::filter::Offered;
+use saker_api::tetragon::EventType;
+use saker_engine::{Engine, SnapshotTask};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use zerocopy::IntoBytes;
+
+use crate::config::{Config, OPTIONS, Server, Settings};
+use crate::fanout::Fanout;
+use crate::host::{self, PasswdFile};
+use crate::pipeline::{EngineStart, Pipeline, Request};
+use crate::recording::{Recorder, Setup};
+use crate::rundir::RunDir;
+use crate::server::{Service, ServiceConfig};
+use crate::signals;
+use crate::sinks;
+use crate::source::{RecordReader, Sensors};
+use crate::state::{KernelSample, Parts, State};
+use crate::{kernel, logging, metrics, notify};
+
+/// Time that the end may take.
+const END: Duration = Duration::from_secs(5);
+/// Time between two looks at the kernel's counters.
+const TICK: Duration = Duration::from_secs(1);
+/// Least time between two scans after losses.
+const RESYNC_PAUSE: Duration = Duration::from_secs(2);
+const LOAD_PAUSE: Duration = Duration::from_secs(5);
+const MEMORY_PAUSE: Duration = Duration::from_secs(30);
+/// Change of the wall clock that is passed on.
+const CLOCK_STEP: u64 = 1_000_000;
+/// Time that listing the processes of a start may take.
+const START: Duration = Duration::from_secs(60);
+
+/// Sensors and their stream.
+pub type Source = (Box<dyn Sensors>, Box<dyn RecordReader>);
+
+/// Runs an agent until it is told to end. `load` attaches the sensors.
+///
+/// # Errors
+/// What hindered its start, or ended its work.
+pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> Result<()> {
+    let started = (SystemTime::now(), Instant::now());
+    let settings = config.settings()?;
+    logging::start(&settings.log_level, settings.log_format);
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
+    let runtime = runtime()?;
+    let (requests, requested) = mpsc::channel();
+    signals::watch(&runtime, &requests)?;
+
+    let mut run_dir = RunDir::claim(&settings.run_dir)?;
+    let unix = settings.server.socket.as_deref().map(|path| run_dir.listen(path)).transpose()?;
+    let tcp =
+        settings.server.tcp.as_ref().map(|(host, port)| listen(&format_address(host, *port))).transpose()?;
+    let metrics = settings.metrics.as_deref().map(listen).transpose()?;
+
+    let fanout = Arc::new(Fanout::default());
+    let sinks = sinks::start(&settings, &fanout, &requests)?;
+    let source = load(&settings).context("the sensors cannot be started")?;
+    let (pipeline, sensors) = start_pipeline(&settings, source, &fanout, &requests)?;
+    let state = Arc::new(State::new(Parts {
+        node: node_name(&settings),
+        gauges: Arc::clone(&pipeline.gauges),
+        input_capacity: pipeline.capacity(),
+        fanout: Arc::clone(&fanout),
+        sinks,
+        processes: settings.kernel.processes,
+        client_queue: settings.server.queue,
+        requests,
+        started,
+    }));
+    let service = service(config, &settings, &state, &fanout);
+    let (stop_server, stopping) = watch::channel(false);
+    let server = runtime.spawn(service.serve(unix, tcp, stopping));
+    if let Some(listener) = metrics {
+        runtime.spawn(metrics::serve(listener, Arc::clone(&state)));
+    }
+
+    let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
+    agent.look(true);
+    agent.state.set_ready();
+    run_dir.announce(&settings)?;
+    tracing::info!(startup = ?started.1.elapsed(), "ready");
+    notify::ready();
+
+    let outcome = agent.work();
+    notify::stopping();
+    agent.end(&fanout);
+    let _ = stop_server.send(true);
+    let served = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), server).await });
+    if let Ok(Ok(Err(error))) = served {
+        tracing::error!("the gRPC server failed: {error:#}");
+    }
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    drop(run_dir);
+    outcome
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("saker-server")
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the servers")
+}
+
+fn format_address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn listen(address: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true).with_context(|| format!("cannot listen on {address}"))?;
+    Ok(listener)
+}
+
+fn node_name(settings: &Settings) -> String {
+    if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
+}
+
+fn setup(settings: &Settings, snapshot: &[SnapshotTask]) -> Setup {
+    let events = &settings.events;
+    Setup {
+        node: node_name(settings),
+        cluster: settings.cluster_name.clone(),
+        boot_to_wall: host::boot_to_wall(),
+        host_namespaces: host::host_namespaces(snapshot),
+        visible: saker_api::event::Visible {
+            credentials: events.credentials,
+            namespaces: events.namespaces,
+            extras: events.extras,
+        },
+        ancestors: saker_engine::Ancestors { exec: events.ancestors.base, exit: events.ancestors.base },
+        processes: settings.kernel.processes,
+        environment: saker_engine::Environment {
+            enabled: events.environment.is_some(),
+            names: events.environment.clone().unwrap_or_default(),
+        },
+        users: if events.user_names { PasswdFile::of_host(&settings.procfs).all() } else { Vec::new() },
+    }
+}
+
+fn start_pipeline(
+    settings: &Settings,
+    source: Source,
+    fanout: &Arc<Fanout>,
+    requests: &Sender<Request>,
+) -> Result<(Pipeline, Box<dyn Sensors>)> {
+    let (sensors, reader) = source;
+    let (begin, beginning) = mpsc::channel();
+    let queue = settings.kernel.queue_records;
+    let pipeline = Pipeline::start(reader, beginning, fanout, queue, requests.clone())
+        .context("cannot start the threads of the pipeline")?;
+    let snapshot = sensors.snapshot().context("cannot list the running processes")?;
+    let setup = setup(settings, &snapshot);
+    let recorder = settings.record.as_deref().map(|path| {
+        Recorder::create(path, &setup).with_context(|| format!("cannot record to {}", path.display()))
+    });
+    let recorder = recorder.transpose()?;
+    let mut engine = setup.engine();
+    if settings.events.user_names {
+        engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
+    }
+    let start = EngineStart { engine: Engine::new(engine), snapshot, recorder };
+    begin.send(start).map_err(|_| anyhow!("the engine ended before it began"))?;
+    if !pipeline.wait_started(START) {
+        bail!("the engine did not take up the running processes within {} s", START.as_secs());
+    }
+    Ok((pipeline, sensors))
+}
+
+fn ancestors(settings: &Settings) -> Vec<EventType> {
+    let kinds = [EventType::ProcessExec, EventType::ProcessExit];
+    if settings.events.ancestors.base { kinds.to_vec() } else { Vec::new() }
+}
+
+/// What filters of the export, or of clients, can ask for.
+pub(crate) fn offered(settings: &Settings, pid_set: bool) -> Offered {
+    Offered { credentials: settings.events.credentials, pid_set, ancestors: ancestors(settings) }
+}
+
+fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Arc<Fanout>) -> Service {
+    let Server { queue, clients, .. } = settings.server;
+    let option = |name: &'static str| (name.to_owned(), config.get(name).to_owned());
+    Service::new(ServiceConfig {
+        state: Arc::clone(state),
+        fanout: Arc::clone(fanout),
+        offered: offered(settings, true),
+        queue,
+        max_clients: clients,
+        probes: kernel::features,
+        options: OPTIONS.iter().map(|definition| option(definition.name)).collect(),
+    })
+}
+
+/// What was done when.
+#[derive(Default)]
+struct Last {
+    look: Option<Instant>,
+    load: Option<Instant>,
+    memory: Option<Instant>,
+    resync: Option<Instant>,
+    resync_wanted: bool,
+    boot_to_wall: u64,
+}
+
+fn is_due(last: Option<Instant>, pause: Duration) -> bool {
+    last.is_none_or(|at| at.elapsed() >= pause)
+}
+
+struct Agent {
+    pipeline: Pipeline,
+    sensors: Box<dyn Sensors>,
+    state: Arc<State>,
+    requested: Receiver<Request>,
+    last: Last,
+}
+
+impl Agent {
+    /// Works until the end is asked for (`Ok`) or forced by a failure.
+    fn work(&mut self) -> Result<()> {
+        loop {
+            match self.requested.recv_timeout(self.patience()) {
+                Ok(Request::Stop(why)) => {
+                    tracing::info!(why, "stopping");
+                    return Ok(());
+                }
+                Ok(Request::Failed(what)) => bail!("records can no longer be read: {what}"),
+                Ok(Request::Resync) => self.last.resync_wanted = true,
+                Ok(Request::Sample) => self.look(true),
+                Ok(Request::Look(done)) => {
+                    self.look(false);
+                    // Whoever asked may have lost patience.
+                    let _ = done.send(());
+                }
+                Ok(Request::Sinks(order)) => {
+                    tracing::info!(?order, "signal for the export file");
+                    self.state.sinks.iter().for_each(|sink| sink.worker.control(order));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if !self.pipeline.is_alive() {
+                bail!("a thread of the pipeline ended unexpectedly");
+            }
+            if is_due(self.last.look, TICK) {
+                self.look(false);
+            }
+            if self.last.resync_wanted && is_due(self.last.resync, RESYNC_PAUSE) {
+                self.resync();
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let due = |last: Option<Instant>, pause: Duration| {
+            last.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()))
+        };
+        let look = due(self.last.look, TICK);
+        if self.last.resync_wanted { look.min(due(self.last.resync, RESYNC_PAUSE)) } else { look }
+    }
+
+    /// Reads the kernel's counters; passes them on when they changed, or when asked to.
+    fn look(&mut self, wanted: bool) {
+        self.last.look = Some(Instant::now());
+        if is_due(self.last.load, LOAD_PAUSE) {
+            self.last.load = Some(Instant::now());
+            self.state.note_load();
+        }
+        let boot_to_wall = host::boot_to_wall();
+        if boot_to_wall.abs_diff(self.last.boot_to_wall) > CLOCK_STEP {
+            let first = std::mem::replace(&mut self.last.boot_to_wall, boot_to_wall) == 0;
+            if !first {
+                self.pipeline.clock(boot_to_wall);
+            }
+        }
+        let mut sample = self.state.kernel();
+        if is_due(self.last.memory, MEMORY_PAUSE) {
+            self.last.memory = Some(Instant::now());
+            sample.memory = self.sensors.memory();
+        }
+        let before = std::mem::take(&mut sample.stats);
+        match self.sensors.stats() {
+            Ok(stats) => {
+                if wanted || stats.as_bytes() != before.as_bytes() {
+                    self.pipeline.sample(stats.clone());
+                }
+                let recursion_misses = self.sensors.recursion_misses();
+                self.state.set_kernel(KernelSample { stats, recursion_misses, ..sample });
+            }
+            Err(error) => {
+                tracing::warn!("the kernel's counters cannot be read: {error:#}");
+                self.state.set_kernel(KernelSample { stats: before, ..sample });
+            }
+        }
+    }
+
+    fn resync(&mut self) {
+        self.last.resync = Some(Instant::now());
+        self.last.resync_wanted = false;
+        match self.sensors.snapshot() {
+            Ok(tasks) => {
+                tracing::info!(
+                    processes = tasks.len(),
+                    "records were lost; the process table is compared anew"
+                );
+                self.pipeline.snapshot(tasks);
+            }
+            Err(error) => {
+                tracing::warn!("the running processes cannot be listed: {error:#}");
+                self.last.resync_wanted = true;
+            }
+        }
+    }
+
+    /// Lets what was read reach the sinks.
+    fn end(&mut self, fanout: &Arc<Fanout>) {
+        let deadline = Instant::now() + END;
+        if !self.pipeline.finish(deadline) {
+            tracing::warn!("not all records could be handled before the end");
+        }
+        for queue in fanout.all() {
+            queue.close();
+        }
+        for sink in &self.state.sinks {
+            if !sink.worker.finish(deadline) {
+                let dropped = sink.worker.queue().stats().dropped + sink.worker.stats().given_up;
+                tracing::warn!(sink = sink.kind, dropped, "not all events could be written before the end");
+            }
+        }
+        // Clients take what is left for them as fast as they can; the rest ends with the connection.
+        while Instant::now() < deadline
+            && fanout.of_stage(crate::server::STAGE).iter().any(|queue| !queue.is_empty())
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let events = self.state.gauges.published.load(std::sync::atomic::Ordering::Relaxed);
+        tracing::info!(events, uptime = ?self.state.uptime(), "stopped");
+    }
+}

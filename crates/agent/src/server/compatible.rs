@@ -1,0 +1,134 @@
+//! The service that clients of Tetragon know.
+
+use prost_types::Any;
+use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensors;
+use saker_api::tetragon::{self as api, HealthStatus, HealthStatusResult, HealthStatusType};
+use saker_api::wire::EncodedEvent;
+use saker_export::Form;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status};
+
+use super::Service;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn not_yet<T>(what: &str) -> Answer<T> {
+    Err(Status::unimplemented(format!("Saker {} has no {what} yet", crate::VERSION)))
+}
+
+#[tonic::async_trait]
+impl FineGuidanceSensors for Service {
+    async fn get_events(&self, request: Request<api::GetEventsRequest>) -> Answer<BoxStream<EncodedEvent>> {
+        self.subscribe(&request, Form::Compatible).map(|events| Response::new(Box::pin(events) as _))
+    }
+
+    async fn get_health(
+        &self,
+        _: Request<api::GetHealthStatusRequest>,
+    ) -> Answer<api::GetHealthStatusResponse> {
+        let health = HealthStatus {
+            event: HealthStatusType::Status.into(),
+            status: HealthStatusResult::HealthStatusRunning.into(),
+            details: "running".into(),
+        };
+        Ok(Response::new(api::GetHealthStatusResponse { health_status: vec![health] }))
+    }
+
+    async fn get_version(&self, _: Request<api::GetVersionRequest>) -> Answer<api::GetVersionResponse> {
+        Ok(Response::new(api::GetVersionResponse { version: crate::VERSION.into() }))
+    }
+
+    async fn get_info(&self, _: Request<api::GetInfoRequest>) -> Answer<api::GetInfoResponse> {
+        let features = tokio::task::spawn_blocking(self.inner.probes).await;
+        let features = features.map_err(|error| Status::internal(error.to_string()))?;
+        let probe = |(name, enabled): (String, bool)| api::Probe { name, enabled: Some(enabled) };
+        let conf = |(key, value): &(String, String)| {
+            let value = Any::from_msg(&value.clone()).map_err(|error| Status::internal(error.to_string()))?;
+            Ok(api::ConfVal { key: key.clone(), value: Some(value) })
+        };
+        Ok(Response::new(api::GetInfoResponse {
+            version: crate::VERSION.into(),
+            name: "saker".into(),
+            probes: features.into_iter().map(probe).collect(),
+            conf: self.inner.options.iter().map(conf).collect::<Result<_, Status>>()?,
+            build: Some(api::BuildInfo::default()),
+        }))
+    }
+
+    async fn add_tracing_policy(
+        &self,
+        _: Request<api::AddTracingPolicyRequest>,
+    ) -> Answer<api::AddTracingPolicyResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn delete_tracing_policy(
+        &self,
+        _: Request<api::DeleteTracingPolicyRequest>,
+    ) -> Answer<api::DeleteTracingPolicyResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn list_tracing_policies(
+        &self,
+        _: Request<api::ListTracingPoliciesRequest>,
+    ) -> Answer<api::ListTracingPoliciesResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn configure_tracing_policy(
+        &self,
+        _: Request<api::ConfigureTracingPolicyRequest>,
+    ) -> Answer<api::ConfigureTracingPolicyResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn enable_tracing_policy(
+        &self,
+        _: Request<api::EnableTracingPolicyRequest>,
+    ) -> Answer<api::EnableTracingPolicyResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn disable_tracing_policy(
+        &self,
+        _: Request<api::DisableTracingPolicyRequest>,
+    ) -> Answer<api::DisableTracingPolicyResponse> {
+        not_yet("tracing policies")
+    }
+
+    async fn list_sensors(&self, _: Request<api::ListSensorsRequest>) -> Answer<api::ListSensorsResponse> {
+        not_yet("control of sensors")
+    }
+
+    async fn enable_sensor(&self, _: Request<api::EnableSensorRequest>) -> Answer<api::EnableSensorResponse> {
+        not_yet("control of sensors")
+    }
+
+    async fn disable_sensor(
+        &self,
+        _: Request<api::DisableSensorRequest>,
+    ) -> Answer<api::DisableSensorResponse> {
+        not_yet("control of sensors")
+    }
+
+    async fn remove_sensor(&self, _: Request<api::RemoveSensorRequest>) -> Answer<api::RemoveSensorResponse> {
+        not_yet("control of sensors")
+    }
+
+    async fn list_domains(&self, _: Request<api::ListDomainsRequest>) -> Answer<api::ListDomainsResponse> {
+        not_yet("policy domains")
+    }
+
+    async fn runtime_hook(&self, _: Request<api::RuntimeHookRequest>) -> Answer<api::RuntimeHookResponse> {
+        not_yet("run-time hooks")
+    }
+
+    async fn get_debug(&self, _: Request<api::GetDebugRequest>) -> Answer<api::GetDebugResponse> {
+        not_yet("debug calls")
+    }
+
+    async fn set_debug(&self, _: Request<api::SetDebugRequest>) -> Answer<api::SetDebugResponse> {
+        not_yet("debug calls")
+    }
+}

@@ -1,0 +1,176 @@
+use std::time::Instant;
+
+use saker_api::saker_v1::GetStatusRequest;
+use saker_api::saker_v1::saker_service_client::SakerServiceClient;
+use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
+use saker_api::tetragon::get_events_response::Event as Kind;
+use saker_api::tetragon::{
+    AddTracingPolicyRequest, EventType, Filter, GetEventsRequest, GetHealthStatusRequest, GetInfoRequest,
+    GetVersionRequest,
+};
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use super::*;
+use crate::testing::{self, World};
+
+struct Served {
+    world: World,
+    socket: String,
+    _stop: watch::Sender<bool>,
+    _directory: TempDir,
+}
+
+async fn serve(queue: usize, max_clients: usize) -> Served {
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let world = World::new();
+    let service = Service::new(ServiceConfig {
+        state: Arc::clone(&world.state),
+        fanout: Arc::clone(&world.fanout),
+        offered: Offered::everything(),
+        queue,
+        max_clients,
+        probes: || vec![("raw_tracepoint".into(), true)],
+        options: vec![("log-level".into(), "info".into())],
+    });
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(service.serve(Some(listener), None, stopping));
+    Served { world, socket: format!("unix://{}", socket.display()), _stop: stop, _directory: directory }
+}
+
+impl Served {
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.socket.clone()).unwrap().connect().await.unwrap()
+    }
+
+    async fn compatible(&self) -> FineGuidanceSensorsClient<Channel> {
+        FineGuidanceSensorsClient::new(self.channel().await)
+    }
+
+    fn clients(&self) -> usize {
+        self.world.fanout.of_stage(STAGE).len()
+    }
+}
+
+fn pid_of(event: &tetragon::GetEventsResponse) -> u32 {
+    match &event.event {
+        Some(Kind::ProcessExec(exec)) => exec.process.as_ref().unwrap().pid.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn settle(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn events_pass_filters_in_order() {
+    let served = serve(1000, 10).await;
+    let filter = Filter { binary_regex: vec!["^/bin/p[13]$".into()], ..Filter::default() };
+    let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
+    let mut stream = served.compatible().await.get_events(request).await.unwrap().into_inner();
+    served.world.publish((1..5).map(testing::exec).collect());
+    let pids = [stream.message().await.unwrap().unwrap(), stream.message().await.unwrap().unwrap()];
+    assert_eq!(pids.each_ref().map(pid_of), [1, 3]);
+    assert_eq!(pids[0].node_name, "node");
+}
+
+#[tokio::test]
+async fn own_service_tells_the_same_and_its_status() {
+    let served = serve(1000, 10).await;
+    let mut client = SakerServiceClient::new(served.channel().await);
+    let mut stream = client.get_events(GetEventsRequest::default()).await.unwrap().into_inner();
+    served.world.publish(vec![testing::exec(7)]);
+    let event = stream.message().await.unwrap().unwrap();
+    assert_eq!(pid_of(event.event.as_ref().unwrap()), 7);
+    let status = client.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.pid, std::process::id());
+    let sink = status.sinks.iter().find(|sink| sink.name == STAGE).unwrap();
+    assert_eq!((sink.events, sink.dropped), (1, 0));
+    assert!(sink.target.starts_with("pid "), "{}", sink.target);
+}
+
+#[tokio::test]
+async fn simple_calls_answer_and_missing_ones_say_so() {
+    let served = serve(10, 10).await;
+    let mut client = served.compatible().await;
+    let health = client.get_health(GetHealthStatusRequest::default()).await.unwrap().into_inner();
+    assert_eq!(health.health_status.len(), 1);
+    let version = client.get_version(GetVersionRequest {}).await.unwrap().into_inner().version;
+    assert_eq!(version, crate::VERSION);
+    let info = client.get_info(GetInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!((info.name.as_str(), info.probes.len(), info.conf.len()), ("saker", 1, 1));
+    let status = client.add_tracing_policy(AddTracingPolicyRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().contains("no tracing policies yet"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn bad_filters_and_too_many_clients_are_refused() {
+    let served = serve(10, 1).await;
+    let mut client = served.compatible().await;
+    let filter = Filter { binary_regex: vec!["(".into()], ..Filter::default() };
+    let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
+    let refused = client.get_events(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let first = client.get_events(GetEventsRequest::default()).await.unwrap();
+    let second = client.get_events(GetEventsRequest::default()).await.unwrap_err();
+    assert_eq!(second.code(), Code::ResourceExhausted);
+    drop(first);
+    settle("the place", || served.clients() == 0).await;
+    client.get_events(GetEventsRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn slow_client_loses_is_told_and_delays_nobody() {
+    let served = serve(100, 10).await;
+    let filter = Filter { event_set: vec![EventType::RateLimitInfo.into()], ..Filter::default() };
+    let exec = Filter { event_set: vec![EventType::ProcessExec.into()], ..Filter::default() };
+    let request = GetEventsRequest { allow_list: vec![filter, exec], ..GetEventsRequest::default() };
+    let mut stream = served.compatible().await.get_events(request).await.unwrap().into_inner();
+    // More than the buffers of the connection hold, while nobody reads.
+    let began = Instant::now();
+    let total = 200_000;
+    for first in (0..total).step_by(500) {
+        served.world.publish((first..first + 500).map(testing::exec).collect());
+    }
+    assert!(began.elapsed() < Duration::from_secs(15));
+    let (mut seen, mut lost) = (0_u64, 0_u64);
+    while seen + lost < u64::from(total) {
+        let event = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+        match event.unwrap().unwrap().event {
+            Some(Kind::ProcessExec(_)) => seen += 1,
+            Some(Kind::RateLimitInfo(info)) => lost += info.number_of_dropped_process_events,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen + lost, u64::from(total));
+    assert!(lost > 0);
+}
+
+#[tokio::test]
+async fn fifty_clients_get_everything_and_vanish() {
+    let served = serve(10_000, 50).await;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut client = served.compatible().await;
+        streams.push(client.get_events(GetEventsRequest::default()).await.unwrap().into_inner());
+    }
+    served.world.publish((0..100).map(testing::exec).collect());
+    for stream in &mut streams {
+        for pid in 0..100 {
+            assert_eq!(pid_of(&stream.message().await.unwrap().unwrap()), pid);
+        }
+    }
+    drop(streams);
+    settle("all to leave", || served.clients() == 0).await;
+    served.world.publish(vec![testing::exec(1)]);
+}

@@ -1,0 +1,45 @@
+//! Where records come from: the kernel, or a test.
+
+use std::time::Duration;
+
+use saker_abi::Stats;
+use saker_engine::SnapshotTask;
+
+/// What one look at the stream of records found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// Records handed over.
+    pub records: usize,
+    /// Nothing more was there.
+    pub idle: bool,
+}
+
+/// The stream of records. Read by one thread.
+pub trait RecordReader: Send {
+    /// Waits at most `timeout` for records and hands each to `sink`.
+    ///
+    /// # Errors
+    /// The stream is broken for good.
+    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> anyhow::Result<ReadOutcome>;
+}
+
+/// What can be asked beside the stream. Asked by the thread that made it.
+pub trait Sensors {
+    /// All processes that are there.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    fn snapshot(&self) -> anyhow::Result<Vec<SnapshotTask>>;
+
+    /// The counters of each CPU.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn stats(&self) -> anyhow::Result<Vec<Stats>>;
+
+    /// Kernel memory of programs and maps, in bytes.
+    fn memory(&self) -> u64;
+
+    /// Times a program could not run because it was running on that CPU already.
+    fn recursion_misses(&self) -> u64;
+}

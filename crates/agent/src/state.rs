@@ -1,0 +1,387 @@
+//! What the agent knows about itself, for status, metrics and the log.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use saker_abi::{Kind, Loss, Place, Stats};
+use saker_api::saker_v1;
+use saker_export::Worker;
+use tokio::sync::oneshot;
+
+use crate::fanout::Fanout;
+use crate::pipeline::{Gauges, Request};
+use crate::resources::{self, Usage};
+use crate::server;
+
+/// Time that reading the kernel's counters may take.
+const REFRESH: Duration = Duration::from_millis(300);
+
+/// A sink with a worker thread.
+pub struct SinkHandle {
+    /// `file` or `stdout`.
+    pub kind: &'static str,
+    /// A file's path.
+    pub target: String,
+    /// Its worker.
+    pub worker: Worker,
+}
+
+/// What was read from the kernel side last.
+#[derive(Clone, Debug, Default)]
+pub struct KernelSample {
+    /// Counters of each CPU.
+    pub stats: Vec<Stats>,
+    /// Bytes of programs and maps.
+    pub memory: u64,
+    /// Runs that recursion prevented.
+    pub recursion_misses: u64,
+}
+
+/// Names of the sensors and their hooks.
+const SENSORS: [(&str, &str); 3] =
+    [("exec", "sched_process_exec"), ("fork", "sched_process_fork"), ("exit", "sched_process_exit")];
+
+/// A moment of the last minute.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Instant,
+    cpu: Duration,
+    events: u64,
+}
+
+/// The agent, as seen by those who only look.
+pub struct State {
+    /// Name of the node.
+    pub node: String,
+    started: (SystemTime, Instant),
+    ready: OnceLock<SystemTime>,
+    /// The pipeline's gauges.
+    pub gauges: Arc<Gauges>,
+    /// Batches that fit between reader and engine.
+    pub input_capacity: usize,
+    /// All queues.
+    pub fanout: Arc<Fanout>,
+    /// Sinks with worker threads.
+    pub sinks: Vec<SinkHandle>,
+    /// Bound of the process table.
+    pub processes: usize,
+    /// Events that may wait for one client.
+    pub client_queue: usize,
+    requests: Mutex<Sender<Request>>,
+    kernel: Mutex<KernelSample>,
+    moments: Mutex<VecDeque<Moment>>,
+}
+
+/// Parts of [`State`] that are given at its making.
+pub struct Parts {
+    /// Name of the node.
+    pub node: String,
+    /// The pipeline's gauges.
+    pub gauges: Arc<Gauges>,
+    /// Batches that fit between reader and engine.
+    pub input_capacity: usize,
+    /// All queues.
+    pub fanout: Arc<Fanout>,
+    /// Sinks with worker threads.
+    pub sinks: Vec<SinkHandle>,
+    /// Bound of the process table.
+    pub processes: usize,
+    /// Events that may wait for one client.
+    pub client_queue: usize,
+    /// To the thread that owns the sensors.
+    pub requests: Sender<Request>,
+    /// When the agent started.
+    pub started: (SystemTime, Instant),
+}
+
+impl State {
+    /// Begins to look.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            node: parts.node,
+            started: parts.started,
+            ready: OnceLock::new(),
+            gauges: parts.gauges,
+            input_capacity: parts.input_capacity,
+            fanout: parts.fanout,
+            sinks: parts.sinks,
+            processes: parts.processes,
+            client_queue: parts.client_queue,
+            requests: Mutex::new(parts.requests),
+            kernel: Mutex::default(),
+            moments: Mutex::default(),
+        }
+    }
+
+    /// Notes that everything runs.
+    pub fn set_ready(&self) {
+        let _ = self.ready.set(SystemTime::now());
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.1.elapsed()
+    }
+
+    /// When the agent started.
+    #[must_use]
+    pub fn start_time(&self) -> SystemTime {
+        self.started.0
+    }
+
+    /// Notes what the kernel side told.
+    pub fn set_kernel(&self, sample: KernelSample) {
+        *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) = sample;
+    }
+
+    /// What the kernel side told last.
+    #[must_use]
+    pub fn kernel(&self) -> KernelSample {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the kernel's counters read, so that they are not older than what the engine counted. Without an answer
+    /// in time those of the last second have to do.
+    pub async fn refresh(&self) {
+        let (done, looked) = oneshot::channel();
+        let sent = self.requests.lock().unwrap_or_else(PoisonError::into_inner).send(Request::Look(done));
+        if sent.is_ok() {
+            let _ = tokio::time::timeout(REFRESH, looked).await;
+        }
+    }
+
+    /// Notes CPU time and events, for the load of the last minute. Called every few seconds.
+    pub fn note_load(&self) {
+        let now = Moment { at: Instant::now(), cpu: resources::cpu_time(), events: self.published() };
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        while moments.front().is_some_and(|old| old.at.elapsed() > Duration::from_secs(65)) {
+            moments.pop_front();
+        }
+        moments.push_back(now);
+    }
+
+    fn published(&self) -> u64 {
+        self.gauges.published.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Share of one CPU, and events a second, over the last minute.
+    fn minute(&self) -> (f64, f64) {
+        let oldest = self.moments.lock().unwrap_or_else(PoisonError::into_inner).front().copied();
+        let Some(oldest) = oldest else { return (0.0, 0.0) };
+        let seconds = oldest.at.elapsed().as_secs_f64().max(0.001);
+        let cpu = resources::cpu_time().saturating_sub(oldest.cpu).as_secs_f64();
+        (cpu / seconds, (self.published() - oldest.events) as f64 / seconds)
+    }
+
+    /// Everything, as the service tells it.
+    #[must_use]
+    pub fn status(&self) -> saker_v1::GetStatusResponse {
+        let counters = self.gauges.counters();
+        let kernel = self.kernel();
+        let usage = resources::usage();
+        let events = &counters.events;
+        let mut status = saker_v1::GetStatusResponse {
+            version: crate::VERSION.into(),
+            node_name: self.node.clone(),
+            kernel_release: crate::host::kernel_release(),
+            pid: std::process::id(),
+            start_time: Some(self.started.0.into()),
+            ready_time: self.ready.get().map(|&time| time.into()),
+            uptime_ns: u64::try_from(self.uptime().as_nanos()).unwrap_or(u64::MAX),
+            sensors: sensors(&kernel),
+            records: records(&kernel.stats, &counters.received),
+            gaps: events.gap,
+            gap_records: counters.losses.records + counters.losses.later_stages,
+            queues: self.queues(),
+            sinks: self.sinks(),
+            processes: Some(saker_v1::ProcessTable {
+                size: counters.table.entries,
+                capacity: self.processes as u64,
+                ended: counters.table.entries.saturating_sub(counters.table.alive),
+                evictions: counters.table.evicted_ended + counters.table.evicted_alive,
+                misses: counters.table.unknown_parents + counters.table.unknown_processes,
+                resyncs: counters.snapshots.saturating_sub(1),
+                reconstructed: events.exec_reconstructed,
+                ended_unseen: events.exit_reconstructed,
+            }),
+            resources: Some(self.resources(&usage, &kernel)),
+            helper_failures: helper_failures(&kernel.stats),
+            ..saker_v1::GetStatusResponse::default()
+        };
+        let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
+        let exit = events.exit + events.exit_reconstructed;
+        for (kind, count) in [("process_exec", exec), ("process_exit", exit), ("gap", events.gap)] {
+            status.events.insert(kind.into(), count);
+        }
+        if counters.undecodable_total() > 0 {
+            status.stage_drops.push(drops("decoder", "undecodable", counters.undecodable_total()));
+        }
+        for sink in &status.sinks {
+            if sink.dropped > 0 {
+                status.stage_drops.push(drops(&sink.name, "queue_full", sink.dropped));
+            }
+        }
+        let gone = self.fanout.dropped_by_gone();
+        if gone > 0 {
+            status.stage_drops.push(drops(server::STAGE, "queue_full_of_gone_clients", gone));
+        }
+        status.problems = problems(&status, counters.imbalance());
+        status
+    }
+
+    fn resources(&self, usage: &Usage, kernel: &KernelSample) -> saker_v1::Resources {
+        let (load, rate) = self.minute();
+        let cpu = resources::cpu_time().as_secs_f64();
+        saker_v1::Resources {
+            memory_rss_bytes: usage.resident,
+            memory_peak_bytes: usage.resident_peak,
+            kernel_memory_bytes: kernel.memory,
+            cpu_seconds: cpu,
+            cpu_user_seconds: usage.user_seconds,
+            cpu_system_seconds: usage.system_seconds,
+            cpu_load_1m: load,
+            cpu_load: cpu / self.uptime().as_secs_f64().max(0.001),
+            events_per_second_1m: rate,
+            threads: usage.threads,
+            open_files: usage.open_files,
+        }
+    }
+
+    fn queues(&self) -> Vec<saker_v1::Queue> {
+        let (length, high_water) = self.gauges.queued();
+        let mut queues = vec![saker_v1::Queue {
+            name: "engine".into(),
+            length: length as u64,
+            capacity: self.input_capacity as u64,
+            high_water: high_water as u64,
+            unit: "batches".into(),
+        }];
+        for queue in self.fanout.all() {
+            queues.push(saker_v1::Queue {
+                name: queue.stage().into(),
+                length: queue.stats().queued,
+                capacity: queue.limits().events as u64,
+                high_water: queue.stats().queued_max,
+                unit: "events".into(),
+            });
+        }
+        queues
+    }
+
+    fn sinks(&self) -> Vec<saker_v1::Sink> {
+        let mut sinks: Vec<_> = self
+            .sinks
+            .iter()
+            .map(|sink| {
+                let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
+                let last = prost_types::Timestamp { seconds: worker.last_written.cast_signed(), nanos: 0 };
+                saker_v1::Sink {
+                    name: sink.kind.into(),
+                    kind: sink.kind.into(),
+                    target: sink.target.clone(),
+                    events: queue.offered,
+                    written: worker.written.saturating_sub(queue.gaps),
+                    bytes: worker.bytes,
+                    dropped: queue.dropped + worker.given_up,
+                    filtered: worker.filtered + worker.limited,
+                    errors: worker.retries,
+                    rotations: 0,
+                    last_error: sink.worker.last_error(),
+                    last_event_time: (worker.last_written > 0).then_some(last),
+                }
+            })
+            .collect();
+        for queue in self.fanout.of_stage(server::STAGE) {
+            let stats = queue.stats();
+            sinks.push(saker_v1::Sink {
+                name: server::STAGE.into(),
+                kind: server::STAGE.into(),
+                target: queue.label().into(),
+                events: stats.offered,
+                written: stats.taken,
+                dropped: stats.dropped,
+                ..saker_v1::Sink::default()
+            });
+        }
+        sinks
+    }
+}
+
+fn drops(stage: &str, cause: &str, dropped: u64) -> saker_v1::StageDrops {
+    saker_v1::StageDrops { stage: stage.into(), cause: cause.into(), dropped }
+}
+
+fn sensors(kernel: &KernelSample) -> Vec<saker_v1::SensorState> {
+    let sent = |kind: Kind| kernel.stats.iter().map(|cpu| cpu.sent[kind as usize]).sum();
+    let kinds = [Kind::Exec, Kind::Fork, Kind::Exit];
+    SENSORS
+        .iter()
+        .zip(kinds)
+        .map(|((name, hook), kind)| saker_v1::SensorState {
+            name: (*name).into(),
+            hook: (*hook).into(),
+            mechanism: "raw_tracepoint_btf".into(),
+            runs: sent(kind),
+            // The kernel counts them for all together.
+            missed: 0,
+        })
+        .collect()
+}
+
+fn records(stats: &[Stats], received: &[u64]) -> Vec<saker_v1::RecordCount> {
+    let count = |kind: Kind| {
+        let index = kind as usize;
+        let mut record = saker_v1::RecordCount {
+            kind: kind.name().into(),
+            produced: stats.iter().map(|cpu| cpu.sent[index]).sum(),
+            received: received.get(index).copied().unwrap_or(0),
+            ..saker_v1::RecordCount::default()
+        };
+        for cause in 0..saker_abi::LOSS_MAX as usize {
+            let lost: u64 = stats.iter().map(|cpu| cpu.lost[cause][index]).sum();
+            if lost > 0 {
+                record.produced += lost;
+                *record.lost.entry(Loss::name_of(cause).into()).or_default() += lost;
+            }
+        }
+        record
+    };
+    Kind::ALL.into_iter().filter(|&kind| kind != Kind::Task).map(count).collect()
+}
+
+fn helper_failures(stats: &[Stats]) -> Vec<saker_v1::HelperFailure> {
+    let failure = |place: usize| {
+        let count: u64 = stats.iter().map(|cpu| cpu.failed[place]).sum();
+        let errno = stats.iter().map(|cpu| cpu.failed_errno[place]).find(|&errno| errno != 0);
+        (count > 0).then(|| saker_v1::HelperFailure {
+            place: Place(place).name().into(),
+            helper: String::new(),
+            errno: errno.map_or(String::new(), |errno| errno.to_string()),
+            count,
+        })
+    };
+    (0..saker_abi::PLACE_MAX as usize).filter_map(failure).collect()
+}
+
+fn problems(status: &saker_v1::GetStatusResponse, imbalance: Option<String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    if status.gap_records > 0 {
+        problems.push(format!("{} records were lost before they became events", status.gap_records));
+    }
+    for sink in &status.sinks {
+        if sink.dropped > 0 {
+            problems.push(format!("{} events were dropped at {} {}", sink.dropped, sink.name, sink.target));
+        }
+        if !sink.last_error.is_empty() {
+            problems.push(format!("{} {}: {}", sink.name, sink.target, sink.last_error));
+        }
+    }
+    if let Some(imbalance) = imbalance {
+        problems.push(format!("the engine's counters do not add up: {imbalance}"));
+    }
+    problems
+}

@@ -1,0 +1,134 @@
+//! What tests of this crate share: an agent's insides without kernel, and records made by hand.
+
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use saker_abi::{Exec, Exit, Identity, Key, Status, Tag, build};
+use saker_api::event::{Event, EventKind, ExecEvent, Node, Process, ProcessView, Timestamp};
+use saker_export::{Batch, Limits, Queue, StdoutSink, Worker, WorkerConfig};
+
+use crate::fanout::Fanout;
+use crate::pipeline::{Gauges, Request};
+use crate::source::{ReadOutcome, RecordReader};
+use crate::state::{Parts, SinkHandle, State};
+
+/// An agent's insides.
+pub(crate) struct World {
+    pub(crate) state: Arc<State>,
+    pub(crate) fanout: Arc<Fanout>,
+    publisher: Mutex<crate::fanout::Publisher>,
+    _requested: Receiver<Request>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let fanout = Arc::new(Fanout::default());
+        let (requests, requested) = mpsc::channel();
+        let state = State::new(Parts {
+            node: "node".into(),
+            gauges: Arc::new(Gauges::default()),
+            input_capacity: 8,
+            fanout: Arc::clone(&fanout),
+            sinks: vec![sink("file"), sink("stdout")],
+            processes: 1000,
+            client_queue: 100,
+            requests,
+            started: (SystemTime::now(), Instant::now()),
+        });
+        let publisher = Mutex::new(fanout.publisher());
+        state.set_kernel(crate::state::KernelSample {
+            stats: vec![saker_abi::Stats::default(); 2],
+            ..Default::default()
+        });
+        Self { state: Arc::new(state), fanout, publisher, _requested: requested }
+    }
+
+    pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
+        self.publisher.lock().unwrap().publish(&Arc::new(Batch::new(events)));
+    }
+}
+
+fn sink(kind: &'static str) -> SinkHandle {
+    let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
+    let config = WorkerConfig {
+        encoder: Box::new(|_, lines| lines.push(b'\n')),
+        predicate: None,
+        rate: None,
+        on_closed: Box::new(|| ()),
+    };
+    let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
+    SinkHandle { kind, target: "/target".into(), worker }
+}
+
+/// An execution of this process.
+pub(crate) fn exec(pid: u32) -> Arc<Event> {
+    let process =
+        Process { pid, binary: format!("/bin/p{pid}").into(), exec_id: "id".into(), ..Process::default() };
+    let process = ProcessView { process: Arc::new(process), refcnt: 1 };
+    Arc::new(Event {
+        time: Timestamp(1_700_000_000_000_000_000),
+        node: Arc::new(Node { name: "node".into(), ..Node::default() }),
+        kind: EventKind::Exec(ExecEvent { process, parent: None, ancestors: Vec::new() }),
+    })
+}
+
+/// Records of a kernel that never was, each with the next number of CPU 0.
+#[derive(Default)]
+pub(crate) struct Records {
+    seq: u64,
+}
+
+impl Records {
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.seq += count;
+    }
+
+    pub(crate) fn exec(&mut self, pid: u32) -> Vec<u8> {
+        self.seq += 1;
+        let mut exec = Exec::default();
+        exec.rec.process = Key::new(pid, 1000 + u64::from(pid));
+        exec.rec.seq = self.seq;
+        exec.rec.time = 1000 + self.seq;
+        exec.id =
+            Identity { parent: Key::new(1, 1), start_boottime: 900 + u64::from(pid), ..Identity::default() };
+        let binary = format!("p{pid}\0bin\0");
+        build::exec(exec)
+            .value(Tag::FILENAME, Status::Ok, 0, format!("/bin/p{pid}").as_bytes())
+            .value(Tag::EXE, Status::Ok, 0, binary.as_bytes())
+            .finish()
+    }
+
+    pub(crate) fn exit(&mut self, pid: u32) -> Vec<u8> {
+        self.seq += 1;
+        let mut exit = Exit::default();
+        exit.rec.process = Key::new(pid, 1000 + u64::from(pid));
+        exit.rec.seq = self.seq;
+        exit.rec.time = 1000 + self.seq;
+        build::exit(exit).finish()
+    }
+}
+
+/// A stream of records that a test fills.
+pub(crate) struct Stream(pub(crate) Receiver<Vec<u8>>);
+
+impl RecordReader for Stream {
+    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> anyhow::Result<ReadOutcome> {
+        let mut records = 0;
+        let first = self.0.recv_timeout(timeout.min(Duration::from_millis(20)));
+        for record in first.into_iter().chain(self.0.try_iter()) {
+            records += 1;
+            sink(&record);
+        }
+        Ok(ReadOutcome { records, idle: true })
+    }
+}
+
+/// Waits for a condition.
+pub(crate) fn wait(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,70 @@
+//! Lines of the kinds of events that only messages have.
+
+use super::{Color, Line, outcome};
+use crate::tetragon::{
+    GetEventsResponse, ProcessLoader, ProcessThrottle, ThrottleType, get_events_response as response,
+};
+use crate::view::EventView;
+
+impl Line<'_> {
+    /// The line of a compatible message; `unseen`: it is an exit that was only concluded.
+    pub(super) fn response(&mut self, message: &GetEventsResponse, unseen: bool) {
+        let view = EventView::from(message);
+        match &message.event {
+            Some(response::Event::ProcessExec(_)) => self.exec(&view),
+            Some(response::Event::ProcessExit(exit)) => {
+                self.exit(&view, &outcome(&exit.signal, exit.status, unseen));
+            }
+            Some(response::Event::ProcessThrottle(throttle)) => self.throttle(throttle),
+            Some(response::Event::ProcessLoader(loader)) => self.loader(&view, loader),
+            Some(response::Event::RateLimitInfo(info)) => {
+                self.label("⚠️", "limit", Color::Alert);
+                self.value(Color::Source, self.node);
+                self.plain(&format!("{} events withheld", info.number_of_dropped_process_events));
+            }
+            Some(response::Event::ProcessTracepoint(event)) => {
+                self.hook("⁉️", "tracepoint", &view, &[&event.subsys, &event.event]);
+            }
+            Some(response::Event::ProcessUprobe(event)) => {
+                self.hook("🕵️", "uprobe", &view, &[&event.path, &event.symbol]);
+            }
+            Some(response::Event::ProcessUsdt(event)) => {
+                self.hook("🕵️", "usdt", &view, &[&event.path, &event.provider, &event.name]);
+            }
+            Some(response::Event::ProcessLsm(event)) => {
+                self.hook("🔒", "LSM", &view, &[&event.function_name]);
+            }
+            Some(response::Event::ProcessKprobe(event)) => {
+                self.hook("❓", "syscall", &view, &[&event.function_name]);
+            }
+            Some(response::Event::Test(_)) => self.out.push_str("TEST EVENT"),
+            None => self.label("❓", "unknown", Color::Label),
+        }
+    }
+
+    fn throttle(&mut self, throttle: &ProcessThrottle) {
+        self.label("🧬", "throttle", Color::Alert);
+        self.plain(match throttle.r#type() {
+            ThrottleType::ThrottleStart => "START",
+            ThrottleType::ThrottleStop => "STOP ",
+            ThrottleType::ThrottleUnknown => "?    ",
+        });
+        self.value(Color::Arguments, &throttle.cgroup);
+    }
+
+    fn loader(&mut self, view: &EventView<'_>, loader: &ProcessLoader) {
+        self.label("🧬", "loader", Color::Label);
+        self.process(view.process, false);
+        let build_id: String = loader.buildid.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.value(Color::Arguments, &build_id);
+        self.value(Color::Path, &loader.path);
+    }
+
+    fn hook(&mut self, emoji: &str, label: &str, view: &EventView<'_>, values: &[&str]) {
+        self.label(emoji, label, Color::Label);
+        self.process(view.process, false);
+        for value in values {
+            self.value(Color::Arguments, value);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the forms of an event have in common beyond its plain fields.
+
+use super::{EventKind, GapEvent, PrivilegesChanged, Process, ProcessExtra, ProcessView};
+use crate::tetragon::{EventType, ProcessPrivilegesChanged};
+
+impl EventKind {
+    /// The compatible type; a gap is told there as `RATE_LIMIT_INFO`.
+    #[must_use]
+    pub fn event_type(&self) -> EventType {
+        match self {
+            Self::Exec(_) => EventType::ProcessExec,
+            Self::Exit(_) => EventType::ProcessExit,
+            Self::Gap(_) => EventType::RateLimitInfo,
+        }
+    }
+
+    /// The process that the event is about, who created it, and the ancestors from the grandparent upwards.
+    #[must_use]
+    pub fn processes(&self) -> (Option<&ProcessView>, Option<&ProcessView>, &[ProcessView]) {
+        match self {
+            Self::Exec(exec) => (Some(&exec.process), exec.parent.as_ref(), &exec.ancestors),
+            Self::Exit(exit) => (Some(&exit.process), exit.parent.as_ref(), &exit.ancestors),
+            Self::Gap(_) => (None, None, &[]),
+        }
+    }
+}
+
+impl Process {
+    /// Whether its user ids and thread are known: not of a process that no record and no scan told about
+    /// (flag `unknown`), of which only the PID and the start are shown.
+    pub(crate) fn has_identity(&self) -> bool {
+        !self.flags.split(' ').any(|flag| flag == "unknown")
+    }
+}
+
+impl ProcessExtra {
+    /// `device`: `MAJOR:MINOR`; empty: unknown.
+    pub(crate) fn device_text(&self) -> String {
+        match self.device {
+            (0, 0) => String::new(),
+            (major, minor) => format!("{major}:{minor}"),
+        }
+    }
+
+    /// `audit_session`; 0: unset.
+    pub(crate) fn audit_session_if_set(&self) -> u32 {
+        match self.audit_session {
+            u32::MAX => 0,
+            session => session,
+        }
+    }
+}
+
+impl GapEvent {
+    /// Causes with their sums, each once, in the order in which they first appear.
+    pub(crate) fn merged_causes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let causes = &self.causes;
+        causes.iter().enumerate().filter_map(move |(index, &(cause, _))| {
+            let seen = causes[..index].iter().any(|&(earlier, _)| earlier == cause);
+            let sum = causes.iter().filter(|&&(other, _)| other == cause);
+            (!seen).then(|| (cause, sum.fold(0, |sum: u64, &(_, count)| sum.saturating_add(count))))
+        })
+    }
+}
+
+impl From<PrivilegesChanged> for ProcessPrivilegesChanged {
+    fn from(change: PrivilegesChanged) -> Self {
+        match change {
+            PrivilegesChanged::FileCapabilities => Self::PrivilegesRaisedExecFileCap,
+            PrivilegesChanged::FileSetuid => Self::PrivilegesRaisedExecFileSetuid,
+            PrivilegesChanged::FileSetgid => Self::PrivilegesRaisedExecFileSetgid,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Lines from messages and messages from lines, for clients: the same form as the agent writes, by way of the
+//! descriptors, so that it also serves kinds of events that this version has no model for.
+
+use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
+use serde_json::{Map, Value};
+
+use crate::descriptors::Described;
+use crate::saker_v1::{Event, ExitExtra, Gap, GetStatusResponse, ProcessExtra};
+use crate::tetragon::{GetEventsResponse, RateLimitInfo, get_events_response};
+
+/// A line that is not an event.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// Not JSON.
+    #[error("not a JSON object: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON of another shape.
+    #[error("not an event: {0}")]
+    Shape(String),
+}
+
+/// The line of an event that came as a message, without a newline.
+#[must_use]
+pub fn message_line(event: &Event) -> String {
+    Value::Object(message_object(event)).to_string()
+}
+
+/// The status of an agent as a JSON object.
+#[must_use]
+pub fn status_object(status: &GetStatusResponse) -> Value {
+    Value::Object(object(status))
+}
+
+fn message_object(event: &Event) -> Map<String, Value> {
+    let mut line = event.event.as_ref().map(object).unwrap_or_default();
+    if let Some(gap) = &event.gap {
+        line.remove("rate_limit_info");
+        line.shift_insert(0, "gap".to_owned(), Value::Object(object(gap)));
+    }
+    for kind in ["process_exec", "process_exit"] {
+        let Some(Value::Object(inner)) = line.get_mut(kind) else { continue };
+        merge(inner.get_mut("process"), event.process.as_ref());
+        merge(inner.get_mut("parent"), event.parent.as_ref());
+        if let Some(Value::Array(ancestors)) = inner.get_mut("ancestors") {
+            for (ancestor, extra) in ancestors.iter_mut().zip(&event.ancestors) {
+                merge(Some(ancestor), Some(extra));
+            }
+        }
+        if let Some(exit) = &event.exit {
+            let mut exit = object(exit);
+            // The process has it already: the compatible form tells the thread there.
+            exit.remove("tid");
+            inner.extend(exit);
+        }
+    }
+    line
+}
+
+/// Puts the fields that only Saker tells beside the compatible ones.
+fn merge(process: Option<&mut Value>, extra: Option<&ProcessExtra>) {
+    if let (Some(Value::Object(process)), Some(extra)) = (process, extra) {
+        process.extend(object(extra));
+    }
+}
+
+/// Canonical JSON with the names of the definition.
+fn object<M: Described>(message: &M) -> Map<String, Value> {
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    match message.to_dynamic().serialize_with_options(serde_json::value::Serializer, &options) {
+        Ok(Value::Object(object)) => object,
+        // A timestamp beyond the year 9999 has no JSON form.
+        Ok(other) => Map::from_iter([("error".to_owned(), other)]),
+        Err(error) => Map::from_iter([("error".to_owned(), Value::String(error.to_string()))]),
+    }
+}
+
+/// The event of a line, with whatever of our additions the line has.
+///
+/// # Errors
+/// [`ParseError`] when the line is not JSON, or a field has a value of the wrong type. Fields with unknown
+/// names are left out.
+pub fn parse_line(line: &str) -> Result<Event, ParseError> {
+    let line: Value = serde_json::from_str(line)?;
+    if !line.is_object() {
+        return Err(ParseError::Shape("the line holds another value than an object".to_owned()));
+    }
+    let mut event = Event { event: Some(message::<GetEventsResponse>(&line)?), ..Event::default() };
+    let response = event.event.get_or_insert_default();
+    if let Some(gap) = line.get("gap") {
+        let gap = message::<Gap>(gap)?;
+        let info = RateLimitInfo { number_of_dropped_process_events: gap.lost };
+        response.event = Some(get_events_response::Event::RateLimitInfo(info));
+        event.gap = Some(gap);
+    }
+    if let Some(inner) = line.get("process_exec").or_else(|| line.get("process_exit")) {
+        event.process = extra(inner.get("process"))?;
+        event.parent = extra(inner.get("parent"))?;
+        if let Some(Value::Array(ancestors)) = inner.get("ancestors") {
+            event.ancestors = ancestors.iter().map(message).collect::<Result<_, _>>()?;
+        }
+    }
+    event.exit = line.get("process_exit").map(message::<ExitExtra>).transpose()?;
+    if response.event.is_none() {
+        return Err(ParseError::Shape(
+            "it has none of the keys process_exec, process_exit, gap …".to_owned(),
+        ));
+    }
+    Ok(event)
+}
+
+fn extra(process: Option<&Value>) -> Result<Option<ProcessExtra>, ParseError> {
+    process.map(message).transpose()
+}
+
+fn message<M: Described>(value: &Value) -> Result<M, ParseError> {
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let dynamic = DynamicMessage::deserialize_with_options(M::descriptor(), value, &options)
+        .map_err(|error| ParseError::Shape(error.to_string()))?;
+    M::from_dynamic(&dynamic).ok_or_else(|| ParseError::Shape(format!("it is not a {}", M::NAME)))
+}

@@ -1,0 +1,313 @@
+//! The pieces a JSON line is made of, appended to a buffer that is used again for the next line.
+
+use crate::event::Timestamp;
+
+/// Two decimal digits of each number below 100.
+const DIGITS: [[u8; 2]; 100] = {
+    let mut table = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        table[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    table
+};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// What to do with each byte of a string: 0 copy it, `u` write its number, [`MAYBE_C1`] look at the next byte,
+/// anything else is the letter after the backslash.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[0x7f] = b'u';
+    table[0xc2] = MAYBE_C1;
+    table
+};
+
+/// First byte of the control characters U+0080 to U+009F, which some terminals obey.
+const MAYBE_C1: u8 = 1;
+
+/// A key as it stands in a line, with quotes and colon: known when compiling, so that it is copied by a few
+/// moves.
+macro_rules! name {
+    ($name:literal) => {
+        concat!("\"", $name, "\":")
+    };
+}
+
+/// Appends a key made by `name!`, after a comma unless it is the first of its object.
+#[inline(always)]
+pub(super) fn key(out: &mut Vec<u8>, name: &str) {
+    comma(out);
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Appends a comma unless the object or list has only just begun.
+#[inline(always)]
+pub(super) fn comma(out: &mut Vec<u8>) {
+    if !matches!(out.last(), Some(b'{' | b'[')) {
+        out.push(b',');
+    }
+}
+
+/// Appends a quoted string. Control characters are always escaped, so that a line shown in a terminal cannot
+/// command it.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let mut copied = 0;
+    let mut words = bytes.chunks_exact(8);
+    let mut at = 0;
+    for word in &mut words {
+        if may_need_escape(word) {
+            copied = escape_range(out, bytes, copied, at..at + 8);
+        }
+        at += 8;
+    }
+    copied = escape_range(out, bytes, copied, at..bytes.len());
+    out.extend_from_slice(&bytes[copied..]);
+    out.push(b'"');
+}
+
+/// Whether one of eight bytes is a control character, a quote, a backslash or not ASCII; looks at all at once.
+#[inline(always)]
+fn may_need_escape(word: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let Ok(word) = word.try_into().map(u64::from_le_bytes) else { return true };
+    // The high bit of a byte that is zero; a byte above a zero may be taken for one too, which only costs time.
+    let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
+    let below_space = word.wrapping_sub(ONES * 0x20);
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
+    let delete = zero(word ^ (ONES * 0x7f));
+    (word | below_space | quote | backslash | delete) & HIGHS != 0
+}
+
+/// Escapes what needs it within `range`, copying what precedes each; returns up to where the text is dealt with.
+#[inline]
+fn escape_range(out: &mut Vec<u8>, bytes: &[u8], mut copied: usize, range: std::ops::Range<usize>) -> usize {
+    for index in range {
+        let escape = ESCAPES[usize::from(bytes[index])];
+        if escape != 0 {
+            copied = escaped(out, bytes, copied, index, escape);
+        }
+    }
+    copied
+}
+
+/// Copies what precedes `index` and escapes the character there; returns up to where the text is dealt with.
+#[cold]
+fn escaped(out: &mut Vec<u8>, bytes: &[u8], copied: usize, index: usize, escape: u8) -> usize {
+    let (code, length) = match escape {
+        MAYBE_C1 => match bytes.get(index + 1) {
+            Some(&next) if next < 0xa0 => (next, 2),
+            _ => return copied,
+        },
+        _ => (bytes[index], 1),
+    };
+    out.extend_from_slice(&bytes[copied..index]);
+    if escape == b'u' || escape == MAYBE_C1 {
+        out.extend_from_slice(b"\\u00");
+        out.extend_from_slice(&[HEX[usize::from(code >> 4)], HEX[usize::from(code & 15)]]);
+    } else {
+        out.extend_from_slice(&[b'\\', escape]);
+    }
+    index + length
+}
+
+/// Appends a decimal number.
+#[inline]
+pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut buffer = [0; 20];
+    let mut at = buffer.len();
+    while value >= 100 {
+        let pair = DIGITS[(value % 100) as usize];
+        value /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&pair);
+    }
+    let pair = DIGITS[value as usize];
+    if value >= 10 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&pair);
+    } else {
+        at -= 1;
+        buffer[at] = pair[1];
+    }
+    out.extend_from_slice(&buffer[at..]);
+}
+
+/// Appends a 64-bit number in quotes, as canonical protobuf JSON has it.
+#[inline]
+pub(super) fn quoted_number(out: &mut Vec<u8>, value: u64) {
+    out.push(b'"');
+    number(out, value);
+    out.push(b'"');
+}
+
+/// Appends `"key":"text"` unless the text is empty.
+#[inline(always)]
+pub(super) fn string_field(out: &mut Vec<u8>, name: &str, text: &str) {
+    if !text.is_empty() {
+        key(out, name);
+        string(out, text);
+    }
+}
+
+/// Appends `"key":number`, zero included: for wrapper-typed fields.
+#[inline(always)]
+pub(super) fn wrapped_field(out: &mut Vec<u8>, name: &str, value: u32) {
+    key(out, name);
+    number(out, u64::from(value));
+}
+
+/// Appends `"key":number` unless it is zero.
+#[inline(always)]
+pub(super) fn number_field(out: &mut Vec<u8>, name: &str, value: u32) {
+    if value != 0 {
+        wrapped_field(out, name, value);
+    }
+}
+
+/// Appends `"key":"number"` unless it is zero.
+#[inline(always)]
+pub(super) fn wide_field(out: &mut Vec<u8>, name: &str, value: u64) {
+    if value != 0 {
+        key(out, name);
+        quoted_number(out, value);
+    }
+}
+
+/// Appends `"key":true` if it is true.
+#[inline(always)]
+pub(super) fn flag_field(out: &mut Vec<u8>, name: &str, value: bool) {
+    if value {
+        key(out, name);
+        out.extend_from_slice(b"true");
+    }
+}
+
+/// Appends `"key":"timestamp"` unless the time is not known.
+#[inline(always)]
+pub(super) fn time_field(out: &mut Vec<u8>, name: &str, time: Timestamp) {
+    if time.0 != 0 {
+        key(out, name);
+        timestamp(out, time);
+    }
+}
+
+/// Appends a time in quotes: RFC 3339, UTC, with as many groups of three digits below the second as needed.
+pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
+    out.push(b'"');
+    let (text, length) = rfc3339(time);
+    let nanoseconds = time.0 % 1_000_000_000;
+    let length = match nanoseconds {
+        0 => 19,
+        n if n % 1_000_000 == 0 => 23,
+        n if n % 1_000 == 0 => 26,
+        _ => length,
+    };
+    out.extend_from_slice(&text[..length]);
+    out.extend_from_slice(b"Z\"");
+}
+
+/// `YYYY-MM-DDThh:mm:ss.nnnnnnnnn` and its length.
+pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], usize) {
+    let mut text = *b"0000-00-00T00:00:00.000000000";
+    let seconds = time.0 / 1_000_000_000;
+    let nanoseconds = time.0 % 1_000_000_000;
+    let (year, month, day) = civil(seconds / 86_400);
+    let second_of_day = seconds % 86_400;
+    let mut put = |at: usize, value: u64| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
+    put(0, year / 100);
+    put(2, year);
+    put(5, month);
+    put(8, day);
+    put(11, second_of_day / 3_600);
+    put(14, second_of_day / 60 % 60);
+    put(17, second_of_day % 60);
+    put(20, nanoseconds / 10_000_000);
+    put(22, nanoseconds / 100_000);
+    put(24, nanoseconds / 1_000);
+    put(26, nanoseconds / 10);
+    text[28] = b'0' + (nanoseconds % 10) as u8;
+    (text, 29)
+}
+
+/// Year, month and day of a day counted from 1970-01-01.
+///
+/// Counts in years that begin in March, so that the leap day is the last of its year, and in eras of 400 years,
+/// which are all equally long.
+fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
+    let days = days_since_epoch + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{number, string, timestamp};
+    use crate::event::Timestamp;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_at_the_borders_of_their_digits() {
+        for value in [0, 1, 9, 10, 99, 100, 101, 999, 1_000, 12_345, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!(written(|out| number(out, value)), value.to_string());
+        }
+    }
+
+    #[test]
+    fn timestamps_have_no_three_six_or_nine_digits() {
+        let cases = [
+            (1_700_000_000_000_000_000, "2023-11-14T22:13:20Z"),
+            (1_700_000_000_120_000_000, "2023-11-14T22:13:20.120Z"),
+            (1_700_000_000_000_120_000, "2023-11-14T22:13:20.000120Z"),
+            (1_700_000_000_000_000_120, "2023-11-14T22:13:20.000000120Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00Z"),
+            (4_107_542_399_999_999_999, "2100-02-28T23:59:59.999999999Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00Z"),
+            (1, "1970-01-01T00:00:00.000000001Z"),
+            (u64::MAX, "2554-07-21T23:34:33.709551615Z"),
+        ];
+        for (nanoseconds, expected) in cases {
+            assert_eq!(written(|out| timestamp(out, Timestamp(nanoseconds))), format!("\"{expected}\""));
+        }
+    }
+
+    #[test]
+    fn control_characters_never_reach_a_terminal() {
+        let text = "a\0\u{1b}[31m\u{7f}\u{85}\u{9b}\u{a0}é\u{fffd}\t\n\r\u{8}\u{c}\"\\/";
+        let line = written(|out| string(out, text));
+        assert_eq!(
+            line,
+            "\"a\\u0000\\u001b[31m\\u007f\\u0085\\u009b\u{a0}é\u{fffd}\\t\\n\\r\\b\\f\\\"\\\\/\""
+        );
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
+}

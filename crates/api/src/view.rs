@@ -1,0 +1,182 @@
+//! One way to look at an event, be it the model or a message that a client received.
+
+use crate::event::{Event, Process, ProcessView};
+use crate::tetragon::{self, EventType, GetEventsResponse, get_events_response as response};
+
+/// What filters and compact lines ask of an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventView<'a> {
+    pub(crate) event_type: EventType,
+    pub(crate) process: Option<ProcessRef<'a>>,
+    pub(crate) parent: Option<ProcessRef<'a>>,
+    pub(crate) ancestors: Ancestors<'a>,
+    /// Empty: not an event of a policy.
+    pub(crate) policy: &'a str,
+}
+
+/// A process in either form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ProcessRef<'a> {
+    Model(&'a Process),
+    Message(&'a tetragon::Process),
+}
+
+/// Ancestors in either form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ancestors<'a> {
+    Model(&'a [ProcessView]),
+    Messages(&'a [tetragon::Process]),
+}
+
+impl<'a> From<&'a Event> for EventView<'a> {
+    fn from(event: &'a Event) -> Self {
+        let (process, parent, ancestors) = event.kind.processes();
+        let shown = |view: &'a ProcessView| ProcessRef::Model(&view.process);
+        Self {
+            event_type: event.kind.event_type(),
+            process: process.map(shown),
+            parent: parent.map(shown),
+            ancestors: Ancestors::Model(ancestors),
+            policy: "",
+        }
+    }
+}
+
+impl<'a> From<&'a GetEventsResponse> for EventView<'a> {
+    fn from(message: &'a GetEventsResponse) -> Self {
+        macro_rules! view {
+            ($event:expr, $kind:ident, $policy:expr) => {
+                Self {
+                    event_type: EventType::$kind,
+                    process: $event.process.as_ref().map(ProcessRef::Message),
+                    parent: $event.parent.as_ref().map(ProcessRef::Message),
+                    ancestors: Ancestors::Messages(&$event.ancestors),
+                    policy: $policy,
+                }
+            };
+        }
+        match &message.event {
+            Some(response::Event::ProcessExec(event)) => view!(event, ProcessExec, ""),
+            Some(response::Event::ProcessExit(event)) => view!(event, ProcessExit, ""),
+            Some(response::Event::ProcessKprobe(event)) => view!(event, ProcessKprobe, &event.policy_name),
+            Some(response::Event::ProcessTracepoint(event)) => {
+                view!(event, ProcessTracepoint, &event.policy_name)
+            }
+            Some(response::Event::ProcessLoader(event)) => view!(event, ProcessLoader, ""),
+            Some(response::Event::ProcessUprobe(event)) => view!(event, ProcessUprobe, &event.policy_name),
+            Some(response::Event::ProcessLsm(event)) => view!(event, ProcessLsm, &event.policy_name),
+            Some(response::Event::ProcessUsdt(event)) => view!(event, ProcessUsdt, &event.policy_name),
+            Some(response::Event::ProcessThrottle(_)) => Self::without_process(EventType::ProcessThrottle),
+            Some(response::Event::RateLimitInfo(_)) => Self::without_process(EventType::RateLimitInfo),
+            Some(response::Event::Test(_)) => Self::without_process(EventType::Test),
+            None => Self::without_process(EventType::Undef),
+        }
+    }
+}
+
+impl EventView<'_> {
+    fn without_process(event_type: EventType) -> Self {
+        Self { event_type, process: None, parent: None, ancestors: Ancestors::Model(&[]), policy: "" }
+    }
+}
+
+impl<'a> Ancestors<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = ProcessRef<'a>> {
+        let (model, messages) = match self {
+            Self::Model(views) => (views, [].as_slice()),
+            Self::Messages(messages) => ([].as_slice(), messages),
+        };
+        model
+            .iter()
+            .map(|view| ProcessRef::Model(&view.process))
+            .chain(messages.iter().map(ProcessRef::Message))
+    }
+}
+
+impl<'a> ProcessRef<'a> {
+    pub(crate) fn exec_id(self) -> &'a str {
+        match self {
+            Self::Model(process) => &process.exec_id,
+            Self::Message(process) => &process.exec_id,
+        }
+    }
+
+    pub(crate) fn parent_exec_id(self) -> &'a str {
+        match self {
+            Self::Model(process) => &process.parent_exec_id,
+            Self::Message(process) => &process.parent_exec_id,
+        }
+    }
+
+    pub(crate) fn pid(self) -> Option<u32> {
+        match self {
+            Self::Model(process) => Some(process.pid),
+            Self::Message(process) => process.pid,
+        }
+    }
+
+    pub(crate) fn binary(self) -> &'a str {
+        match self {
+            Self::Model(process) => &process.binary,
+            Self::Message(process) => &process.binary,
+        }
+    }
+
+    pub(crate) fn arguments(self) -> &'a str {
+        match self {
+            Self::Model(process) => &process.arguments,
+            Self::Message(process) => &process.arguments,
+        }
+    }
+
+    pub(crate) fn docker(self) -> &'a str {
+        match self {
+            Self::Model(process) => &process.docker,
+            Self::Message(process) => &process.docker,
+        }
+    }
+
+    pub(crate) fn in_init_tree(self) -> bool {
+        match self {
+            Self::Model(process) => process.in_init_tree,
+            Self::Message(process) => process.in_init_tree,
+        }
+        .unwrap_or_default()
+    }
+
+    /// The pod, of which the model knows nothing yet.
+    pub(crate) fn pod(self) -> Option<&'a tetragon::Pod> {
+        match self {
+            Self::Model(_) => None,
+            Self::Message(process) => process.pod.as_ref(),
+        }
+    }
+
+    /// Permitted, effective and inheritable capabilities, one bit each.
+    pub(crate) fn capabilities(self) -> Option<[u64; 3]> {
+        match self {
+            Self::Model(process) => process
+                .creds
+                .as_ref()
+                .map(|creds| [creds.cap_permitted, creds.cap_effective, creds.cap_inheritable]),
+            Self::Message(process) => process
+                .cap
+                .as_ref()
+                .map(|cap| [&cap.permitted, &cap.effective, &cap.inheritable].map(|list| bits_of(list))),
+        }
+    }
+
+    /// The same where they are shown.
+    pub(crate) fn shown_capabilities(self) -> Option<[u64; 3]> {
+        match self {
+            Self::Model(process) if !process.visible.credentials => None,
+            _ => self.capabilities(),
+        }
+    }
+}
+
+/// A list of capabilities as a set.
+pub(crate) fn bits_of(capabilities: &[i32]) -> u64 {
+    let bit = |&capability: &i32| u32::try_from(capability).ok().and_then(|shift| 1u64.checked_shl(shift));
+    capabilities.iter().filter_map(bit).fold(0, |set, bit| set | bit)
+}

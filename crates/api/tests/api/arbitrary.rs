@@ -1,0 +1,183 @@
+//! Random events: every optional part there or not, strings of every kind.
+
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use saker_api::event::{
+    BinaryProperties, Credentials, Event, EventKind, ExecEvent, ExitEvent, GapEvent, Namespace, Namespaces,
+    Node, PrivilegesChanged, Process, ProcessExtra, ProcessView, Timestamp, Visible,
+};
+
+/// Strings that hurt: empty, quotes, control characters, terminal escapes, other scripts, what is left of
+/// invalid UTF-8.
+pub fn text() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just(String::new()),
+        "[a-z/._-]{1,12}",
+        "[ -~]{0,20}",
+        "[\\x00-\\x1f\\x7f\"\\\\]{1,8}",
+        "[\u{80}-\u{a0}\u{c2}\u{2028}\u{2029}\u{fffd}\u{202e}]{1,8}",
+        any::<String>(),
+        vec(any::<u8>(), 0..16).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    ]
+    .boxed()
+}
+
+fn shared() -> impl Strategy<Value = Arc<str>> {
+    text().prop_map(Arc::from)
+}
+
+fn boxed() -> impl Strategy<Value = Box<str>> {
+    text().prop_map(String::into_boxed_str)
+}
+
+fn small_or_any() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), Just(u32::MAX), 0..1000u32, any::<u32>()]
+}
+
+fn wide() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(u64::MAX), 0..1000u64, any::<u64>()]
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        Just(0),
+        any::<u64>(),
+        (0..4_000_000_000u64).prop_map(|seconds| seconds * 1_000_000_000),
+        any::<u64>().prop_map(|time| time / 1_000_000 * 1_000_000),
+        any::<u64>().prop_map(|time| time / 1_000 * 1_000),
+    ]
+    .prop_map(Timestamp)
+}
+
+prop_compose! {
+    fn credentials()(ids in vec(small_or_any(), 9), namespace in vec(small_or_any(), 3), caps in vec(wide(), 5))
+        -> Credentials {
+        Credentials {
+            uid: ids[0], gid: ids[1], euid: ids[2], egid: ids[3], suid: ids[4], sgid: ids[5], fsuid: ids[6],
+            fsgid: ids[7], securebits: ids[8], userns_level: namespace[0], userns_uid: namespace[1],
+            userns_gid: namespace[2], cap_inheritable: caps[0], cap_permitted: caps[1], cap_effective: caps[2],
+            cap_bounding: caps[3], cap_ambient: caps[4],
+        }
+    }
+}
+
+prop_compose! {
+    fn namespaces()(all in vec((small_or_any(), any::<bool>()), 10)) -> Namespaces {
+        let one = |index: usize| Namespace { inum: all[index].0, is_host: all[index].1 };
+        Namespaces {
+            uts: one(0), ipc: one(1), mnt: one(2), pid: one(3), pid_for_children: one(4), net: one(5),
+            time: one(6), time_for_children: one(7), cgroup: one(8), user: one(9),
+        }
+    }
+}
+
+prop_compose! {
+    fn properties()(
+        setuid in option::of(small_or_any()),
+        setgid in option::of(small_or_any()),
+        changed in vec(prop_oneof![
+            Just(PrivilegesChanged::FileCapabilities),
+            Just(PrivilegesChanged::FileSetuid),
+            Just(PrivilegesChanged::FileSetgid),
+        ], 0..3),
+        unlinked in option::of((wide(), small_or_any(), boxed())),
+    ) -> BinaryProperties {
+        BinaryProperties { setuid, setgid, privileges_changed: changed, unlinked }
+    }
+}
+
+prop_compose! {
+    fn extra()(
+        paths in vec(boxed(), 4), shared in vec(shared(), 3), command in boxed(), argv in vec(boxed(), 0..4),
+        numbers in vec(small_or_any(), 7), wides in vec(wide(), 4), flags in vec(any::<bool>(), 4),
+    ) -> ProcessExtra {
+        ProcessExtra {
+            canonical_path: shared[0].clone(), inode: wides[0], device: (numbers[0], numbers[1]),
+            interpreter: paths[0].clone(), script: paths[1].clone(), tty: paths[2].clone(),
+            session_id: numbers[2], process_group: numbers[3], audit_session: numbers[4], ns_pid: numbers[5],
+            exec_tid: numbers[6], cgroup_id: wides[1], memfd: flags[0], deleted: flags[1],
+            no_new_privs: flags[2], argv, arguments_length: wides[2], environment_length: wides[3],
+            reparented_to: shared[1].clone(), previous_exec_id: shared[2].clone(), command,
+            reconstructed: flags[3],
+        }
+    }
+}
+
+fn flags() -> impl Strategy<Value = Box<str>> {
+    prop_oneof![Just("execve clone".into()), Just("unknown".into()), Just("clone unknown".into()), boxed()]
+}
+
+prop_compose! {
+    fn process()(
+        shared in vec(shared(), 4), numbers in vec(small_or_any(), 3), arguments in boxed(), flags in flags(),
+        start_time in time(), docker in boxed(), creds in option::of(credentials().boxed()),
+        namespaces in option::of(namespaces().boxed()), properties in option::of(properties().boxed()),
+        user in option::of(boxed()), in_init_tree in any::<Option<bool>>(),
+        (environment, extra, visible) in (vec((boxed(), boxed()), 0..3), extra().boxed(), any::<[bool; 3]>()),
+    ) -> Process {
+        Process {
+            exec_id: shared[0].clone(), pid: numbers[0], uid: numbers[1], auid: numbers[2],
+            cwd: shared[1].clone(), binary: shared[2].clone(), arguments, flags, start_time,
+            parent_exec_id: shared[3].clone(), docker, creds: creds.map(Box::new),
+            namespaces: namespaces.map(Box::new), binary_properties: properties.map(Box::new), user,
+            in_init_tree, environment, extra: Box::new(extra),
+            visible: Visible { credentials: visible[0], namespaces: visible[1], extras: visible[2] },
+            ..Process::default()
+        }
+    }
+}
+
+fn view() -> BoxedStrategy<ProcessView> {
+    (process(), small_or_any())
+        .prop_map(|(process, refcnt)| ProcessView { process: Arc::new(process), refcnt })
+        .boxed()
+}
+
+prop_compose! {
+    fn exec()(process in view(), parent in option::of(view()), ancestors in vec(view(), 0..3)) -> EventKind {
+        EventKind::Exec(ExecEvent { process, parent, ancestors })
+    }
+}
+
+prop_compose! {
+    fn exit()(
+        process in view(), parent in option::of(view()), ancestors in vec(view(), 0..3), signal in any::<u8>(),
+        flags in any::<[bool; 2]>(), status in small_or_any(), tid in small_or_any(),
+        creds in option::of(credentials().boxed()), reparented_to in option::of(shared()),
+    ) -> EventKind {
+        EventKind::Exit(ExitEvent {
+            process, parent, ancestors, signal, core_dumped: flags[0], status, tid, creds: creds.map(Box::new),
+            reparented_to, reconstructed: flags[1],
+        })
+    }
+}
+
+prop_compose! {
+    fn gap()(
+        numbers in vec(wide(), 3), cpu in option::of(small_or_any()),
+        stage in prop_oneof![Just(""), Just("kernel"), Just("decoder")],
+        causes in vec((prop_oneof![Just("ring_full"), Just("too_long"), Just("a \"b\"")], wide()), 0..4),
+    ) -> EventKind {
+        EventKind::Gap(GapEvent {
+            lost: numbers[0], cpu, first_seq: numbers[1], last_seq: numbers[2], stage, causes,
+        })
+    }
+}
+
+prop_compose! {
+    fn node()(name in text(), cluster in text(), labels in proptest::collection::btree_map(text(), text(), 0..3))
+        -> Node {
+        Node { name, cluster, labels: labels.into_iter().collect() }
+    }
+}
+
+prop_compose! {
+    /// Any event.
+    pub fn event()(time in time(), node in node(), kind in prop_oneof![3 => exec().boxed(), 3 => exit().boxed(), 1 => gap()])
+        -> Event {
+        Event { time, node: Arc::new(node), kind }
+    }
+}

@@ -1,0 +1,172 @@
+//! All forms of an event say the same: the hand-written JSON is canonical protobuf JSON, the joined bytes are
+//! those of the types, and a line read back is the event it was written from.
+
+use crate::arbitrary;
+use proptest::prelude::*;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use saker_api::compact::Compact;
+use saker_api::event::{Event, EventKind};
+use saker_api::filter::{FieldFilters, Filters, Offered, parse_field_filters, parse_filters};
+use saker_api::{FILE_DESCRIPTOR_SET, json, proto, saker_v1, tetragon};
+use serde_json::Value;
+
+/// Canonical JSON by the descriptors, independent of the code under test.
+fn canonical<M: Message>(name: &str, message: &M) -> Value {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let bytes = message.encode_to_vec();
+    let dynamic = DynamicMessage::decode(pool.get_message_by_name(name).unwrap(), bytes.as_slice()).unwrap();
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    dynamic.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
+}
+
+fn line(event: &Event) -> Value {
+    let mut out = Vec::new();
+    json::write_event(event, &mut out);
+    assert_eq!(out.pop(), Some(b'\n'), "a line ends with a newline");
+    assert!(out.iter().all(|&byte| byte >= 0x20 && byte != 0x7f), "a line holds no control character");
+    serde_json::from_str(str::from_utf8(&out).unwrap()).unwrap()
+}
+
+/// Our additions, which the reader of compatible lines does not know.
+fn without_extras(mut line: Value) -> Value {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let names = |message: &str| -> Vec<String> {
+        let message = pool.get_message_by_name(message).unwrap();
+        message.fields().map(|field| field.name().to_owned()).collect()
+    };
+    let remove = |value: Option<&mut Value>, names: &[String]| {
+        if let Some(Value::Object(object)) = value {
+            names.iter().for_each(|name| drop(object.shift_remove(name)));
+        }
+    };
+    for kind in ["process_exec", "process_exit"] {
+        let Some(inner) = line.get_mut(kind) else { continue };
+        remove(inner.get_mut("process"), &names("saker.v1.ProcessExtra"));
+        remove(inner.get_mut("parent"), &names("saker.v1.ProcessExtra"));
+        for ancestor in inner.get_mut("ancestors").and_then(Value::as_array_mut).into_iter().flatten() {
+            remove(Some(ancestor), &names("saker.v1.ProcessExtra"));
+        }
+        remove(Some(inner), &names("saker.v1.ExitExtra"));
+    }
+    line
+}
+
+fn shows_extras(event: &Event) -> bool {
+    let (process, parent, ancestors) = match &event.kind {
+        EventKind::Exec(exec) => (&exec.process, &exec.parent, &exec.ancestors),
+        EventKind::Exit(exit) => (&exit.process, &exit.parent, &exit.ancestors),
+        _ => return true,
+    };
+    std::iter::once(process).chain(parent).chain(ancestors).all(|view| view.process.visible.extras)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lines_are_canonical_json(event in arbitrary::event()) {
+        let mut expected = canonical("tetragon.GetEventsResponse", &tetragon::GetEventsResponse::from(&event));
+        if let EventKind::Gap(_) = event.kind {
+            let ours = saker_v1::Event::from(&event);
+            let expected = expected.as_object_mut().unwrap();
+            expected.shift_remove("rate_limit_info");
+            expected.insert("gap".to_owned(), canonical("saker.v1.Gap", &ours.gap.unwrap()));
+        }
+        prop_assert_eq!(without_extras(line(&event)), expected);
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_types(event in arbitrary::event()) {
+        // Twice: the second time from the bytes kept with the processes.
+        for _ in 0..2 {
+            let response = tetragon::GetEventsResponse::decode(proto::encode_response(&event)).unwrap();
+            prop_assert_eq!(&response, &tetragon::GetEventsResponse::from(&event));
+            let ours = saker_v1::Event::decode(proto::encode_event(&event)).unwrap();
+            prop_assert_eq!(&ours, &saker_v1::Event::from(&event));
+            prop_assert_eq!(ours.event.as_ref(), Some(&response));
+        }
+    }
+
+    #[test]
+    fn what_a_client_prints_is_what_the_agent_writes(event in arbitrary::event()) {
+        prop_assume!(shows_extras(&event));
+        let printed: Value = serde_json::from_str(&json::message_line(&saker_v1::Event::from(&event))).unwrap();
+        prop_assert_eq!(printed, line(&event));
+    }
+
+    #[test]
+    fn a_line_read_back_is_the_event(event in arbitrary::event()) {
+        prop_assume!(shows_extras(&event));
+        let mut out = Vec::new();
+        json::write_event(&event, &mut out);
+        let read = json::parse_line(str::from_utf8(&out).unwrap()).unwrap();
+        let mut expected = saker_v1::Event::from(&event);
+        // The line leaves the thread out, and an environment's or label's order is kept.
+        if let Some(exit) = &mut expected.exit {
+            exit.tid = 0;
+        }
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_compact_line_is_one_line_without_commands(event in arbitrary::event()) {
+        let mut line = String::new();
+        Compact { colors: false, timestamps: true }.write_event(&event, &mut line);
+        prop_assert_eq!(line.pop(), Some('\n'));
+        prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+        let mut from_message = String::new();
+        Compact { colors: false, timestamps: true }.write_message(&saker_v1::Event::from(&event), &mut from_message);
+        prop_assert_eq!(from_message.trim_end_matches('\n'), line);
+    }
+
+    #[test]
+    fn any_text_is_a_filter_or_an_error(text in arbitrary::text(), regex in arbitrary::text()) {
+        let _ = parse_filters(&text);
+        let _ = parse_field_filters(&text);
+        let filter = tetragon::Filter {
+            binary_regex: vec![regex.clone()],
+            labels: vec![text],
+            ..Default::default()
+        };
+        let _ = Filters::compile(&[filter], &[], &Offered::everything());
+        let mask = prost_types::FieldMask { paths: vec![regex] };
+        let _ = FieldFilters::compile(&[tetragon::FieldFilter { fields: Some(mask), ..Default::default() }]);
+    }
+
+    #[test]
+    fn any_text_is_an_event_or_an_error(text in arbitrary::text()) {
+        let _ = json::parse_line(&text);
+        let _ = json::parse_line(&format!("{{\"process_exec\":{{\"process\":{{\"binary\":\"{text}\"}}}}}}"));
+    }
+}
+
+#[test]
+fn lines_that_are_no_events_are_named() {
+    for (line, expected) in [
+        ("", "not a JSON object"),
+        ("{\"process_exec\":", "not a JSON object"),
+        ("[]", "another value than an object"),
+        ("{}", "none of the keys"),
+        ("{\"process_exec\":{\"process\":{\"pid\":\"x\"}}}", "not an event"),
+        ("{\"process_exec\":7}", "not an event"),
+    ] {
+        let error = json::parse_line(line).unwrap_err().to_string();
+        assert!(error.contains(expected), "{line:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn our_names_are_not_those_of_the_compatible_form() {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    for (ours, theirs) in [
+        ("saker.v1.ProcessExtra", "tetragon.Process"),
+        ("saker.v1.ExitExtra", "tetragon.ProcessExit"),
+        ("saker.v1.ExitExtra", "tetragon.ProcessExec"),
+    ] {
+        let theirs = pool.get_message_by_name(theirs).unwrap();
+        for field in pool.get_message_by_name(ours).unwrap().fields() {
+            assert!(theirs.get_field_by_name(field.name()).is_none(), "{} is taken", field.name());
+        }
+    }
+}

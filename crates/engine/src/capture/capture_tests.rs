@@ -1,0 +1,131 @@
+//! Tests of captures: what is written comes back, and what is cut or damaged is told.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn header() -> CaptureHeader {
+    CaptureHeader {
+        boot_to_wall: 1_700_000_000_000_000_000,
+        host_namespaces: NamespaceInums { pid: 4_026_531_836, ..NamespaceInums::default() },
+        sequence: SequenceBase::Unknown,
+        environment: true,
+        node: "n\u{f6}de".into(),
+        kernel: "6.12.0".into(),
+    }
+}
+
+fn inputs() -> Vec<Input<'static>> {
+    let task = |n: u8| SnapshotTask { record: vec![n; 9], args: vec![n; 3], envs: vec![] };
+    let stats = Stats { seq: 77, ..Stats::default() };
+    vec![
+        Input::Snapshot { kind: SnapshotKind::Start, tasks: vec![task(1), task(2)] },
+        Input::Record(b"any bytes"),
+        Input::Record(b""),
+        Input::Sample { stats: Cow::Owned(vec![stats, Stats::default()]), drained: true },
+        Input::Lost { stage: "reader", lost: 12 },
+        Input::Clock { boot_to_wall: 5 },
+        Input::Snapshot { kind: SnapshotKind::Resync, tasks: vec![] },
+    ]
+}
+
+fn written() -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    for input in inputs() {
+        writer.write(&input).unwrap();
+    }
+    writer.into_inner()
+}
+
+/// All inputs of a capture in a form that can be compared, and whether its end is missing.
+fn read(bytes: &[u8]) -> Result<(Vec<String>, bool), CaptureError> {
+    let mut reader = Reader::new(bytes)?;
+    let mut read = Vec::new();
+    while let Some(input) = reader.next()? {
+        read.push(format!("{input:?}"));
+    }
+    Ok((read, reader.truncated()))
+}
+
+#[test]
+fn what_is_written_comes_back() {
+    let bytes = written();
+    assert_eq!(*Reader::new(&bytes[..]).unwrap().header(), header());
+    let expected: Vec<_> = inputs().iter().map(|input| format!("{input:?}")).collect();
+    assert_eq!(read(&bytes).unwrap(), (expected, false));
+}
+
+#[test]
+fn a_missing_end_costs_only_what_is_not_whole() {
+    let bytes = written();
+    let (all, _) = read(&bytes).unwrap();
+    let begin = 12 + u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
+    let mut whole = 0;
+    for len in begin..bytes.len() {
+        let (some, truncated) = read(&bytes[..len]).unwrap();
+        assert!(all.starts_with(&some), "{len}");
+        whole += usize::from(!truncated);
+    }
+    // Without its end a file looks whole only between two inputs, of which the last is not counted.
+    assert_eq!(whole, inputs().len());
+    for len in 0..begin {
+        assert!(read(&bytes[..len]).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn damage_is_told() {
+    let mut bytes = written();
+    bytes[0] = b'X';
+    assert!(matches!(read(&bytes), Err(CaptureError::Magic)));
+    let mut bytes = written();
+    bytes[12] = 9;
+    assert!(matches!(read(&bytes), Err(CaptureError::Version(9))));
+    let entry = |kind: u8, len: u32, body: &[u8]| {
+        let mut bytes = Writer::new(Vec::new(), &header()).unwrap().into_inner();
+        bytes.extend_from_slice(&[kind, 0, 0, 0]);
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(body);
+        read(&bytes)
+    };
+    assert!(matches!(entry(0, 0, b""), Err(CaptureError::Damaged { entry: 0, kind: 0 })));
+    assert!(matches!(
+        entry(ENTRY_RECORD, u32::MAX, b""),
+        Err(CaptureError::TooLong { entry: 0, len: u32::MAX })
+    ));
+    assert!(matches!(entry(ENTRY_SNAPSHOT, 1, &[7]), Err(CaptureError::Damaged { .. })));
+    assert!(matches!(entry(ENTRY_SAMPLE, 9, &[0; 9]), Err(CaptureError::Damaged { .. })));
+    assert!(matches!(entry(ENTRY_TASK, 8, &[255; 8]), Err(CaptureError::Damaged { .. })));
+}
+
+#[test]
+fn an_entry_that_is_too_long_is_not_written() {
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    let before = Writer::new(Vec::new(), &header()).unwrap().into_inner().len();
+    let error = writer.write(&Input::Record(&vec![0; ENTRY_MAX as usize + 1])).unwrap_err();
+    assert_eq!((error.kind(), writer.into_inner().len()), (io::ErrorKind::InvalidInput, before));
+}
+
+#[test]
+fn a_capture_configures_the_engine() {
+    let config = header().configure(EngineConfig::default());
+    assert_eq!((config.node.name.as_str(), config.boot_to_wall), ("n\u{f6}de", header().boot_to_wall));
+    assert_eq!(config.sequence, SequenceBase::Unknown);
+    let named = EngineConfig {
+        node: Arc::new(Node { name: "own".into(), ..Node::default() }),
+        ..EngineConfig::default()
+    };
+    assert_eq!(header().configure(named).node.name, "own");
+}
+
+proptest! {
+    #[test]
+    fn changed_bytes_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut bytes = written();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let _ = read(&bytes);
+    }
+}

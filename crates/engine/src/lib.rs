@@ -1,0 +1,44 @@
+//! Records to events: the process table, ancestry, and what is missing.
+//!
+//! The engine is a pure state machine. Bytes of records, snapshots of all tasks and samples of the kernel's
+//! counters go in; [`saker_api::event::Event`]s come out. It does no I/O and knows no clock, so a recorded
+//! input gives the same events again ([`replay()`]).
+//!
+//! ```text
+//!             record ──▶ decode ──▶ sequence ──▶ exec ┐
+//!   snapshot ─────────────────────────────────▶ fork ├─▶ table ──▶ events
+//!     sample ──────────────▶ gaps                exit ┘
+//! ```
+
+mod arguments;
+pub mod capture;
+mod chunks;
+mod config;
+mod container;
+mod counters;
+mod engine;
+mod exec;
+mod exec_id;
+mod exit;
+mod fork;
+mod hash;
+mod intern;
+mod lineage;
+mod marks;
+mod parts;
+mod privileges;
+mod process;
+mod replay;
+mod sequence;
+mod snapshot;
+mod table;
+pub mod workload;
+
+pub use capture::{CaptureError, CaptureHeader, Input};
+pub use config::{Ancestors, EngineConfig, Environment, SequenceBase, UserNames};
+pub use counters::{
+    ChunkCounters, Counters, Events, KINDS, Losses, Outcome, TableCounters, Undecodable, kind_name,
+};
+pub use engine::Engine;
+pub use replay::{Replayed, replay};
+pub use snapshot::{SnapshotKind, SnapshotTask};

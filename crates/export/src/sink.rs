@@ -1,0 +1,73 @@
+//! What a worker asks of a sink.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A destination of whole lines.
+pub trait Sink: Send {
+    /// Writes lines from the front of `lines` and removes what it wrote; what remains is whole lines too.
+    ///
+    /// # Errors
+    /// [`WriteError::Retry`]: something remains and may be tried again. [`WriteError::Closed`]: nobody will ever
+    /// read again.
+    fn write(&mut self, lines: &mut Vec<u8>) -> Result<(), WriteError>;
+
+    /// Called when there is nothing to write, a few times a second.
+    fn idle(&mut self) {}
+
+    /// Carries out an order from outside.
+    fn control(&mut self, order: Control) {
+        let _ = order;
+    }
+
+    /// Called once at the end, after the last write.
+    fn close(&mut self) {}
+}
+
+/// Orders to a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Open the file anew: somebody moved it.
+    Reopen,
+    /// Move the present file to a backup and begin another.
+    Rotate,
+}
+
+/// Why lines were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It may go better later.
+    #[error("{what} failed; retrying")]
+    Retry {
+        /// Operation and object.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The reading end is closed.
+    #[error("the reading end is closed")]
+    Closed,
+}
+
+/// Why a sink could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An operation on the file failed.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// Operation.
+        operation: &'static str,
+        /// Object.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The path names something that lines cannot be appended to.
+    #[error("{} is a directory; give the path of a file", path.display())]
+    Directory {
+        /// Object.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,351 @@
+//! The thread that empties a queue into a sink.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use saker_api::event::{Event, EventKind};
+
+use crate::{Control, Popped, Queue, RateLimit, Sink, WriteError};
+
+/// Bytes of lines that are written at once under load.
+const CHUNK: usize = 64 * 1024;
+/// How long a worker sleeps with nothing to do before it looks after its sink.
+const IDLE: Duration = Duration::from_millis(500);
+/// How long it waits after a failed write.
+const RETRY: Duration = Duration::from_millis(250);
+const LOG_EVERY: Duration = Duration::from_secs(60);
+const RATE_REPORT: Duration = Duration::from_secs(60);
+
+/// Appends the form of an event that a sink writes: one line with its newline.
+pub type Encoder = Box<dyn FnMut(&Event, &mut Vec<u8>) + Send>;
+/// Which events a sink gets. Gaps pass always: they are about the stream, not in it.
+pub type Predicate = Box<dyn FnMut(&Event) -> bool + Send>;
+/// Appends a line that tells how many events the rate limit held back; the event is the newest of them.
+pub type RateReport = Box<dyn FnMut(u64, &Event, &mut Vec<u8>) + Send>;
+
+/// What a worker needs beside its queue and sink.
+pub struct WorkerConfig {
+    /// Form of the lines.
+    pub encoder: Encoder,
+    /// Which events; `None`: all.
+    pub predicate: Option<Predicate>,
+    /// Events per minute, and what is written once a minute about the others.
+    pub rate: Option<(u32, RateReport)>,
+    /// Called when nobody will read any more.
+    pub on_closed: Box<dyn FnOnce() + Send>,
+}
+
+/// What a worker has counted. Of the events taken from the queue each is written, filtered, limited or given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStats {
+    /// Lines of events that the sink has written.
+    pub written: u64,
+    /// Bytes of all lines written.
+    pub bytes: u64,
+    /// Events that filters kept out.
+    pub filtered: u64,
+    /// Events that the rate limit kept out.
+    pub limited: u64,
+    /// Events encoded and never written: the end came first.
+    pub given_up: u64,
+    /// Failed attempts to write.
+    pub retries: u64,
+    /// The last attempt failed.
+    pub failing: bool,
+    /// When something was written last, seconds since 1970; 0: never.
+    pub last_written: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    written: AtomicU64,
+    bytes: AtomicU64,
+    filtered: AtomicU64,
+    limited: AtomicU64,
+    given_up: AtomicU64,
+    retries: AtomicU64,
+    last_written: AtomicU64,
+    failing: AtomicBool,
+    give_up: AtomicBool,
+    error: Mutex<String>,
+}
+
+/// A running worker.
+pub struct Worker {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    orders: Mutex<Sender<Control>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread for it.
+    pub fn spawn(queue: Arc<Queue>, sink: Box<dyn Sink>, config: WorkerConfig) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let (orders, ordered) = mpsc::channel();
+        let WorkerConfig { encoder, predicate, rate, on_closed } = config;
+        let task = Task {
+            queue: Arc::clone(&queue),
+            shared: Arc::clone(&shared),
+            sink,
+            ordered,
+            encoder,
+            predicate,
+            limit: rate.map(|(per_minute, report)| Limited {
+                bucket: RateLimit::new(per_minute, Instant::now()),
+                report,
+                held: None,
+                reported: Instant::now(),
+            }),
+            lines: Vec::with_capacity(CHUNK),
+            pending: 0,
+            logged: None,
+        };
+        let name = format!("saker-{}", queue.stage());
+        let thread = std::thread::Builder::new().name(name).spawn(move || task.run(on_closed))?;
+        Ok(Self { queue, shared, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Its queue.
+    #[must_use]
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Passes an order to the sink; it is carried out within half a second.
+    pub fn control(&self, order: Control) {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        // A worker that has ended needs no orders.
+        let _ = orders.send(order);
+    }
+
+    /// What it has counted so far.
+    #[must_use]
+    pub fn stats(&self) -> WorkerStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WorkerStats {
+            written: load(&self.shared.written),
+            bytes: load(&self.shared.bytes),
+            filtered: load(&self.shared.filtered),
+            limited: load(&self.shared.limited),
+            given_up: load(&self.shared.given_up),
+            retries: load(&self.shared.retries),
+            failing: self.shared.failing.load(Ordering::Relaxed),
+            last_written: load(&self.shared.last_written),
+        }
+    }
+
+    /// Why the last attempt to write failed; empty: it did not.
+    #[must_use]
+    pub fn last_error(&self) -> String {
+        if !self.shared.failing.load(Ordering::Relaxed) {
+            return String::new();
+        }
+        self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets it write what is queued and ends it. What is not written at the deadline is dropped and counted.
+    /// Returns whether everything was written.
+    pub fn finish(&self, deadline: Instant) -> bool {
+        self.queue.close();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return true;
+        };
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() {
+            return thread.join().is_ok() && self.stats().given_up == 0;
+        }
+        // The thread may hang in a write that never returns; it is left to the end of the process.
+        self.shared.give_up.store(true, Ordering::Relaxed);
+        self.queue.abandon();
+        let patience = Instant::now() + 2 * RETRY;
+        while !thread.is_finished() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+struct Limited {
+    bucket: RateLimit,
+    report: RateReport,
+    /// Events held back since the last report, and the newest.
+    held: Option<(u64, Arc<Event>)>,
+    reported: Instant,
+}
+
+struct Task {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    sink: Box<dyn Sink>,
+    ordered: Receiver<Control>,
+    encoder: Encoder,
+    predicate: Option<Predicate>,
+    limit: Option<Limited>,
+    lines: Vec<u8>,
+    /// Events in `lines`.
+    pending: u64,
+    logged: Option<Instant>,
+}
+
+/// The end of a worker.
+struct Ended;
+
+impl Task {
+    fn run(mut self, on_closed: Box<dyn FnOnce() + Send>) {
+        let mut on_closed = Some(on_closed);
+        loop {
+            self.obey();
+            let outcome = match self.queue.pop(IDLE) {
+                Popped::Taken(taken) => self.encode(taken.events()),
+                Popped::Timeout => {
+                    self.sink.idle();
+                    self.report_rate(false);
+                    self.drain()
+                }
+                Popped::Closed => {
+                    self.report_rate(true);
+                    let _ = self.drain();
+                    break;
+                }
+            };
+            if outcome.is_err() {
+                if let Some(on_closed) = on_closed.take() {
+                    on_closed();
+                }
+                self.queue.abandon();
+                break;
+            }
+        }
+        self.sink.close();
+    }
+
+    fn obey(&mut self) {
+        while let Ok(order) = self.ordered.try_recv() {
+            let _ = self.drain_once();
+            self.sink.control(order);
+        }
+    }
+
+    fn encode(&mut self, events: &[Arc<Event>]) -> Result<(), Ended> {
+        for event in events {
+            if self.admits(event) {
+                (self.encoder)(event, &mut self.lines);
+                self.pending += 1;
+                if self.lines.len() >= CHUNK {
+                    self.drain()?;
+                }
+            }
+        }
+        self.report_rate(false);
+        // Nothing more to add to what is there: it need not wait.
+        if self.queue.is_empty() { self.drain() } else { Ok(()) }
+    }
+
+    fn admits(&mut self, event: &Arc<Event>) -> bool {
+        if matches!(event.kind, EventKind::Gap(_)) {
+            return true;
+        }
+        if self.predicate.as_mut().is_some_and(|passes| !passes(event)) {
+            self.shared.filtered.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let Some(limit) = &mut self.limit else { return true };
+        if limit.bucket.admit(Instant::now()) {
+            return true;
+        }
+        self.shared.limited.fetch_add(1, Ordering::Relaxed);
+        let held = limit.held.take().map_or(0, |(held, _)| held);
+        limit.held = Some((held + 1, Arc::clone(event)));
+        false
+    }
+
+    fn report_rate(&mut self, at_end: bool) {
+        let Some(limit) = &mut self.limit else { return };
+        if (at_end || limit.reported.elapsed() >= RATE_REPORT)
+            && let Some((held, newest)) = limit.held.take()
+        {
+            limit.reported = Instant::now();
+            (limit.report)(held, &newest, &mut self.lines);
+        }
+    }
+
+    /// Writes all lines, however long it takes, unless the end is near.
+    fn drain(&mut self) -> Result<(), Ended> {
+        while !self.lines.is_empty() {
+            match self.drain_once() {
+                Ok(()) => {}
+                Err(WriteError::Closed) => {
+                    self.give_up();
+                    return Err(Ended);
+                }
+                Err(error @ WriteError::Retry { .. }) => {
+                    self.note_failure(&error);
+                    if self.shared.give_up.load(Ordering::Relaxed) {
+                        self.give_up();
+                        return Err(Ended);
+                    }
+                    std::thread::sleep(RETRY);
+                    while let Ok(order) = self.ordered.try_recv() {
+                        self.sink.control(order);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drain_once(&mut self) -> Result<(), WriteError> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let before = self.lines.len();
+        let result = self.sink.write(&mut self.lines);
+        let written = before - self.lines.len();
+        self.shared.bytes.fetch_add(written as u64, Ordering::Relaxed);
+        let left = if self.lines.is_empty() { 0 } else { self.pending.min(count_lines(&self.lines)) };
+        self.shared.written.fetch_add(self.pending - left, Ordering::Relaxed);
+        self.pending = left;
+        if written > 0 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.shared.last_written.store(now.as_secs(), Ordering::Relaxed);
+        }
+        if result.is_ok() && self.shared.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(sink = self.queue.stage(), "writing works again");
+        }
+        result
+    }
+
+    fn note_failure(&mut self, error: &WriteError) {
+        self.shared.retries.fetch_add(1, Ordering::Relaxed);
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = format!("{error}: {cause}");
+        let first = !self.shared.failing.swap(true, Ordering::Relaxed);
+        if first || self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            self.logged = Some(Instant::now());
+            tracing::warn!(sink = self.queue.stage(), cause, "{error}");
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.shared.given_up.fetch_add(self.pending, Ordering::Relaxed);
+        self.lines.clear();
+        self.pending = 0;
+    }
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    lines.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+use std::sync::atomic::AtomicUsize;
+
+use saker_api::event::{ExecEvent, GapEvent, Node, Process, ProcessView, Timestamp};
+
+use super::*;
+use crate::{Batch, Limits};
+
+/// A sink whose state the test holds too.
+#[derive(Clone, Default)]
+struct Probe(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    text: Mutex<Vec<u8>>,
+    refuse: AtomicBool,
+    gone: AtomicBool,
+    orders: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl Sink for Probe {
+    fn write(&mut self, lines: &mut Vec<u8>) -> Result<(), WriteError> {
+        if self.0.gone.load(Ordering::Relaxed) {
+            return Err(WriteError::Closed);
+        }
+        if self.0.refuse.load(Ordering::Relaxed) {
+            let source = io::ErrorKind::StorageFull.into();
+            return Err(WriteError::Retry { what: "writing".into(), source });
+        }
+        self.0.text.lock().unwrap().append(lines);
+        Ok(())
+    }
+
+    fn control(&mut self, _: Control) {
+        self.0.orders.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn close(&mut self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Probe {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.text.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn exec(pid: u32) -> Arc<Event> {
+    let process = ProcessView { process: Arc::new(Process { pid, ..Process::default() }), refcnt: 1 };
+    Arc::new(Event {
+        time: Timestamp::default(),
+        node: Arc::new(Node::default()),
+        kind: EventKind::Exec(ExecEvent { process, parent: None, ancestors: Vec::new() }),
+    })
+}
+
+fn gap(lost: u64) -> Arc<Event> {
+    let kind = EventKind::Gap(GapEvent { lost, stage: "kernel", ..GapEvent::default() });
+    Arc::new(Event { time: Timestamp::default(), node: Arc::new(Node::default()), kind })
+}
+
+fn encode(event: &Event, lines: &mut Vec<u8>) {
+    let text = match &event.kind {
+        EventKind::Exec(exec) => format!("{}\n", exec.process.process.pid),
+        EventKind::Gap(gap) => format!("gap {} {}\n", gap.stage, gap.lost),
+        _ => unreachable!(),
+    };
+    lines.extend(text.as_bytes());
+}
+
+fn plain() -> WorkerConfig {
+    WorkerConfig { encoder: Box::new(encode), predicate: None, rate: None, on_closed: Box::new(|| ()) }
+}
+
+fn start(probe: &Probe, events: usize, config: WorkerConfig) -> Worker {
+    let queue = Arc::new(Queue::new("file", Limits { events, bytes: usize::MAX }));
+    Worker::spawn(queue, Box::new(probe.clone()), config).unwrap()
+}
+
+fn offer(worker: &Worker, events: Vec<Arc<Event>>) {
+    worker.queue().offer(&Arc::new(Batch::new(events)));
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn wait(what: &str, condition: impl Fn() -> bool) {
+    let end = soon();
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn writes_in_order_without_delay_and_ends_clean() {
+    let probe = Probe::default();
+    let worker = start(&probe, 1000, plain());
+    let begin = Instant::now();
+    offer(&worker, vec![exec(1), exec(2)]);
+    wait("two lines", || probe.text() == "1\n2\n");
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    offer(&worker, (3..500).map(exec).collect());
+    assert!(worker.finish(soon()));
+    assert_eq!(probe.text().lines().count(), 499);
+    assert_eq!(worker.stats().written, 499);
+    assert!(probe.0.closed.load(Ordering::Relaxed));
+}
+
+#[test]
+fn filter_spares_gaps() {
+    let probe = Probe::default();
+    let even: Predicate =
+        Box::new(|event| matches!(&event.kind, EventKind::Exec(exec) if exec.process.process.pid % 2 == 0));
+    let worker = start(&probe, 1000, WorkerConfig { predicate: Some(even), ..plain() });
+    offer(&worker, vec![exec(1), exec(2), gap(7), exec(3)]);
+    assert!(worker.finish(soon()));
+    assert_eq!(probe.text(), "2\ngap kernel 7\n");
+    assert_eq!(worker.stats().filtered, 2);
+}
+
+#[test]
+fn rate_limit_is_told_at_the_latest_at_the_end() {
+    let probe = Probe::default();
+    let report: RateReport = Box::new(|held, _, lines| lines.extend(format!("held {held}\n").into_bytes()));
+    let worker = start(&probe, 1000, WorkerConfig { rate: Some((2, report)), ..plain() });
+    offer(&worker, (1..6).map(exec).collect());
+    assert!(worker.finish(soon()));
+    assert_eq!(probe.text(), "1\n2\nheld 3\n");
+    assert_eq!((worker.stats().written, worker.stats().limited), (2, 3));
+}
+
+#[test]
+fn refusing_sink_is_retried_and_the_queue_counts() {
+    let probe = Probe::default();
+    let worker = start(&probe, 4, plain());
+    probe.0.refuse.store(true, Ordering::Relaxed);
+    offer(&worker, vec![exec(1)]);
+    wait("a failure", || worker.stats().failing);
+    offer(&worker, (2..12).map(exec).collect());
+    probe.0.refuse.store(false, Ordering::Relaxed);
+    wait("the gap", || probe.text() == "1\n2\n3\n4\ngap file 7\n");
+    assert!(worker.finish(soon()));
+    let (queue, stats) = (worker.queue().stats(), worker.stats());
+    assert_eq!((queue.offered, queue.dropped, stats.written, stats.failing), (11, 7, 5, false));
+}
+
+#[test]
+fn deadline_ends_a_refusing_sink_and_counts_what_is_lost() {
+    let probe = Probe::default();
+    let worker = start(&probe, 100, plain());
+    probe.0.refuse.store(true, Ordering::Relaxed);
+    offer(&worker, vec![exec(1)]);
+    wait("a failure", || worker.stats().failing);
+    offer(&worker, vec![exec(2), exec(3)]);
+    assert!(!worker.finish(Instant::now() + Duration::from_millis(50)));
+    wait("the end", || probe.0.closed.load(Ordering::Relaxed));
+    assert_eq!((worker.stats().given_up, worker.queue().stats().dropped), (1, 2));
+}
+
+#[test]
+fn end_of_reader_is_told_once_and_nothing_piles_up() {
+    let probe = Probe::default();
+    let told = Arc::new(AtomicUsize::new(0));
+    let teller = Arc::clone(&told);
+    let on_closed = Box::new(move || {
+        teller.fetch_add(1, Ordering::Relaxed);
+    });
+    let worker = start(&probe, 100, WorkerConfig { on_closed, ..plain() });
+    probe.0.gone.store(true, Ordering::Relaxed);
+    offer(&worker, vec![exec(1), exec(2)]);
+    wait("the end", || told.load(Ordering::Relaxed) == 1);
+    wait("closing", || probe.0.closed.load(Ordering::Relaxed));
+    offer(&worker, vec![exec(3)]);
+    assert_eq!(worker.queue().stats().queued, 0);
+    assert_eq!(worker.stats().given_up + worker.queue().stats().dropped, 3);
+}
+
+#[test]
+fn orders_reach_the_sink() {
+    let probe = Probe::default();
+    let worker = start(&probe, 100, plain());
+    worker.control(Control::Reopen);
+    wait("an order", || probe.0.orders.load(Ordering::Relaxed) == 1);
+    worker.finish(soon());
+}

@@ -1,0 +1,65 @@
+//! Compiles the kernel side and generates its skeletons.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use libbpf_cargo::SkeletonBuilder;
+
+/// Sources below `bpf/` and the names of their skeletons.
+const OBJECTS: [(&str, &str); 2] =
+    [("process/process.bpf.c", "process"), ("probe/mechanisms.bpf.c", "mechanisms")];
+
+fn main() -> Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../bpf");
+    let root = root.canonicalize().context("the folder bpf/ is missing beside crates/")?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let clang = clang()?;
+    for (source, name) in OBJECTS {
+        SkeletonBuilder::new()
+            .source(root.join(source))
+            .obj(out.join(format!("{name}.bpf.o")))
+            .clang(&clang)
+            .clang_args(arguments(&root)?)
+            .build_and_generate(out.join(format!("{name}.skel.rs")))
+            .with_context(|| format!("cannot build bpf/{source}"))?;
+    }
+    SkeletonBuilder::new()
+        .source(root.join("test/layout.bpf.c"))
+        .obj(out.join("layout.bpf.o"))
+        .clang(&clang)
+        .clang_args(arguments(&root)?)
+        .build()
+        .context("cannot build bpf/test/layout.bpf.c")?;
+    println!("cargo:rerun-if-changed={}", root.display());
+    println!("cargo:rerun-if-env-changed=CLANG");
+    Ok(())
+}
+
+/// `CLANG`, or the newest of the versions known to work.
+fn clang() -> Result<String> {
+    if let Ok(clang) = env::var("CLANG") {
+        return Ok(clang);
+    }
+    let names = ["clang-21", "clang-20", "clang-19", "clang-18", "clang-17", "clang-16", "clang"];
+    for name in names {
+        if Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()) {
+            return Ok(name.to_owned());
+        }
+    }
+    bail!("no clang found: run scripts/install-deps, or set CLANG to a clang of version 16 or later");
+}
+
+fn arguments(root: &Path) -> Result<Vec<String>> {
+    let mut arguments = vec![
+        "-mcpu=v3".to_owned(),
+        "-Wall".to_owned(),
+        "-Werror".to_owned(),
+        format!("-I{}", root.join("vmlinux").display()),
+    ];
+    // Where Debian keeps the kernel's user-space headers of an architecture (asm/types.h).
+    let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    arguments.push(format!("-I/usr/include/{arch}-linux-gnu"));
+    Ok(arguments)
+}

@@ -1,0 +1,69 @@
+//! What can go wrong between the agent and the kernel.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the kernel side; its message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel does not describe its types.
+    #[error(
+        "no kernel type information (BTF) at {path}: Saker needs a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, as the kernels of the large distributions are (Debian 11 and later)"
+    )]
+    NoBtf {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The caller may not use BPF.
+    #[error(
+        "not permitted to {operation}: missing {missing}. Run as root, or grant these capabilities \
+         (systemd: AmbientCapabilities=, containers: privileged or securityContext.capabilities)"
+    )]
+    NotPermitted {
+        /// What was tried.
+        operation: &'static str,
+        /// Names of the capabilities that are missing.
+        missing: String,
+    },
+    /// The kernel lacks something Saker cannot do without.
+    #[error("this kernel ({release}) is not supported: {reason}")]
+    Unsupported {
+        /// Kernel release.
+        release: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A program was refused.
+    #[error("cannot {operation} the sensors: {source}{log}")]
+    Load {
+        /// `open`, `load` or `attach`.
+        operation: &'static str,
+        /// The library's error.
+        source: libbpf_rs::Error,
+        /// What libbpf said, with the tail of the verifier's log.
+        log: String,
+    },
+    /// A map could not be read or written.
+    #[error("cannot access the kernel map {map}: {source}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// The library's error.
+        source: libbpf_rs::Error,
+    },
+    /// The task iterator failed.
+    #[error("cannot list the running processes: {0}")]
+    Iterator(#[source] io::Error),
+    /// Something else of the system failed.
+    #[error("cannot {operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// An option is out of its range.
+    #[error("{0}")]
+    Option(String),
+}

@@ -1,0 +1,30 @@
+//! The kernel side's loader and reader: what this kernel offers ([`facts`]), the sensors ([`sensors`]), the
+//! records that come out of them ([`reader`]) and the processes that are there ([`snapshot`]).
+
+pub mod error;
+pub mod facts;
+pub mod reader;
+pub mod sensors;
+pub mod snapshot;
+
+mod capabilities;
+mod mechanisms;
+mod proc_task;
+
+pub use error::Error;
+pub use facts::KernelFacts;
+pub use reader::{ReadOutcome, Reader};
+pub use sensors::{Options, Sensors};
+pub use snapshot::SnapshotTask;
+
+/// Skeleton of `bpf/process/process.bpf.c`.
+#[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod process_skel {
+    include!(concat!(env!("OUT_DIR"), "/process.skel.rs"));
+}
+
+/// Skeleton of `bpf/probe/mechanisms.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod mechanisms_skel {
+    include!(concat!(env!("OUT_DIR"), "/mechanisms.skel.rs"));
+}

@@ -1,0 +1,269 @@
+//! Loading and attaching the process sensors, and their counters.
+
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
+
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, ProgramMut};
+use saker_abi::generated::saker_stats;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
+use crate::{Error, KernelFacts, Reader, capabilities};
+
+/// How the sensors are loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of the ring buffer in bytes; rounded up to a power of two of at least a page.
+    pub ring_bytes: usize,
+    /// Processes the fallback table holds on kernels without task storage.
+    pub hash_entries: u32,
+    /// Send the environment of executed programs.
+    pub environment: bool,
+    /// Act as if the kernel had no task storage, to test the fallback.
+    pub force_hash: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ring_bytes: 2 << 20, hash_entries: 32768, environment: false, force_hash: false }
+    }
+}
+
+/// Smallest ring accepted: a record must fit twice.
+const RING_MIN: usize = 64 << 10;
+/// Largest ring accepted.
+const RING_MAX: usize = 1 << 30;
+
+/// The loaded and attached sensors. Dropping them detaches.
+pub struct Sensors {
+    // Links go first: nothing runs any more when the maps go.
+    links: Vec<Link>,
+    skel: ProcessSkel<'static>,
+    task_storage: bool,
+    bpf_loop: bool,
+    task_iterator: bool,
+}
+
+impl Sensors {
+    /// Opens, loads and attaches. Records flow into the ring from here on.
+    ///
+    /// # Errors
+    /// Missing rights, an unsupported kernel, a bad option, or a program the kernel refuses.
+    pub fn load(options: &Options, facts: &KernelFacts) -> Result<Self, Error> {
+        let ring_bytes = ring_size(options.ring_bytes)?;
+        check_rights(facts)?;
+        facts.require_sensors()?;
+        let log = LibraryLog::capture();
+        let task_iterator = facts.task_iterator;
+        let task_storage = facts.task_storage && !options.force_hash;
+        // The object lives as long as the agent, and the skeleton borrows its place.
+        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = ProcessSkelBuilder::default().open(place).map_err(|source| Error::Load {
+            operation: "open",
+            source,
+            log: log.tail(),
+        })?;
+        configure(&mut open, options, facts, ring_bytes, task_storage).map_err(|source| Error::Load {
+            operation: "configure",
+            source,
+            log: log.tail(),
+        })?;
+        let skel =
+            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        let mut sensors =
+            Self { links: Vec::new(), skel, task_storage, bpf_loop: facts.bpf_loop, task_iterator };
+        sensors.attach().map_err(|source| Error::Load { operation: "attach", source, log: log.tail() })?;
+        Ok(sensors)
+    }
+
+    /// Exit first and fork last: what is seen to begin is then also seen to end.
+    fn attach(&mut self) -> Result<(), libbpf_rs::Error> {
+        let links: Result<Vec<_>, _> = self.live().into_iter().map(ProgramMut::attach_trace).collect();
+        self.links = links?;
+        Ok(())
+    }
+
+    /// The live sensors in the variants this kernel takes, in the order of attaching.
+    fn live(&self) -> [&ProgramMut<'static>; 3] {
+        let programs = &self.skel.progs;
+        let exit = if self.task_storage { &programs.saker_exit } else { &programs.saker_exit_hash };
+        let exec = if self.bpf_loop { &programs.saker_exec } else { &programs.saker_exec_bounded };
+        [exit, exec, &programs.saker_fork]
+    }
+
+    pub(crate) fn has_task_iterator(&self) -> bool {
+        self.task_iterator
+    }
+
+    /// The task iterator's link; each call makes one.
+    pub(crate) fn task_iterator(&self) -> Result<Link, Error> {
+        let programs = &self.skel.progs;
+        let program = if self.bpf_loop { &programs.saker_task } else { &programs.saker_task_bounded };
+        program.attach().map_err(|source| Error::Load { operation: "attach", source, log: String::new() })
+    }
+
+    /// The reader of the ring buffer. Make one only: two would share the records between them.
+    ///
+    /// # Errors
+    /// The ring cannot be mapped.
+    pub fn reader(&self) -> Result<Reader, Error> {
+        let maps = &self.skel.maps;
+        let handle = |map, name| MapHandle::try_from(map).map_err(|source| Error::Map { map: name, source });
+        Reader::new(handle(&maps.saker_ring, "saker_ring")?, handle(&maps.bss, ".bss")?)
+    }
+
+    /// Counters of each possible CPU, in their order.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn stats(&self) -> Result<Vec<saker_stats>, Error> {
+        let map = "saker_stats";
+        let values = self
+            .skel
+            .maps
+            .saker_stats
+            .lookup_percpu(0_u32.as_bytes(), MapFlags::ANY)
+            .map_err(|source| Error::Map { map, source })?
+            .unwrap_or_default();
+        Ok(values
+            .iter()
+            .map(|bytes| saker_stats::read_from_prefix(bytes).map(|(stats, _)| stats).unwrap_or_default())
+            .collect())
+    }
+
+    /// Times a sensor was not run because it was running on that CPU already; each is a record not made.
+    #[must_use]
+    pub fn recursion_misses(&self) -> u64 {
+        use std::os::fd::AsFd;
+        self.live()
+            .into_iter()
+            .filter_map(|program| program_fdinfo(program.as_fd(), "recursion_misses:"))
+            .sum()
+    }
+
+    /// Kernel memory of all maps and programs in bytes, as the kernel charges it.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        use libbpf_rs::skel::Skel;
+        use std::os::fd::AsFd;
+        let object = self.skel.object();
+        let maps = object.maps().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+        let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
+        maps.chain(programs).sum()
+    }
+
+    /// Whether process records are kept in task storage (else in a hash).
+    #[must_use]
+    pub fn uses_task_storage(&self) -> bool {
+        self.task_storage
+    }
+}
+
+/// A number of `/proc/self/fdinfo`, e.g. `memlock:`.
+fn program_fdinfo(fd: std::os::fd::BorrowedFd<'_>, field: &str) -> Option<u64> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(field))?.trim().parse().ok()
+}
+
+fn ring_size(wanted: usize) -> Result<u32, Error> {
+    if !(RING_MIN..=RING_MAX).contains(&wanted) {
+        return Err(Error::Option(format!(
+            "a ring buffer of {wanted} bytes is out of range: choose 64K to 1G (option rb-size-total)"
+        )));
+    }
+    u32::try_from(wanted.next_power_of_two()).map_err(|error| Error::Option(error.to_string()))
+}
+
+fn check_rights(facts: &KernelFacts) -> Result<(), Error> {
+    let missing = capabilities::missing(facts.capabilities);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::NotPermitted {
+        operation: "load BPF programs and read processes",
+        missing: missing.join(", "),
+    })
+}
+
+fn configure(
+    open: &mut OpenProcessSkel<'_>,
+    options: &Options,
+    facts: &KernelFacts,
+    ring_bytes: u32,
+    task_storage: bool,
+) -> Result<(), libbpf_rs::Error> {
+    open.maps.saker_ring.set_max_entries(ring_bytes)?;
+    open.maps.saker_processes.set_autocreate(task_storage)?;
+    open.maps.saker_leaderless.set_autocreate(task_storage)?;
+    open.maps.saker_processes_hash.set_autocreate(!task_storage)?;
+    if !task_storage {
+        open.maps.saker_processes_hash.set_max_entries(options.hash_entries.max(1))?;
+    }
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        rodata.saker_task_storage = task_storage;
+        rodata.saker_environment = options.environment;
+    }
+    open.progs.saker_exit.set_autoload(task_storage);
+    open.progs.saker_exit_hash.set_autoload(!task_storage);
+    open.progs.saker_exec.set_autoload(facts.bpf_loop);
+    open.progs.saker_exec_bounded.set_autoload(!facts.bpf_loop);
+    open.progs.saker_task.set_autoload(facts.bpf_loop && facts.task_iterator);
+    open.progs.saker_task_bounded.set_autoload(!facts.bpf_loop && facts.task_iterator);
+    Ok(())
+}
+
+/// What libbpf prints while the sensors load, kept for the error message.
+struct LibraryLog;
+
+static LIBRARY_LOG: Mutex<String> = Mutex::new(String::new());
+
+impl LibraryLog {
+    /// Bytes of the library's output that are kept: the verifier says at the end what it minds.
+    const TAIL: usize = 4096;
+
+    fn capture() -> Self {
+        LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
+            let mut log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
+            log.push_str(&text);
+            if log.len() > 4 * Self::TAIL {
+                let cut = log.len() - Self::TAIL;
+                let cut = (cut..log.len()).find(|i| log.is_char_boundary(*i)).unwrap_or(0);
+                log.drain(..cut);
+            }
+        })));
+        Self
+    }
+
+    fn tail(&self) -> String {
+        let log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.is_empty() {
+            return String::new();
+        }
+        let cut = log.len().saturating_sub(Self::TAIL);
+        let cut = (cut..log.len()).find(|i| log.is_char_boundary(*i)).unwrap_or(0);
+        format!("\n{}", log[cut..].trim_end())
+    }
+}
+
+impl Drop for LibraryLog {
+    fn drop(&mut self) {
+        libbpf_rs::set_print(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_in_range() {
+        assert_eq!(ring_size(2 << 20).unwrap(), 2 << 20);
+        assert_eq!(ring_size(100_000).unwrap(), 131_072);
+        assert!(ring_size(4096).unwrap_err().to_string().contains("rb-size-total"));
+        assert!(ring_size(usize::MAX).is_err());
+    }
+}

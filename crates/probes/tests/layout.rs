@@ -1,0 +1,117 @@
+//! The Rust types of the records against the BTF of an object built from the same headers: the same sizes and offsets, for
+//! every field, as compiled for the BPF target.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::mem::offset_of;
+
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::{MemberAttr, Struct};
+use saker_abi::generated as abi;
+
+fn object() -> Btf<'static> {
+    Btf::from_path(concat!(env!("OUT_DIR"), "/layout.bpf.o")).expect("the object has BTF")
+}
+
+/// Name and byte offset of each member of a struct, and its size.
+fn layout(btf: &Btf<'_>, name: &str) -> (usize, Vec<(String, usize)>) {
+    // By kind, because a program may have the name of its record.
+    let found = btf.type_by_kind::<Struct<'_>>().find(|found| found.name().is_some_and(|n| n == name));
+    let found = found.unwrap_or_else(|| panic!("no struct {name} in the object"));
+    let members = found.iter().map(|member| {
+        let MemberAttr::Normal { offset } = member.attr else { panic!("{name} has a bit field") };
+        (member.name.expect("members are named").to_string_lossy().into_owned(), offset as usize / 8)
+    });
+    (libbpf_rs::btf::HasSize::size(&found), members.collect())
+}
+
+macro_rules! same_layout {
+    ($btf:expr, $name:ident { $($field:ident),* $(,)? }) => {{
+        let (size, members) = layout($btf, stringify!($name));
+        let rust = vec![$((stringify!($field).to_owned(), offset_of!(abi::$name, $field))),*];
+        assert_eq!(size, size_of::<abi::$name>(), "size of {}", stringify!($name));
+        assert_eq!(members, rust, "members of {}", stringify!($name));
+    }};
+}
+
+#[test]
+fn rust_types_have_the_layout_of_the_object() {
+    let btf = &object();
+    same_layout!(btf, saker_key { ktime, pid, zero });
+    same_layout!(
+        btf,
+        saker_record { version, kind, lane, head_len, flags, len, cpu, time, seq, process, policy, hook }
+    );
+    same_layout!(btf, saker_tlv { tag, status, flags, len });
+    same_layout!(btf, saker_data { rec, index, zero, offset, total });
+    same_layout!(
+        btf,
+        saker_creds {
+            uid,
+            gid,
+            euid,
+            egid,
+            suid,
+            sgid,
+            fsuid,
+            fsgid,
+            securebits,
+            userns_level,
+            userns_uid,
+            userns_gid,
+            cap_inheritable,
+            cap_permitted,
+            cap_effective,
+            cap_bounding,
+            cap_ambient,
+        }
+    );
+    same_layout!(
+        btf,
+        saker_namespaces { uts, ipc, mnt, pid, pid_for_children, net, time, time_for_children, cgroup, user }
+    );
+    same_layout!(btf, saker_file { ino, dev, nlink, mode, uid, gid, flags });
+    same_layout!(
+        btf,
+        saker_identity {
+            parent,
+            real_parent,
+            start_boottime,
+            cgroup_id,
+            tid,
+            ns_pid,
+            auid,
+            audit_session,
+            sid,
+            pgid,
+            tty,
+            flags,
+            comm,
+            creds,
+            ns,
+        }
+    );
+    same_layout!(
+        btf,
+        saker_exec { rec, id, previous, exe, args_len, envs_len, args_chunks, envs_chunks, argc, secureexec }
+    );
+    same_layout!(btf, saker_fork { rec, id });
+    same_layout!(btf, saker_exit { rec, id, code, zero });
+    same_layout!(
+        btf,
+        saker_process {
+            key,
+            parent,
+            cgroup_id,
+            match_bits,
+            exe,
+            ns_pid,
+            flags,
+            exited,
+            auid,
+            leaderless,
+            zero
+        }
+    );
+    same_layout!(btf, saker_stats { seq, sent, sent_bytes, lost, failed, failed_errno });
+}

@@ -1,0 +1,51 @@
+//! Writes the seed corpora: `cargo run --manifest-path fuzz/Cargo.toml --bin seeds`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use saker_abi::Key;
+use saker_engine::capture::Writer;
+use saker_engine::workload::{LS, Program, World};
+use saker_engine::{CaptureHeader, Input, SnapshotKind};
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for target in ["decode", "capture", "engine"] {
+        fs::create_dir_all(corpus.join(target))?;
+    }
+    let mut world = World::new(1);
+    let init = world.existing(1, Key::default());
+    let task = world.task(&init, &LS);
+    let (mut shell, fork) = world.fork(&init);
+    let exec = world.exec(&mut shell, &LS);
+    let script = Program { filename: "./a.sh", exe: "/bin/sh", cwd: "/tmp", args: &["sh", "./a.sh", "x y"] };
+    let again = world.exec(&mut shell, &script);
+    let (child, second) = world.fork(&shell);
+    let gone = world.exit(&child, 9);
+    let exit = world.exit(&shell, 256);
+
+    let records = [&fork, &exec, &again, &second, &gone, &exit];
+    for (name, record) in [("fork", &fork), ("exec", &exec), ("exit", &exit), ("task", &task.record)] {
+        fs::write(corpus.join("decode").join(name), record)?;
+    }
+    let mut sequence = task.record.clone();
+    sequence.push(0xfe);
+    sequence.extend(records.into_iter().flatten());
+    sequence.extend([0xff, 9]);
+    fs::write(corpus.join("engine").join("lifecycle"), &sequence)?;
+    let mut resync = [&fork[..], &exec, &task.record].concat();
+    resync.extend([0xfe, 0xff, 20]);
+    fs::write(corpus.join("engine").join("resync"), &resync)?;
+
+    let mut writer =
+        Writer::new(Vec::new(), &CaptureHeader { node: "n".into(), ..CaptureHeader::default() })?;
+    writer.write(&Input::Snapshot { kind: SnapshotKind::Start, tasks: vec![task] })?;
+    for record in records {
+        writer.write(&Input::Record(record))?;
+    }
+    writer.write(&world.sample())?;
+    writer.write(&Input::Lost { stage: "reader", lost: 2 })?;
+    writer.write(&Input::Clock { boot_to_wall: 7 })?;
+    fs::write(corpus.join("capture").join("lifecycle"), writer.into_inner())
+}

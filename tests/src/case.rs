@@ -1,0 +1,35 @@
+//! A named thing to prove.
+
+use anyhow::Result;
+
+use crate::observe::Lab;
+
+/// How a case runs.
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// With the agent that most cases share.
+    Shared(fn(&mut Lab) -> Result<()>),
+    /// With agents of its own.
+    Alone(fn() -> Result<()>),
+}
+
+/// One case.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name, as on the command line.
+    pub name: &'static str,
+    /// How it runs.
+    pub how: How,
+}
+
+/// A case with the shared agent.
+#[must_use]
+pub const fn shared(name: &'static str, run: fn(&mut Lab) -> Result<()>) -> Case {
+    Case { name, how: How::Shared(run) }
+}
+
+/// A case with agents of its own.
+#[must_use]
+pub const fn alone(name: &'static str, run: fn() -> Result<()>) -> Case {
+    Case { name, how: How::Alone(run) }
+}

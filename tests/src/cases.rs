@@ -1,0 +1,29 @@
+//! The cases, by what they are about.
+
+pub mod argument;
+pub mod client;
+pub mod credential;
+pub mod exec;
+pub mod facts;
+pub mod fault;
+pub mod loss;
+pub mod place;
+pub mod process;
+pub mod start;
+pub mod thread;
+
+use crate::case::Case;
+
+/// All of them.
+pub const TABLES: &[&[Case]] = &[
+    process::CASES,
+    thread::CASES,
+    exec::CASES,
+    place::CASES,
+    argument::CASES,
+    credential::CASES,
+    client::CASES,
+    start::CASES,
+    loss::CASES,
+    fault::CASES,
+];

@@ -1,0 +1,93 @@
+//! The JSON file of an agent as it grows, of which only the test's own processes are kept.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::event::{Event, Kind};
+
+/// Reader of one file.
+#[derive(Debug)]
+pub struct Stream {
+    path: PathBuf,
+    offset: u64,
+    rest: Vec<u8>,
+    lines: u64,
+    ids: HashSet<String>,
+    /// Events of processes that descend from this test, and all gaps, in their order.
+    pub events: Vec<Event>,
+    /// Lines of all processes by kind: executions, ends, gaps, others.
+    pub totals: [u64; 4],
+}
+
+impl Stream {
+    /// Of this file, which need not be there yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            offset: 0,
+            rest: Vec::new(),
+            lines: 0,
+            ids: HashSet::new(),
+            events: Vec::new(),
+            totals: [0; 4],
+        }
+    }
+
+    /// Reads what has been added.
+    ///
+    /// # Errors
+    /// When a line is not an event.
+    pub fn advance(&mut self) -> Result<()> {
+        let Ok(mut file) = File::open(&self.path) else { return Ok(()) };
+        file.seek(SeekFrom::Start(self.offset))?;
+        let added = file.read_to_end(&mut self.rest)?;
+        self.offset += u64::try_from(added)?;
+        let Some(end) = self.rest.iter().rposition(|&byte| byte == b'\n') else { return Ok(()) };
+        let rest = self.rest.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.rest, rest);
+        let text = String::from_utf8(whole)
+            .map_err(|_| anyhow::anyhow!("the export is not UTF-8 after line {}", self.lines))?;
+        for line in text.lines() {
+            self.lines += 1;
+            let event =
+                Event::parse(self.lines, line).with_context(|| format!("in {}", self.path.display()))?;
+            self.totals[event.kind as usize] += 1;
+            self.keep(event);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, event: Event) {
+        let me = u64::from(std::process::id());
+        let ours = event.kind == Kind::Gap
+            || event.lineage().any(|id| self.ids.contains(id))
+            || event.number("parent/pid") == me;
+        if ours {
+            if !event.exec_id().is_empty() {
+                self.ids.insert(event.exec_id().to_owned());
+            }
+            self.events.push(event);
+        }
+    }
+
+    /// Lines read so far.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// That the file ends with a whole line.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_end(&mut self) -> Result<()> {
+        self.advance()?;
+        ensure!(self.rest.is_empty(), "the export ends with {} bytes of an unfinished line", self.rest.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! Runs a table of cases: as `cargo test` runs a test target, but with one agent for many cases.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::agent;
+use crate::case::{Case, How};
+use crate::observe::Lab;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Choice {
+    words: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+    ignored: bool,
+}
+
+impl Choice {
+    fn from_arguments() -> Self {
+        let mut choice = Self::default();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--list" => choice.list = true,
+                "--exact" => choice.exact = true,
+                "--ignored" => choice.ignored = true,
+                "--skip" => choice.skip.extend(arguments.next()),
+                // Options of the standard harness that take a value and mean nothing here.
+                "--format" | "--test-threads" | "--color" | "--logfile" | "-Z" => drop(arguments.next()),
+                option if option.starts_with('-') => {}
+                _ => choice.words.push(argument),
+            }
+        }
+        choice
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        let hit = |word: &String| if self.exact { word == name } else { name.contains(word.as_str()) };
+        // No case is ever ignored.
+        !self.ignored && (self.words.is_empty() || self.words.iter().any(hit)) && !self.skip.iter().any(hit)
+    }
+}
+
+/// Runs the cases that the command line names, all without one, and says how each went.
+#[must_use]
+pub fn main(tables: &[&[Case]], flags: &[&str]) -> ExitCode {
+    let choice = Choice::from_arguments();
+    let cases: Vec<Case> = tables.iter().flat_map(|table| table.iter()).copied().collect();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| choice.takes(case.name)).collect();
+    if choice.list {
+        for case in &cases {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if cases.is_empty() {
+        println!("no case has such a name");
+        return if choice.ignored { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match run(&cases, flags) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "these tests load programs into the kernel and must run as root (sudo -E cargo test …)"
+    );
+    let begin = Instant::now();
+    println!("agent: {}", agent::binary()?.display());
+    println!("kernel: {}", rustix::system::uname().release().to_string_lossy());
+    println!("running {} cases", cases.len());
+    let mut failed = Vec::new();
+    let mut again = Vec::new();
+    let mut report = |name: &'static str, outcome: Result<()>, since: Instant| {
+        let seconds = since.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("ok      {name} ({seconds:.1} s)"),
+            Err(error) => {
+                println!("FAILED  {name} ({seconds:.1} s)\n        {error:#}");
+                failed.push(name);
+            }
+        }
+        // The output may be a pipe to a virtual machine's port, and the last lines before a hang matter most.
+        drop(std::io::stdout().flush());
+    };
+    let shared: Vec<_> = cases
+        .iter()
+        .filter_map(|case| match case.how {
+            How::Shared(run) => Some((case.name, run)),
+            How::Alone(_) => None,
+        })
+        .collect();
+    if !shared.is_empty() {
+        let mut lab = Lab::start(flags).context("the shared agent")?;
+        report("shared-agent-starts", Ok(()), begin);
+        for (name, run) in shared {
+            let since = Instant::now();
+            let outcome = twice(name, &mut again, || run(&mut lab));
+            report(name, outcome, since);
+        }
+        let since = Instant::now();
+        report("shared-agent-ends", end(&mut lab), since);
+    }
+    for case in cases {
+        if let How::Alone(run) = case.how {
+            let since = Instant::now();
+            let outcome = twice(case.name, &mut again, run);
+            report(case.name, outcome, since);
+        }
+    }
+    println!("{} failed of {} cases in {:.1} s", failed.len(), cases.len(), begin.elapsed().as_secs_f64());
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(" "));
+    }
+    if !again.is_empty() {
+        println!("needed a second attempt: {}", again.join(" "));
+    }
+    Ok(failed.len())
+}
+
+/// Runs a case and, where `SAKER_TEST_RETRIES` is set, once more if it failed: on an emulated kernel beside another
+/// one a process may not run for seconds. Nothing is hidden: the first failure is printed, and the end names it.
+fn twice(
+    name: &'static str,
+    again: &mut Vec<&'static str>,
+    mut run: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    match run() {
+        Err(error) if std::env::var_os("SAKER_TEST_RETRIES").is_some() => {
+            println!("AGAIN   {name}: the first attempt failed:\n        {error:#}");
+            again.push(name);
+            run()
+        }
+        outcome => outcome,
+    }
+}
+
+/// After all shared cases: nothing was lost, the sums hold, and the agent ends in good order.
+fn end(lab: &mut Lab) -> Result<()> {
+    let status = lab.agent.status()?;
+    // `saker status` itself is a few processes of which the last records may still be under way.
+    status.check_balance(64)?;
+    let (_, _, lost) = status.records();
+    ensure!(lost == 0, "{lost} records were lost without any load");
+    lab.agent.stop()?;
+    lab.stream.check_end()?;
+    ensure!(lab.stream.totals[2] == 0, "{} gap events without any load", lab.stream.totals[2]);
+    Ok(())
+}
