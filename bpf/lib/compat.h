@@ -12,6 +12,28 @@
  * loaded, so the verifier sees constants and drops the branches not taken. */
 const volatile bool saker_task_storage; /* task storage and atomics with a result (v5.12) */
 const volatile bool saker_environment;	/* send the environment of executed programs */
+const volatile bool saker_preemptible;	/* tracepoint programs may be preempted, and can forbid it */
+
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+/* Around the body of a sensor. Tracepoints used to call their programs with preemption off; kernels that
+ * guard the call by SRCU instead of sched-RCU do not (seen on 7.2), and a program may be preempted by another
+ * task of its CPU. For that task the kernel would leave the sensor out, because it is "running" there
+ * already, and records of one CPU could enter the ring in another order than that of their numbers. What
+ * remains are the few instructions before the first of these calls and after the second: runs left out there
+ * are counted by the kernel (recursion_misses), and told as a gap. */
+static __always_inline void hold_cpu(void)
+{
+	if (saker_preemptible && bpf_ksym_exists(bpf_preempt_disable))
+		bpf_preempt_disable();
+}
+
+static __always_inline void release_cpu(void)
+{
+	if (saker_preemptible && bpf_ksym_exists(bpf_preempt_enable))
+		bpf_preempt_enable();
+}
 
 #define CAPABILITY_SET(cred, set)                                                                            \
 	({                                                                                                   \

@@ -187,8 +187,8 @@ static __always_inline void read_exec(struct exec_scratch *s, struct task_struct
 	s->rec.secureexec = BPF_CORE_READ_BITFIELD(bprm, secureexec);
 }
 
-static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm,
-				     bool loop)
+static __always_inline void tell_exec(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm,
+				      bool loop)
 {
 	struct saker_key key = {.ktime = bpf_ktime_get_boot_ns(), .pid = task->tgid};
 	struct saker_stats *stats = stats_of_cpu();
@@ -198,11 +198,11 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 	struct mm_struct *mm = task->mm;
 
 	if (!stats)
-		return 0;
+		return;
 	if (!s) {
 		stats->seq++;
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_NO_SCRATCH);
-		return 0;
+		return;
 	}
 	s->chunks[0] = 0;
 	s->chunks[1] = 0;
@@ -226,17 +226,22 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_RING_FULL);
 	else
 		count_sent(stats, SAKER_KIND_EXEC, size);
-	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(saker_exec, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	return tell_exec(task, old_pid, bprm, true);
+	hold_cpu();
+	tell_exec(task, old_pid, bprm, true);
+	release_cpu();
+	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(saker_exec_bounded, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 {
-	return tell_exec(task, old_pid, bprm, false);
+	hold_cpu();
+	tell_exec(task, old_pid, bprm, false);
+	release_cpu();
+	return 0;
 }

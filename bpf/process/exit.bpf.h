@@ -47,7 +47,7 @@ static __always_inline void keep_leaderless(struct task_struct *leader)
 		count_failure(SAKER_PLACE_LEADERLESS, err);
 }
 
-static __always_inline int tell_exit(struct task_struct *task, bool storage)
+static __always_inline void tell_exit(struct task_struct *task, bool storage)
 {
 	struct task_struct *leader = task->group_leader;
 	struct saker_key key, creator = {};
@@ -57,15 +57,15 @@ static __always_inline int tell_exit(struct task_struct *task, bool storage)
 	u32 proc_flags = 0;
 
 	if (!leader || !task->signal)
-		return 0;
+		return;
 	if (task->signal->live.counter) {
 		if (task->pid == task->tgid)
 			keep_leaderless(leader);
-		return 0;
+		return;
 	}
 	stats = stats_of_cpu();
 	if (!stats)
-		return 0;
+		return;
 	proc = process_of(leader);
 	key_of(&key, leader, proc);
 	if (proc) {
@@ -73,12 +73,12 @@ static __always_inline int tell_exit(struct task_struct *task, bool storage)
 		proc_flags = proc->flags & (SAKER_PROC_IN_INIT_TREE | SAKER_PROC_FORKED);
 	}
 	if (!claim_exit(proc, key.pid, storage))
-		return 0;
+		return;
 	rec = bpf_ringbuf_reserve(&saker_ring, sizeof(*rec), 0);
 	if (!rec) {
 		stats->seq++;
 		count_lost(stats, SAKER_KIND_EXIT, SAKER_LOSS_RING_FULL);
-		return 0;
+		return;
 	}
 	__builtin_memset(&rec->id, 0, sizeof(rec->id));
 	begin_record(&rec->rec, stats, SAKER_KIND_EXIT, bpf_ktime_get_boot_ns(), &key);
@@ -91,13 +91,15 @@ static __always_inline int tell_exit(struct task_struct *task, bool storage)
 	rec->zero = 0;
 	count_sent(stats, SAKER_KIND_EXIT, sizeof(*rec));
 	bpf_ringbuf_submit(rec, wakeup_flags());
-	return 0;
 }
 
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(saker_exit, struct task_struct *task)
 {
-	return tell_exit(task, true);
+	hold_cpu();
+	tell_exit(task, true);
+	release_cpu();
+	return 0;
 }
 
 /* For kernels that refuse a program in which an atomic operation with a result so much as stands (before
@@ -105,5 +107,8 @@ int BPF_PROG(saker_exit, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(saker_exit_hash, struct task_struct *task)
 {
-	return tell_exit(task, false);
+	hold_cpu();
+	tell_exit(task, false);
+	release_cpu();
+	return 0;
 }

@@ -38,8 +38,7 @@ static __always_inline void init_process(struct saker_process *to, const struct 
 	to->leaderless = 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
+static __always_inline void tell_fork(struct task_struct *child)
 {
 	struct saker_process *creator, *init;
 	struct saker_stats *stats;
@@ -47,12 +46,10 @@ int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
 	struct saker_key key;
 	u32 zero = 0;
 
-	if (child->pid != child->tgid)
-		return 0; /* a thread */
 	stats = stats_of_cpu();
 	init = bpf_map_lookup_elem(&saker_fork_init, &zero);
 	if (!stats || !init)
-		return 0;
+		return;
 	key.ktime = child->start_boottime;
 	key.pid = child->tgid;
 	key.zero = 0;
@@ -70,7 +67,7 @@ int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
 		id.ns_pid = read_pid_namespace(&id.ns, child);
 		init_process(init, creator, &id, &key);
 		process_create(child, init, SAKER_PLACE_STORAGE_FORK);
-		return 0;
+		return;
 	}
 	__builtin_memset(&rec->id, 0, sizeof(rec->id));
 	begin_record(&rec->rec, stats, SAKER_KIND_FORK, bpf_ktime_get_boot_ns(), &key);
@@ -84,5 +81,15 @@ int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
 	rec->id.flags |= init->flags & SAKER_PROC_IN_INIT_TREE;
 	count_sent(stats, SAKER_KIND_FORK, sizeof(*rec));
 	bpf_ringbuf_submit(rec, wakeup_flags());
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->pid != child->tgid)
+		return 0; /* a thread */
+	hold_cpu();
+	tell_fork(child);
+	release_cpu();
 	return 0;
 }

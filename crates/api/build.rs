@@ -50,7 +50,7 @@ fn require_protoc() -> Result<(), String> {
         )),
         Err(error) => Err(format!(
             "the protobuf compiler {} cannot be run ({error}); run `scripts/install-deps run`, or install \
-             the package protobuf-compiler, or set PROTOC to its path",
+             the packages protobuf-compiler and libprotobuf-dev, or set PROTOC to its path",
             protoc.display()
         )),
     }

@@ -205,6 +205,7 @@ fn configure(
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         rodata.saker_task_storage = task_storage;
         rodata.saker_environment = options.environment;
+        rodata.saker_preemptible = facts.preemption_guard;
     }
     open.progs.saker_exit.set_autoload(task_storage);
     open.progs.saker_exit_hash.set_autoload(!task_storage);
