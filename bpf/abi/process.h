@@ -115,6 +115,7 @@ struct saker_process {
 	__u32 auid;
 	__u32 leaderless; /* a copy is kept because the leader ended before other threads */
 	__u32 zero;
+	__u64 told_exec; /* the kernel's number of the exec that was told last; 0: none since the creation */
 };
 
 #endif

@@ -12,7 +12,7 @@
  * loaded, so the verifier sees constants and drops the branches not taken. */
 const volatile bool saker_task_storage; /* task storage and atomics with a result (v5.12) */
 const volatile bool saker_environment;	/* send the environment of executed programs */
-const volatile bool saker_preemptible;	/* tracepoint programs may be preempted, and can forbid it */
+const volatile bool saker_preemptible;	/* tracepoint programs may be preempted */
 
 extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;

@@ -5,6 +5,7 @@
 
 #include "cred.h"
 #include "output.h"
+#include "understudy.h"
 
 /* Source: include/linux/sched.h, include/linux/sched/signal.h. */
 #define PF_KTHREAD	     0x00200000

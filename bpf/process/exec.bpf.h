@@ -119,6 +119,7 @@ static __always_inline void replace_process(struct exec_scratch *s, struct task_
 	next.ns_pid = s->rec.id.ns_pid;
 	next.flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
 	next.auid = s->rec.id.auid;
+	next.told_exec = task->self_exec_id;
 	if (own)
 		*own = next;
 	else
@@ -244,4 +245,41 @@ int BPF_PROG(saker_exec_bounded, struct task_struct *task, pid_t old_pid, struct
 	tell_exec(task, old_pid, bprm, false);
 	release_cpu();
 	return 0;
+}
+
+UNDERSTUDY_BODY(saker_exec);
+
+static __always_inline int stand_in_exec(void *ctx, struct task_struct *task)
+{
+	struct saker_process *proc = process_of(task);
+
+	/* begin_new_exec() has raised the number before: it is never 0 here. Without memory for a record the
+	 * exec is told more than once, which is better than not at all. */
+	if (!proc || proc->told_exec != task->self_exec_id)
+		bpf_tail_call(ctx, &saker_exec_body, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_exec_1, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	return stand_in_exec(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_exec_2, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	return stand_in_exec(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_exec_3, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	return stand_in_exec(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_exec_4, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	return stand_in_exec(ctx, task);
 }

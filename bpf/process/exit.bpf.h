@@ -112,3 +112,44 @@ int BPF_PROG(saker_exit_hash, struct task_struct *task)
 	release_cpu();
 	return 0;
 }
+
+UNDERSTUDY_BODY(saker_exit);
+
+static __always_inline int stand_in_exit(void *ctx, struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+	struct saker_process *proc;
+
+	if (!leader || !task->signal)
+		return 0;
+	if (task->signal->live.counter && task->pid != task->tgid)
+		return 0;
+	proc = process_of(leader);
+	if (!proc || !(task->signal->live.counter ? proc->leaderless : proc->exited))
+		bpf_tail_call(ctx, &saker_exit_body, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(saker_exit_1, struct task_struct *task)
+{
+	return stand_in_exit(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(saker_exit_2, struct task_struct *task)
+{
+	return stand_in_exit(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(saker_exit_3, struct task_struct *task)
+{
+	return stand_in_exit(ctx, task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(saker_exit_4, struct task_struct *task)
+{
+	return stand_in_exit(ctx, task);
+}

@@ -36,6 +36,7 @@ static __always_inline void init_process(struct saker_process *to, const struct 
 	to->auid = id->auid;
 	to->exited = 0;
 	to->leaderless = 0;
+	to->told_exec = 0;
 }
 
 static __always_inline void tell_fork(struct task_struct *child)
@@ -92,4 +93,37 @@ int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
 	tell_fork(child);
 	release_cpu();
 	return 0;
+}
+
+UNDERSTUDY_BODY(saker_fork);
+
+static __always_inline int stand_in_fork(void *ctx, struct task_struct *child)
+{
+	if (child->pid == child->tgid && !process_of(child))
+		bpf_tail_call(ctx, &saker_fork_body, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_fork_1, struct task_struct *parent, struct task_struct *child)
+{
+	return stand_in_fork(ctx, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_fork_2, struct task_struct *parent, struct task_struct *child)
+{
+	return stand_in_fork(ctx, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_fork_3, struct task_struct *parent, struct task_struct *child)
+{
+	return stand_in_fork(ctx, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_fork_4, struct task_struct *parent, struct task_struct *child)
+{
+	return stand_in_fork(ctx, child);
 }

@@ -35,6 +35,12 @@ impl Status {
         })
     }
 
+    /// Times a sensor went unseen, at most.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.list("sensors").iter().map(|sensor| number(sensor.get("missed"))).sum()
+    }
+
     /// Records of a kind, e.g. `exec`: produced, received, lost.
     #[must_use]
     pub fn record(&self, kind: &str) -> (u64, u64, u64) {

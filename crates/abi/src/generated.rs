@@ -304,6 +304,7 @@ pub struct saker_process {
     pub auid: __u32,
     pub leaderless: __u32,
     pub zero: __u32,
+    pub told_exec: __u64,
 }
 pub const SAKER_LOSS_RING_FULL: saker_loss = 0;
 pub const SAKER_LOSS_NO_SCRATCH: saker_loss = 1;

@@ -59,8 +59,8 @@ impl Sensors for Kernel {
         self.sensors.memory()
     }
 
-    fn recursion_misses(&self) -> u64 {
-        self.sensors.recursion_misses()
+    fn missed(&self) -> [u64; 3] {
+        self.sensors.missed()
     }
 }
 

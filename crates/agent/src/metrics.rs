@@ -73,7 +73,7 @@ pub const METRICS: &[MetricDef] = &[
     gauge("saker_processes_alive", &[], "Live processes in the table"),
     gauge("saker_process_table_bytes", &[], "Memory of the table without the processes"),
     counter("saker_helper_failures_total", &["place"], "Failures of kernel helpers, by place"),
-    counter("saker_recursion_misses_total", &[], "Runs of sensors that recursion prevented"),
+    counter("saker_missed_runs_total", &["sensor"], "Times a sensor went unseen, at most: it was running on that CPU"),
     counter("saker_sink_offered_total", &["sink"], "Events offered to a sink"),
     counter("saker_sink_written_total", &["sink"], "Events a sink wrote, gap events included"),
     counter("saker_sink_bytes_total", &["sink"], "Bytes a sink wrote"),

@@ -55,6 +55,7 @@ enum Input {
     Records(RecordBatch),
     Snapshot(Vec<SnapshotTask>, SnapshotKind),
     Sample(Vec<Stats>, bool),
+    Lost(&'static str, u64),
     Clock(u64),
 }
 
@@ -250,6 +251,13 @@ impl Pipeline {
         }
     }
 
+    /// Tells the engine that records were lost where no sequence number shows it.
+    pub fn lost(&self, stage: &'static str, lost: u64) {
+        if let Some(input) = &self.input {
+            let _ = input.send(Input::Lost(stage, lost));
+        }
+    }
+
     /// Passes a new distance of the clocks to the engine.
     pub fn clock(&self, boot_to_wall: u64) {
         if let Some(input) = &self.input {
@@ -427,6 +435,12 @@ impl Working {
                 }
                 self.asked_sample = false;
                 self.engine.sample(&stats, drained, &mut self.events);
+            }
+            Input::Lost(stage, lost) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.lost(stage, lost);
+                }
+                self.engine.lost(stage, lost, &mut self.events);
             }
             Input::Clock(boot_to_wall) => {
                 if let Some(recorder) = &mut self.recorder {

@@ -29,6 +29,7 @@ const TASK: u8 = 2;
 const SNAPSHOT: u8 = 3;
 const SAMPLE: u8 = 4;
 const CLOCK: u8 = 5;
+const LOST: u8 = 6;
 
 /// Why a recording cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +221,11 @@ impl Recorder {
         self.frame(SAMPLE, &[&[u8::from(drained)], stats.as_bytes()]);
     }
 
+    /// A loss that no sequence number shows.
+    pub fn lost(&mut self, stage: &str, lost: u64) {
+        self.frame(LOST, &[&lost.to_le_bytes(), stage.as_bytes()]);
+    }
+
     /// A new distance of the clocks.
     pub fn clock(&mut self, boot_to_wall: u64) {
         self.frame(CLOCK, &[&boot_to_wall.to_le_bytes()]);
@@ -325,6 +331,10 @@ impl Replay {
             }
             (CLOCK, bytes) => {
                 engine.set_boot_to_wall(number(bytes).ok_or_else(|| wrong("a clock frame is cut"))?);
+            }
+            (LOST, bytes) => {
+                let (lost, _) = bytes.split_first_chunk().ok_or_else(|| wrong("a loss is cut"))?;
+                engine.lost("sensor", u64::from_le_bytes(*lost), out);
             }
             // A newer minor version may write more.
             _ => {}

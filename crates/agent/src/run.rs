@@ -300,8 +300,12 @@ impl Agent {
                 if wanted || stats.as_bytes() != before.as_bytes() {
                     self.pipeline.sample(stats.clone());
                 }
-                let recursion_misses = self.sensors.recursion_misses();
-                self.state.set_kernel(KernelSample { stats, recursion_misses, ..sample });
+                let missed = self.sensors.missed();
+                let news: u64 = missed.iter().sum::<u64>().saturating_sub(sample.missed.iter().sum());
+                if news > 0 {
+                    self.pipeline.lost("sensor", news);
+                }
+                self.state.set_kernel(KernelSample { stats, missed, ..sample });
             }
             Err(error) => {
                 tracing::warn!("the kernel's counters cannot be read: {error:#}");

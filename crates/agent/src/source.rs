@@ -40,6 +40,6 @@ pub trait Sensors {
     /// Kernel memory of programs and maps, in bytes.
     fn memory(&self) -> u64;
 
-    /// Times a program could not run because it was running on that CPU already.
-    fn recursion_misses(&self) -> u64;
+    /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
+    fn missed(&self) -> [u64; 3];
 }

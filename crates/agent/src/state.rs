@@ -35,12 +35,12 @@ pub struct KernelSample {
     pub stats: Vec<Stats>,
     /// Bytes of programs and maps.
     pub memory: u64,
-    /// Runs that recursion prevented.
-    pub recursion_misses: u64,
+    /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
+    pub missed: [u64; 3],
 }
 
 /// Names of the sensors and their hooks.
-const SENSORS: [(&str, &str); 3] =
+pub(crate) const SENSORS: [(&str, &str); 3] =
     [("exec", "sched_process_exec"), ("fork", "sched_process_fork"), ("exit", "sched_process_exit")];
 
 /// A moment of the last minute.
@@ -321,13 +321,13 @@ fn sensors(kernel: &KernelSample) -> Vec<saker_v1::SensorState> {
     SENSORS
         .iter()
         .zip(kinds)
-        .map(|((name, hook), kind)| saker_v1::SensorState {
+        .zip(kernel.missed)
+        .map(|(((name, hook), kind), missed)| saker_v1::SensorState {
             name: (*name).into(),
             hook: (*hook).into(),
             mechanism: "raw_tracepoint_btf".into(),
             runs: sent(kind),
-            // The kernel counts them for all together.
-            missed: 0,
+            missed,
         })
         .collect()
 }

@@ -104,7 +104,8 @@ pub struct GapEvent {
     pub first_seq: u64,
     /// Last sequence number missing on this CPU.
     pub last_seq: u64,
-    /// Where: `kernel`, `reader`, `decoder`, or the name of a sink.
+    /// Where: `sensor` (the kernel did not run it: the number is the most that may be missing), `kernel`, `reader`,
+    /// `decoder`, or the name of a sink.
     pub stage: &'static str,
     /// Why, as far as the counters tell: cause and number, e.g. `("ring_full", 12)`.
     pub causes: Vec<(&'static str, u64)>,

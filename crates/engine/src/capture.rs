@@ -44,7 +44,7 @@ pub(crate) const ENTRY_LOST: u8 = 5;
 pub(crate) const ENTRY_CLOCK: u8 = 6;
 
 /// Stages that may tell of a loss.
-const STAGES: [&str; 3] = ["reader", "decoder", "queue"];
+const STAGES: [&str; 4] = ["reader", "decoder", "queue", "sensor"];
 
 /// The sequence numbers of the capture do not start at 1.
 const FEATURE_SEQUENCE_UNKNOWN: u64 = 1;

@@ -9,6 +9,7 @@ pub mod snapshot;
 
 mod capabilities;
 mod mechanisms;
+mod missed;
 mod proc_task;
 
 pub use error::Error;

@@ -8,6 +8,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, Prog
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::missed::Missed;
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
 use crate::{Error, KernelFacts, Reader, capabilities};
 
@@ -43,7 +44,12 @@ pub struct Sensors {
     task_storage: bool,
     bpf_loop: bool,
     task_iterator: bool,
+    understudies: bool,
+    missed: Mutex<Missed>,
 }
+
+/// Number of sensors: exec, fork, exit.
+pub const SENSORS: usize = 3;
 
 impl Sensors {
     /// Opens, loads and attaches. Records flow into the ring from here on.
@@ -71,25 +77,42 @@ impl Sensors {
         })?;
         let skel =
             open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
-        let mut sensors =
-            Self { links: Vec::new(), skel, task_storage, bpf_loop: facts.bpf_loop, task_iterator };
+        let mut sensors = Self {
+            links: Vec::new(),
+            skel,
+            task_storage,
+            bpf_loop: facts.bpf_loop,
+            task_iterator,
+            understudies: needs_understudies(facts, task_storage),
+            missed: Mutex::default(),
+        };
         sensors.attach().map_err(|source| Error::Load { operation: "attach", source, log: log.tail() })?;
         Ok(sensors)
     }
 
     /// Exit first and fork last: what is seen to begin is then also seen to end.
     fn attach(&mut self) -> Result<(), libbpf_rs::Error> {
-        let links: Result<Vec<_>, _> = self.live().into_iter().map(ProgramMut::attach_trace).collect();
+        let [exec, fork, exit] = self.live();
+        let order = [exit, exec, fork].into_iter().flatten();
+        let links: Result<Vec<_>, _> = order.map(ProgramMut::attach_trace).collect();
         self.links = links?;
         Ok(())
     }
 
-    /// The live sensors in the variants this kernel takes, in the order of attaching.
-    fn live(&self) -> [&ProgramMut<'static>; 3] {
-        let programs = &self.skel.progs;
-        let exit = if self.task_storage { &programs.saker_exit } else { &programs.saker_exit_hash };
-        let exec = if self.bpf_loop { &programs.saker_exec } else { &programs.saker_exec_bounded };
-        [exit, exec, &programs.saker_fork]
+    /// The programs to attach for exec, fork and exit: the sensors in the variants this kernel takes, or their
+    /// understudies.
+    fn live(&self) -> [Vec<&ProgramMut<'static>>; SENSORS] {
+        let p = &self.skel.progs;
+        if self.understudies {
+            return [
+                vec![&p.saker_exec_1, &p.saker_exec_2, &p.saker_exec_3, &p.saker_exec_4],
+                vec![&p.saker_fork_1, &p.saker_fork_2, &p.saker_fork_3, &p.saker_fork_4],
+                vec![&p.saker_exit_1, &p.saker_exit_2, &p.saker_exit_3, &p.saker_exit_4],
+            ];
+        }
+        let exit = if self.task_storage { &p.saker_exit } else { &p.saker_exit_hash };
+        let exec = if self.bpf_loop { &p.saker_exec } else { &p.saker_exec_bounded };
+        [vec![exec], vec![&p.saker_fork], vec![exit]]
     }
 
     pub(crate) fn has_task_iterator(&self) -> bool {
@@ -132,14 +155,15 @@ impl Sensors {
             .collect())
     }
 
-    /// Times a sensor was not run because it was running on that CPU already; each is a record not made.
+    /// Times exec, fork and exit went unseen because the kernel ran none of their programs, at most: each is a
+    /// record not made. The kernel does so where a program is running on the same CPU already.
     #[must_use]
-    pub fn recursion_misses(&self) -> u64 {
+    pub fn missed(&self) -> [u64; SENSORS] {
         use std::os::fd::AsFd;
-        self.live()
-            .into_iter()
-            .filter_map(|program| program_fdinfo(program.as_fd(), "recursion_misses:"))
-            .sum()
+        let count =
+            |program: &&ProgramMut<'_>| program_fdinfo(program.as_fd(), "recursion_misses:").unwrap_or(0);
+        let counts = self.live().map(|programs| programs.iter().map(count).collect());
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner).take(counts)
     }
 
     /// Kernel memory of all maps and programs in bytes, as the kernel charges it.
@@ -195,6 +219,8 @@ fn configure(
     ring_bytes: u32,
     task_storage: bool,
 ) -> Result<(), libbpf_rs::Error> {
+    let understudies = needs_understudies(facts, task_storage);
+    configure_understudies(open, understudies)?;
     open.maps.saker_ring.set_max_entries(ring_bytes)?;
     open.maps.saker_processes.set_autocreate(task_storage)?;
     open.maps.saker_leaderless.set_autocreate(task_storage)?;
@@ -205,7 +231,7 @@ fn configure(
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         rodata.saker_task_storage = task_storage;
         rodata.saker_environment = options.environment;
-        rodata.saker_preemptible = facts.preemption_guard;
+        rodata.saker_preemptible = understudies;
     }
     open.progs.saker_exit.set_autoload(task_storage);
     open.progs.saker_exit_hash.set_autoload(!task_storage);
@@ -213,6 +239,38 @@ fn configure(
     open.progs.saker_exec_bounded.set_autoload(!facts.bpf_loop);
     open.progs.saker_task.set_autoload(facts.bpf_loop && facts.task_iterator);
     open.progs.saker_task_bounded.set_autoload(!facts.bpf_loop && facts.task_iterator);
+    Ok(())
+}
+
+/// Whether sensors may be preempted and so need programs that stand in for them (`bpf/lib/understudy.h`). All
+/// kernels of which that is known have task storage, where the stand-ins look.
+fn needs_understudies(facts: &KernelFacts, task_storage: bool) -> bool {
+    facts.preemptible_tracepoints && facts.bpf_loop && task_storage
+}
+
+fn configure_understudies(open: &mut OpenProcessSkel<'_>, wanted: bool) -> Result<(), libbpf_rs::Error> {
+    let maps = &mut open.maps;
+    for body in [&mut maps.saker_exec_body, &mut maps.saker_fork_body, &mut maps.saker_exit_body] {
+        body.set_autocreate(wanted)?;
+    }
+    let p = &mut open.progs;
+    let programs = [
+        &mut p.saker_exec_1,
+        &mut p.saker_exec_2,
+        &mut p.saker_exec_3,
+        &mut p.saker_exec_4,
+        &mut p.saker_fork_1,
+        &mut p.saker_fork_2,
+        &mut p.saker_fork_3,
+        &mut p.saker_fork_4,
+        &mut p.saker_exit_1,
+        &mut p.saker_exit_2,
+        &mut p.saker_exit_3,
+        &mut p.saker_exit_4,
+    ];
+    for program in programs {
+        program.set_autoload(wanted);
+    }
     Ok(())
 }
 

@@ -110,7 +110,8 @@ fn rust_types_have_the_layout_of_the_object() {
             exited,
             auid,
             leaderless,
-            zero
+            zero,
+            told_exec
         }
     );
     same_layout!(btf, saker_stats { seq, sent, sent_bytes, lost, failed, failed_errno });

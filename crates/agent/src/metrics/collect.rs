@@ -11,7 +11,7 @@ use saker_engine::{Counters, KINDS, Outcome, kind_name};
 use super::{METRICS, MetricKind};
 use crate::resources;
 use crate::server;
-use crate::state::{KernelSample, State};
+use crate::state::{KernelSample, SENSORS, State};
 
 /// Values by name; each with the values of its labels in the order of the definition.
 #[derive(Default)]
@@ -143,7 +143,9 @@ fn records(values: &mut Values, counters: &Counters, kernel: &KernelSample) {
         let failed: u64 = kernel.stats.iter().map(|cpu| cpu.failed[place]).sum();
         values.count("saker_helper_failures_total", &[Place(place).name()], failed);
     }
-    values.count("saker_recursion_misses_total", &[], kernel.recursion_misses);
+    for ((sensor, _), missed) in SENSORS.iter().zip(kernel.missed) {
+        values.count("saker_missed_runs_total", &[sensor], missed);
+    }
 }
 
 fn table(values: &mut Values, state: &State, counters: &Counters) {
