@@ -15,16 +15,14 @@
 
 #include "compat.h"
 
-/* The way into the body of a sensor: a program array of its own, because all programs of one must have the
- * same tracepoint. */
+/* The way into the body of a sensor, which user space puts in: a program array of its own, because all
+ * programs of one must have the same tracepoint. */
 #define UNDERSTUDY_BODY(sensor)                                                                              \
 	struct {                                                                                             \
 		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                                       \
 		__uint(max_entries, 1);                                                                      \
 		__uint(key_size, sizeof(u32));                                                               \
-		__array(values, int(void *));                                                                \
-	} sensor##_body SEC(".maps") = {                                                                     \
-		.values = {[0] = (void *)&(sensor)},                                                         \
-	}
+		__uint(value_size, sizeof(u32));                                                             \
+	} sensor##_body SEC(".maps")
 
 #endif

@@ -17,6 +17,7 @@ pub struct Stream {
     rest: Vec<u8>,
     lines: u64,
     ids: HashSet<String>,
+    label: Option<String>,
     /// Events of processes that descend from this test, and all gaps, in their order.
     pub events: Vec<Event>,
     /// Lines of all processes by kind: executions, ends, gaps, others.
@@ -33,9 +34,17 @@ impl Stream {
             rest: Vec::new(),
             lines: 0,
             ids: HashSet::new(),
+            label: None,
             events: Vec::new(),
             totals: [0; 4],
         }
+    }
+
+    /// Keeps also processes whose arguments begin with this word: where records are lost on purpose, those of
+    /// their forebears may be among them.
+    #[must_use]
+    pub fn labelled(self, label: &str) -> Self {
+        Self { label: Some(format!("{label} ")), ..self }
     }
 
     /// Reads what has been added.
@@ -65,6 +74,7 @@ impl Stream {
     fn keep(&mut self, event: Event) {
         let me = u64::from(std::process::id());
         let ours = event.kind == Kind::Gap
+            || self.label.as_ref().is_some_and(|label| event.text("process/arguments").starts_with(label))
             || event.lineage().any(|id| self.ids.contains(id))
             || event.number("parent/pid") == me;
         if ours {

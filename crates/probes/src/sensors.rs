@@ -92,11 +92,28 @@ impl Sensors {
 
     /// Exit first and fork last: what is seen to begin is then also seen to end.
     fn attach(&mut self) -> Result<(), libbpf_rs::Error> {
+        if self.understudies {
+            self.give_bodies()?;
+        }
         let [exec, fork, exit] = self.live();
         let order = [exit, exec, fork].into_iter().flatten();
         let links: Result<Vec<_>, _> = order.map(ProgramMut::attach_trace).collect();
         self.links = links?;
         Ok(())
+    }
+
+    /// Puts the sensors where their understudies jump to.
+    fn give_bodies(&self) -> Result<(), libbpf_rs::Error> {
+        use std::os::fd::{AsFd, AsRawFd};
+        let (maps, progs) = (&self.skel.maps, &self.skel.progs);
+        let bodies = [
+            (&maps.saker_exec_body, &progs.saker_exec),
+            (&maps.saker_fork_body, &progs.saker_fork),
+            (&maps.saker_exit_body, &progs.saker_exit),
+        ];
+        bodies.into_iter().try_for_each(|(map, program)| {
+            map.update(&0_u32.to_ne_bytes(), &program.as_fd().as_raw_fd().to_ne_bytes(), MapFlags::ANY)
+        })
     }
 
     /// The programs to attach for exec, fork and exit: the sensors in the variants this kernel takes, or their

@@ -137,18 +137,19 @@ fn overload() -> Result<()> {
     let scratch = Scratch::new()?;
     let programs = Programs::install(&scratch)?;
     let mut agent = Agent::start(&scratch, &["--rb-size-total=64K"])?;
-    let mut stream = agent.stream();
+    let name = format!("overload-{}", std::process::id());
+    let mut stream = agent.stream().labelled(&name);
     // Held for a moment, so that there is a loss on a fast machine too.
     agent.signal(Signal::STOP)?;
-    programs.start(&scratch, &["burst", "800", "8", "overload"])?.finish()?;
+    programs.start(&scratch, &["burst", "800", "8", &name])?.finish()?;
     agent.signal(Signal::CONT)?;
-    programs.start(&scratch, &["burst", "1200", "8", "overload"])?.finish()?;
+    programs.start(&scratch, &["burst", "1200", "8", &name])?.finish()?;
     settle(&programs, &scratch, &mut stream)?;
     let status = check_sums(&agent, &mut stream)?;
     let (produced, received, lost) = status.record("exec");
     ensure!(lost > 0, "nothing was lost, so that this run proves nothing");
     same("exec records", produced, received + lost)?;
-    let label = |event: &&Event| event.text("process/arguments").starts_with("overload ");
+    let label = |event: &&Event| event.text("process/arguments").starts_with(&format!("{name} "));
     let told = stream.events.iter().filter(|event| event.kind == Kind::Exec).filter(label).count();
     let told = u64::try_from(told)?;
     let missed = status.missed();
