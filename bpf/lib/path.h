@@ -208,17 +208,23 @@ __noinline int saker_walk_loop(u32 iterator)
 	return 0;
 }
 
-/* The same for kernels before v5.17, which have no bpf_loop. */
-__noinline int saker_walk_bounded(u32 iterator)
+/* One step for kernels before v5.17, which have no bpf_loop. Returns whether it was the last. */
+__noinline int saker_step(u32 iterator)
 {
 	struct exec_scratch *s = scratch_of(iterator);
 
 	if (!s)
-		return 0;
-	for (int i = 0; i < SAKER_WALK_BOUNDED; i++) {
-		if (s->walk.ended)
-			break;
+		return 1;
+	if (!s->walk.ended)
 		step_by_address(s);
+	return s->walk.ended != 0;
+}
+
+__noinline int saker_walk_bounded(u32 iterator)
+{
+	for (int i = 0; i < SAKER_WALK_BOUNDED; i++) {
+		if (saker_step(iterator))
+			break;
 	}
 	return 0;
 }

@@ -15,14 +15,21 @@ struct data_scratch {
 	u8 bytes[SAKER_CHUNK_MAX];
 };
 
-/* Sends one data record. The buffer is that of the exec record, which is built afterwards. */
-static __always_inline bool send_chunk(struct data_scratch *s, struct saker_stats *stats, enum saker_tag tag,
-				       u64 from, u32 len, u32 index, u32 total, const struct saker_key *key,
-				       enum saker_place place)
+/* Sends data record number index of a value of the current process, whose whole lies at from. The buffer is
+ * that of the exec record, which is built afterwards. Returns whether the next one makes sense. Not static: the
+ * verifier checks it once, by itself, and not for each round of the loop that calls it. */
+__noinline int saker_send_chunk(u32 tag, u64 from, u32 total, u32 index, u64 ktime)
 {
-	u32 size;
+	struct saker_key key = {.ktime = ktime, .pid = bpf_get_current_pid_tgid() >> 32};
+	enum saker_place place = tag == SAKER_TAG_ARGS ? SAKER_PLACE_ARGS : SAKER_PLACE_ENVS;
+	u64 offset = (u64)index * SAKER_CHUNK_MAX;
+	struct data_scratch *s = (void *)scratch_of(0);
+	struct saker_stats *stats = stats_of_cpu();
+	u32 len = total - offset, size;
 	long err;
 
+	if (!stats || !s)
+		return 0;
 	s->tlv.tag = tag;
 	s->tlv.flags = 0;
 	s->tlv.status = SAKER_STATUS_OK;
@@ -31,51 +38,44 @@ static __always_inline bool send_chunk(struct data_scratch *s, struct saker_stat
 		len = SAKER_CHUNK_MAX;
 	forget(len);
 	len &= 2 * SAKER_CHUNK_MAX - 1; /* older verifiers lose the bound when the register is copied */
-	err = bpf_probe_read_user(s->bytes, len, (void *)from);
+	err = bpf_probe_read_user(s->bytes, len, (void *)(from + offset));
 	if (err) {
 		count_failure(place, err);
 		s->tlv.status = SAKER_STATUS_FAILED;
 		len = 0;
 	}
 	s->tlv.len = len;
-	begin_record(&s->rec.rec, stats, SAKER_KIND_DATA, key->ktime, key);
+	begin_record(&s->rec.rec, stats, SAKER_KIND_DATA, ktime, &key);
 	s->rec.rec.head_len = sizeof(s->rec);
 	size = sizeof(s->rec) + sizeof(s->tlv) + ((len + 7) & ~7u);
 	s->rec.rec.len = size;
 	s->rec.index = index;
 	s->rec.zero = 0;
-	s->rec.offset = (u64)index * SAKER_CHUNK_MAX;
+	s->rec.offset = offset;
 	s->rec.total = total;
 	forget(size);
 	if (size > sizeof(*s))
-		return false;
+		return 0;
 	if (bpf_ringbuf_output(&saker_ring, s, size, wakeup_flags())) {
 		count_lost(stats, SAKER_KIND_DATA, SAKER_LOSS_RING_FULL);
 		count_failure(SAKER_PLACE_DATA, -11); /* EAGAIN, as the helper reports a full ring */
-		return false;
+		return 0;
 	}
 	count_sent(stats, SAKER_KIND_DATA, size);
 	return err == 0;
 }
 
 /* Sends a value of the current process ahead of its record. Returns the number of data records attempted. Not
- * static: the verifier checks it once, by itself. */
+ * static, as above. */
 __noinline int saker_send_ahead(u32 tag, u64 from, u32 total, u64 ktime)
 {
-	struct saker_key key = {.ktime = ktime, .pid = bpf_get_current_pid_tgid() >> 32};
-	enum saker_place place = tag == SAKER_TAG_ARGS ? SAKER_PLACE_ARGS : SAKER_PLACE_ENVS;
-	struct data_scratch *s = (void *)scratch_of(0);
-	struct saker_stats *stats = stats_of_cpu();
-	u32 i, done = 0;
+	u32 i;
 
-	if (!stats || !s)
-		return 0;
 	for (i = 0; i < SAKER_CHUNKS_MAX; i++) {
-		if (done >= total)
+		if (i * SAKER_CHUNK_MAX >= total)
 			break;
-		if (!send_chunk(s, stats, tag, from + done, total - done, i, total, &key, place))
+		if (!saker_send_chunk(tag, from, total, i, ktime))
 			return i + 1;
-		done += SAKER_CHUNK_MAX;
 	}
 	return i;
 }
