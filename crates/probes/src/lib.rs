@@ -8,8 +8,11 @@ pub mod sensors;
 pub mod snapshot;
 
 mod capabilities;
+#[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
+mod loader;
 mod mechanisms;
 mod proc_task;
+mod types;
 
 pub use error::Error;
 pub use facts::KernelFacts;
