@@ -14,7 +14,7 @@
 #include "compat.h"
 #include "../abi/process.h"
 
-#define SAKER_WALK_DIRECT  12
+#define SAKER_WALK_DIRECT  8
 #define SAKER_WALK_BOUNDED 224	/* steps of the second part without bpf_loop (before v5.17) */
 #define SAKER_WALK_LOOP	   8192 /* and with it: a component takes at least two bytes of SAKER_PATH_MAX */
 #define SAKER_COMPONENT	   256	/* NAME_MAX and its NUL */
@@ -290,7 +290,10 @@ static __always_inline void write_path(struct exec_scratch *s, struct path *path
 	/* A name that was removed is no longer hashed; a root never is. */
 	if (!dentry->d_hash.pprev && dentry != mnt->mnt_root)
 		walk->flags |= SAKER_PATH_UNLINKED;
-	walk_directly(s, dentry, mnt, root, root_mnt);
+	walk->dentry = (u64)dentry;
+	/* The iterator has time, and the verifier has less to look at. */
+	if (!iterator)
+		walk_directly(s, dentry, mnt, root, root_mnt);
 	if (!walk->ended) {
 		if (loop)
 			saker_walk_loop(iterator);

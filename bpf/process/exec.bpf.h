@@ -165,11 +165,9 @@ static __always_inline void put_values(struct exec_scratch *s, struct task_struc
 	if (bprm->interp != bprm->filename)
 		put_string(s, SAKER_TAG_INTERP, bprm->interp, SAKER_INTERP_MAX, SAKER_PLACE_INTERP);
 	put_program(s, task, loop, 0);
-	if (mm) {
-		put_vector(s, SAKER_TAG_ARGS, mm->arg_start, s->rec.args_len, SAKER_PLACE_ARGS);
-		if (saker_environment)
-			put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
-	}
+	put_vector(s, SAKER_TAG_ARGS, mm->arg_start, s->rec.args_len, SAKER_PLACE_ARGS);
+	if (saker_environment)
+		put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
 	put_cgroup(s, task);
 	put_tty(s, task);
 }
@@ -179,10 +177,8 @@ static __always_inline void read_exec(struct exec_scratch *s, struct task_struct
 {
 	read_identity(&s->rec.id, task, task);
 	s->rec.id.tid = old_pid;
-	if (mm) {
-		s->rec.args_len = mm->arg_end - mm->arg_start;
-		s->rec.envs_len = mm->env_end - mm->env_start;
-	}
+	s->rec.args_len = mm->arg_end - mm->arg_start;
+	s->rec.envs_len = mm->env_end - mm->env_start;
 	s->rec.argc = bprm->argc;
 	s->rec.secureexec = BPF_CORE_READ_BITFIELD(bprm, secureexec);
 }
@@ -199,15 +195,15 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 
 	if (!stats)
 		return 0;
-	if (!s) {
+	/* A program that is executed has memory; the verifier does not know, and would follow both ways. */
+	if (!s || !mm) {
 		stats->seq++;
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_NO_SCRATCH);
 		return 0;
 	}
 	s->chunks[0] = 0;
 	s->chunks[1] = 0;
-	if (mm)
-		send_vectors(s, mm, key.ktime);
+	send_vectors(s, mm, key.ktime);
 	__builtin_memset(&s->rec.id, 0, sizeof(s->rec) - sizeof(s->rec.rec));
 	begin_record(&s->rec.rec, stats, SAKER_KIND_EXEC, key.ktime, &key);
 	s->rec.args_chunks = s->chunks[0];
