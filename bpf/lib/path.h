@@ -265,13 +265,12 @@ static __always_inline void walk_directly(struct exec_scratch *s, struct dentry 
 }
 
 /* Writes the components of a path at s->values + walk.base; walk.off, status and flags tell the result. */
-static __always_inline void write_path(struct exec_scratch *s, struct path *path, struct task_struct *task,
+static __always_inline void write_path(struct exec_scratch *s, struct path *path, struct fs_struct *fs,
 				       bool loop, u32 iterator)
 {
 	struct path_walk *walk = &s->walk;
 	struct dentry *dentry = path->dentry, *root;
 	struct vfsmount *mnt = path->mnt, *root_mnt;
-	struct fs_struct *fs = task->fs;
 
 	walk->ended = 0;
 	walk->status = SAKER_STATUS_OK;

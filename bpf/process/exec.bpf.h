@@ -16,8 +16,8 @@ struct data_scratch {
 };
 
 /* Sends data record number index of a value of the current process, whose whole lies at from. The buffer is
- * that of the exec record, which is built afterwards. Returns whether the next one makes sense. Not static: the
- * verifier checks it once, by itself, and not for each round of the loop that calls it. */
+ * that of the exec record, which is built afterwards. Returns whether the next one makes sense. Not static:
+ * the verifier checks it once, by itself, and not for each round of the loop that calls it. */
 __noinline int saker_send_chunk(u32 tag, u64 from, u32 total, u32 index, u64 ktime)
 {
 	struct saker_key key = {.ktime = ktime, .pid = bpf_get_current_pid_tgid() >> 32};
@@ -159,17 +159,16 @@ static __always_inline void send_vectors(struct exec_scratch *s, struct mm_struc
 }
 
 static __always_inline void put_values(struct exec_scratch *s, struct task_struct *task,
-				       struct linux_binprm *bprm, struct mm_struct *mm, bool loop)
+				       struct linux_binprm *bprm, struct mm_struct *mm)
 {
+	put_cgroup(s, task);
+	put_tty(s, task);
 	put_string(s, SAKER_TAG_FILENAME, bprm->filename, SAKER_FILENAME_MAX, SAKER_PLACE_FILENAME);
 	if (bprm->interp != bprm->filename)
 		put_string(s, SAKER_TAG_INTERP, bprm->interp, SAKER_INTERP_MAX, SAKER_PLACE_INTERP);
-	put_program(s, task, loop, 0);
 	put_vector(s, SAKER_TAG_ARGS, mm->arg_start, s->rec.args_len, SAKER_PLACE_ARGS);
 	if (saker_environment)
 		put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
-	put_cgroup(s, task);
-	put_tty(s, task);
 }
 
 static __always_inline void read_exec(struct exec_scratch *s, struct task_struct *task, pid_t old_pid,
@@ -190,8 +189,10 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 	struct saker_stats *stats = stats_of_cpu();
 	struct exec_scratch *s = scratch_of(0);
 	struct saker_process *own, *previous;
-	u32 size;
+	struct fs_struct *fs = task->fs;
 	struct mm_struct *mm = task->mm;
+	struct file *exe;
+	u32 size;
 
 	if (!stats)
 		return 0;
@@ -201,6 +202,7 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_NO_SCRATCH);
 		return 0;
 	}
+	exe = mm->exe_file;
 	s->chunks[0] = 0;
 	s->chunks[1] = 0;
 	send_vectors(s, mm, key.ktime);
@@ -213,8 +215,11 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 	own = process_of(task);
 	previous = previous_of(task, old_pid, own);
 	read_ancestry(s, task, previous);
-	put_values(s, task, bprm, mm, loop);
+	if (exe)
+		read_file(&s->rec.exe, exe);
 	replace_process(s, task, own, previous);
+	put_values(s, task, bprm, mm);
+	put_paths(s, exe, fs, loop, 0);
 	size = end_record(s);
 	if (!size)
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_TOO_LONG);

@@ -55,7 +55,10 @@ static __always_inline int snapshot(struct bpf_iter__task *ctx, bool loop)
 	struct task_struct *task = ctx->task;
 	struct seq_file *seq = ctx->meta->seq;
 	struct saker_process *proc, *init;
+	struct file *exe = NULL;
 	struct exec_scratch *s;
+	struct fs_struct *fs;
+	struct mm_struct *mm;
 	u32 zero = 0, size;
 
 	if (!task || task->pid != task->tgid || !task->signal || !task->signal->live.counter)
@@ -68,7 +71,12 @@ static __always_inline int snapshot(struct bpf_iter__task *ctx, bool loop)
 	read_identity(&s->rec.id, task, task);
 	read_real_parent(&s->rec.id, task);
 	s->end = 0;
-	put_program(s, task, loop, 1);
+	fs = task->fs;
+	mm = task->mm;
+	if (mm)
+		exe = mm->exe_file;
+	if (exe)
+		read_file(&s->rec.exe, exe);
 	put_cgroup(s, task);
 	put_tty(s, task);
 
@@ -90,6 +98,7 @@ static __always_inline int snapshot(struct bpf_iter__task *ctx, bool loop)
 	s->rec.rec.kind = SAKER_KIND_TASK;
 	s->rec.rec.cpu = bpf_get_smp_processor_id();
 	s->rec.rec.time = bpf_ktime_get_boot_ns();
+	put_paths(s, exe, fs, loop, 1);
 	size = end_record(s);
 	if (size)
 		bpf_seq_write(seq, s, size);

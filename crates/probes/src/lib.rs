@@ -16,7 +16,7 @@ mod types;
 
 pub use error::Error;
 pub use facts::KernelFacts;
-pub use reader::{ReadOutcome, Reader};
+pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;
 

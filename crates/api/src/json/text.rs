@@ -139,23 +139,25 @@ fn escaped(out: &mut Vec<u8>, bytes: &[u8], copied: usize, index: usize, escape:
 /// Appends a decimal number.
 #[inline]
 pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut buffer = [0; 20];
-    let mut at = buffer.len();
-    while value >= 100 {
-        let pair = DIGITS[(value % 100) as usize];
+    let length = value.ilog10() as usize + 1;
+    let mut at = length;
+    while at >= 2 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
         value /= 100;
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&pair);
     }
-    let pair = DIGITS[value as usize];
-    if value >= 10 {
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&pair);
-    } else {
-        at -= 1;
-        buffer[at] = pair[1];
+    if at == 1 {
+        buffer[0] = b'0' + value as u8;
     }
-    out.extend_from_slice(&buffer[at..]);
+    // All of the buffer, because a copy of a length that is known takes two moves.
+    let end = out.len() + length;
+    out.extend_from_slice(&buffer);
+    out.truncate(end);
 }
 
 /// Appends a 64-bit number in quotes, as canonical protobuf JSON has it.
