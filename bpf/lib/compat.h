@@ -13,6 +13,10 @@
 const volatile bool saker_task_storage; /* task storage and atomics with a result (v5.12) */
 const volatile bool saker_environment;	/* send the environment of executed programs */
 
+/* Makes the compiler forget what it knows of a number or pointer: so it keeps a check that the verifier
+ * needs, or a read at its place. */
+#define forget(n) asm volatile("" : "+r"(n))
+
 #define CAPABILITY_SET(cred, set)                                                                            \
 	({                                                                                                   \
 		u64 __caps;                                                                                  \

@@ -84,28 +84,30 @@ static __always_inline void put_path(struct exec_scratch *s, enum saker_tag tag,
 
 /* The name of the control group that tells containers apart: on version 2 the task's own, on version 1 that
  * of the pids controller, which every container runtime sets. */
-static __always_inline void put_cgroup(struct exec_scratch *s, struct task_struct *task)
+static __always_inline void put_cgroup(struct exec_scratch *s, struct task_struct *task,
+				       const struct task_pointers *of)
 {
-	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
 	const char *name = NULL;
 
-	if (!cgroup || !cgroup->kn)
+	if (!of->cgroup || !of->kn)
 		return;
-	if (cgroup->level == 0 && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
+	if (of->cgroup->level == 0 && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
 		u32 i = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
 		struct cgroup_subsys_state *css = NULL;
 
-		bpf_core_read(&css, sizeof(css), &task->cgroups->subsys[i]);
+		struct css_set *cgroups = NULL;
+
+		bpf_core_read(&cgroups, sizeof(cgroups), &task->cgroups);
+		bpf_core_read(&css, sizeof(css), &cgroups->subsys[i]);
 		name = BPF_CORE_READ(css, cgroup, kn, name);
 	} else {
-		name = cgroup->kn->name;
+		name = of->kn->name;
 	}
 	put_string(s, SAKER_TAG_CGROUP, name, SAKER_NAME_MAX, SAKER_PLACE_CGROUP);
 }
 
-static __always_inline void put_tty(struct exec_scratch *s, struct task_struct *task)
+static __always_inline void put_tty(struct exec_scratch *s, struct signal_struct *signal)
 {
-	struct signal_struct *signal = task->signal;
 	struct tty_struct *tty;
 
 	if (!signal)

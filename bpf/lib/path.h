@@ -14,7 +14,7 @@
 #include "compat.h"
 #include "../abi/process.h"
 
-#define SAKER_WALK_DIRECT  8
+#define SAKER_WALK_DIRECT  7
 #define SAKER_WALK_BOUNDED 224	/* steps of the second part without bpf_loop (before v5.17) */
 #define SAKER_WALK_LOOP	   8192 /* and with it: a component takes at least two bytes of SAKER_PATH_MAX */
 #define SAKER_COMPONENT	   256	/* NAME_MAX and its NUL */
@@ -28,6 +28,7 @@ struct path_walk {
 	u64 dentry, mnt;
 	u64 mnt_root; /* of mnt */
 	u64 root_dentry, root_mnt;
+	u64 task; /* of the iterator; no part of a walk */
 	u32 base; /* where in the scratch's values the path begins */
 	u32 off;  /* bytes written */
 	u32 ended;
@@ -82,9 +83,6 @@ static __always_inline struct exec_scratch *scratch_of(u32 iterator)
 	return bpf_map_lookup_elem(&saker_exec_scratch, &zero);
 }
 
-/* Makes the compiler forget what it knows of a number, so that it keeps the check the verifier needs. */
-#define forget(n) asm volatile("" : "+r"(n))
-
 /* Writes one component at to + off, where there is room for SAKER_COMPONENT bytes. Returns the length with
  * its NUL, 0 when it could not be read. */
 static __always_inline u32 put_component(u8 *to, const void *name, u32 len)
@@ -93,6 +91,39 @@ static __always_inline u32 put_component(u8 *to, const void *name, u32 len)
 	len &= 255; /* NAME_MAX */
 	if (bpf_probe_read_kernel(to, len, name))
 		return 0;
+	to[len] = 0;
+	return len + 1;
+}
+
+#define SAKER_SHORT_NAME 32 /* of a name that stands in its dentry, at least (include/linux/dcache.h) */
+
+/* Copies a short name to to, in words: a dozen instructions, where a probe read takes a hundred. */
+#define COPY_SHORT_NAME(to, array)                                                                           \
+	do {                                                                                                 \
+		const unsigned char *__name = (array);                                                       \
+                                                                                                             \
+		((u64 *)(to))[0] = ((u64 *)__name)[0];                                                       \
+		((u64 *)(to))[1] = ((u64 *)__name)[1];                                                       \
+		((u64 *)(to))[2] = ((u64 *)__name)[2];                                                       \
+		((u64 *)(to))[3] = ((u64 *)__name)[3];                                                       \
+	} while (0)
+
+/* As put_component for the name of a typed dentry. */
+static __always_inline u32 put_name(u8 *to, struct dentry *dentry)
+{
+	struct dentry___iname *older = (void *)dentry;
+	struct dentry___shortname *newer = (void *)dentry;
+	const void *name = dentry->d_name.name;
+	u32 len = dentry->d_name.len;
+
+	if (len >= SAKER_SHORT_NAME)
+		return put_component(to, name, len);
+	if (bpf_core_field_exists(older->d_iname) && name == (void *)older->d_iname)
+		COPY_SHORT_NAME(to, older->d_iname);
+	else if (bpf_core_field_exists(newer->d_shortname) && name == (void *)newer->d_shortname.string)
+		COPY_SHORT_NAME(to, newer->d_shortname.string);
+	else
+		return put_component(to, name, len);
 	to[len] = 0;
 	return len + 1;
 }
@@ -249,7 +280,7 @@ static __always_inline void walk_directly(struct exec_scratch *s, struct dentry 
 		forget(at);
 		if (at > VALUES_MAX)
 			break;
-		n = put_component(&s->values[at], dentry->d_name.name, dentry->d_name.len);
+		n = put_name(&s->values[at], dentry);
 		walk->off += n;
 		if (!n) {
 			end_walk(walk, SAKER_STATUS_TRUNCATED, 0);

@@ -105,30 +105,41 @@ static __always_inline struct saker_process *previous_of(struct task_struct *tas
 	return old_pid == task->pid ? NULL : bpf_map_lookup_elem(&saker_leaderless, &pid);
 }
 
+static __always_inline void fill_process(struct saker_process *to, const struct exec_scratch *s)
+{
+	to->key = s->rec.rec.process;
+	to->parent = s->rec.id.parent;
+	to->cgroup_id = s->rec.id.cgroup_id;
+	to->match_bits = 0;
+	to->exe = s->rec.exe;
+	to->ns_pid = s->rec.id.ns_pid;
+	to->flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
+	to->exited = 0;
+	to->auid = s->rec.id.auid;
+	to->leaderless = 0;
+	to->zero = 0;
+}
+
 /* Makes the process's record that of the program it runs now. */
 static __always_inline void replace_process(struct exec_scratch *s, struct task_struct *task,
 					    struct saker_process *own, struct saker_process *previous)
 {
-	struct saker_process next = {};
 	u32 pid = task->tgid;
 
-	next.key = s->rec.rec.process;
-	next.parent = s->rec.id.parent;
-	next.cgroup_id = s->rec.id.cgroup_id;
-	next.exe = s->rec.exe;
-	next.ns_pid = s->rec.id.ns_pid;
-	next.flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
-	next.auid = s->rec.id.auid;
-	if (own)
-		*own = next;
-	else
+	if (own) {
+		fill_process(own, s);
+	} else {
+		struct saker_process next;
+
+		fill_process(&next, s);
 		process_create(task, &next, SAKER_PLACE_STORAGE_EXEC);
+	}
 	if (saker_task_storage && previous && previous != own)
 		bpf_map_delete_elem(&saker_leaderless, &pid);
 }
 
 static __always_inline void read_ancestry(struct exec_scratch *s, struct task_struct *task,
-					  struct saker_process *previous)
+					  const struct task_pointers *of, struct saker_process *previous)
 {
 	struct saker_key creator = {};
 	struct saker_process *parent;
@@ -137,11 +148,11 @@ static __always_inline void read_ancestry(struct exec_scratch *s, struct task_st
 		s->rec.id.flags |= SAKER_PROC_PREVIOUS_MISSED;
 	if (previous)
 		creator = previous->parent;
-	if (read_parents(&s->rec.id, task, &creator) && previous) {
+	if (read_parents(&s->rec.id, of->parent, &creator) && previous) {
 		s->rec.id.flags |= previous->flags & (SAKER_PROC_IN_INIT_TREE | SAKER_PROC_FORKED);
 		return;
 	}
-	parent = process_of(task->real_parent->group_leader);
+	parent = process_of(of->parent);
 	if (s->rec.id.ns_pid == 1 || (parent && parent->flags & SAKER_PROC_IN_INIT_TREE))
 		s->rec.id.flags |= SAKER_PROC_IN_INIT_TREE;
 }
@@ -159,10 +170,11 @@ static __always_inline void send_vectors(struct exec_scratch *s, struct mm_struc
 }
 
 static __always_inline void put_values(struct exec_scratch *s, struct task_struct *task,
-				       struct linux_binprm *bprm, struct mm_struct *mm)
+				       const struct task_pointers *of, struct linux_binprm *bprm,
+				       struct mm_struct *mm)
 {
-	put_cgroup(s, task);
-	put_tty(s, task);
+	put_cgroup(s, task, of);
+	put_tty(s, of->signal);
 	put_string(s, SAKER_TAG_FILENAME, bprm->filename, SAKER_FILENAME_MAX, SAKER_PLACE_FILENAME);
 	if (bprm->interp != bprm->filename)
 		put_string(s, SAKER_TAG_INTERP, bprm->interp, SAKER_INTERP_MAX, SAKER_PLACE_INTERP);
@@ -171,10 +183,11 @@ static __always_inline void put_values(struct exec_scratch *s, struct task_struc
 		put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
 }
 
-static __always_inline void read_exec(struct exec_scratch *s, struct task_struct *task, pid_t old_pid,
+static __always_inline void read_exec(struct exec_scratch *s, struct task_struct *task,
+				      const struct task_pointers *of, pid_t old_pid,
 				      struct linux_binprm *bprm, struct mm_struct *mm)
 {
-	read_identity(&s->rec.id, task, task);
+	read_identity(&s->rec.id, task, task, of);
 	s->rec.id.tid = old_pid;
 	s->rec.args_len = mm->arg_end - mm->arg_start;
 	s->rec.envs_len = mm->env_end - mm->env_start;
@@ -191,9 +204,13 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 	struct saker_process *own, *previous;
 	struct fs_struct *fs = task->fs;
 	struct mm_struct *mm = task->mm;
+	struct task_pointers of;
 	struct file *exe;
 	u32 size;
 
+	read_pointers(&of, task, task);
+	forget(fs);
+	forget(mm);
 	if (!stats)
 		return 0;
 	/* A program that is executed has memory; the verifier does not know, and would follow both ways. */
@@ -211,14 +228,14 @@ static __always_inline int tell_exec(struct task_struct *task, pid_t old_pid, st
 	s->rec.args_chunks = s->chunks[0];
 	s->rec.envs_chunks = s->chunks[1];
 	s->end = 0;
-	read_exec(s, task, old_pid, bprm, mm);
+	read_exec(s, task, &of, old_pid, bprm, mm);
 	own = process_of(task);
 	previous = previous_of(task, old_pid, own);
-	read_ancestry(s, task, previous);
+	read_ancestry(s, task, &of, previous);
 	if (exe)
 		read_file(&s->rec.exe, exe);
 	replace_process(s, task, own, previous);
-	put_values(s, task, bprm, mm);
+	put_values(s, task, &of, bprm, mm);
 	put_paths(s, exe, fs, loop, 0);
 	size = end_record(s);
 	if (!size)
