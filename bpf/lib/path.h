@@ -15,7 +15,7 @@
 #include "../abi/process.h"
 
 #define SAKER_WALK_DIRECT  7
-#define SAKER_WALK_BOUNDED 224	/* steps of the second part without bpf_loop (before v5.17) */
+#define SAKER_WALK_BOUNDED 240	/* steps of the second part without bpf_loop (before v5.17) */
 #define SAKER_WALK_LOOP	   8192 /* and with it: a component takes at least two bytes of SAKER_PATH_MAX */
 #define SAKER_COMPONENT	   256	/* NAME_MAX and its NUL */
 
@@ -189,6 +189,11 @@ static __always_inline void leave_mount(struct path_walk *walk)
 	walk->mnt_root = (u64)BPF_CORE_READ(mnt, mnt_root);
 }
 
+static __always_inline bool at_root(const struct path_walk *walk)
+{
+	return walk->dentry == walk->root_dentry && walk->mnt == walk->root_mnt;
+}
+
 /* One step over plain addresses. Sets ended at the root, at an error and when the buffer is full. */
 static __always_inline void step_by_address(struct exec_scratch *s)
 {
@@ -196,13 +201,15 @@ static __always_inline void step_by_address(struct exec_scratch *s)
 	struct dentry_step step = {};
 	u32 at, n;
 
-	if (walk->dentry == walk->root_dentry && walk->mnt == walk->root_mnt) {
+	if (at_root(walk)) {
 		end_walk(walk, SAKER_STATUS_OK, 0);
 		return;
 	}
 	if (walk->dentry == walk->mnt_root) {
 		leave_mount(walk);
-		return;
+		/* Most mount points are directories like others, and are written in the same step. */
+		if (walk->ended || walk->dentry == walk->mnt_root || at_root(walk))
+			return;
 	}
 	at = walk->base + walk->off;
 	forget(at);
