@@ -14,8 +14,11 @@ const volatile bool saker_task_storage; /* task storage and atomics with a resul
 const volatile bool saker_environment;	/* send the environment of executed programs */
 const volatile bool saker_preemptible;	/* tracepoint programs may be preempted */
 
-extern void bpf_preempt_disable(void) __ksym __weak;
-extern void bpf_preempt_enable(void) __ksym __weak;
+/* Stand for bpf_preempt_disable() and bpf_preempt_enable(). An extern declaration would make libbpf read the
+ * types of the whole kernel, and of all its modules where there is no such function; so user space puts in
+ * the calls (crates/probes/src/loader.rs). */
+static void (*const preempt_disable)(void) = (void *)0x5a4b0001;
+static void (*const preempt_enable)(void) = (void *)0x5a4b0002;
 
 /* Around the body of a sensor. Tracepoints used to call their programs with preemption off; kernels that
  * guard the call by SRCU instead of sched-RCU do not (seen on 7.2), and a program may be preempted by another
@@ -25,15 +28,19 @@ extern void bpf_preempt_enable(void) __ksym __weak;
  * are counted by the kernel (recursion_misses), and told as a gap. */
 static __always_inline void hold_cpu(void)
 {
-	if (saker_preemptible && bpf_ksym_exists(bpf_preempt_disable))
-		bpf_preempt_disable();
+	if (saker_preemptible)
+		preempt_disable();
 }
 
 static __always_inline void release_cpu(void)
 {
-	if (saker_preemptible && bpf_ksym_exists(bpf_preempt_enable))
-		bpf_preempt_enable();
+	if (saker_preemptible)
+		preempt_enable();
 }
+
+/* Makes the compiler forget what it knows of a number or pointer: so it keeps a check that the verifier
+ * needs, or a read at its place. */
+#define forget(n) asm volatile("" : "+r"(n))
 
 #define CAPABILITY_SET(cred, set)                                                                            \
 	({                                                                                                   \

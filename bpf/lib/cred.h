@@ -1,15 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Credentials and namespaces of a task, by direct reads of typed pointers. */
+/* What a task points to, and its credentials and namespaces, by direct reads of typed pointers. */
 #ifndef SAKER_LIB_CRED_H
 #define SAKER_LIB_CRED_H
 
 #include "compat.h"
 #include "../abi/process.h"
 
-static __always_inline void read_creds(struct saker_creds *to, struct saker_namespaces *ns,
-				       const struct task_struct *task)
+/* What a sensor needs of a task and its leader. All is read at the beginning, before anything branches: from
+ * Linux 6.4 until 6.18 at least, each time that the verifier comes upon the read of a pointer from a task it
+ * searches all types of the kernel up to four times, a million instructions each. */
+struct task_pointers {
+	const struct cred *cred;
+	const struct nsproxy *proxy;
+	struct signal_struct *signal;
+	struct cgroup *cgroup;
+	struct kernfs_node *kn;	    /* of the control group */
+	struct pid *pid;	    /* of the leader */
+	struct task_struct *parent; /* leader of the group of the leader's real parent */
+};
+
+static __always_inline void read_pointers(struct task_pointers *to, struct task_struct *task,
+					  struct task_struct *leader)
 {
-	const struct cred *cred = task->cred;
+	to->cred = task->cred;
+	forget(to->cred);
+	to->proxy = task->nsproxy;
+	forget(to->proxy);
+	to->signal = task->signal;
+	forget(to->signal);
+	to->cgroup = task->cgroups->dfl_cgrp;
+	forget(to->cgroup);
+	to->kn = to->cgroup->kn;
+	forget(to->kn);
+	to->pid = to->signal->pids[PIDTYPE_TGID];
+	forget(to->pid);
+	to->parent = leader->real_parent->group_leader;
+	forget(to->parent);
+}
+
+static __always_inline void read_creds(struct saker_creds *to, struct saker_namespaces *ns,
+				       const struct cred *cred)
+{
 	const struct user_namespace *user;
 
 	if (!cred)
@@ -39,10 +70,8 @@ static __always_inline void read_creds(struct saker_creds *to, struct saker_name
 
 /* Everything but the user namespace, which belongs to the credentials, and the PID namespace, which belongs
  * to the task's id. */
-static __always_inline void read_namespaces(struct saker_namespaces *to, const struct task_struct *task)
+static __always_inline void read_namespaces(struct saker_namespaces *to, const struct nsproxy *proxy)
 {
-	const struct nsproxy *proxy = task->nsproxy;
-
 	if (!proxy)
 		return;
 	to->uts = proxy->uts_ns->ns.inum;
@@ -58,9 +87,8 @@ static __always_inline void read_namespaces(struct saker_namespaces *to, const s
 }
 
 /* The task's id in its own PID namespace; 0 when that is the initial one. */
-static __always_inline u32 read_pid_namespace(struct saker_namespaces *to, struct task_struct *task)
+static __always_inline u32 read_pid_namespace(struct saker_namespaces *to, struct pid *pid)
 {
-	struct pid *pid = task->thread_pid;
 	struct upid own = {};
 	u32 level;
 

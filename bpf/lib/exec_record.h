@@ -67,12 +67,12 @@ static __always_inline void put_user(struct exec_scratch *s, enum saker_tag tag,
 }
 
 static __always_inline void put_path(struct exec_scratch *s, enum saker_tag tag, struct path *path,
-				     struct task_struct *task, bool loop, u32 iterator)
+				     struct fs_struct *fs, bool loop, u32 iterator)
 {
 	struct saker_tlv *tlv;
 
 	s->walk.base = s->end + sizeof(*tlv);
-	write_path(s, path, task, loop, iterator);
+	write_path(s, path, fs, loop, iterator);
 	tlv = next_value(s);
 	if (!tlv)
 		return;
@@ -84,28 +84,30 @@ static __always_inline void put_path(struct exec_scratch *s, enum saker_tag tag,
 
 /* The name of the control group that tells containers apart: on version 2 the task's own, on version 1 that
  * of the pids controller, which every container runtime sets. */
-static __always_inline void put_cgroup(struct exec_scratch *s, struct task_struct *task)
+static __always_inline void put_cgroup(struct exec_scratch *s, struct task_struct *task,
+				       const struct task_pointers *of)
 {
-	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
 	const char *name = NULL;
 
-	if (!cgroup || !cgroup->kn)
+	if (!of->cgroup || !of->kn)
 		return;
-	if (cgroup->level == 0 && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
+	if (of->cgroup->level == 0 && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
 		u32 i = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
 		struct cgroup_subsys_state *css = NULL;
 
-		bpf_core_read(&css, sizeof(css), &task->cgroups->subsys[i]);
+		struct css_set *cgroups = NULL;
+
+		bpf_core_read(&cgroups, sizeof(cgroups), &task->cgroups);
+		bpf_core_read(&css, sizeof(css), &cgroups->subsys[i]);
 		name = BPF_CORE_READ(css, cgroup, kn, name);
 	} else {
-		name = cgroup->kn->name;
+		name = of->kn->name;
 	}
 	put_string(s, SAKER_TAG_CGROUP, name, SAKER_NAME_MAX, SAKER_PLACE_CGROUP);
 }
 
-static __always_inline void put_tty(struct exec_scratch *s, struct task_struct *task)
+static __always_inline void put_tty(struct exec_scratch *s, struct signal_struct *signal)
 {
-	struct signal_struct *signal = task->signal;
 	struct tty_struct *tty;
 
 	if (!signal)
@@ -115,23 +117,16 @@ static __always_inline void put_tty(struct exec_scratch *s, struct task_struct *
 		put_string(s, SAKER_TAG_TTY, tty->name, 64, SAKER_PLACE_TTY);
 }
 
-/* What the exec sensor and the iterator share: identity of the executed file, EXE and CWD. */
-static __always_inline void put_program(struct exec_scratch *s, struct task_struct *task, bool loop,
-					u32 iterator)
+/* EXE and CWD, by the exec sensor and the iterator. They come last in a record, and pointers that they need
+ * are read before: a walk has many ends, and the verifier looks anew at what follows each; on kernels from
+ * v6.4 on every pointer read from a task costs it a search through all types of the kernel. */
+static __always_inline void put_paths(struct exec_scratch *s, struct file *exe, struct fs_struct *fs,
+				      bool loop, u32 iterator)
 {
-	struct mm_struct *mm = task->mm;
-	struct fs_struct *fs = task->fs;
-	struct file *exe;
-
-	if (mm) {
-		exe = mm->exe_file;
-		if (exe) {
-			read_file(&s->rec.exe, exe);
-			put_path(s, SAKER_TAG_EXE, &exe->f_path, task, loop, iterator);
-		}
-	}
+	if (exe)
+		put_path(s, SAKER_TAG_EXE, &exe->f_path, fs, loop, iterator);
 	if (fs)
-		put_path(s, SAKER_TAG_CWD, &fs->pwd, task, loop, iterator);
+		put_path(s, SAKER_TAG_CWD, &fs->pwd, fs, loop, iterator);
 }
 
 /* Sets the record's length. Returns it, or 0 when it exceeds its bound, which never happens. */

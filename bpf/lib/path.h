@@ -14,8 +14,8 @@
 #include "compat.h"
 #include "../abi/process.h"
 
-#define SAKER_WALK_DIRECT  12
-#define SAKER_WALK_BOUNDED 224	/* steps of the second part without bpf_loop (before v5.17) */
+#define SAKER_WALK_DIRECT  7
+#define SAKER_WALK_BOUNDED 240	/* steps of the second part without bpf_loop (before v5.17) */
 #define SAKER_WALK_LOOP	   8192 /* and with it: a component takes at least two bytes of SAKER_PATH_MAX */
 #define SAKER_COMPONENT	   256	/* NAME_MAX and its NUL */
 
@@ -28,6 +28,7 @@ struct path_walk {
 	u64 dentry, mnt;
 	u64 mnt_root; /* of mnt */
 	u64 root_dentry, root_mnt;
+	u64 task; /* of the iterator; no part of a walk */
 	u32 base; /* where in the scratch's values the path begins */
 	u32 off;  /* bytes written */
 	u32 ended;
@@ -82,9 +83,6 @@ static __always_inline struct exec_scratch *scratch_of(u32 iterator)
 	return bpf_map_lookup_elem(&saker_exec_scratch, &zero);
 }
 
-/* Makes the compiler forget what it knows of a number, so that it keeps the check the verifier needs. */
-#define forget(n) asm volatile("" : "+r"(n))
-
 /* Writes one component at to + off, where there is room for SAKER_COMPONENT bytes. Returns the length with
  * its NUL, 0 when it could not be read. */
 static __always_inline u32 put_component(u8 *to, const void *name, u32 len)
@@ -93,6 +91,39 @@ static __always_inline u32 put_component(u8 *to, const void *name, u32 len)
 	len &= 255; /* NAME_MAX */
 	if (bpf_probe_read_kernel(to, len, name))
 		return 0;
+	to[len] = 0;
+	return len + 1;
+}
+
+#define SAKER_SHORT_NAME 32 /* of a name that stands in its dentry, at least (include/linux/dcache.h) */
+
+/* Copies a short name to to, in words: a dozen instructions, where a probe read takes a hundred. */
+#define COPY_SHORT_NAME(to, array)                                                                           \
+	do {                                                                                                 \
+		const unsigned char *__name = (array);                                                       \
+                                                                                                             \
+		((u64 *)(to))[0] = ((u64 *)__name)[0];                                                       \
+		((u64 *)(to))[1] = ((u64 *)__name)[1];                                                       \
+		((u64 *)(to))[2] = ((u64 *)__name)[2];                                                       \
+		((u64 *)(to))[3] = ((u64 *)__name)[3];                                                       \
+	} while (0)
+
+/* As put_component for the name of a typed dentry. */
+static __always_inline u32 put_name(u8 *to, struct dentry *dentry)
+{
+	struct dentry___iname *older = (void *)dentry;
+	struct dentry___shortname *newer = (void *)dentry;
+	const void *name = dentry->d_name.name;
+	u32 len = dentry->d_name.len;
+
+	if (len >= SAKER_SHORT_NAME)
+		return put_component(to, name, len);
+	if (bpf_core_field_exists(older->d_iname) && name == (void *)older->d_iname)
+		COPY_SHORT_NAME(to, older->d_iname);
+	else if (bpf_core_field_exists(newer->d_shortname) && name == (void *)newer->d_shortname.string)
+		COPY_SHORT_NAME(to, newer->d_shortname.string);
+	else
+		return put_component(to, name, len);
 	to[len] = 0;
 	return len + 1;
 }
@@ -158,6 +189,11 @@ static __always_inline void leave_mount(struct path_walk *walk)
 	walk->mnt_root = (u64)BPF_CORE_READ(mnt, mnt_root);
 }
 
+static __always_inline bool at_root(const struct path_walk *walk)
+{
+	return walk->dentry == walk->root_dentry && walk->mnt == walk->root_mnt;
+}
+
 /* One step over plain addresses. Sets ended at the root, at an error and when the buffer is full. */
 static __always_inline void step_by_address(struct exec_scratch *s)
 {
@@ -165,13 +201,15 @@ static __always_inline void step_by_address(struct exec_scratch *s)
 	struct dentry_step step = {};
 	u32 at, n;
 
-	if (walk->dentry == walk->root_dentry && walk->mnt == walk->root_mnt) {
+	if (at_root(walk)) {
 		end_walk(walk, SAKER_STATUS_OK, 0);
 		return;
 	}
 	if (walk->dentry == walk->mnt_root) {
 		leave_mount(walk);
-		return;
+		/* Most mount points are directories like others, and are written in the same step. */
+		if (walk->ended || walk->dentry == walk->mnt_root || at_root(walk))
+			return;
 	}
 	at = walk->base + walk->off;
 	forget(at);
@@ -208,17 +246,23 @@ __noinline int saker_walk_loop(u32 iterator)
 	return 0;
 }
 
-/* The same for kernels before v5.17, which have no bpf_loop. */
-__noinline int saker_walk_bounded(u32 iterator)
+/* One step for kernels before v5.17, which have no bpf_loop. Returns whether it was the last. */
+__noinline int saker_step(u32 iterator)
 {
 	struct exec_scratch *s = scratch_of(iterator);
 
 	if (!s)
-		return 0;
-	for (int i = 0; i < SAKER_WALK_BOUNDED; i++) {
-		if (s->walk.ended)
-			break;
+		return 1;
+	if (!s->walk.ended)
 		step_by_address(s);
+	return s->walk.ended != 0;
+}
+
+__noinline int saker_walk_bounded(u32 iterator)
+{
+	for (int i = 0; i < SAKER_WALK_BOUNDED; i++) {
+		if (saker_step(iterator))
+			break;
 	}
 	return 0;
 }
@@ -243,7 +287,7 @@ static __always_inline void walk_directly(struct exec_scratch *s, struct dentry 
 		forget(at);
 		if (at > VALUES_MAX)
 			break;
-		n = put_component(&s->values[at], dentry->d_name.name, dentry->d_name.len);
+		n = put_name(&s->values[at], dentry);
 		walk->off += n;
 		if (!n) {
 			end_walk(walk, SAKER_STATUS_TRUNCATED, 0);
@@ -259,13 +303,12 @@ static __always_inline void walk_directly(struct exec_scratch *s, struct dentry 
 }
 
 /* Writes the components of a path at s->values + walk.base; walk.off, status and flags tell the result. */
-static __always_inline void write_path(struct exec_scratch *s, struct path *path, struct task_struct *task,
+static __always_inline void write_path(struct exec_scratch *s, struct path *path, struct fs_struct *fs,
 				       bool loop, u32 iterator)
 {
 	struct path_walk *walk = &s->walk;
 	struct dentry *dentry = path->dentry, *root;
 	struct vfsmount *mnt = path->mnt, *root_mnt;
-	struct fs_struct *fs = task->fs;
 
 	walk->ended = 0;
 	walk->status = SAKER_STATUS_OK;
@@ -284,7 +327,10 @@ static __always_inline void write_path(struct exec_scratch *s, struct path *path
 	/* A name that was removed is no longer hashed; a root never is. */
 	if (!dentry->d_hash.pprev && dentry != mnt->mnt_root)
 		walk->flags |= SAKER_PATH_UNLINKED;
-	walk_directly(s, dentry, mnt, root, root_mnt);
+	walk->dentry = (u64)dentry;
+	/* The iterator has time, and the verifier has less to look at. */
+	if (!iterator)
+		walk_directly(s, dentry, mnt, root, root_mnt);
 	if (!walk->ended) {
 		if (loop)
 			saker_walk_loop(iterator);

@@ -25,4 +25,12 @@
 		__uint(value_size, sizeof(u32));                                                             \
 	} sensor##_body SEC(".maps")
 
+/* A program that stands in for a sensor; `task` is which of the tracepoint's arguments its function takes. */
+#define UNDERSTUDY(name, section, stand_in, task)                                                            \
+	SEC(section)                                                                                         \
+	int name(u64 *ctx)                                                                                   \
+	{                                                                                                    \
+		return stand_in(ctx, (void *)ctx[task]);                                                     \
+	}
+
 #endif

@@ -15,14 +15,21 @@ struct data_scratch {
 	u8 bytes[SAKER_CHUNK_MAX];
 };
 
-/* Sends one data record. The buffer is that of the exec record, which is built afterwards. */
-static __always_inline bool send_chunk(struct data_scratch *s, struct saker_stats *stats, enum saker_tag tag,
-				       u64 from, u32 len, u32 index, u32 total, const struct saker_key *key,
-				       enum saker_place place)
+/* Sends data record number index of a value of the current process, whose whole lies at from. The buffer is
+ * that of the exec record, which is built afterwards. Returns whether the next one makes sense. Not static:
+ * the verifier checks it once, by itself, and not for each round of the loop that calls it. */
+__noinline int saker_send_chunk(u32 tag, u64 from, u32 total, u32 index, u64 ktime)
 {
-	u32 size;
+	struct saker_key key = {.ktime = ktime, .pid = bpf_get_current_pid_tgid() >> 32};
+	enum saker_place place = tag == SAKER_TAG_ARGS ? SAKER_PLACE_ARGS : SAKER_PLACE_ENVS;
+	u64 offset = (u64)index * SAKER_CHUNK_MAX;
+	struct data_scratch *s = (void *)scratch_of(0);
+	struct saker_stats *stats = stats_of_cpu();
+	u32 len = total - offset, size;
 	long err;
 
+	if (!stats || !s)
+		return 0;
 	s->tlv.tag = tag;
 	s->tlv.flags = 0;
 	s->tlv.status = SAKER_STATUS_OK;
@@ -31,51 +38,44 @@ static __always_inline bool send_chunk(struct data_scratch *s, struct saker_stat
 		len = SAKER_CHUNK_MAX;
 	forget(len);
 	len &= 2 * SAKER_CHUNK_MAX - 1; /* older verifiers lose the bound when the register is copied */
-	err = bpf_probe_read_user(s->bytes, len, (void *)from);
+	err = bpf_probe_read_user(s->bytes, len, (void *)(from + offset));
 	if (err) {
 		count_failure(place, err);
 		s->tlv.status = SAKER_STATUS_FAILED;
 		len = 0;
 	}
 	s->tlv.len = len;
-	begin_record(&s->rec.rec, stats, SAKER_KIND_DATA, key->ktime, key);
+	begin_record(&s->rec.rec, stats, SAKER_KIND_DATA, ktime, &key);
 	s->rec.rec.head_len = sizeof(s->rec);
 	size = sizeof(s->rec) + sizeof(s->tlv) + ((len + 7) & ~7u);
 	s->rec.rec.len = size;
 	s->rec.index = index;
 	s->rec.zero = 0;
-	s->rec.offset = (u64)index * SAKER_CHUNK_MAX;
+	s->rec.offset = offset;
 	s->rec.total = total;
 	forget(size);
 	if (size > sizeof(*s))
-		return false;
+		return 0;
 	if (bpf_ringbuf_output(&saker_ring, s, size, wakeup_flags())) {
 		count_lost(stats, SAKER_KIND_DATA, SAKER_LOSS_RING_FULL);
 		count_failure(SAKER_PLACE_DATA, -11); /* EAGAIN, as the helper reports a full ring */
-		return false;
+		return 0;
 	}
 	count_sent(stats, SAKER_KIND_DATA, size);
 	return err == 0;
 }
 
 /* Sends a value of the current process ahead of its record. Returns the number of data records attempted. Not
- * static: the verifier checks it once, by itself. */
+ * static, as above. */
 __noinline int saker_send_ahead(u32 tag, u64 from, u32 total, u64 ktime)
 {
-	struct saker_key key = {.ktime = ktime, .pid = bpf_get_current_pid_tgid() >> 32};
-	enum saker_place place = tag == SAKER_TAG_ARGS ? SAKER_PLACE_ARGS : SAKER_PLACE_ENVS;
-	struct data_scratch *s = (void *)scratch_of(0);
-	struct saker_stats *stats = stats_of_cpu();
-	u32 i, done = 0;
+	u32 i;
 
-	if (!stats || !s)
-		return 0;
 	for (i = 0; i < SAKER_CHUNKS_MAX; i++) {
-		if (done >= total)
+		if (i * SAKER_CHUNK_MAX >= total)
 			break;
-		if (!send_chunk(s, stats, tag, from + done, total - done, i, total, &key, place))
+		if (!saker_send_chunk(tag, from, total, i, ktime))
 			return i + 1;
-		done += SAKER_CHUNK_MAX;
 	}
 	return i;
 }
@@ -105,31 +105,42 @@ static __always_inline struct saker_process *previous_of(struct task_struct *tas
 	return old_pid == task->pid ? NULL : bpf_map_lookup_elem(&saker_leaderless, &pid);
 }
 
+static __always_inline void fill_process(struct saker_process *to, const struct exec_scratch *s, u64 exec_id)
+{
+	to->key = s->rec.rec.process;
+	to->parent = s->rec.id.parent;
+	to->cgroup_id = s->rec.id.cgroup_id;
+	to->match_bits = 0;
+	to->exe = s->rec.exe;
+	to->ns_pid = s->rec.id.ns_pid;
+	to->flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
+	to->exited = 0;
+	to->auid = s->rec.id.auid;
+	to->leaderless = 0;
+	to->zero = 0;
+	to->told_exec = exec_id;
+}
+
 /* Makes the process's record that of the program it runs now. */
 static __always_inline void replace_process(struct exec_scratch *s, struct task_struct *task,
 					    struct saker_process *own, struct saker_process *previous)
 {
-	struct saker_process next = {};
 	u32 pid = task->tgid;
 
-	next.key = s->rec.rec.process;
-	next.parent = s->rec.id.parent;
-	next.cgroup_id = s->rec.id.cgroup_id;
-	next.exe = s->rec.exe;
-	next.ns_pid = s->rec.id.ns_pid;
-	next.flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
-	next.auid = s->rec.id.auid;
-	next.told_exec = task->self_exec_id;
-	if (own)
-		*own = next;
-	else
+	if (own) {
+		fill_process(own, s, task->self_exec_id);
+	} else {
+		struct saker_process next;
+
+		fill_process(&next, s, task->self_exec_id);
 		process_create(task, &next, SAKER_PLACE_STORAGE_EXEC);
+	}
 	if (saker_task_storage && previous && previous != own)
 		bpf_map_delete_elem(&saker_leaderless, &pid);
 }
 
 static __always_inline void read_ancestry(struct exec_scratch *s, struct task_struct *task,
-					  struct saker_process *previous)
+					  const struct task_pointers *of, struct saker_process *previous)
 {
 	struct saker_key creator = {};
 	struct saker_process *parent;
@@ -138,11 +149,11 @@ static __always_inline void read_ancestry(struct exec_scratch *s, struct task_st
 		s->rec.id.flags |= SAKER_PROC_PREVIOUS_MISSED;
 	if (previous)
 		creator = previous->parent;
-	if (read_parents(&s->rec.id, task, &creator) && previous) {
+	if (read_parents(&s->rec.id, of->parent, &creator) && previous) {
 		s->rec.id.flags |= previous->flags & (SAKER_PROC_IN_INIT_TREE | SAKER_PROC_FORKED);
 		return;
 	}
-	parent = process_of(task->real_parent->group_leader);
+	parent = process_of(of->parent);
 	if (s->rec.id.ns_pid == 1 || (parent && parent->flags & SAKER_PROC_IN_INIT_TREE))
 		s->rec.id.flags |= SAKER_PROC_IN_INIT_TREE;
 }
@@ -160,30 +171,27 @@ static __always_inline void send_vectors(struct exec_scratch *s, struct mm_struc
 }
 
 static __always_inline void put_values(struct exec_scratch *s, struct task_struct *task,
-				       struct linux_binprm *bprm, struct mm_struct *mm, bool loop)
+				       const struct task_pointers *of, struct linux_binprm *bprm,
+				       struct mm_struct *mm)
 {
+	put_cgroup(s, task, of);
+	put_tty(s, of->signal);
 	put_string(s, SAKER_TAG_FILENAME, bprm->filename, SAKER_FILENAME_MAX, SAKER_PLACE_FILENAME);
 	if (bprm->interp != bprm->filename)
 		put_string(s, SAKER_TAG_INTERP, bprm->interp, SAKER_INTERP_MAX, SAKER_PLACE_INTERP);
-	put_program(s, task, loop, 0);
-	if (mm) {
-		put_vector(s, SAKER_TAG_ARGS, mm->arg_start, s->rec.args_len, SAKER_PLACE_ARGS);
-		if (saker_environment)
-			put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
-	}
-	put_cgroup(s, task);
-	put_tty(s, task);
+	put_vector(s, SAKER_TAG_ARGS, mm->arg_start, s->rec.args_len, SAKER_PLACE_ARGS);
+	if (saker_environment)
+		put_vector(s, SAKER_TAG_ENVS, mm->env_start, s->rec.envs_len, SAKER_PLACE_ENVS);
 }
 
-static __always_inline void read_exec(struct exec_scratch *s, struct task_struct *task, pid_t old_pid,
+static __always_inline void read_exec(struct exec_scratch *s, struct task_struct *task,
+				      const struct task_pointers *of, pid_t old_pid,
 				      struct linux_binprm *bprm, struct mm_struct *mm)
 {
-	read_identity(&s->rec.id, task, task);
+	read_identity(&s->rec.id, task, task, of);
 	s->rec.id.tid = old_pid;
-	if (mm) {
-		s->rec.args_len = mm->arg_end - mm->arg_start;
-		s->rec.envs_len = mm->env_end - mm->env_start;
-	}
+	s->rec.args_len = mm->arg_end - mm->arg_start;
+	s->rec.envs_len = mm->env_end - mm->env_start;
 	s->rec.argc = bprm->argc;
 	s->rec.secureexec = BPF_CORE_READ_BITFIELD(bprm, secureexec);
 }
@@ -195,31 +203,41 @@ static __always_inline void tell_exec(struct task_struct *task, pid_t old_pid, s
 	struct saker_stats *stats = stats_of_cpu();
 	struct exec_scratch *s = scratch_of(0);
 	struct saker_process *own, *previous;
-	u32 size;
+	struct fs_struct *fs = task->fs;
 	struct mm_struct *mm = task->mm;
+	struct task_pointers of;
+	struct file *exe;
+	u32 size;
 
+	read_pointers(&of, task, task);
+	forget(fs);
+	forget(mm);
 	if (!stats)
 		return;
-	if (!s) {
+	/* A program that is executed has memory; the verifier does not know, and would follow both ways. */
+	if (!s || !mm) {
 		stats->seq++;
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_NO_SCRATCH);
 		return;
 	}
+	exe = mm->exe_file;
 	s->chunks[0] = 0;
 	s->chunks[1] = 0;
-	if (mm)
-		send_vectors(s, mm, key.ktime);
+	send_vectors(s, mm, key.ktime);
 	__builtin_memset(&s->rec.id, 0, sizeof(s->rec) - sizeof(s->rec.rec));
 	begin_record(&s->rec.rec, stats, SAKER_KIND_EXEC, key.ktime, &key);
 	s->rec.args_chunks = s->chunks[0];
 	s->rec.envs_chunks = s->chunks[1];
 	s->end = 0;
-	read_exec(s, task, old_pid, bprm, mm);
+	read_exec(s, task, &of, old_pid, bprm, mm);
 	own = process_of(task);
 	previous = previous_of(task, old_pid, own);
-	read_ancestry(s, task, previous);
-	put_values(s, task, bprm, mm, loop);
+	read_ancestry(s, task, &of, previous);
+	if (exe)
+		read_file(&s->rec.exe, exe);
 	replace_process(s, task, own, previous);
+	put_values(s, task, &of, bprm, mm);
+	put_paths(s, exe, fs, loop, 0);
 	size = end_record(s);
 	if (!size)
 		count_lost(stats, SAKER_KIND_EXEC, SAKER_LOSS_TOO_LONG);
@@ -260,26 +278,7 @@ static __always_inline int stand_in_exec(void *ctx, struct task_struct *task)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(saker_exec_1, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
-{
-	return stand_in_exec(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(saker_exec_2, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
-{
-	return stand_in_exec(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(saker_exec_3, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
-{
-	return stand_in_exec(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(saker_exec_4, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
-{
-	return stand_in_exec(ctx, task);
-}
+UNDERSTUDY(saker_exec_1, "tp_btf/sched_process_exec", stand_in_exec, 0)
+UNDERSTUDY(saker_exec_2, "tp_btf/sched_process_exec", stand_in_exec, 0)
+UNDERSTUDY(saker_exec_3, "tp_btf/sched_process_exec", stand_in_exec, 0)
+UNDERSTUDY(saker_exec_4, "tp_btf/sched_process_exec", stand_in_exec, 0)

@@ -9,10 +9,8 @@
 
 /* What wait() reports: the code of exit_group() or of the fatal signal, else the leader's own.
  * Source: wait_task_zombie(), kernel/exit.c. */
-static __always_inline u32 wait_status(struct task_struct *leader)
+static __always_inline u32 wait_status(struct task_struct *leader, struct signal_struct *signal)
 {
-	struct signal_struct *signal = leader->signal;
-
 	if (signal && signal->flags & SIGNAL_GROUP_EXIT)
 		return signal->group_exit_code;
 	return leader->exit_code;
@@ -54,11 +52,15 @@ static __always_inline void tell_exit(struct task_struct *task, bool storage)
 	struct saker_process *proc;
 	struct saker_stats *stats;
 	struct saker_exit *rec;
+	struct task_pointers of;
 	u32 proc_flags = 0;
 
-	if (!leader || !task->signal)
+	if (!leader)
 		return;
-	if (task->signal->live.counter) {
+	read_pointers(&of, task, leader);
+	if (!of.signal)
+		return;
+	if (of.signal->live.counter) {
 		if (task->pid == task->tgid)
 			keep_leaderless(leader);
 		return;
@@ -84,10 +86,10 @@ static __always_inline void tell_exit(struct task_struct *task, bool storage)
 	begin_record(&rec->rec, stats, SAKER_KIND_EXIT, bpf_ktime_get_boot_ns(), &key);
 	rec->rec.head_len = sizeof(*rec);
 	rec->rec.len = sizeof(*rec);
-	read_identity(&rec->id, task, leader);
-	read_parents(&rec->id, leader, &creator);
+	read_identity(&rec->id, task, leader, &of);
+	read_parents(&rec->id, of.parent, &creator);
 	rec->id.flags |= proc_flags;
-	rec->code = wait_status(leader);
+	rec->code = wait_status(leader, of.signal);
 	rec->zero = 0;
 	count_sent(stats, SAKER_KIND_EXIT, sizeof(*rec));
 	bpf_ringbuf_submit(rec, wakeup_flags());
@@ -130,26 +132,7 @@ static __always_inline int stand_in_exit(void *ctx, struct task_struct *task)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(saker_exit_1, struct task_struct *task)
-{
-	return stand_in_exit(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(saker_exit_2, struct task_struct *task)
-{
-	return stand_in_exit(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(saker_exit_3, struct task_struct *task)
-{
-	return stand_in_exit(ctx, task);
-}
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(saker_exit_4, struct task_struct *task)
-{
-	return stand_in_exit(ctx, task);
-}
+UNDERSTUDY(saker_exit_1, "tp_btf/sched_process_exit", stand_in_exit, 0)
+UNDERSTUDY(saker_exit_2, "tp_btf/sched_process_exit", stand_in_exit, 0)
+UNDERSTUDY(saker_exit_3, "tp_btf/sched_process_exit", stand_in_exit, 0)
+UNDERSTUDY(saker_exit_4, "tp_btf/sched_process_exit", stand_in_exit, 0)

@@ -44,9 +44,11 @@ static __always_inline void tell_fork(struct task_struct *child)
 	struct saker_process *creator, *init;
 	struct saker_stats *stats;
 	struct saker_fork *rec;
+	struct task_pointers of;
 	struct saker_key key;
 	u32 zero = 0;
 
+	read_pointers(&of, child, child);
 	stats = stats_of_cpu();
 	init = bpf_map_lookup_elem(&saker_fork_init, &zero);
 	if (!stats || !init)
@@ -61,11 +63,11 @@ static __always_inline void tell_fork(struct task_struct *child)
 		/* The record of the process does not depend on the ring: what comes later must be right. */
 		struct saker_identity id = {};
 
-		creator = read_real_parent(&id, child);
+		creator = read_real_parent(&id, of.parent);
 		id.parent = id.real_parent;
 		id.auid = creator ? creator->auid : -1;
 		id.cgroup_id = creator ? creator->cgroup_id : 0;
-		id.ns_pid = read_pid_namespace(&id.ns, child);
+		id.ns_pid = read_pid_namespace(&id.ns, of.pid);
 		init_process(init, creator, &id, &key);
 		process_create(child, init, SAKER_PLACE_STORAGE_FORK);
 		return;
@@ -74,9 +76,9 @@ static __always_inline void tell_fork(struct task_struct *child)
 	begin_record(&rec->rec, stats, SAKER_KIND_FORK, bpf_ktime_get_boot_ns(), &key);
 	rec->rec.head_len = sizeof(*rec);
 	rec->rec.len = sizeof(*rec);
-	creator = read_real_parent(&rec->id, child);
+	creator = read_real_parent(&rec->id, of.parent);
 	rec->id.parent = rec->id.real_parent;
-	read_identity(&rec->id, child, child);
+	read_identity(&rec->id, child, child, &of);
 	init_process(init, creator, &rec->id, &key);
 	process_create(child, init, SAKER_PLACE_STORAGE_FORK);
 	rec->id.flags |= init->flags & SAKER_PROC_IN_INIT_TREE;
@@ -104,26 +106,7 @@ static __always_inline int stand_in_fork(void *ctx, struct task_struct *child)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(saker_fork_1, struct task_struct *parent, struct task_struct *child)
-{
-	return stand_in_fork(ctx, child);
-}
-
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(saker_fork_2, struct task_struct *parent, struct task_struct *child)
-{
-	return stand_in_fork(ctx, child);
-}
-
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(saker_fork_3, struct task_struct *parent, struct task_struct *child)
-{
-	return stand_in_fork(ctx, child);
-}
-
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(saker_fork_4, struct task_struct *parent, struct task_struct *child)
-{
-	return stand_in_fork(ctx, child);
-}
+UNDERSTUDY(saker_fork_1, "tp_btf/sched_process_fork", stand_in_fork, 1)
+UNDERSTUDY(saker_fork_2, "tp_btf/sched_process_fork", stand_in_fork, 1)
+UNDERSTUDY(saker_fork_3, "tp_btf/sched_process_fork", stand_in_fork, 1)
+UNDERSTUDY(saker_fork_4, "tp_btf/sched_process_fork", stand_in_fork, 1)

@@ -15,9 +15,17 @@ struct {
 
 #define ANCESTORS_MAX 32
 
-/* Without a record nobody has noted whether a process descends from the first of its PID namespace. */
-static __always_inline u32 in_init_tree(struct task_struct *task)
+/* Without a record nobody has noted whether a process descends from the first of its PID namespace. Not
+ * static: the verifier checks it once, by itself. A function like that takes no pointers, so the task's
+ * address stands in the scratch. */
+__noinline int saker_in_init_tree(void)
 {
+	struct exec_scratch *s = scratch_of(1);
+	struct task_struct *task;
+
+	if (!s)
+		return 0;
+	task = (void *)s->walk.task;
 	for (int i = 0; i < ANCESTORS_MAX; i++) {
 		struct pid *pid = BPF_CORE_READ(task, thread_pid);
 		u32 level = BPF_CORE_READ(pid, level);
@@ -44,8 +52,9 @@ static __always_inline void init_from_task(struct saker_process *init, const str
 	init->match_bits = 0;
 	init->exe = rec->exe;
 	init->ns_pid = rec->id.ns_pid;
-	init->flags = in_init_tree(task);
+	init->flags = saker_in_init_tree();
 	init->exited = 0;
+	init->told_exec = 0;
 	init->leaderless = 0;
 	init->auid = rec->id.auid;
 }
@@ -55,28 +64,43 @@ static __always_inline int snapshot(struct bpf_iter__task *ctx, bool loop)
 	struct task_struct *task = ctx->task;
 	struct seq_file *seq = ctx->meta->seq;
 	struct saker_process *proc, *init;
+	struct task_pointers of;
+	struct file *exe = NULL;
 	struct exec_scratch *s;
+	struct fs_struct *fs;
+	struct mm_struct *mm;
 	u32 zero = 0, size;
 
-	if (!task || task->pid != task->tgid || !task->signal || !task->signal->live.counter)
+	if (!task || task->pid != task->tgid)
+		return 0;
+	read_pointers(&of, task, task);
+	fs = task->fs;
+	forget(fs);
+	mm = task->mm;
+	forget(mm);
+	if (!of.signal || !of.signal->live.counter)
 		return 0;
 	s = scratch_of(1);
 	init = bpf_map_lookup_elem(&saker_task_init, &zero);
 	if (!s || !init)
 		return 0;
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
-	read_identity(&s->rec.id, task, task);
-	read_real_parent(&s->rec.id, task);
+	read_identity(&s->rec.id, task, task, &of);
+	read_real_parent(&s->rec.id, of.parent);
 	s->end = 0;
-	put_program(s, task, loop, 1);
-	put_cgroup(s, task);
-	put_tty(s, task);
+	if (mm)
+		exe = mm->exe_file;
+	if (exe)
+		read_file(&s->rec.exe, exe);
+	put_cgroup(s, task, &of);
+	put_tty(s, of.signal);
 
 	s->rec.id.parent = s->rec.id.real_parent;
 	proc = process_of(task);
 	if (proc) {
 		s->rec.id.flags |= SAKER_PROC_LIVE;
 	} else {
+		s->walk.task = (u64)task;
 		init_from_task(init, &s->rec, task);
 		proc = process_create(task, init, SAKER_PLACE_STORAGE_TASK);
 	}
@@ -90,6 +114,7 @@ static __always_inline int snapshot(struct bpf_iter__task *ctx, bool loop)
 	s->rec.rec.kind = SAKER_KIND_TASK;
 	s->rec.rec.cpu = bpf_get_smp_processor_id();
 	s->rec.rec.time = bpf_ktime_get_boot_ns();
+	put_paths(s, exe, fs, loop, 1);
 	size = end_record(s);
 	if (size)
 		bpf_seq_write(seq, s, size);

@@ -126,6 +126,19 @@ struct dentry {
 	struct inode *d_inode;
 };
 
+/* Short names stand in the dentry: until v6.13 under one name, then under another. */
+struct dentry___iname {
+	unsigned char d_iname[32];
+};
+
+union shortname_store {
+	unsigned char string[32];
+};
+
+struct dentry___shortname {
+	union shortname_store d_shortname;
+};
+
 struct vfsmount {
 	struct dentry *mnt_root;
 	int mnt_flags;

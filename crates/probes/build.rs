@@ -1,11 +1,15 @@
 //! Compiles the kernel side and generates its skeletons.
 
+use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use libbpf_cargo::SkeletonBuilder;
+use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
 const OBJECTS: [(&str, &str); 2] =
@@ -25,6 +29,7 @@ fn main() -> Result<()> {
             .build_and_generate(out.join(format!("{name}.skel.rs")))
             .with_context(|| format!("cannot build bpf/{source}"))?;
     }
+    write_type_names(&out, "process")?;
     SkeletonBuilder::new()
         .source(root.join("test/layout.bpf.c"))
         .obj(out.join("layout.bpf.o"))
@@ -34,6 +39,29 @@ fn main() -> Result<()> {
         .context("cannot build bpf/test/layout.bpf.c")?;
     println!("cargo:rerun-if-changed={}", root.display());
     println!("cargo:rerun-if-env-changed=CLANG");
+    Ok(())
+}
+
+/// Writes the names of the types that an object asks the kernel for, one a line.
+fn write_type_names(out: &Path, name: &str) -> Result<()> {
+    let btf = Btf::from_path(out.join(format!("{name}.bpf.o")))?;
+    let mut names = BTreeSet::new();
+    for id in 1..btf.len() {
+        let Some(found) = btf.type_by_id::<BtfType<'_>>(TypeId::from(u32::try_from(id)?)) else { continue };
+        let named = matches!(
+            found.kind(),
+            BtfKind::Struct | BtfKind::Union | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Typedef
+        );
+        let Some(name) = found.name().and_then(OsStr::to_str).filter(|_| named) else { continue };
+        // What follows three underscores tells variants of one type apart; the kernel knows nothing of it.
+        let essential = name.split_once("___").map_or(name, |(essential, _)| essential);
+        names.insert(essential.to_owned());
+    }
+    let text = names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .fold(String::new(), |text, name| text + &name + "\n");
+    fs::write(out.join(format!("{name}.types")), text)?;
     Ok(())
 }
 

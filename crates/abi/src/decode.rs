@@ -4,8 +4,10 @@
 //! value. What comes out can be used without further checks. Kinds and tags that this version does not know
 //! are passed on by number, so that an older reader can skip what a newer kernel side says.
 
+use std::ops::Deref;
+
 use thiserror::Error;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::generated::{SAKER_ABI_VERSION, SAKER_RECORD_MAX, saker_tlv};
 use crate::{Data, Exec, Exit, Fork, Header, Kind, Status, Tag};
@@ -42,28 +44,49 @@ pub enum DecodeError {
     Value(usize),
 }
 
+/// A fixed part where it stands among the bytes of its record.
+#[derive(Clone, Debug)]
+pub enum Fixed<'a, T> {
+    /// As it is: what the kernel writes is aligned.
+    There(&'a T),
+    /// A copy, where the bytes are not aligned for it.
+    Copied(Box<T>),
+}
+
+impl<T> Deref for Fixed<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match self {
+            Self::There(part) => part,
+            Self::Copied(part) => part,
+        }
+    }
+}
+
 /// The fixed part of a record. Its first member is the header.
-#[derive(Clone, Copy, Debug)]
-pub enum Body {
+#[derive(Clone, Debug)]
+pub enum Body<'a> {
     /// A program was executed.
-    Exec(Exec),
+    Exec(Fixed<'a, Exec>),
     /// A process was created.
-    Fork(Fork),
+    Fork(Fixed<'a, Fork>),
     /// A process ended.
-    Exit(Exit),
+    Exit(Fixed<'a, Exit>),
     /// A process found by the task iterator.
-    Task(Exec),
+    Task(Fixed<'a, Exec>),
     /// Part of a long value.
-    Data(Data),
+    Data(Fixed<'a, Data>),
     /// A kind this version does not know.
     Unknown(Header),
 }
 
 /// A record whose lengths have been checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// Fixed part, typed.
-    pub body: Body,
+    pub body: Body<'a>,
     values: &'a [u8],
 }
 
@@ -89,7 +112,8 @@ pub struct Values<'a> {
 impl<'a> Record<'a> {
     /// Its header.
     #[must_use]
-    pub const fn header(&self) -> &Header {
+    #[inline]
+    pub fn header(&self) -> &Header {
         match &self.body {
             Body::Exec(exec) | Body::Task(exec) => &exec.rec,
             Body::Fork(fork) => &fork.rec,
@@ -164,8 +188,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
 }
 
 /// A fixed part; a longer one than this version knows is cut, a shorter one refused.
-fn fixed<T: FromBytes>(head: &[u8]) -> Option<T> {
-    T::read_from_prefix(head).ok().map(|(value, _)| value)
+#[inline]
+fn fixed<T: FromBytes + Immutable + KnownLayout>(head: &[u8]) -> Option<Fixed<'_, T>> {
+    match T::ref_from_prefix(head) {
+        Ok((part, _)) => Some(Fixed::There(part)),
+        Err(_) => T::read_from_prefix(head).ok().map(|(part, _)| Fixed::Copied(Box::new(part))),
+    }
 }
 
 fn check_values(record_len: usize, mut rest: &[u8]) -> Result<(), DecodeError> {

@@ -28,12 +28,25 @@ fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
 fn exec_comes_back_as_built() {
     let bytes = sample_exec();
     let record = decode(&bytes).unwrap();
-    let Body::Exec(exec) = record.body else { panic!("not an exec: {:?}", record.body) };
+    let Body::Exec(exec) = &record.body else { panic!("not an exec: {:?}", record.body) };
     assert_eq!((exec.rec.process, exec.rec.seq, exec.id.creds.euid), (Key::new(7, 99), 3, 1000));
     let values: Vec<_> = record.values().collect();
     assert_eq!(values[0], Value { tag: Tag::FILENAME, status: Status::Ok, flags: 0, bytes: b"/bin/sh" });
     assert_eq!(values[1].status, Status::Truncated);
     assert_eq!(values.len(), 2);
+}
+
+#[test]
+fn bytes_at_any_address_are_decoded_alike() {
+    let bytes = sample_exec();
+    for shift in 0..8 {
+        let mut shifted = vec![0; shift];
+        shifted.extend_from_slice(&bytes);
+        let record = decode(&shifted[shift..]).unwrap();
+        let Body::Exec(exec) = &record.body else { panic!("not an exec: {:?}", record.body) };
+        assert_eq!((exec.rec.process, exec.id.creds.euid), (Key::new(7, 99), 1000));
+        assert_eq!(record.values().count(), 2);
+    }
 }
 
 #[test]
@@ -60,7 +73,7 @@ fn a_longer_fixed_part_is_accepted_and_a_shorter_one_refused() {
     set_u16(&mut bytes, 4, (head + 16) as u16);
     set_u32(&mut bytes, 8, (head + 16) as u32);
     let record = decode(&bytes).unwrap();
-    assert!(matches!(record.body, Body::Exit(exit) if exit.code == 9));
+    assert!(matches!(&record.body, Body::Exit(exit) if exit.code == 9));
     assert_eq!(record.values().count(), 0);
 
     set_u16(&mut bytes, 4, (head - 8) as u16);
@@ -96,7 +109,7 @@ fn unknown_kinds_tags_and_statuses_are_no_errors() {
     set_u16(&mut bytes, size_of::<Exec>(), 999);
     bytes[size_of::<Exec>() + 2] = 77;
     let record = decode(&bytes).unwrap();
-    assert!(matches!(record.body, Body::Unknown(header) if header.kind == 200));
+    assert!(matches!(&record.body, Body::Unknown(header) if header.kind == 200));
     let value = record.values().next().unwrap();
     assert_eq!((value.tag, value.status), (Tag(999), Status::Failed));
 }

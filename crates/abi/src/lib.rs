@@ -25,7 +25,7 @@ pub mod generated;
 mod key;
 mod text;
 
-pub use decode::{Body, DecodeError, Record, Value, Values, decode};
+pub use decode::{Body, DecodeError, Fixed, Record, Value, Values, decode};
 pub use flags::{FileFlags, Kind, Loss, PathFlags, Place, ProcessFlags, Status, Tag};
 pub use generated::saker_creds as Creds;
 pub use generated::saker_data as Data;

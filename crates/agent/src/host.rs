@@ -41,7 +41,7 @@ pub fn boot_to_wall() -> u64 {
 #[must_use]
 pub fn host_namespaces(snapshot: &[SnapshotTask]) -> NamespaceInums {
     let of = |pid: u32| {
-        snapshot.iter().find_map(|task| match saker_abi::decode(&task.record).ok()?.body {
+        snapshot.iter().find_map(|task| match &saker_abi::decode(&task.record).ok()?.body {
             Body::Task(exec) if exec.rec.process.pid == pid => Some(exec.id.ns),
             _ => None,
         })

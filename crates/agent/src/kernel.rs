@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use saker_abi::Stats;
 use saker_engine::SnapshotTask;
-use saker_probes::{KernelFacts, Options, Reader};
+use saker_probes::{KernelFacts, Options, Reader, RecordBatch};
 
 use crate::config::Settings;
 use crate::source::{ReadOutcome, RecordReader, Sensors};
@@ -67,8 +67,8 @@ impl Sensors for Kernel {
 struct Ring(Reader);
 
 impl RecordReader for Ring {
-    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> Result<ReadOutcome> {
-        let outcome = self.0.read(timeout, sink)?;
+    fn read(&mut self, timeout: Duration, batch: &mut RecordBatch) -> Result<ReadOutcome> {
+        let outcome = self.0.read(timeout, batch)?;
         Ok(ReadOutcome { records: outcome.records, idle: outcome.idle })
     }
 }

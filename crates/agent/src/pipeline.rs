@@ -14,19 +14,17 @@ use saker_abi::Stats;
 use saker_api::event::Event;
 use saker_engine::{Counters, Engine, SnapshotKind, SnapshotTask};
 use saker_export::{Batch, Control};
+use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
 
 use crate::fanout::{Fanout, Publisher};
 use crate::recording::Recorder;
 use crate::source::RecordReader;
 
-/// Records and bytes of one batch.
-const BATCH_RECORDS: usize = 1024;
-const BATCH_BYTES: usize = 256 * 1024;
 /// How long the reader waits for the first record.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// Looks at the ring after which counters are passed on although it was never seen empty.
-const SAMPLE_PATIENCE: u32 = 50;
+const SAMPLE_PATIENCE: u32 = 200;
 /// Events published at once, at most: a snapshot has thousands.
 const PUBLISH_MAX: usize = 1024;
 
@@ -57,36 +55,6 @@ enum Input {
     Sample(Vec<Stats>, bool),
     Lost(&'static str, u64),
     Clock(u64),
-}
-
-/// Records, one behind the other.
-#[derive(Default)]
-struct RecordBatch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl RecordBatch {
-    fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
-    }
-
-    fn is_full(&self) -> bool {
-        self.ends.len() >= BATCH_RECORDS || self.bytes.len() >= BATCH_BYTES
-    }
-
-    fn records(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        // One batch of very long records is not remembered as memory.
-        self.bytes.shrink_to(2 * BATCH_BYTES);
-    }
 }
 
 /// What both threads tell about themselves.
@@ -161,7 +129,7 @@ impl Pipeline {
         queue_records: usize,
         requests: Sender<Request>,
     ) -> std::io::Result<Self> {
-        let capacity = queue_records.div_ceil(BATCH_RECORDS);
+        let capacity = queue_records.div_ceil(RecordBatch::RECORDS);
         let (input, inputs) = mpsc::sync_channel(capacity);
         let (recycle, recycled) = mpsc::sync_channel(capacity + 2);
         let gauges = Arc::new(Gauges::default());
@@ -332,40 +300,22 @@ impl Reading {
     }
 
     fn read(&mut self, timeout: Duration) -> anyhow::Result<Result<crate::source::ReadOutcome, EngineGone>> {
-        let Self { reader, batch, input, recycled, gauges, .. } = self;
-        let mut gone = false;
-        let mut bytes = 0;
-        let outcome = reader.read(timeout, &mut |record| {
-            bytes += record.len();
-            batch.push(record);
-            if batch.is_full() {
-                gone |= pass_on(batch, input, recycled, gauges).is_err();
-            }
-        })?;
-        gauges.read_records.fetch_add(outcome.records as u64, Ordering::Relaxed);
-        gauges.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        if !batch.ends.is_empty() {
-            gone |= pass_on(batch, input, recycled, gauges).is_err();
+        let outcome = self.reader.read(timeout, &mut self.batch)?;
+        if self.batch.is_empty() {
+            return Ok(Ok(outcome));
         }
-        Ok(if gone { Err(EngineGone) } else { Ok(outcome) })
+        self.gauges.read_records.fetch_add(self.batch.len() as u64, Ordering::Relaxed);
+        self.gauges.read_bytes.fetch_add(self.batch.bytes() as u64, Ordering::Relaxed);
+        let empty = self.recycled.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, empty);
+        let queued = self.gauges.queued.fetch_add(1, Ordering::Relaxed) + 1;
+        self.gauges.queued_max.fetch_max(queued, Ordering::Relaxed);
+        Ok(self.send(Input::Records(full)).map(|()| outcome))
     }
 
     fn send(&self, input: Input) -> Result<(), EngineGone> {
         self.input.send(input).map_err(|_| EngineGone)
     }
-}
-
-fn pass_on(
-    batch: &mut RecordBatch,
-    input: &SyncSender<Input>,
-    recycled: &Receiver<RecordBatch>,
-    gauges: &Gauges,
-) -> Result<(), EngineGone> {
-    let empty = recycled.try_recv().unwrap_or_default();
-    let full = std::mem::replace(batch, empty);
-    let queued = gauges.queued.fetch_add(1, Ordering::Relaxed) + 1;
-    gauges.queued_max.fetch_max(queued, Ordering::Relaxed);
-    input.send(Input::Records(full)).map_err(|_| EngineGone)
 }
 
 struct Working {

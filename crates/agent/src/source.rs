@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use saker_abi::Stats;
 use saker_engine::SnapshotTask;
+use saker_probes::RecordBatch;
 
 /// What one look at the stream of records found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,11 +17,12 @@ pub struct ReadOutcome {
 
 /// The stream of records. Read by one thread.
 pub trait RecordReader: Send {
-    /// Waits at most `timeout` for records and hands each to `sink`.
+    /// Waits at most `timeout` for records and puts them into `batch`, which is empty. How many there are at most
+    /// is bounded by the reader.
     ///
     /// # Errors
     /// The stream is broken for good.
-    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> anyhow::Result<ReadOutcome>;
+    fn read(&mut self, timeout: Duration, batch: &mut RecordBatch) -> anyhow::Result<ReadOutcome>;
 }
 
 /// What can be asked beside the stream. Asked by the thread that made it.

@@ -113,12 +113,16 @@ impl Records {
 pub(crate) struct Stream(pub(crate) Receiver<Vec<u8>>);
 
 impl RecordReader for Stream {
-    fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> anyhow::Result<ReadOutcome> {
+    fn read(
+        &mut self,
+        timeout: Duration,
+        batch: &mut saker_probes::RecordBatch,
+    ) -> anyhow::Result<ReadOutcome> {
         let mut records = 0;
         let first = self.0.recv_timeout(timeout.min(Duration::from_millis(20)));
         for record in first.into_iter().chain(self.0.try_iter()) {
             records += 1;
-            sink(&record);
+            batch.push(&record);
         }
         Ok(ReadOutcome { records, idle: true })
     }

@@ -140,7 +140,7 @@ pub struct Process {
     /// `argv[1..]`, joined as the compatible form wants it.
     pub arguments: Box<str>,
     /// Names of flags, space-separated.
-    pub flags: Box<str>,
+    pub flags: Arc<str>,
     /// Time of the exec or of the creation.
     pub start_time: Timestamp,
     /// `exec_id` of the parent; empty: none.
@@ -212,7 +212,7 @@ pub struct ProcessExtra {
     /// `previous_exec_id`: the same process before this exec; empty: none, or it was created only now.
     pub previous_exec_id: Arc<str>,
     /// `command`: the kernel's name of the task (`comm`).
-    pub command: Box<str>,
+    pub command: Arc<str>,
     /// `reconstructed`: found by a scan after records were lost.
     pub reconstructed: bool,
 }

@@ -12,6 +12,8 @@ mod credentials;
 mod message;
 mod process;
 
+use std::ops::Range;
+
 use crate::event::{Event, EventKind, ExecEvent, ExitEvent, GapEvent, Node, ProcessView};
 use crate::signal;
 pub use message::{ParseError, message_line, parse_line, status_object};
@@ -21,12 +23,18 @@ use text::{comma, flag_field, key, quoted_number, string, string_field, time_fie
 
 /// Appends the event as one line, its newline included.
 pub fn write_event(event: &Event, out: &mut Vec<u8>) {
-    match &event.kind {
-        EventKind::Exec(exec) => write_exec(exec, out),
-        EventKind::Exit(exit) => write_exit(event, exit, out),
-        EventKind::Gap(gap) => write_gap(gap, out),
-    }
-    write_envelope(event, &event.node, out);
+    let time = match &event.kind {
+        EventKind::Exec(exec) => {
+            write_exec(exec, out);
+            None
+        }
+        EventKind::Exit(exit) => Some(write_exit(event, exit, out)),
+        EventKind::Gap(gap) => {
+            write_gap(gap, out);
+            None
+        }
+    };
+    write_envelope(event, &event.node, time, out);
 }
 
 fn write_exec(exec: &ExecEvent, out: &mut Vec<u8>) {
@@ -36,13 +44,16 @@ fn write_exec(exec: &ExecEvent, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_exit(event: &Event, exit: &ExitEvent, out: &mut Vec<u8>) {
+/// Returns where it has written the time of the event, key included.
+fn write_exit(event: &Event, exit: &ExitEvent, out: &mut Vec<u8>) -> Range<usize> {
     out.extend_from_slice(b"{\"process_exit\":{\"process\":");
     process::write(&exit.process, Place::Other, out);
     write_lineage(exit.parent.as_ref(), &exit.ancestors, out);
     string_field(out, name!("signal"), signal::name(exit.signal));
     text::number_field(out, name!("status"), exit.status);
+    let begin = out.len();
     time_field(out, name!("time"), event.time);
+    let time = begin..out.len();
     let visible = exit.process.process.visible;
     if visible.extras {
         flag_field(out, name!("core_dumped"), exit.core_dumped);
@@ -54,6 +65,7 @@ fn write_exit(event: &Event, exit: &ExitEvent, out: &mut Vec<u8>) {
         flag_field(out, name!("reconstructed"), exit.reconstructed);
     }
     out.push(b'}');
+    time
 }
 
 fn write_lineage(parent: Option<&ProcessView>, ancestors: &[ProcessView], out: &mut Vec<u8>) {
@@ -92,10 +104,14 @@ fn write_gap(gap: &GapEvent, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Node and time, and the end of the line.
-fn write_envelope(event: &Event, node: &Node, out: &mut Vec<u8>) {
+/// Node and time, and the end of the line. `time`: where the line has the time already.
+fn write_envelope(event: &Event, node: &Node, time: Option<Range<usize>>, out: &mut Vec<u8>) {
     string_field(out, name!("node_name"), &node.name);
-    time_field(out, name!("time"), event.time);
+    match time {
+        // An object of an event is never empty, so the comma belongs there too.
+        Some(written) => out.extend_from_within(written),
+        None => time_field(out, name!("time"), event.time),
+    }
     string_field(out, name!("cluster_name"), &node.cluster);
     if !node.labels.is_empty() {
         key(out, name!("node_labels"));

@@ -1,5 +1,7 @@
 //! Names in the `flags` field of a process.
 
+use std::sync::Arc;
+
 use crate::hash::Map;
 
 /// A set of flag names.
@@ -75,11 +77,11 @@ impl Marks {
 
 /// Texts of the sets that were met; there are few.
 #[derive(Debug, Default)]
-pub(crate) struct Texts(Map<Marks, Box<str>>);
+pub(crate) struct Texts(Map<Marks, Arc<str>>);
 
 impl Texts {
-    pub fn text(&mut self, marks: Marks) -> Box<str> {
-        self.0.entry(marks).or_insert_with(|| marks.text()).clone()
+    pub fn text(&mut self, marks: Marks) -> Arc<str> {
+        Arc::clone(self.0.entry(marks).or_insert_with(|| marks.text().into()))
     }
 }
 

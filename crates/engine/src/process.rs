@@ -161,11 +161,8 @@ impl Factory {
         self.put_arguments(&mut process, Vector { bytes: args, cut: false, whole: 0 }, name);
         self.put_environment(&mut process, Vector { bytes: envs, cut: false, whole: 0 });
         process.cwd = cwd;
-        process.binary = if canonical.is_empty() {
-            self.strings.get(&process.extra.command)
-        } else {
-            Arc::clone(&canonical)
-        };
+        process.binary =
+            if canonical.is_empty() { Arc::clone(&process.extra.command) } else { Arc::clone(&canonical) };
         process.extra.canonical_path = canonical;
         process
     }
@@ -303,7 +300,9 @@ impl Factory {
         extra.no_new_privs = flags.has(ProcessFlags::NO_NEW_PRIVS);
         let comm = id.comm.map(|byte| byte as u8);
         let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-        extra.command = self.lossy(&comm[..end]);
+        self.text.clear();
+        push_lossy(&mut self.text, &comm[..end]);
+        extra.command = self.strings.get(&self.text);
     }
 
     fn put_user(&mut self, process: &mut Process, id: &Identity) {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use saker_abi::{Body, Exec, Identity, Key, Kind, ProcessFlags, Record, decode};
+use saker_abi::{Body, Exec, Fixed, Identity, Key, Kind, ProcessFlags, Record, decode};
 use saker_api::event::{Event, EventKind, ExecEvent, ProcessView, Timestamp};
 
 use crate::counters::{Counters, Outcome};
@@ -73,7 +73,7 @@ impl Pending {
 
 /// A decoded task of a snapshot.
 struct Task<'a> {
-    exec: Exec,
+    exec: Fixed<'a, Exec>,
     record: Record<'a>,
     found: &'a SnapshotTask,
 }
@@ -126,8 +126,8 @@ impl Engine {
         for found in tasks {
             self.counters.bytes += found.record.len() as u64;
             match decode(&found.record) {
-                Ok(record) => match record.body {
-                    Body::Task(exec) => decoded.push(Task { exec, record, found }),
+                Ok(record) => match &record.body {
+                    Body::Task(exec) => decoded.push(Task { exec: exec.clone(), record, found }),
                     _ => self.counters.outcome(record.header().kind, Outcome::Unexpected),
                 },
                 Err(error) => self.counters.undecoded(error),

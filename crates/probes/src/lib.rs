@@ -8,13 +8,16 @@ pub mod sensors;
 pub mod snapshot;
 
 mod capabilities;
+#[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
+mod loader;
 mod mechanisms;
 mod missed;
 mod proc_task;
+mod types;
 
 pub use error::Error;
 pub use facts::KernelFacts;
-pub use reader::{ReadOutcome, Reader};
+pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;
 

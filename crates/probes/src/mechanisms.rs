@@ -6,6 +6,7 @@ use libbpf_rs::OpenObject;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 
 use crate::facts::Feature;
+use crate::loader;
 use crate::mechanisms_skel::MechanismsSkelBuilder;
 
 /// What became of each program.
@@ -55,6 +56,7 @@ pub fn try_all() -> Tried {
 }
 
 fn try_one(program: &str, attach: bool) -> Result<(), String> {
+    let _lock = loader::lock();
     let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
     let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
     for mut candidate in open.open_object_mut().progs_mut() {

@@ -22,18 +22,67 @@ pub struct ReadOutcome {
     pub idle: bool,
 }
 
-/// Records of one pass over the ring, one behind the other.
-#[derive(Default)]
-struct Pass {
+/// Records, one behind the other.
+#[derive(Debug, Default)]
+pub struct RecordBatch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
+
+impl RecordBatch {
+    /// Most records of one pass over the ring.
+    pub const RECORDS: usize = 1024;
+    /// Bytes after which a pass ends.
+    const BYTES: usize = 256 * 1024;
+
+    /// Adds a record.
+    pub fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// There are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The records, oldest first.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        // One batch of very long records is not remembered as memory.
+        self.bytes.shrink_to(2 * Self::BYTES);
+    }
+}
+
+/// Ends a pass, as a negative errno (ENOBUFS); the record that it is returned for has been taken.
+const FULL: i32 = -105;
 
 /// The consumer's side of the ring buffer. There is one for each set of sensors.
 pub struct Reader {
     ring: RingBuffer<'static>,
     ring_map: MapHandle,
-    pass: Arc<Mutex<Pass>>,
+    /// Where the ring's records go: the batch of whoever reads, for the time of a pass.
+    pass: Arc<Mutex<RecordBatch>>,
     /// The `.bss` map, whose first word tells the kernel side that the reader waits.
     waits: MapHandle,
     last_record: Instant,
@@ -44,61 +93,55 @@ impl Reader {
     pub const BATCH: Duration = Duration::from_millis(10);
     /// Pause after which the reader waits to be called.
     const PAUSE: Duration = Duration::from_millis(200);
-    /// Records of one pass at most, so that a flood cannot keep the reader from its caller.
-    const PASS_RECORDS: usize = 4096;
-
     pub(crate) fn new(ring_map: MapHandle, waits: MapHandle) -> Result<Self, Error> {
-        let pass = Arc::new(Mutex::new(Pass::default()));
+        let pass = Arc::new(Mutex::new(RecordBatch::default()));
         let into = Arc::clone(&pass);
         let mut builder = RingBufferBuilder::new();
         builder
             .add(&ring_map, move |record| {
                 let mut pass = into.lock().unwrap_or_else(PoisonError::into_inner);
-                pass.bytes.extend_from_slice(record);
-                let end = pass.bytes.len();
-                pass.ends.push(end);
-                0
+                pass.push(record);
+                if pass.bytes.len() < RecordBatch::BYTES { 0 } else { FULL }
             })
             .map_err(|source| Error::Map { map: "saker_ring", source })?;
         let ring = builder.build().map_err(|source| Error::Map { map: "saker_ring", source })?;
         Ok(Self { ring, ring_map, pass, waits, last_record: Instant::now() })
     }
 
-    /// Waits for records, at most for `timeout`, and hands each to `sink`. An empty outcome is no error.
+    /// Waits for records, at most for `timeout`, and adds them to `batch`, so many at most that a flood cannot
+    /// keep the reader from its caller. An empty outcome is no error.
     ///
     /// # Errors
     /// The ring buffer could not be read or waited for.
-    pub fn read(&mut self, timeout: Duration, sink: &mut dyn FnMut(&[u8])) -> Result<ReadOutcome, Error> {
-        let mut found = self.pass(sink)?;
-        if found == 0 {
+    pub fn read(&mut self, timeout: Duration, batch: &mut RecordBatch) -> Result<ReadOutcome, Error> {
+        let mut outcome = self.pass(batch)?;
+        if outcome.records == 0 {
             self.wait(timeout)?;
-            found = self.pass(sink)?;
+            outcome = self.pass(batch)?;
         }
-        if found > 0 {
+        if outcome.records > 0 {
             self.last_record = Instant::now();
         }
-        Ok(ReadOutcome { records: found, idle: found < Self::PASS_RECORDS })
+        Ok(outcome)
     }
 
     /// One bounded pass over what is there.
-    fn pass(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<usize, Error> {
-        let consumed = self.ring.consume_raw_n(Self::PASS_RECORDS);
-        if consumed < 0 {
+    fn pass(&mut self, batch: &mut RecordBatch) -> Result<ReadOutcome, Error> {
+        let before = batch.len();
+        self.exchange(batch);
+        let consumed = self.ring.consume_raw_n(RecordBatch::RECORDS);
+        self.exchange(batch);
+        if consumed < 0 && consumed != FULL {
             let source = libbpf_rs::Error::from_raw_os_error(-consumed);
             return Err(Error::Map { map: "saker_ring", source });
         }
-        let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut start = 0;
-        for &end in &pass.ends {
-            sink(pass.bytes.get(start..end).unwrap_or_default());
-            start = end;
-        }
-        let found = pass.ends.len();
-        pass.ends.clear();
-        pass.bytes.clear();
-        // A burst must not be remembered as memory.
-        pass.bytes.shrink_to(256 * 1024);
-        Ok(found)
+        let records = batch.len() - before;
+        Ok(ReadOutcome { records, idle: consumed != FULL && records < RecordBatch::RECORDS })
+    }
+
+    /// Lends the batch to the ring, or takes it back.
+    fn exchange(&self, batch: &mut RecordBatch) {
+        std::mem::swap(&mut *self.pass.lock().unwrap_or_else(PoisonError::into_inner), batch);
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, Prog
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::loader::{self, Section, Shortcut};
 use crate::missed::Missed;
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
 use crate::{Error, KernelFacts, Reader, capabilities};
@@ -30,6 +31,17 @@ impl Default for Options {
         Self { ring_bytes: 2 << 20, hash_entries: 32768, environment: false, force_hash: false }
     }
 }
+
+/// Names of the kernel's types that the object asks for.
+const TYPES: &str = include_str!(concat!(env!("OUT_DIR"), "/process.types"));
+
+/// Sections of the object's programs.
+const SECTIONS: [Section; 4] = [
+    Section::tracepoint(c"tp_btf/sched_process_fork", "btf_trace_sched_process_fork"),
+    Section::tracepoint(c"tp_btf/sched_process_exec", "btf_trace_sched_process_exec"),
+    Section::tracepoint(c"tp_btf/sched_process_exit", "btf_trace_sched_process_exit"),
+    Section::iterator(c"iter/task", "bpf_iter_task"),
+];
 
 /// Smallest ring accepted: a record must fit twice.
 const RING_MIN: usize = 64 << 10;
@@ -63,27 +75,31 @@ impl Sensors {
         let log = LibraryLog::capture();
         let task_iterator = facts.task_iterator;
         let task_storage = facts.task_storage && !options.force_hash;
-        // The object lives as long as the agent, and the skeleton borrows its place.
-        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
-        let mut open = ProcessSkelBuilder::default().open(place).map_err(|source| Error::Load {
-            operation: "open",
-            source,
-            log: log.tail(),
-        })?;
-        configure(&mut open, options, facts, ring_bytes, task_storage).map_err(|source| Error::Load {
-            operation: "configure",
-            source,
-            log: log.tail(),
-        })?;
-        let skel =
-            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        let mut wanted = Wanted {
+            options,
+            facts,
+            ring_bytes,
+            task_storage,
+            understudies: needs_understudies(facts, task_storage),
+        };
+        let _lock = loader::lock();
+        let skel = match wanted.load(true, &log) {
+            Ok(skel) => skel,
+            Err(error) => {
+                tracing::debug!("loading without the library's own view of the kernel's types: {error}");
+                // Only the quick way knows how to forbid preemption. Sensors that are preempted miss processes, which
+                // is counted and told.
+                wanted.understudies = false;
+                wanted.load(false, &log)?
+            }
+        };
         let mut sensors = Self {
             links: Vec::new(),
             skel,
             task_storage,
             bpf_loop: facts.bpf_loop,
             task_iterator,
-            understudies: needs_understudies(facts, task_storage),
+            understudies: wanted.understudies,
             missed: Mutex::default(),
         };
         sensors.attach().map_err(|source| Error::Load { operation: "attach", source, log: log.tail() })?;
@@ -140,7 +156,11 @@ impl Sensors {
     pub(crate) fn task_iterator(&self) -> Result<Link, Error> {
         let programs = &self.skel.progs;
         let program = if self.bpf_loop { &programs.saker_task } else { &programs.saker_task_bounded };
-        program.attach().map_err(|source| Error::Load { operation: "attach", source, log: String::new() })
+        loader::attach_iterator(program).map_err(|source| Error::Load {
+            operation: "attach",
+            source,
+            log: String::new(),
+        })
     }
 
     /// The reader of the ring buffer. Make one only: two would share the records between them.
@@ -229,14 +249,41 @@ fn check_rights(facts: &KernelFacts) -> Result<(), Error> {
     })
 }
 
-fn configure(
-    open: &mut OpenProcessSkel<'_>,
-    options: &Options,
-    facts: &KernelFacts,
+/// What is loaded and how.
+struct Wanted<'a> {
+    options: &'a Options,
+    facts: &'a KernelFacts,
     ring_bytes: u32,
     task_storage: bool,
-) -> Result<(), libbpf_rs::Error> {
-    let understudies = needs_understudies(facts, task_storage);
+    understudies: bool,
+}
+
+impl Wanted<'_> {
+    /// Opens and loads the object; `quick`: with [`Shortcut`], if this kernel allows it. The caller holds
+    /// [`loader::lock`].
+    fn load(&self, quick: bool, log: &LibraryLog) -> Result<ProcessSkel<'static>, Error> {
+        let failed = |operation| move |source| Error::Load { operation, source, log: log.tail() };
+        // The object lives as long as the agent, and the skeleton borrows its place.
+        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut builder = ProcessSkelBuilder::default();
+        let mut shortcut = None;
+        if quick {
+            shortcut = Shortcut::take(builder.object_builder_mut(), TYPES, &SECTIONS);
+            if shortcut.is_none() {
+                builder = ProcessSkelBuilder::default();
+            }
+        }
+        let mut open = builder.open(place).map_err(failed("open"))?;
+        configure(&mut open, self).map_err(failed("configure"))?;
+        if shortcut.is_some() {
+            Shortcut::settle(open.open_object_mut());
+        }
+        open.load().map_err(failed("load"))
+    }
+}
+
+fn configure(open: &mut OpenProcessSkel<'_>, wanted: &Wanted<'_>) -> Result<(), libbpf_rs::Error> {
+    let &Wanted { options, facts, ring_bytes, task_storage, understudies } = wanted;
     configure_understudies(open, understudies)?;
     open.maps.saker_ring.set_max_entries(ring_bytes)?;
     open.maps.saker_processes.set_autocreate(task_storage)?;

@@ -86,7 +86,7 @@ fn broken_stream_is_told() {
         fn read(
             &mut self,
             _: Duration,
-            _: &mut dyn FnMut(&[u8]),
+            _: &mut saker_probes::RecordBatch,
         ) -> anyhow::Result<crate::source::ReadOutcome> {
             anyhow::bail!("the ring is gone")
         }

@@ -29,7 +29,8 @@ impl Process {
     /// Whether its user ids and thread are known: not of a process that no record and no scan told about
     /// (flag `unknown`), of which only the PID and the start are shown.
     pub(crate) fn has_identity(&self) -> bool {
-        !self.flags.split(' ').any(|flag| flag == "unknown")
+        // It is the last of all flags.
+        self.flags.strip_suffix("unknown").is_none_or(|before| !before.is_empty() && !before.ends_with(' '))
     }
 }
 

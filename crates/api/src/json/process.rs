@@ -20,7 +20,16 @@ pub(super) enum Place {
 /// Appends the object of a process.
 pub(super) fn write(view: &ProcessView, place: Place, out: &mut Vec<u8>) {
     let process = &*view.process;
-    out.extend_from_slice(process.encoded.json.get_or_init(|| fragment(process)));
+    match process.encoded.json.get() {
+        Some(text) => out.extend_from_slice(text),
+        None => {
+            // Written where it is needed first; the copy for later events has no byte too many.
+            let begin = out.len();
+            write_fragment(process, out);
+            // Whoever else made it meanwhile has made the same.
+            let _ = process.encoded.json.set(Box::from(&out[begin..]));
+        }
+    }
     if place == Place::Executed
         && process.visible.credentials
         && let Some(properties) = &process.binary_properties
@@ -32,28 +41,26 @@ pub(super) fn write(view: &ProcessView, place: Place, out: &mut Vec<u8>) {
 }
 
 /// Everything that is the same in all events, without the closing brace.
-fn fragment(process: &Process) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(1024);
+fn write_fragment(process: &Process, out: &mut Vec<u8>) {
     out.push(b'{');
-    write_identity(process, &mut out);
+    write_identity(process, out);
     if process.visible.credentials
         && let Some(creds) = &process.creds
     {
-        key(&mut out, name!("cap"));
-        write_capabilities(creds, &mut out);
-        key(&mut out, name!("process_credentials"));
-        write_process_credentials(creds, &mut out);
+        key(out, name!("cap"));
+        write_capabilities(creds, out);
+        key(out, name!("process_credentials"));
+        write_process_credentials(creds, out);
     }
     if process.visible.namespaces
         && let Some(namespaces) = &process.namespaces
     {
-        key(&mut out, name!("ns"));
-        write_namespaces(namespaces, &mut out);
+        key(out, name!("ns"));
+        write_namespaces(namespaces, out);
     }
     if process.visible.extras {
-        write_extra(process, &mut out);
+        write_extra(process, out);
     }
-    out.into_boxed_slice()
 }
 
 fn write_identity(process: &Process, out: &mut Vec<u8>) {

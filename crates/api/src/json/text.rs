@@ -1,5 +1,7 @@
 //! The pieces a JSON line is made of, appended to a buffer that is used again for the next line.
 
+use std::cell::Cell;
+
 use crate::event::Timestamp;
 
 /// Two decimal digits of each number below 100.
@@ -68,18 +70,23 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.reserve(bytes.len() + 2);
     out.push(b'"');
-    let mut copied = 0;
-    let mut words = bytes.chunks_exact(8);
-    let mut at = 0;
-    for word in &mut words {
-        if may_need_escape(word) {
-            copied = escape_range(out, bytes, copied, at..at + 8);
-        }
-        at += 8;
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+    } else {
+        let copied = escape_range(out, bytes, 0, 0..bytes.len());
+        out.extend_from_slice(&bytes[copied..]);
     }
-    copied = escape_range(out, bytes, copied, at..bytes.len());
-    out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');
+}
+
+/// Whether nothing needs an escape, as in almost every string; `false` may be said of others too.
+#[inline(always)]
+fn is_plain(bytes: &[u8]) -> bool {
+    match bytes.last_chunk::<8>() {
+        // The last eight bytes may overlap those before: looked at twice is cheaper than one by one.
+        Some(last) => !may_need_escape(last) && !bytes.chunks_exact(8).any(may_need_escape),
+        None => bytes.iter().all(|byte| ESCAPES[usize::from(*byte)] == 0),
+    }
 }
 
 /// Whether one of eight bytes is a control character, a quote, a backslash or not ASCII; looks at all at once.
@@ -132,23 +139,25 @@ fn escaped(out: &mut Vec<u8>, bytes: &[u8], copied: usize, index: usize, escape:
 /// Appends a decimal number.
 #[inline]
 pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut buffer = [0; 20];
-    let mut at = buffer.len();
-    while value >= 100 {
-        let pair = DIGITS[(value % 100) as usize];
+    let length = value.ilog10() as usize + 1;
+    let mut at = length;
+    while at >= 2 {
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
         value /= 100;
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&pair);
     }
-    let pair = DIGITS[value as usize];
-    if value >= 10 {
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&pair);
-    } else {
-        at -= 1;
-        buffer[at] = pair[1];
+    if at == 1 {
+        buffer[0] = b'0' + value as u8;
     }
-    out.extend_from_slice(&buffer[at..]);
+    // All of the buffer, because a copy of a length that is known takes two moves.
+    let end = out.len() + length;
+    out.extend_from_slice(&buffer);
+    out.truncate(end);
 }
 
 /// Appends a 64-bit number in quotes, as canonical protobuf JSON has it.
@@ -230,6 +239,28 @@ pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], usize) {
     let mut text = *b"0000-00-00T00:00:00.000000000";
     let seconds = time.0 / 1_000_000_000;
     let nanoseconds = time.0 % 1_000_000_000;
+    text[..19].copy_from_slice(&second(seconds));
+    let mut put = |at: usize, value: u64| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
+    put(20, nanoseconds / 10_000_000);
+    put(22, nanoseconds / 100_000);
+    put(24, nanoseconds / 1_000);
+    put(26, nanoseconds / 10);
+    text[28] = b'0' + (nanoseconds % 10) as u8;
+    (text, 29)
+}
+
+thread_local! {
+    /// The second that was written last, since 1970, and its text: events come many to a second.
+    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
+
+/// `YYYY-MM-DDThh:mm:ss`.
+fn second(seconds: u64) -> [u8; 19] {
+    let (known, text) = SECOND.get();
+    if known == seconds {
+        return text;
+    }
+    let mut text = *b"0000-00-00T00:00:00";
     let (year, month, day) = civil(seconds / 86_400);
     let second_of_day = seconds % 86_400;
     let mut put = |at: usize, value: u64| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
@@ -240,12 +271,8 @@ pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], usize) {
     put(11, second_of_day / 3_600);
     put(14, second_of_day / 60 % 60);
     put(17, second_of_day % 60);
-    put(20, nanoseconds / 10_000_000);
-    put(22, nanoseconds / 100_000);
-    put(24, nanoseconds / 1_000);
-    put(26, nanoseconds / 10);
-    text[28] = b'0' + (nanoseconds % 10) as u8;
-    (text, 29)
+    SECOND.set((seconds, text));
+    text
 }
 
 /// Year, month and day of a day counted from 1970-01-01.

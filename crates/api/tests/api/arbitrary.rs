@@ -100,7 +100,7 @@ prop_compose! {
             session_id: numbers[2], process_group: numbers[3], audit_session: numbers[4], ns_pid: numbers[5],
             exec_tid: numbers[6], cgroup_id: wides[1], memfd: flags[0], deleted: flags[1],
             no_new_privs: flags[2], argv, arguments_length: wides[2], environment_length: wides[3],
-            reparented_to: shared[1].clone(), previous_exec_id: shared[2].clone(), command,
+            reparented_to: shared[1].clone(), previous_exec_id: shared[2].clone(), command: command.into(),
             reconstructed: flags[3],
         }
     }
@@ -120,7 +120,7 @@ prop_compose! {
     ) -> Process {
         Process {
             exec_id: shared[0].clone(), pid: numbers[0], uid: numbers[1], auid: numbers[2],
-            cwd: shared[1].clone(), binary: shared[2].clone(), arguments, flags, start_time,
+            cwd: shared[1].clone(), binary: shared[2].clone(), arguments, flags: flags.into(), start_time,
             parent_exec_id: shared[3].clone(), docker, creds: creds.map(Box::new),
             namespaces: namespaces.map(Box::new), binary_properties: properties.map(Box::new), user,
             in_init_tree, environment, extra: Box::new(extra),

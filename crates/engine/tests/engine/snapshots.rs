@@ -52,7 +52,7 @@ fn kernel_threads_go_by_their_name() {
     host.world.identity.flags = ProcessFlags::KERNEL_THREAD.0;
     let task = host.world.task(&thread, &LS);
     let Body::Task(fixed) = decode(&task.record).unwrap().body else { panic!("no task") };
-    let task = SnapshotTask { record: build::task(fixed).finish(), ..SnapshotTask::default() };
+    let task = SnapshotTask { record: build::task(*fixed).finish(), ..SnapshotTask::default() };
     host.engine.snapshot(vec![task], SnapshotKind::Start, &mut host.events);
     let exec = as_exec(&host.take_one());
     assert_eq!((&*exec.process.process.binary, exec.parent.unwrap().process.pid), ("worker", 0));
