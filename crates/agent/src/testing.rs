@@ -23,6 +23,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// With this recording.
+    pub(crate) fn recording(recorded: Arc<crate::recording::Recorded>) -> Self {
+        Self::with(Some(recorded))
+    }
+
+    fn with(recorded: Option<Arc<crate::recording::Recorded>>) -> Self {
         let fanout = Arc::new(Fanout::default());
         let (requests, requested) = mpsc::channel();
         let state = State::new(Parts {
@@ -31,6 +40,7 @@ impl World {
             input_capacity: 8,
             fanout: Arc::clone(&fanout),
             sinks: vec![sink("file"), sink("stdout")],
+            recorded,
             processes: 1000,
             client_queue: 100,
             requests,

@@ -116,9 +116,7 @@ pub enum CaptureError {
     #[error("it cannot be read")]
     Io(#[from] io::Error),
     /// It does not begin like a capture.
-    #[error(
-        "it is no recording: it does not begin with SAKERCAP; make one with `saker agent --record FILE`"
-    )]
+    #[error("it is no recording: it does not begin with SAKERCAP; make one with `saker agent --record FILE`")]
     Magic,
     /// Another version of the format.
     #[error(

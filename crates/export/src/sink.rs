@@ -60,7 +60,8 @@ pub enum WriteError {
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let gone = [Errno::PIPE, Errno::IO, Errno::NXIO, Errno::NOTCONN, Errno::CONNRESET];
-    Errno::from_io_error(error).map_or(error.kind() == io::ErrorKind::BrokenPipe, |errno| gone.contains(&errno))
+    Errno::from_io_error(error)
+        .map_or(error.kind() == io::ErrorKind::BrokenPipe, |errno| gone.contains(&errno))
 }
 
 /// Why a sink could not be opened.

@@ -68,7 +68,8 @@ here yet, unless its value says that the thing is off: nothing that was asked fo
 with `TETRAGON_` are not read; the log names those that have a counterpart. An unknown variable that begins with
 `SAKER_` is only warned of, because Kubernetes makes such variables for a service named `saker`.
 
-Files must belong to root, or to the user that runs the agent, and must not be writable for others.
+Files, and directories of them, must belong to root, or to the user that runs the agent, and must not be writable
+for others. For a directory on a read-only mount that does not matter.
 
 `enable-process-cred` and `enable-process-ns` are off by default, as in Tetragon, so that existing pipelines see
 events of the same shape.
