@@ -129,16 +129,20 @@ fn pipe_without_reader() -> Result<()> {
     Ok(())
 }
 
-/// An agent with a terminal of its own, messages in a file, and the other end of the terminal.
-fn in_terminal(dir: &Path, flags: &[&str]) -> Result<(Running, OwnedFd)> {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+/// An agent with a terminal of its own, its messages in a file, its output there or in the terminal; and the other
+/// end of the terminal.
+fn in_terminal(dir: &Path, output: Option<File>) -> Result<(Running, OwnedFd)> {
+    // An agent that inherited the other end would keep its own terminal alive.
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?;
-    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let slave = rustix::fs::open(name.as_c_str(), flags, Mode::empty())?;
     let mut command = Command::new("setsid");
-    command.arg("--ctty").arg(agent::binary()?).args(["agent", "--run-dir"]).arg(dir).args(flags);
-    command.stdin(slave.try_clone()?).stdout(slave).stderr(File::create(dir.join("log"))?);
+    command.arg("--ctty").arg(agent::binary()?).args(["agent", "--output=compact", "--run-dir"]).arg(dir);
+    command.stdin(slave.try_clone()?).stderr(File::create(dir.join("log"))?);
+    command.stdout(output.map_or(Stdio::from(slave), Stdio::from));
     let mut child = Running(command.spawn().context("cannot run setsid")?);
     drop(command);
     wait_ready(&mut child, dir)?;
@@ -164,7 +168,7 @@ fn lost_terminal() -> Result<()> {
     let scratch = Scratch::new()?;
     let programs = Programs::install(&scratch)?;
     let dir = scratch.fresh("terminal")?;
-    let (child, terminal) = in_terminal(&dir, &["--output=compact"])?;
+    let (child, terminal) = in_terminal(&dir, None)?;
     let reader = std::thread::spawn(move || {
         // It must be emptied, or the agent waits for it; two seconds of events will do.
         let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
@@ -183,17 +187,7 @@ fn lost_terminal() -> Result<()> {
 fn lost_terminal_by_signal() -> Result<()> {
     let scratch = Scratch::new()?;
     let dir = scratch.fresh("terminal")?;
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let name = ptsname(&master, Vec::new())?;
-    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
-    let mut command = Command::new("setsid");
-    command.arg("--ctty").arg(agent::binary()?).args(["agent", "--output=json", "--run-dir"]).arg(&dir);
-    command.stdin(slave).stdout(File::create(dir.join("out"))?).stderr(File::create(dir.join("log"))?);
-    let mut child = Running(command.spawn().context("cannot run setsid")?);
-    drop(command);
-    wait_ready(&mut child, &dir)?;
+    let (mut child, terminal) = in_terminal(&dir, Some(File::create(dir.join("out"))?))?;
     // With the terminal there the signal means what it means to services.
     let pid = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw).context("not a PID")?;
     kill_process(pid, Signal::HUP)?;
@@ -201,7 +195,7 @@ fn lost_terminal_by_signal() -> Result<()> {
         Ok(fs::read_to_string(dir.join("log"))?.contains("Reopen").then_some(()))
     })?;
     ensure!(child.0.try_wait()?.is_none(), "SIGHUP ended an agent that has its terminal");
-    drop(master);
+    drop(terminal);
     check_terminal_end(child, &dir)
 }
 
