@@ -364,3 +364,6 @@ impl Agent {
         tracing::info!(events, uptime = ?self.state.uptime(), "stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use rustix::fs::{FileType, fstat};
+
 use crate::sink::is_gone;
 use crate::{Sink, WriteError};
 
@@ -9,13 +11,18 @@ use crate::{Sink, WriteError};
 #[derive(Debug)]
 pub struct StdoutSink<W = io::Stdout> {
     stream: W,
+    /// A file on a disk that fails has not lost its reader; the disk may recover.
+    regular: bool,
 }
 
 impl StdoutSink {
     /// The process's standard output.
     #[must_use]
     pub fn new() -> Self {
-        Self { stream: io::stdout() }
+        let stream = io::stdout();
+        let stat = fstat(&stream);
+        let regular = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        Self { stream, regular }
     }
 }
 
@@ -28,7 +35,7 @@ impl Default for StdoutSink {
 impl<W: Write + Send> StdoutSink<W> {
     /// Any stream.
     pub fn to(stream: W) -> Self {
-        Self { stream }
+        Self { stream, regular: false }
     }
 }
 
@@ -49,7 +56,7 @@ impl<W: Write + Send> Sink for StdoutSink<W> {
         // A stream cannot be cut back, so the rest of a line begun is written when it can be.
         lines.drain(..written);
         outcome.map_err(|source| {
-            if is_gone(&source) {
+            if !self.regular && is_gone(&source) {
                 WriteError::Closed
             } else {
                 WriteError::Retry { what: "writing to standard output".into(), source }
@@ -97,5 +104,7 @@ mod tests {
         for errno in [Errno::NOSPC, Errno::AGAIN] {
             assert!(matches!(outcome(errno), Err(WriteError::Retry { .. })), "{errno}");
         }
+        let mut file = StdoutSink { stream: Failing(Errno::IO), regular: true };
+        assert!(matches!(file.write(&mut b"one\n".to_vec()), Err(WriteError::Retry { .. })));
     }
 }
