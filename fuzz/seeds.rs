@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use saker_abi::Key;
-use saker_engine::capture::Writer;
+use saker_engine::capture::{Setup, Writer};
 use saker_engine::workload::{LS, Program, World};
-use saker_engine::{CaptureHeader, Input, SnapshotKind};
+use saker_engine::{Ancestors, CaptureHeader, Environment, Input, SnapshotKind};
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -38,14 +38,22 @@ fn main() -> io::Result<()> {
     resync.extend([0xfe, 0xff, 20]);
     fs::write(corpus.join("engine").join("resync"), &resync)?;
 
-    let mut writer =
-        Writer::new(Vec::new(), &CaptureHeader { node: "n".into(), ..CaptureHeader::default() })?;
+    let setup = Setup {
+        cluster: "c".into(),
+        ancestors: Ancestors { exec: true, exit: true },
+        environment: Environment { enabled: true, names: vec!["A".into()] },
+        users: vec![(0, "root".into())],
+        ..Setup::default()
+    };
+    let header = CaptureHeader { node: "n".into(), setup: Some(setup), ..CaptureHeader::default() };
+    let mut writer = Writer::new(Vec::new(), &header)?;
     writer.write(&Input::Snapshot { kind: SnapshotKind::Start, tasks: vec![task] })?;
     for record in records {
         writer.write(&Input::Record(record))?;
     }
     writer.write(&world.sample())?;
-    writer.write(&Input::Lost { stage: "reader", lost: 2 })?;
+    writer.write(&Input::Lost { stage: "sensor", lost: 2 })?;
     writer.write(&Input::Clock { boot_to_wall: 7 })?;
+    writer.finish()?;
     fs::write(corpus.join("capture").join("lifecycle"), writer.into_inner())
 }

@@ -3,12 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use saker_engine::{EngineConfig, replay};
+use saker_engine::{CaptureHeader, EngineConfig, replay};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut events = 0;
-    let config = EngineConfig { capacity: 64, pending_bytes: 4096, ..EngineConfig::default() };
-    let replayed = replay(bytes, |header| header.configure(config), |batch| events += batch.len());
+    // As `saker replay` does, but within small bounds.
+    let configure = |header: &CaptureHeader| {
+        let config = header.engine();
+        EngineConfig { capacity: config.capacity.min(64), pending_bytes: 4096, ..config }
+    };
+    let replayed = replay(bytes, configure, |batch| events += batch.len());
     if let Ok(replayed) = replayed {
         assert_eq!(replayed.counters.imbalance(), None);
         let told = replayed.counters.events;

@@ -1,6 +1,7 @@
 //! The agent under test.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -77,9 +78,17 @@ impl Agent {
     /// # Errors
     /// When the program cannot be run.
     pub fn spawn(dir: &Path, flags: &[&str]) -> Result<Self> {
+        let log = File::options().append(true).create(true).open(dir.join("log"))?;
+        Self::spawn_logging_to(log, dir, flags)
+    }
+
+    /// As [`Agent::spawn`], with its messages in this file.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn spawn_logging_to(log: File, dir: &Path, flags: &[&str]) -> Result<Self> {
         let binary = binary()?;
         let export = dir.join("events.json");
-        let log = File::options().append(true).create(true).open(dir.join("log"))?;
         let child = command(&binary, dir)
             .arg("--export-filename")
             .arg(&export)
@@ -129,7 +138,12 @@ impl Agent {
     /// # Errors
     /// When the file cannot be read.
     pub fn log(&self) -> Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.dir.join("log"))?).into_owned())
+        let log = match fs::read(self.dir.join("log")) {
+            // Its messages go elsewhere.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
     /// A command of the same program, told where the agent is.

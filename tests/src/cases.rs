@@ -2,6 +2,7 @@
 
 pub mod argument;
 pub mod client;
+pub mod console;
 pub mod credential;
 pub mod exec;
 pub mod facts;
@@ -9,6 +10,7 @@ pub mod fault;
 pub mod loss;
 pub mod place;
 pub mod process;
+pub mod rotation;
 pub mod start;
 pub mod thread;
 
@@ -26,4 +28,6 @@ pub const TABLES: &[&[Case]] = &[
     start::CASES,
     loss::CASES,
     fault::CASES,
+    console::CASES,
+    rotation::CASES,
 ];

@@ -35,6 +35,13 @@ impl Status {
         })
     }
 
+    /// What is not as it should be, in words.
+    #[must_use]
+    pub fn problems(&self) -> String {
+        let words = self.list("problems").iter().filter_map(Value::as_str);
+        words.collect::<Vec<_>>().join("\n")
+    }
+
     /// Times a sensor went unseen, at most.
     #[must_use]
     pub fn missed(&self) -> u64 {
@@ -56,7 +63,7 @@ impl Status {
         let kernel = produced.abs_diff(received + lost);
         self.sinks("file").fold(kernel, |sum, sink| {
             sum + number(sink.get("events"))
-                .saturating_sub(number(sink.get("written")) + number(sink.get("dropped")))
+                .saturating_sub(["written", "dropped", "filtered"].iter().map(|&n| number(sink.get(n))).sum())
         })
     }
 
@@ -78,11 +85,12 @@ impl Status {
         }
         for sink in self.list("sinks") {
             let name = sink["name"].as_str().unwrap_or("?");
-            let [events, written, dropped] =
-                ["events", "written", "dropped"].map(|field| number(sink.get(field)));
+            let [events, written, dropped, filtered] =
+                ["events", "written", "dropped", "filtered"].map(|field| number(sink.get(field)));
+            let out = written + dropped + filtered;
             ensure!(
-                written + dropped <= events && events - written - dropped <= under_way,
-                "sink {name}: {events} events, {written} written, {dropped} dropped"
+                out <= events && events - out <= under_way,
+                "sink {name}: {events} events, {written} written, {dropped} dropped, {filtered} filtered"
             );
         }
         Ok(())

@@ -103,6 +103,27 @@ impl Place {
         ];
         if self.0 < Self::COUNT { NAMES[self.0] } else { "other" }
     }
+
+    /// The kernel's helper that fails there; `path walk`: several, see `bpf/lib/path.h`.
+    #[must_use]
+    pub const fn helper(self) -> &'static str {
+        const HELPERS: [&str; Place::COUNT] = [
+            "bpf_task_storage_get or bpf_map_update_elem",
+            "bpf_task_storage_get or bpf_map_update_elem",
+            "bpf_task_storage_get or bpf_map_update_elem",
+            "bpf_map_update_elem",
+            "bpf_probe_read_kernel_str",
+            "bpf_probe_read_user",
+            "bpf_probe_read_user",
+            "path walk",
+            "path walk",
+            "bpf_probe_read_kernel_str",
+            "bpf_probe_read_kernel_str",
+            "bpf_probe_read_kernel_str",
+            "bpf_ringbuf_output",
+        ];
+        if self.0 < Self::COUNT { HELPERS[self.0] } else { "other" }
+    }
 }
 
 /// What a value of a record is.

@@ -14,10 +14,15 @@ use zerocopy::IntoBytes;
 /// Name of this node: the environment's (as Kubernetes passes it), else the host's.
 #[must_use]
 pub fn node_name() -> String {
-    let given = ["NODE_NAME", "HUBBLE_NODE_NAME"].iter().find_map(|name| std::env::var(name).ok());
-    given
-        .filter(|name| !name.is_empty())
+    given_name(|variable| std::env::var(variable).ok())
         .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// A variable that is set to nothing names nobody.
+fn given_name(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    ["NODE_NAME", "HUBBLE_NODE_NAME"]
+        .into_iter()
+        .find_map(|name| variable(name).filter(|name| !name.is_empty()))
 }
 
 /// Release of the running kernel.
@@ -121,6 +126,17 @@ impl UserNames for PasswdFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn empty_variables_name_no_node() {
+        let name = |first: &str, second: &str| {
+            given_name(|variable| Some(if variable == "NODE_NAME" { first } else { second }.to_owned()))
+        };
+        assert_eq!(name("", "hub").as_deref(), Some("hub"));
+        assert_eq!(name("node", "hub").as_deref(), Some("node"));
+        assert_eq!(name("", ""), None);
+        assert_eq!(given_name(|_| None), None);
+    }
 
     #[test]
     fn names_of_users() {

@@ -26,6 +26,7 @@ pub fn load(settings: &Settings) -> Result<(Box<dyn Sensors>, Box<dyn RecordRead
         ring_bytes: settings.kernel.ring_bytes,
         hash_entries: settings.kernel.entries,
         environment,
+        procfs: settings.procfs.clone(),
         ..Options::default()
     };
     let sensors = saker_probes::Sensors::load(&options, &facts)?;

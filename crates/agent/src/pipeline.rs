@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use saker_abi::Stats;
 use saker_api::event::Event;
-use saker_engine::{Counters, Engine, SnapshotKind, SnapshotTask};
+use saker_engine::{Counters, Engine, Input as EngineInput, SnapshotKind, SnapshotTask};
 use saker_export::{Batch, Control};
 use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
@@ -51,10 +51,7 @@ pub enum Request {
 
 enum Input {
     Records(RecordBatch),
-    Snapshot(Vec<SnapshotTask>, SnapshotKind),
-    Sample(Vec<Stats>, bool),
-    Lost(&'static str, u64),
-    Clock(u64),
+    Other(EngineInput<'static>),
 }
 
 /// What both threads tell about themselves.
@@ -79,6 +76,12 @@ impl Gauges {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the counters, in place of an engine.
+    #[cfg(test)]
+    pub(crate) fn set_counters(&self, counters: Counters) {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
     }
 
     /// Bytes of the process table without the processes.
@@ -215,21 +218,22 @@ impl Pipeline {
     /// Passes a scan to the engine.
     pub fn snapshot(&self, tasks: Vec<SnapshotTask>) {
         if let Some(input) = &self.input {
-            let _ = input.send(Input::Snapshot(tasks, SnapshotKind::Resync));
+            let kind = SnapshotKind::Resync;
+            let _ = input.send(Input::Other(EngineInput::Snapshot { kind, tasks }));
         }
     }
 
     /// Tells the engine that records were lost where no sequence number shows it.
     pub fn lost(&self, stage: &'static str, lost: u64) {
         if let Some(input) = &self.input {
-            let _ = input.send(Input::Lost(stage, lost));
+            let _ = input.send(Input::Other(EngineInput::Lost { stage, lost }));
         }
     }
 
     /// Passes a new distance of the clocks to the engine.
     pub fn clock(&self, boot_to_wall: u64) {
         if let Some(input) = &self.input {
-            let _ = input.send(Input::Clock(boot_to_wall));
+            let _ = input.send(Input::Other(EngineInput::Clock { boot_to_wall }));
         }
     }
 
@@ -286,7 +290,8 @@ impl Reading {
             };
             if let Some((stats, looks)) = sample.take() {
                 if outcome.idle || looks >= SAMPLE_PATIENCE {
-                    if self.send(Input::Sample(stats, outcome.idle)).is_err() {
+                    let sample = EngineInput::Sample { stats: stats.into(), drained: outcome.idle };
+                    if self.send(Input::Other(sample)).is_err() {
                         return;
                     }
                 } else {
@@ -337,7 +342,7 @@ impl Working {
     const TELL: Duration = Duration::from_millis(250);
 
     fn run(mut self, snapshot: Vec<SnapshotTask>) {
-        self.take(Input::Snapshot(snapshot, SnapshotKind::Start));
+        self.take(Input::Other(EngineInput::Snapshot { kind: SnapshotKind::Start, tasks: snapshot }));
         self.tell();
         self.gauges.started.store(true, Ordering::Release);
         loop {
@@ -356,6 +361,9 @@ impl Working {
         }
         self.engine.finish(&mut self.events);
         self.publish();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.finish();
+        }
         self.tell();
     }
 
@@ -364,39 +372,18 @@ impl Working {
             Input::Records(mut batch) => {
                 self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
                 for record in batch.records() {
-                    if let Some(recorder) = &mut self.recorder {
-                        recorder.record(record);
-                    }
-                    self.engine.record(record, &mut self.events);
+                    self.give(EngineInput::Record(record));
                 }
                 batch.clear();
                 let _ = self.recycle.try_send(batch);
             }
-            Input::Snapshot(tasks, kind) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.snapshot(&tasks, kind);
+            Input::Other(input) => {
+                match input {
+                    EngineInput::Snapshot { .. } => self.asked_resync = false,
+                    EngineInput::Sample { .. } => self.asked_sample = false,
+                    _ => {}
                 }
-                self.asked_resync = false;
-                self.engine.snapshot(tasks, kind, &mut self.events);
-            }
-            Input::Sample(stats, drained) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.sample(&stats, drained);
-                }
-                self.asked_sample = false;
-                self.engine.sample(&stats, drained, &mut self.events);
-            }
-            Input::Lost(stage, lost) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.lost(stage, lost);
-                }
-                self.engine.lost(stage, lost, &mut self.events);
-            }
-            Input::Clock(boot_to_wall) => {
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.clock(boot_to_wall);
-                }
-                self.engine.set_boot_to_wall(boot_to_wall);
+                self.give(input);
             }
         }
         self.publish();
@@ -404,6 +391,14 @@ impl Working {
         if self.told.elapsed() >= Self::TELL {
             self.tell();
         }
+    }
+
+    /// Tells the engine, and the recording first: what breaks the engine can then be looked at.
+    fn give(&mut self, input: EngineInput<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&input);
+        }
+        self.engine.input(input, &mut self.events);
     }
 
     fn publish(&mut self) {

@@ -10,9 +10,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
-use saker_api::filter::Offered;
-use saker_api::tetragon::EventType;
-use saker_engine::{Engine, SnapshotTask};
+use saker_engine::capture::Setup;
+use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zerocopy::IntoBytes;
@@ -21,7 +20,7 @@ use crate::config::{Config, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Pipeline, Request};
-use crate::recording::{Recorder, Setup};
+use crate::recording::{Recorded, Recorder};
 use crate::rundir::RunDir;
 use crate::server::{Service, ServiceConfig};
 use crate::signals;
@@ -60,7 +59,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
     let runtime = runtime()?;
     let (requests, requested) = mpsc::channel();
-    signals::watch(&runtime, &requests)?;
+    signals::watch(&runtime, &requests, settings.console)?;
 
     let mut run_dir = RunDir::claim(&settings.run_dir)?;
     let unix = settings.server.socket.as_deref().map(|path| run_dir.listen(path)).transpose()?;
@@ -71,13 +70,14 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let fanout = Arc::new(Fanout::default());
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let source = load(&settings).context("the sensors cannot be started")?;
-    let (pipeline, sensors) = start_pipeline(&settings, source, &fanout, &requests)?;
+    let Started { pipeline, sensors, recorded } = start_pipeline(&settings, source, &fanout, &requests)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
         input_capacity: pipeline.capacity(),
         fanout: Arc::clone(&fanout),
         sinks,
+        recorded,
         processes: settings.kernel.processes,
         client_queue: settings.server.queue,
         requests,
@@ -133,26 +133,38 @@ fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
 }
 
-fn setup(settings: &Settings, snapshot: &[SnapshotTask]) -> Setup {
+fn header(settings: &Settings, snapshot: &[SnapshotTask]) -> CaptureHeader {
     let events = &settings.events;
-    Setup {
+    CaptureHeader {
         node: node_name(settings),
-        cluster: settings.cluster_name.clone(),
+        kernel: host::kernel_release(),
         boot_to_wall: host::boot_to_wall(),
         host_namespaces: host::host_namespaces(snapshot),
-        visible: saker_api::event::Visible {
-            credentials: events.credentials,
-            namespaces: events.namespaces,
-            extras: events.extras,
-        },
-        ancestors: saker_engine::Ancestors { exec: events.ancestors.base, exit: events.ancestors.base },
-        processes: settings.kernel.processes,
-        environment: saker_engine::Environment {
-            enabled: events.environment.is_some(),
-            names: events.environment.clone().unwrap_or_default(),
-        },
-        users: if events.user_names { PasswdFile::of_host(&settings.procfs).all() } else { Vec::new() },
+        sequence: SequenceBase::One,
+        environment: events.environment.is_some(),
+        setup: Some(Setup {
+            cluster: settings.cluster_name.clone(),
+            visible: saker_api::event::Visible {
+                credentials: events.credentials,
+                namespaces: events.namespaces,
+                extras: events.extras,
+            },
+            ancestors: saker_engine::Ancestors { exec: events.ancestors.base, exit: events.ancestors.base },
+            processes: settings.kernel.processes,
+            environment: saker_engine::Environment {
+                enabled: events.environment.is_some(),
+                names: events.environment.clone().unwrap_or_default(),
+            },
+            users: if events.user_names { PasswdFile::of_host(&settings.procfs).all() } else { Vec::new() },
+        }),
     }
+}
+
+/// What [`start_pipeline`] started.
+struct Started {
+    pipeline: Pipeline,
+    sensors: Box<dyn Sensors>,
+    recorded: Option<Arc<Recorded>>,
 }
 
 fn start_pipeline(
@@ -160,19 +172,21 @@ fn start_pipeline(
     source: Source,
     fanout: &Arc<Fanout>,
     requests: &Sender<Request>,
-) -> Result<(Pipeline, Box<dyn Sensors>)> {
+) -> Result<Started> {
     let (sensors, reader) = source;
     let (begin, beginning) = mpsc::channel();
     let queue = settings.kernel.queue_records;
     let pipeline = Pipeline::start(reader, beginning, fanout, queue, requests.clone())
         .context("cannot start the threads of the pipeline")?;
     let snapshot = sensors.snapshot().context("cannot list the running processes")?;
-    let setup = setup(settings, &snapshot);
+    let header = header(settings, &snapshot);
     let recorder = settings.record.as_deref().map(|path| {
-        Recorder::create(path, &setup).with_context(|| format!("cannot record to {}", path.display()))
+        let failed = || format!("--record: cannot record to {}", path.display());
+        Recorder::create(path, &header).with_context(failed)
     });
     let recorder = recorder.transpose()?;
-    let mut engine = setup.engine();
+    let recorded = recorder.as_ref().map(|recorder| Arc::clone(recorder.recorded()));
+    let mut engine = header.engine();
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
@@ -181,17 +195,7 @@ fn start_pipeline(
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());
     }
-    Ok((pipeline, sensors))
-}
-
-fn ancestors(settings: &Settings) -> Vec<EventType> {
-    let kinds = [EventType::ProcessExec, EventType::ProcessExit];
-    if settings.events.ancestors.base { kinds.to_vec() } else { Vec::new() }
-}
-
-/// What filters of the export, or of clients, can ask for.
-pub(crate) fn offered(settings: &Settings, pid_set: bool) -> Offered {
-    Offered { credentials: settings.events.credentials, pid_set, ancestors: ancestors(settings) }
+    Ok(Started { pipeline, sensors, recorded })
 }
 
 fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Arc<Fanout>) -> Service {
@@ -200,7 +204,7 @@ fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Ar
     Service::new(ServiceConfig {
         state: Arc::clone(state),
         fanout: Arc::clone(fanout),
-        offered: offered(settings, true),
+        offered: settings.events.offered(true),
         queue,
         max_clients: clients,
         probes: kernel::features,
@@ -257,6 +261,9 @@ impl Agent {
             }
             if !self.pipeline.is_alive() {
                 bail!("a thread of the pipeline ended unexpectedly");
+            }
+            if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
+                bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.kind, sink.target);
             }
             if is_due(self.last.look, TICK) {
                 self.look(false);
@@ -357,3 +364,6 @@ impl Agent {
         tracing::info!(events, uptime = ?self.state.uptime(), "stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,13 @@ use std::sync::mpsc::Sender;
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
 use saker_api::event::Event;
-use saker_api::filter::{Filters, parse_filters};
+use saker_api::filter::Filters;
 use saker_api::{json, saker_v1, tetragon};
 use saker_export::{Encoder, FileSink, Predicate, Queue, Sink, StdoutSink, Worker, WorkerConfig};
 
 use crate::config::{Output, Settings};
 use crate::fanout::Fanout;
 use crate::pipeline::Request;
-use crate::run::offered;
 use crate::state::SinkHandle;
 
 /// Opens all sinks, starts their workers, and adds their queues.
@@ -29,19 +28,16 @@ pub fn start(
     if let Some(export) = &settings.export {
         let config = WorkerConfig {
             encoder: Box::new(json::write_event),
-            predicate: predicate(settings, &export.allow, &export.deny)?,
+            predicate: predicate(&export.filters),
             rate: export.rate.map(|rate| (rate, Box::new(rate_report) as _)),
-            on_closed: Box::new(|| ()),
+            on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
         };
         let sink = FileSink::open(export.file.clone()).context("export-filename")?;
         let target = export.file.path.display().to_string();
         sinks.push(start_one("file", target, Box::new(sink), config, settings, fanout)?);
     }
     if let Some(encoder) = console(settings) {
-        let requests = requests.clone();
-        let on_closed = Box::new(move || {
-            let _ = requests.send(Request::Stop("standard output was closed"));
-        });
+        let on_closed = stop(requests, "standard output was closed");
         let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed };
         sinks.push(start_one(
             "stdout",
@@ -53,6 +49,14 @@ pub fn start(
         )?);
     }
     Ok(sinks)
+}
+
+/// Ends the agent when nobody reads what it writes any more.
+fn stop(requests: &Sender<Request>, why: &'static str) -> Box<dyn FnOnce() + Send> {
+    let requests = requests.clone();
+    Box::new(move || {
+        let _ = requests.send(Request::Stop(why));
+    })
 }
 
 fn start_one(
@@ -70,12 +74,9 @@ fn start_one(
     Ok(SinkHandle { kind, target, worker })
 }
 
-fn predicate(settings: &Settings, allow: &str, deny: &str) -> Result<Option<Predicate>> {
-    let allow = parse_filters(allow).context("export-allowlist")?;
-    let deny = parse_filters(deny).context("export-denylist")?;
-    let filters = Filters::compile(&allow, &deny, &offered(settings, false))
-        .context("export-allowlist, export-denylist")?;
-    Ok((!filters.is_empty()).then(|| Box::new(move |event: &Event| filters.passes(event)) as Predicate))
+fn predicate(filters: &Arc<Filters>) -> Option<Predicate> {
+    let filters = Arc::clone(filters);
+    (!filters.is_empty()).then(|| Box::new(move |event: &Event| filters.passes(event)) as Predicate)
 }
 
 fn console(settings: &Settings) -> Option<Encoder> {

@@ -1,5 +1,7 @@
 //! What the agent knows about itself, for status, metrics and the log.
 
+mod problems;
+
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,11 +14,15 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::recording::Recorded;
 use crate::resources::{self, Usage};
 use crate::server;
 
 /// Time that reading the kernel's counters may take.
 const REFRESH: Duration = Duration::from_millis(300);
+
+/// Kind and name of the recording among the sinks.
+pub(crate) const RECORDING: &str = "recording";
 
 /// A sink with a worker thread.
 pub struct SinkHandle {
@@ -65,6 +71,8 @@ pub struct State {
     pub fanout: Arc<Fanout>,
     /// Sinks with worker threads.
     pub sinks: Vec<SinkHandle>,
+    /// The recording, if one is made.
+    pub recorded: Option<Arc<Recorded>>,
     /// Bound of the process table.
     pub processes: usize,
     /// Events that may wait for one client.
@@ -86,6 +94,8 @@ pub struct Parts {
     pub fanout: Arc<Fanout>,
     /// Sinks with worker threads.
     pub sinks: Vec<SinkHandle>,
+    /// The recording, if one is made.
+    pub recorded: Option<Arc<Recorded>>,
     /// Bound of the process table.
     pub processes: usize,
     /// Events that may wait for one client.
@@ -108,6 +118,7 @@ impl State {
             input_capacity: parts.input_capacity,
             fanout: parts.fanout,
             sinks: parts.sinks,
+            recorded: parts.recorded,
             processes: parts.processes,
             client_queue: parts.client_queue,
             requests: Mutex::new(parts.requests),
@@ -203,6 +214,7 @@ impl State {
                 capacity: self.processes as u64,
                 ended: counters.table.entries.saturating_sub(counters.table.alive),
                 evictions: counters.table.evicted_ended + counters.table.evicted_alive,
+                evictions_alive: counters.table.evicted_alive,
                 misses: counters.table.unknown_parents + counters.table.unknown_processes,
                 resyncs: counters.snapshots.saturating_sub(1),
                 reconstructed: events.exec_reconstructed,
@@ -222,14 +234,15 @@ impl State {
         }
         for sink in &status.sinks {
             if sink.dropped > 0 {
-                status.stage_drops.push(drops(&sink.name, "queue_full", sink.dropped));
+                let cause = if sink.kind == RECORDING { "ended_early" } else { "queue_full" };
+                status.stage_drops.push(drops(&sink.name, cause, sink.dropped));
             }
         }
         let gone = self.fanout.dropped_by_gone();
         if gone > 0 {
             status.stage_drops.push(drops(server::STAGE, "queue_full_of_gone_clients", gone));
         }
-        status.problems = problems(&status, counters.imbalance());
+        status.problems = problems::of(&status, &counters);
         status
     }
 
@@ -278,7 +291,6 @@ impl State {
             .iter()
             .map(|sink| {
                 let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
-                let last = prost_types::Timestamp { seconds: worker.last_written.cast_signed(), nanos: 0 };
                 saker_v1::Sink {
                     name: sink.kind.into(),
                     kind: sink.kind.into(),
@@ -289,12 +301,13 @@ impl State {
                     dropped: queue.dropped + worker.given_up,
                     filtered: worker.filtered + worker.limited,
                     errors: worker.retries,
-                    rotations: 0,
+                    rotations: worker.rotations,
                     last_error: sink.worker.last_error(),
-                    last_event_time: (worker.last_written > 0).then_some(last),
+                    last_event_time: time(worker.last_written),
                 }
             })
             .collect();
+        sinks.extend(self.recorded.as_deref().map(recording));
         for queue in self.fanout.of_stage(server::STAGE) {
             let stats = queue.stats();
             sinks.push(saker_v1::Sink {
@@ -302,7 +315,9 @@ impl State {
                 kind: server::STAGE.into(),
                 target: queue.label().into(),
                 events: stats.offered,
-                written: stats.taken,
+                written: stats.passed,
+                bytes: stats.bytes_passed,
+                filtered: stats.filtered,
                 dropped: stats.dropped,
                 ..saker_v1::Sink::default()
             });
@@ -311,12 +326,44 @@ impl State {
     }
 }
 
+/// The recording as a sink, whose events are the inputs of the engine.
+fn recording(recorded: &Recorded) -> saker_v1::Sink {
+    let (error, written) = (recorded.error(), recorded.written());
+    let offered = recorded.offered();
+    saker_v1::Sink {
+        name: RECORDING.into(),
+        kind: RECORDING.into(),
+        target: recorded.path.display().to_string(),
+        events: offered,
+        written,
+        bytes: recorded.bytes(),
+        // Until it ends early, what is not written is about to be.
+        dropped: if error.is_empty() { 0 } else { offered.saturating_sub(written) },
+        errors: u64::from(!error.is_empty()),
+        last_error: error,
+        last_event_time: time(recorded.last_written()),
+        ..saker_v1::Sink::default()
+    }
+}
+
+/// A moment in seconds since 1970; 0: none.
+fn time(seconds: u64) -> Option<prost_types::Timestamp> {
+    (seconds > 0).then(|| prost_types::Timestamp { seconds: seconds.cast_signed(), nanos: 0 })
+}
+
 fn drops(stage: &str, cause: &str, dropped: u64) -> saker_v1::StageDrops {
     saker_v1::StageDrops { stage: stage.into(), cause: cause.into(), dropped }
 }
 
 fn sensors(kernel: &KernelSample) -> Vec<saker_v1::SensorState> {
-    let sent = |kind: Kind| kernel.stats.iter().map(|cpu| cpu.sent[kind as usize]).sum();
+    // Each run ends with a record, sent or lost; but the sensor of exits runs for each thread and tells the last.
+    let made = |kind: Kind| {
+        let of_cpu = |cpu: &Stats| {
+            let lost: u64 = cpu.lost.iter().map(|kinds| kinds[kind as usize]).sum();
+            cpu.sent[kind as usize] + lost
+        };
+        kernel.stats.iter().map(of_cpu).sum()
+    };
     let kinds = [Kind::Exec, Kind::Fork, Kind::Exit];
     SENSORS
         .iter()
@@ -326,7 +373,7 @@ fn sensors(kernel: &KernelSample) -> Vec<saker_v1::SensorState> {
             name: (*name).into(),
             hook: (*hook).into(),
             mechanism: "raw_tracepoint_btf".into(),
-            runs: sent(kind),
+            runs: made(kind),
             missed,
         })
         .collect()
@@ -359,7 +406,7 @@ fn helper_failures(stats: &[Stats]) -> Vec<saker_v1::HelperFailure> {
         let errno = stats.iter().map(|cpu| cpu.failed_errno[place]).find(|&errno| errno != 0);
         (count > 0).then(|| saker_v1::HelperFailure {
             place: Place(place).name().into(),
-            helper: String::new(),
+            helper: Place(place).helper().into(),
             errno: errno.map_or(String::new(), |errno| errno.to_string()),
             count,
         })
@@ -367,21 +414,5 @@ fn helper_failures(stats: &[Stats]) -> Vec<saker_v1::HelperFailure> {
     (0..saker_abi::PLACE_MAX as usize).filter_map(failure).collect()
 }
 
-fn problems(status: &saker_v1::GetStatusResponse, imbalance: Option<String>) -> Vec<String> {
-    let mut problems = Vec::new();
-    if status.gap_records > 0 {
-        problems.push(format!("{} records were lost before they became events", status.gap_records));
-    }
-    for sink in &status.sinks {
-        if sink.dropped > 0 {
-            problems.push(format!("{} events were dropped at {} {}", sink.dropped, sink.name, sink.target));
-        }
-        if !sink.last_error.is_empty() {
-            problems.push(format!("{} {}: {}", sink.name, sink.target, sink.last_error));
-        }
-    }
-    if let Some(imbalance) = imbalance {
-        problems.push(format!("the engine's counters do not add up: {imbalance}"));
-    }
-    problems
-}
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saker_abi::{Exec, Exit, Identity, Key, Status, Tag, build};
 use saker_api::event::{Event, EventKind, ExecEvent, Node, Process, ProcessView, Timestamp};
-use saker_export::{Batch, Limits, Queue, StdoutSink, Worker, WorkerConfig};
+use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
@@ -23,6 +23,29 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// With this recording.
+    pub(crate) fn recording(recorded: Arc<crate::recording::Recorded>) -> Self {
+        Self::with(Some(recorded))
+    }
+
+    /// With this encoder in its only sink, which gets what is published.
+    pub(crate) fn with_sink(encoder: Encoder) -> Self {
+        let sink = sink("file", encoder);
+        let queue = Arc::clone(sink.worker.queue());
+        let world = Self::of(None, vec![sink]);
+        world.fanout.add(queue);
+        world
+    }
+
+    fn with(recorded: Option<Arc<crate::recording::Recorded>>) -> Self {
+        let newline = || -> Encoder { Box::new(|_, lines| lines.push(b'\n')) };
+        Self::of(recorded, vec![sink("file", newline()), sink("stdout", newline())])
+    }
+
+    fn of(recorded: Option<Arc<crate::recording::Recorded>>, sinks: Vec<SinkHandle>) -> Self {
         let fanout = Arc::new(Fanout::default());
         let (requests, requested) = mpsc::channel();
         let state = State::new(Parts {
@@ -30,7 +53,8 @@ impl World {
             gauges: Arc::new(Gauges::default()),
             input_capacity: 8,
             fanout: Arc::clone(&fanout),
-            sinks: vec![sink("file"), sink("stdout")],
+            sinks,
+            recorded,
             processes: 1000,
             client_queue: 100,
             requests,
@@ -49,14 +73,9 @@ impl World {
     }
 }
 
-fn sink(kind: &'static str) -> SinkHandle {
+fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
-    let config = WorkerConfig {
-        encoder: Box::new(|_, lines| lines.push(b'\n')),
-        predicate: None,
-        rate: None,
-        on_closed: Box::new(|| ()),
-    };
+    let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
     SinkHandle { kind, target: "/target".into(), worker }
 }

@@ -6,10 +6,14 @@
 //! ```
 //!
 //! Numbers are little-endian, but for those inside kernel records, which stay as they came. A snapshot is one
-//! entry for each task and an entry that ends it. The end of a file may be missing, as after a crash of the
-//! writer: the whole entries before it are read.
+//! entry for each task and an entry that ends it. The last entry says that the writer ended in good order; where
+//! it is missing, as after a crash or on a full disk, the whole entries before the cut are read, and
+//! [`Reader::truncated`] tells. Entries of unknown kinds are those of a newer writer and are left out.
+//!
+//! This is what `saker agent --record` writes and `saker replay` reads.
 
 mod reader;
+mod setup;
 mod writer;
 
 use std::borrow::Cow;
@@ -25,12 +29,13 @@ use crate::engine::Engine;
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
 pub use reader::Reader;
+pub use setup::Setup;
 pub use writer::Writer;
 
 pub(crate) const MAGIC: [u8; 8] = *b"SAKERCAP";
 pub(crate) const VERSION: u16 = 1;
-/// Longest header.
-pub(crate) const HEADER_MAX: u32 = 64 * 1024;
+/// Longest header: it may name 65,536 users.
+pub(crate) const HEADER_MAX: u32 = 4 * 1024 * 1024;
 /// Longest entry: a sample of all CPUs that the kernel supports.
 pub(crate) const ENTRY_MAX: u32 = 8 * 1024 * 1024;
 /// Bytes of the tasks of one snapshot.
@@ -42,6 +47,7 @@ pub(crate) const ENTRY_SNAPSHOT: u8 = 3;
 pub(crate) const ENTRY_SAMPLE: u8 = 4;
 pub(crate) const ENTRY_LOST: u8 = 5;
 pub(crate) const ENTRY_CLOCK: u8 = 6;
+pub(crate) const ENTRY_END: u8 = 7;
 
 /// Stages that may tell of a loss.
 const STAGES: [&str; 4] = ["reader", "decoder", "queue", "sensor"];
@@ -99,27 +105,30 @@ pub struct CaptureHeader {
     pub node: String,
     /// Release of its kernel.
     pub kernel: String,
+    /// What its engine was configured with; `None`: it was not made by an agent.
+    pub setup: Option<Setup>,
 }
 
 /// Why a capture cannot be read.
 #[derive(Debug, Error)]
 pub enum CaptureError {
     /// The file could not be read.
-    #[error("cannot read the capture")]
+    #[error("it cannot be read")]
     Io(#[from] io::Error),
     /// It does not begin like a capture.
-    #[error("not a capture: it does not begin with SAKERCAP")]
+    #[error("it is no recording: it does not begin with SAKERCAP; make one with `saker agent --record FILE`")]
     Magic,
     /// Another version of the format.
     #[error(
-        "capture has format version {0}, this program reads version {VERSION}: replay it with the version that made it"
+        "the recording has format version {0}, this program reads version {VERSION}: replay it with the version \
+         that made it"
     )]
     Version(u16),
     /// The header is cut or out of bounds.
-    #[error("the capture's header is damaged")]
+    #[error("the recording's header is damaged")]
     Header,
     /// An entry is longer than any may be.
-    #[error("entry {entry} of the capture says it has {len} bytes, at most {ENTRY_MAX} are possible")]
+    #[error("entry {entry} of the recording says it has {len} bytes, at most {ENTRY_MAX} are possible")]
     TooLong {
         /// Which, from 0.
         entry: u64,
@@ -127,7 +136,7 @@ pub enum CaptureError {
         len: u32,
     },
     /// An entry that makes no sense.
-    #[error("entry {entry} of the capture, of kind {kind}, is damaged")]
+    #[error("entry {entry} of the recording, of kind {kind}, is damaged")]
     Damaged {
         /// Which, from 0.
         entry: u64,
@@ -148,6 +157,21 @@ impl CaptureHeader {
             config.node = Arc::new(Node { name: self.node.clone(), cluster, labels });
         }
         config
+    }
+
+    /// The configuration of the engine that it was made beside, as far as the capture knows it.
+    #[must_use]
+    pub fn engine(&self) -> EngineConfig {
+        let Some(setup) = &self.setup else { return self.configure(EngineConfig::default()) };
+        self.configure(EngineConfig {
+            node: Arc::new(Node { cluster: setup.cluster.clone(), ..Node::default() }),
+            visible: setup.visible,
+            ancestors: setup.ancestors,
+            capacity: setup.processes,
+            environment: setup.environment.clone(),
+            users: setup.users(),
+            ..EngineConfig::default()
+        })
     }
 
     fn features(&self) -> u64 {

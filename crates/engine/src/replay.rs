@@ -20,7 +20,7 @@ pub struct Replayed {
     pub counters: Counters,
     /// Entries of the capture.
     pub entries: u64,
-    /// The capture's end was missing.
+    /// The capture's end is missing.
     pub truncated: bool,
 }
 

@@ -14,7 +14,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
 use crate::backups::{self, Backups};
+use crate::sink::is_gone;
 use crate::{Control, OpenError, Sink, WriteError};
 
 /// How often a failing rotation is tried again.
@@ -50,6 +54,7 @@ pub struct FileSink {
     /// Time in the name of the newest backup.
     newest: Option<SystemTime>,
     rotation_failed: Option<Instant>,
+    rotations: u64,
     logged: Option<Instant>,
 }
 
@@ -72,8 +77,15 @@ impl FileSink {
     pub fn open(config: FileConfig) -> Result<Self, OpenError> {
         let open = Open::at(&config.path, config.mode)?;
         let backups = open.regular.then(|| Backups::start(&config)).flatten();
-        let sink =
-            Self { config, open: Some(open), backups, newest: None, rotation_failed: None, logged: None };
+        let sink = Self {
+            config,
+            open: Some(open),
+            backups,
+            newest: None,
+            rotation_failed: None,
+            rotations: 0,
+            logged: None,
+        };
         if let Some(backups) = &sink.backups {
             backups.tidy();
         }
@@ -90,6 +102,10 @@ impl FileSink {
             let opened = Open::at(&self.config.path, self.config.mode).map_err(|error| match error {
                 OpenError::Io { operation, path, source } => {
                     WriteError::Retry { what: format!("{operation} {}", path.display()), source }
+                }
+                OpenError::NoReader { path } => {
+                    let what = format!("opening the pipe {}, which nobody reads,", path.display());
+                    WriteError::Retry { what, source: Errno::NXIO.into() }
                 }
                 OpenError::Directory { path } => {
                     let what = format!("opening {}", path.display());
@@ -114,6 +130,7 @@ impl FileSink {
         match backups::move_away(&self.config.path, self.newest) {
             Ok(time) => {
                 self.newest = Some(time);
+                self.rotations += 1;
                 self.open = None;
                 self.rotation_failed = None;
                 if let Some(backups) = &self.backups {
@@ -190,6 +207,9 @@ impl Sink for FileSink {
             let (whole, result) = open.append(&lines[done..done + length]);
             done += whole;
             if let Err((source, mended)) = result {
+                if !open.regular && is_gone(&source) {
+                    break Err(WriteError::Closed);
+                }
                 if !mended {
                     // Opening it again mends its end.
                     self.open = None;
@@ -218,6 +238,10 @@ impl Sink for FileSink {
         self.idle();
     }
 
+    fn rotations(&self) -> u64 {
+        self.rotations
+    }
+
     fn close(&mut self) {
         self.open = None;
         if let Some(backups) = self.backups.take() {
@@ -229,16 +253,28 @@ impl Sink for FileSink {
 impl Open {
     fn at(path: &Path, mode: u32) -> Result<Self, OpenError> {
         let failed = |operation| move |source| OpenError::Io { operation, path: path.to_owned(), source };
-        let special = fs::metadata(path).ok().map(|metadata| metadata.file_type());
-        if special.is_some_and(|kind| kind.is_dir()) {
+        let found = fs::metadata(path).ok().map(|metadata| metadata.file_type());
+        if found.is_some_and(|kind| kind.is_dir()) {
             return Err(OpenError::Directory { path: path.to_owned() });
         }
-        let special = special.is_some_and(|kind| {
+        let special = found.is_some_and(|kind| {
             kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket()
         });
         let mut options = OpenOptions::new();
         options.append(true).create(true).read(!special).mode(mode);
-        let mut file = options.open(path).map_err(failed("open"))?;
+        // Opening a pipe that has no reader would wait for one, deaf to every request to end.
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let mut file = options.open(path).map_err(|source| {
+            let unread = found.is_some_and(|kind| kind.is_fifo());
+            if unread && Errno::from_io_error(&source) == Some(Errno::NXIO) {
+                OpenError::NoReader { path: path.to_owned() }
+            } else {
+                failed("open")(source)
+            }
+        })?;
+        // From here on a slow reader makes the worker wait and its queue count.
+        let flags = fcntl_getfl(&file).map_err(|errno| failed("inspect")(errno.into()))?;
+        fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(|errno| failed("set up")(errno.into()))?;
         let metadata = file.metadata().map_err(failed("inspect"))?;
         let regular = metadata.is_file();
         let mut size = 0;

@@ -63,6 +63,9 @@ struct Counters {
     dropped: AtomicU64,
     taken: AtomicU64,
     gaps: AtomicU64,
+    passed: AtomicU64,
+    filtered: AtomicU64,
+    bytes_passed: AtomicU64,
 }
 
 /// What a queue has counted. `offered = taken + queued + dropped`.
@@ -76,6 +79,12 @@ pub struct QueueStats {
     pub taken: u64,
     /// Gap events made.
     pub gaps: u64,
+    /// Events taken that were passed on, and their bytes with those of gaps; told by sinks without a worker.
+    pub passed: u64,
+    /// Bytes of them.
+    pub bytes_passed: u64,
+    /// Events taken that filters kept out; likewise.
+    pub filtered: u64,
     /// Events waiting.
     pub queued: u64,
     /// Most events that ever waited, with those in the hands of the sink.
@@ -223,6 +232,23 @@ impl Queue {
         self.pop(Duration::ZERO)
     }
 
+    /// Counts an event that was taken and passed on with this many bytes. A gap of this queue adds its bytes only:
+    /// unlike those of the engine it was never offered.
+    pub fn note_passed(&self, event: &Event, bytes: usize) {
+        self.counters.passed.fetch_add(u64::from(!self.is_own_gap(event)), Ordering::Relaxed);
+        self.counters.bytes_passed.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts an event that was taken and that filters kept out.
+    pub fn note_filtered(&self, event: &Event) {
+        let own = self.is_own_gap(event);
+        self.counters.filtered.fetch_add(u64::from(!own), Ordering::Relaxed);
+    }
+
+    fn is_own_gap(&self, event: &Event) -> bool {
+        matches!(&event.kind, EventKind::Gap(gap) if gap.stage == self.stage)
+    }
+
     /// Nothing waits in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -264,6 +290,9 @@ impl Queue {
             dropped: load(&self.counters.dropped),
             taken: load(&self.counters.taken),
             gaps: load(&self.counters.gaps),
+            passed: load(&self.counters.passed),
+            bytes_passed: load(&self.counters.bytes_passed),
+            filtered: load(&self.counters.filtered),
             queued: queued as u64,
             queued_max: state.events_max as u64,
             bytes: bytes as u64,

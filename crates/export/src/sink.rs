@@ -20,6 +20,11 @@ pub trait Sink: Send {
         let _ = order;
     }
 
+    /// Times the present file was moved to a backup and another begun.
+    fn rotations(&self) -> u64 {
+        0
+    }
+
     /// Called once at the end, after the last write.
     fn close(&mut self) {}
 }
@@ -50,6 +55,15 @@ pub enum WriteError {
     Closed,
 }
 
+/// Whether an error of a stream means that nobody will ever read it again: the reader of a pipe or the peer of a
+/// socket is gone, or the terminal hung up.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let gone = [Errno::PIPE, Errno::IO, Errno::NXIO, Errno::NOTCONN, Errno::CONNRESET];
+    Errno::from_io_error(error)
+        .map_or(error.kind() == io::ErrorKind::BrokenPipe, |errno| gone.contains(&errno))
+}
+
 /// Why a sink could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -63,6 +77,15 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A named pipe that nobody reads; waiting for a reader could take for ever.
+    #[error(
+        "nobody reads the pipe {}; start its reader first, or give the path of a file",
+        path.display()
+    )]
+    NoReader {
+        /// Object.
+        path: PathBuf,
     },
     /// The path names something that lines cannot be appended to.
     #[error("{} is a directory; give the path of a file", path.display())]

@@ -2,19 +2,27 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use rustix::fs::{FileType, fstat};
+
+use crate::sink::is_gone;
 use crate::{Sink, WriteError};
 
 /// Writes lines to standard output, or any other stream. The end of its reader ends the sink.
 #[derive(Debug)]
 pub struct StdoutSink<W = io::Stdout> {
     stream: W,
+    /// A file on a disk that fails has not lost its reader; the disk may recover.
+    regular: bool,
 }
 
 impl StdoutSink {
     /// The process's standard output.
     #[must_use]
     pub fn new() -> Self {
-        Self { stream: io::stdout() }
+        let stream = io::stdout();
+        let stat = fstat(&stream);
+        let regular = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        Self { stream, regular }
     }
 }
 
@@ -27,7 +35,7 @@ impl Default for StdoutSink {
 impl<W: Write + Send> StdoutSink<W> {
     /// Any stream.
     pub fn to(stream: W) -> Self {
-        Self { stream }
+        Self { stream, regular: false }
     }
 }
 
@@ -47,9 +55,12 @@ impl<W: Write + Send> Sink for StdoutSink<W> {
         };
         // A stream cannot be cut back, so the rest of a line begun is written when it can be.
         lines.drain(..written);
-        outcome.map_err(|source| match source.kind() {
-            ErrorKind::BrokenPipe => WriteError::Closed,
-            _ => WriteError::Retry { what: "writing to standard output".into(), source },
+        outcome.map_err(|source| {
+            if !self.regular && is_gone(&source) {
+                WriteError::Closed
+            } else {
+                WriteError::Retry { what: "writing to standard output".into(), source }
+            }
         })
     }
 }
@@ -68,5 +79,32 @@ mod tests {
         drop(reader);
         lines.extend(b"two\n");
         assert!(matches!(sink.write(&mut lines), Err(WriteError::Closed)));
+    }
+
+    /// A stream that fails with one error for ever.
+    struct Failing(rustix::io::Errno);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lost_terminals_and_peers_end_the_sink_and_a_full_disk_does_not() {
+        use rustix::io::Errno;
+        let outcome = |errno| StdoutSink::to(Failing(errno)).write(&mut b"one\n".to_vec());
+        for errno in [Errno::IO, Errno::NXIO, Errno::NOTCONN, Errno::CONNRESET, Errno::PIPE] {
+            assert!(matches!(outcome(errno), Err(WriteError::Closed)), "{errno}");
+        }
+        for errno in [Errno::NOSPC, Errno::AGAIN] {
+            assert!(matches!(outcome(errno), Err(WriteError::Retry { .. })), "{errno}");
+        }
+        let mut file = StdoutSink { stream: Failing(Errno::IO), regular: true };
+        assert!(matches!(file.write(&mut b"one\n".to_vec()), Err(WriteError::Retry { .. })));
     }
 }

@@ -54,6 +54,8 @@ pub struct WorkerStats {
     pub given_up: u64,
     /// Failed attempts to write.
     pub retries: u64,
+    /// Times the sink moved its file to a backup.
+    pub rotations: u64,
     /// The last attempt failed.
     pub failing: bool,
     /// When something was written last, seconds since 1970; 0: never.
@@ -69,6 +71,9 @@ struct Shared {
     given_up: AtomicU64,
     retries: AtomicU64,
     last_written: AtomicU64,
+    rotations: AtomicU64,
+    /// It ended as it should.
+    ended: AtomicBool,
     failing: AtomicBool,
     give_up: AtomicBool,
     error: Mutex<String>,
@@ -137,9 +142,17 @@ impl Worker {
             limited: load(&self.shared.limited),
             given_up: load(&self.shared.given_up),
             retries: load(&self.shared.retries),
+            rotations: load(&self.shared.rotations),
             failing: self.shared.failing.load(Ordering::Relaxed),
             last_written: load(&self.shared.last_written),
         }
+    }
+
+    /// Whether its thread is gone although nobody ended it: a defect, after which nothing is written any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(JoinHandle::is_finished) && !self.shared.ended.load(Ordering::Acquire)
     }
 
     /// Why the last attempt to write failed; empty: it did not.
@@ -209,6 +222,7 @@ impl Task {
                 Popped::Taken(taken) => self.encode(taken.events()),
                 Popped::Timeout => {
                     self.sink.idle();
+                    self.note_rotations();
                     self.report_rate(false);
                     self.drain()
                 }
@@ -227,13 +241,19 @@ impl Task {
             }
         }
         self.sink.close();
+        self.shared.ended.store(true, Ordering::Release);
     }
 
     fn obey(&mut self) {
         while let Ok(order) = self.ordered.try_recv() {
             let _ = self.drain_once();
             self.sink.control(order);
+            self.note_rotations();
         }
+    }
+
+    fn note_rotations(&self) {
+        self.shared.rotations.store(self.sink.rotations(), Ordering::Relaxed);
     }
 
     fn encode(&mut self, events: &[Arc<Event>]) -> Result<(), Ended> {
@@ -297,6 +317,7 @@ impl Task {
                     std::thread::sleep(RETRY);
                     while let Ok(order) = self.ordered.try_recv() {
                         self.sink.control(order);
+                        self.note_rotations();
                     }
                 }
             }
@@ -310,6 +331,7 @@ impl Task {
         }
         let before = self.lines.len();
         let result = self.sink.write(&mut self.lines);
+        self.note_rotations();
         let written = before - self.lines.len();
         self.shared.bytes.fetch_add(written as u64, Ordering::Relaxed);
         let left = if self.lines.is_empty() { 0 } else { self.pending.min(count_lines(&self.lines)) };

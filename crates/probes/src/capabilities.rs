@@ -1,21 +1,19 @@
 //! Which capabilities this process has.
 
-use std::fs;
+use std::io;
 
 /// Capability numbers of `include/uapi/linux/capability.h` that loading and reading need.
 const NEEDED: [(u8, &str); 4] =
     [(39, "CAP_BPF"), (38, "CAP_PERFMON"), (19, "CAP_SYS_PTRACE"), (2, "CAP_DAC_READ_SEARCH")];
 const SYS_ADMIN: u8 = 21;
 
-/// Effective capabilities of this process, one bit each; 0 when they cannot be read.
-#[must_use]
-pub fn effective() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
+/// Effective capabilities of the calling thread, one bit each. The kernel is asked itself: the proc file system may
+/// be hidden, or that of another namespace.
+///
+/// # Errors
+/// The kernel does not tell, as under a filter of system calls.
+pub fn effective() -> io::Result<u64> {
+    Ok(rustix::thread::capabilities(None)?.effective.bits())
 }
 
 /// Names of what is missing in `effective`. `CAP_SYS_ADMIN` stands in for BPF and PERFMON, as in the kernel.
@@ -35,5 +33,12 @@ mod tests {
         assert_eq!(missing(1 << SYS_ADMIN), ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
         assert_eq!(missing(0).len(), 4);
         assert!(missing(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn the_kernel_tells_what_proc_shows() {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let shown = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+        assert_eq!(format!("{:016x}", effective().unwrap()), shown);
     }
 }

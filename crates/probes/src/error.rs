@@ -26,6 +26,12 @@ pub enum Error {
         /// Names of the capabilities that are missing.
         missing: String,
     },
+    /// It is not known what the caller may do.
+    #[error(
+        "the capabilities of this process cannot be read ({0}), so it is not known whether it may load BPF programs; \
+         allow the system call capget, or run without a filter of system calls"
+    )]
+    Capabilities(#[source] io::Error),
     /// The kernel lacks something Saker cannot do without.
     #[error("this kernel ({release}) is not supported: {reason}")]
     Unsupported {

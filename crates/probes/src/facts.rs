@@ -63,7 +63,7 @@ impl KernelFacts {
     /// Never for a missing feature; only when the system cannot be asked at all.
     pub fn discover() -> Result<Self, Error> {
         let uname = rustix::system::uname();
-        let capabilities = capabilities::effective();
+        let capabilities = capabilities::effective().map_err(Error::Capabilities)?;
         let mut facts = Self {
             release: uname.release().to_string_lossy().into_owned(),
             machine: uname.machine().to_string_lossy().into_owned(),
@@ -95,7 +95,7 @@ impl KernelFacts {
     /// No BTF, or missing rights.
     pub fn for_sensors() -> Result<Self, Error> {
         let uname = rustix::system::uname();
-        let capabilities = capabilities::effective();
+        let capabilities = capabilities::effective().map_err(Error::Capabilities)?;
         let release = uname.release().to_string_lossy().into_owned();
         if !Path::new(BTF_PATH).exists() {
             return Err(Error::NoBtf { path: BTF_PATH.into() });

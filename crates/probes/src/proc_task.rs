@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::linux::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use saker_abi::generated::{
     SAKER_PROC_KERNEL_THREAD, SAKER_PROC_NO_NEW_PRIVS, saker_creds, saker_exec, saker_key, saker_namespaces,
@@ -14,6 +14,10 @@ use saker_abi::{Status, Tag, build};
 const TICK: u64 = 10_000_000;
 /// Source: include/linux/sched.h.
 const PF_KTHREAD: u64 = 0x0020_0000;
+
+/// A proc file system, by the path where it is mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct Proc<'a>(pub &'a Path);
 
 /// What `/proc/PID/stat` tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +34,6 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads the line of a process.
-    pub fn read(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-    }
-
     /// The name stands in parentheses and may hold any character, these included.
     fn parse(line: &str) -> Option<Self> {
         let (from, to) = (line.find('(')?, line.rfind(')')?);
@@ -52,44 +51,82 @@ impl Stat {
     }
 }
 
-/// The record of a process. `key` and `parent` are as other records of the snapshot have them, where they do.
-#[must_use]
-pub fn record(stat: &Stat, key: saker_key, parent: saker_key, now: u64) -> Vec<u8> {
-    let pid = key.pid;
-    let mut task = saker_exec::default();
-    task.rec.time = now;
-    task.rec.process = key;
-    let id = &mut task.id;
-    (id.parent, id.real_parent) = (parent, parent);
-    (id.start_boottime, id.tid) = (key.ktime, pid);
-    (id.sid, id.pgid) = (stat.session, stat.group);
-    id.auid = number(pid, "loginuid");
-    id.audit_session = number(pid, "sessionid");
-    for (to, from) in id.comm.iter_mut().take(15).zip(stat.comm.bytes()) {
-        *to = from.cast_signed();
+impl Proc<'_> {
+    /// A file of a process.
+    pub fn of(&self, pid: u32, file: &str) -> PathBuf {
+        self.0.join(pid.to_string()).join(file)
     }
-    if stat.flags & PF_KTHREAD != 0 {
-        id.flags |= SAKER_PROC_KERNEL_THREAD;
+
+    /// The line of a process.
+    pub fn stat(&self, pid: u32) -> Option<Stat> {
+        Stat::parse(&fs::read_to_string(self.of(pid, "stat")).ok()?)
     }
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    if field(&status, "NoNewPrivs:").first() == Some(&"1") {
-        id.flags |= SAKER_PROC_NO_NEW_PRIVS;
+
+    /// The record of a process. `key` and `parent` are as other records of the snapshot have them, where they do.
+    #[must_use]
+    pub fn record(&self, stat: &Stat, key: saker_key, parent: saker_key, now: u64) -> Vec<u8> {
+        let pid = key.pid;
+        let mut task = saker_exec::default();
+        task.rec.time = now;
+        task.rec.process = key;
+        let id = &mut task.id;
+        (id.parent, id.real_parent) = (parent, parent);
+        (id.start_boottime, id.tid) = (key.ktime, pid);
+        (id.sid, id.pgid) = (stat.session, stat.group);
+        id.auid = self.number(pid, "loginuid");
+        id.audit_session = self.number(pid, "sessionid");
+        for (to, from) in id.comm.iter_mut().take(15).zip(stat.comm.bytes()) {
+            *to = from.cast_signed();
+        }
+        if stat.flags & PF_KTHREAD != 0 {
+            id.flags |= SAKER_PROC_KERNEL_THREAD;
+        }
+        let status = fs::read_to_string(self.of(pid, "status")).unwrap_or_default();
+        if field(&status, "NoNewPrivs:").first() == Some(&"1") {
+            id.flags |= SAKER_PROC_NO_NEW_PRIVS;
+        }
+        id.creds = creds(&status);
+        id.ns = self.namespaces(pid);
+        if let Ok(file) = fs::metadata(self.of(pid, "exe")) {
+            task.exe.ino = file.st_ino();
+            task.exe.mode = file.st_mode();
+            task.exe.nlink = u32::try_from(file.st_nlink()).unwrap_or(u32::MAX);
+            (task.exe.uid, task.exe.gid) = (file.st_uid(), file.st_gid());
+        }
+        let mut built = build::task(task);
+        for (tag, link) in [(Tag::EXE, "exe"), (Tag::CWD, "cwd")] {
+            if let Ok(path) = fs::read_link(self.of(pid, link)) {
+                built = built.value(tag, Status::Ok, 0, &components(&path));
+            }
+        }
+        built.finish()
     }
-    id.creds = creds(&status);
-    id.ns = namespaces(pid);
-    if let Ok(file) = fs::metadata(format!("/proc/{pid}/exe")) {
-        task.exe.ino = file.st_ino();
-        task.exe.mode = file.st_mode();
-        task.exe.nlink = u32::try_from(file.st_nlink()).unwrap_or(u32::MAX);
-        (task.exe.uid, task.exe.gid) = (file.st_uid(), file.st_gid());
+
+    fn number(&self, pid: u32, file: &str) -> u32 {
+        let text = fs::read_to_string(self.of(pid, file)).unwrap_or_default();
+        text.trim().parse().unwrap_or(u32::MAX)
     }
-    let mut built = build::task(task);
-    for (tag, link) in [(Tag::EXE, "exe"), (Tag::CWD, "cwd")] {
-        if let Ok(path) = fs::read_link(format!("/proc/{pid}/{link}")) {
-            built = built.value(tag, Status::Ok, 0, &components(&path));
+
+    fn namespaces(&self, pid: u32) -> saker_namespaces {
+        let inum = |name: &str| {
+            let link = fs::read_link(self.of(pid, "ns").join(name)).unwrap_or_default();
+            let link = link.to_string_lossy();
+            let inum = link.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+            inum.and_then(|inum| inum.parse().ok()).unwrap_or(0)
+        };
+        saker_namespaces {
+            uts: inum("uts"),
+            ipc: inum("ipc"),
+            mnt: inum("mnt"),
+            pid: inum("pid"),
+            pid_for_children: inum("pid_for_children"),
+            net: inum("net"),
+            time: inum("time"),
+            time_for_children: inum("time_for_children"),
+            cgroup: inum("cgroup"),
+            user: inum("user"),
         }
     }
-    built.finish()
 }
 
 /// A path in the form of the records: components from the leaf up, each ended by NUL.
@@ -99,11 +136,6 @@ fn components(path: &Path) -> Vec<u8> {
     let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
     let parts = bytes.split(|&byte| byte == b'/').rev().filter(|part| !part.is_empty());
     parts.flat_map(|part| part.iter().copied().chain([0])).collect()
-}
-
-fn number(pid: u32, file: &str) -> u32 {
-    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    text.trim().parse().unwrap_or(u32::MAX)
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Vec<&'a str> {
@@ -134,27 +166,6 @@ fn creds(status: &str) -> saker_creds {
     }
 }
 
-fn namespaces(pid: u32) -> saker_namespaces {
-    let inum = |name: &str| {
-        let link = fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap_or_default();
-        let link = link.to_string_lossy();
-        let inum = link.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
-        inum.and_then(|inum| inum.parse().ok()).unwrap_or(0)
-    };
-    saker_namespaces {
-        uts: inum("uts"),
-        ipc: inum("ipc"),
-        mnt: inum("mnt"),
-        pid: inum("pid"),
-        pid_for_children: inum("pid_for_children"),
-        net: inum("net"),
-        time: inum("time"),
-        time_for_children: inum("time_for_children"),
-        cgroup: inum("cgroup"),
-        user: inum("user"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,9 +190,10 @@ mod tests {
     #[test]
     fn this_process_is_described() {
         let pid = std::process::id();
-        let stat = Stat::read(pid).unwrap();
+        let proc = Proc(Path::new("/proc"));
+        let stat = proc.stat(pid).unwrap();
         let key = saker_key { ktime: stat.start, pid, zero: 0 };
-        let bytes = record(&stat, key, saker_key::default(), stat.start + 1);
+        let bytes = proc.record(&stat, key, saker_key::default(), stat.start + 1);
         let record = saker_abi::decode(&bytes).unwrap();
         let exe = record.values().find(|value| value.tag == Tag::EXE).unwrap();
         let own = std::env::current_exe().unwrap();

@@ -1,6 +1,7 @@
 //! Loading and attaching the process sensors, and their counters.
 
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
@@ -22,13 +23,21 @@ pub struct Options {
     pub hash_entries: u32,
     /// Send the environment of executed programs.
     pub environment: bool,
+    /// Where the proc file system is mounted that shows all processes.
+    pub procfs: PathBuf,
     /// Act as if the kernel had no task storage, to test the fallback.
     pub force_hash: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ring_bytes: 2 << 20, hash_entries: 32768, environment: false, force_hash: false }
+        Self {
+            ring_bytes: 2 << 20,
+            hash_entries: 32768,
+            environment: false,
+            procfs: "/proc".into(),
+            force_hash: false,
+        }
     }
 }
 
@@ -57,6 +66,7 @@ pub struct Sensors {
     bpf_loop: bool,
     task_iterator: bool,
     understudies: bool,
+    pub(crate) procfs: PathBuf,
     missed: Mutex<Missed>,
 }
 
@@ -100,6 +110,7 @@ impl Sensors {
             bpf_loop: facts.bpf_loop,
             task_iterator,
             understudies: wanted.understudies,
+            procfs: options.procfs.clone(),
             missed: Mutex::default(),
         };
         sensors.attach().map_err(|source| Error::Load { operation: "attach", source, log: log.tail() })?;

@@ -1,14 +1,18 @@
 //! Finding and reaching an agent.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use saker_agent::config::Address;
 use saker_agent::rundir;
 use tokio::runtime::{Builder, Runtime};
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::output::Usage;
 
 /// Largest message accepted from an agent.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -43,7 +47,8 @@ impl ServerArgs {
     /// The address is wrong, or nobody answers there.
     pub async fn connect(&self) -> Result<Channel> {
         let text = self.address();
-        let uri = match Address::parse(&text).with_context(|| format!("server address `{text}`"))? {
+        let parsed = Address::parse(&text).with_context(|| format!("server address `{text}`"));
+        let uri = match parsed.map_err(Usage::of)? {
             Address::Unix(path) => format!("unix://{}", path.display()),
             Address::Tcp(host, port) if host.contains(':') => format!("http://[{host}]:{port}"),
             Address::Tcp(host, port) => format!("http://{host}:{port}"),
@@ -64,7 +69,33 @@ pub fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the client")
 }
 
-/// The status's text as an error: its other parts are for programs.
+/// What went wrong with a call, for people: what the agent answered, or that the connection broke.
 pub fn refused(status: &tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("the agent answered: {} ({:?})", status.message(), status.code())
+    // Whatever comes from the transport and not from the agent has a cause.
+    if let Some(mut cause) = status.source() {
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        return anyhow!(
+            "the connection to the agent broke ({cause}); it may have ended: see its log, and `saker status`"
+        );
+    }
+    let error = anyhow!("the agent answered: {} ({:?})", status.message(), status.code());
+    // It understood what was asked for and refuses that.
+    if status.code() == Code::InvalidArgument { Usage::of(error) } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_connection_is_not_an_answer() {
+        let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let text = refused(&tonic::Status::from_error(Box::new(cause))).to_string();
+        assert!(text.starts_with("the connection to the agent broke (connection reset"), "{text}");
+        let error = refused(&tonic::Status::resource_exhausted("64 clients receive events already"));
+        assert!(error.to_string().starts_with("the agent answered: 64 clients"), "{error}");
+        assert!(refused(&tonic::Status::invalid_argument("bad")).is::<Usage>() && !error.is::<Usage>());
+    }
 }

@@ -14,7 +14,7 @@ use saker_api::json;
 use saker_api::saker_v1::Event;
 
 use crate::client::ServerArgs;
-use crate::output::{Form, When};
+use crate::output::{Form, Usage, When};
 
 /// Bytes that are written at once when events come in plenty.
 const CHUNK: usize = 16 * 1024;
@@ -76,7 +76,7 @@ pub struct EventsArgs {
 
 /// Shows events.
 pub fn run(args: &EventsArgs) -> Result<()> {
-    let request = request::request(args)?;
+    let request = request::request(args).map_err(Usage::of)?;
     let mut printer = Printer::new(args);
     match lines::input(args)? {
         Some(input) => lines::run(args, input, &request, &mut printer),

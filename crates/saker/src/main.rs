@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use saker_agent::config::ConfigErrors;
+use saker_agent::logging::say;
 
 /// Status of a wrong command line or configuration.
 const USAGE: u8 = 2;
@@ -78,8 +79,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("saker: {}", output::chain(&error));
-            let wrong = error.is::<ConfigErrors>();
+            say(format_args!("saker: {}", output::chain(&error)));
+            let wrong = error.is::<ConfigErrors>() || error.is::<output::Usage>();
             if wrong { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }

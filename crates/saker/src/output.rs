@@ -1,5 +1,6 @@
 //! What commands write, and how they end when nobody reads it.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Error, Result};
@@ -72,6 +73,26 @@ pub fn chain(error: &Error) -> String {
     }
     text
 }
+
+/// A mistake of whoever gave the command.
+#[derive(Debug)]
+pub struct Usage(String);
+
+impl Usage {
+    /// The error, as a mistake in the command line.
+    #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+    pub fn of(error: Error) -> Error {
+        Self(chain(&error)).into()
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Rows as columns of equal width, two spaces between them.
 pub fn columns(rows: &[Vec<String>]) -> String {

@@ -1,14 +1,17 @@
 //! `saker replay`.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use saker_agent::recording::Replay;
+use saker_agent::logging::say;
 use saker_api::event::Event;
 use saker_api::json;
 use saker_engine::Engine;
+use saker_engine::capture::Reader;
 
 use crate::output::{Form, When};
 
@@ -45,34 +48,71 @@ pub struct ReplayArgs {
 
 /// Replays a recording through the engine.
 pub fn run(args: &ReplayArgs) -> Result<()> {
-    let mut replay = Replay::open(&args.file)?;
-    let mut setup = replay.setup().clone();
-    setup.visible.credentials |= args.enable_process_cred;
-    setup.visible.namespaces |= args.enable_process_ns;
-    setup.ancestors.exec |= args.enable_ancestors;
-    setup.ancestors.exit |= args.enable_ancestors;
-    let mut engine = Engine::new(setup.engine());
-    let mut encoder = encoder(args);
-    let mut out = io::stdout().lock();
-    let (mut events, mut lines) = (Vec::new(), Vec::with_capacity(2 * CHUNK));
-    loop {
-        let more = replay.step(&mut engine, &mut events)?;
-        for event in events.drain(..) {
-            encoder(&event, &mut lines);
+    let cannot = || format!("cannot replay {}", args.file.display());
+    let file = File::open(&args.file).with_context(cannot)?;
+    let mut reader = Reader::new(BufReader::with_capacity(256 * 1024, file)).with_context(cannot)?;
+    let mut config = reader.header().engine();
+    config.visible.credentials |= args.enable_process_cred;
+    config.visible.namespaces |= args.enable_process_ns;
+    config.ancestors.exec |= args.enable_ancestors;
+    config.ancestors.exit |= args.enable_ancestors;
+    let mut engine = Engine::new(config);
+    let mut printer = Printer { encoder: encoder(args), out: io::stdout().lock(), lines: Vec::new() };
+    let mut events = Vec::new();
+    // What was read before a damaged place counts as much as before a missing end.
+    let outcome = loop {
+        match reader.next() {
+            Ok(Some(input)) => engine.input(input, &mut events),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        if lines.len() >= CHUNK || !more {
-            out.write_all(&lines)?;
-            lines.clear();
-        }
-        if !more {
-            break;
-        }
-    }
-    out.flush()?;
+        printer.print(&mut events, CHUNK)?;
+    };
+    engine.finish(&mut events);
+    printer.print(&mut events, 0)?;
     if args.stats {
-        eprintln!("{:#?}", engine.counters());
+        say(format_args!("{:#?}", engine.counters()));
+        let (entries, truncated, unknown) = (reader.entries(), reader.truncated(), reader.unknown());
+        say(format_args!("entries: {entries}\nend missing: {truncated}\nunknown entries: {unknown}"));
+    }
+    outcome.with_context(cannot)?;
+    let file = args.file.display();
+    if reader.truncated() {
+        say(format_args!(
+            "saker: warning: {file} is cut after {} entries: its agent was killed, or could not write on, or still \
+             runs; what came later is missing",
+            reader.entries()
+        ));
+    }
+    if reader.unknown() > 0 {
+        say(format_args!(
+            "saker: warning: {} entries of {file} are of a newer version and were left out",
+            reader.unknown()
+        ));
     }
     Ok(())
+}
+
+/// Writes events in chunks.
+struct Printer<W> {
+    encoder: Encoder,
+    out: W,
+    lines: Vec<u8>,
+}
+
+impl<W: Write> Printer<W> {
+    /// Takes events, and writes when there are `least` bytes of lines.
+    fn print(&mut self, events: &mut Vec<Arc<Event>>, least: usize) -> io::Result<()> {
+        for event in events.drain(..) {
+            (self.encoder)(&event, &mut self.lines);
+        }
+        if self.lines.len() >= least && !self.lines.is_empty() {
+            self.out.write_all(&self.lines)?;
+            self.out.flush()?;
+            self.lines.clear();
+        }
+        Ok(())
+    }
 }
 
 /// Appends the form of an event.

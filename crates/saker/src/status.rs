@@ -66,8 +66,8 @@ fn table(status: &GetStatusResponse) -> String {
     }
     section(&mut text, &rows);
     if !status.helper_failures.is_empty() {
-        let mut rows = vec![row(&[&"HELPER FAILED AT", &"ERRNO", &"COUNT"])];
-        rows.extend(status.helper_failures.iter().map(|f| row(&[&f.place, &f.errno, &f.count])));
+        let mut rows = vec![row(&[&"HELPER FAILED", &"AT", &"ERRNO", &"COUNT"])];
+        rows.extend(status.helper_failures.iter().map(|f| row(&[&f.helper, &f.place, &f.errno, &f.count])));
         section(&mut text, &rows);
     }
     text.push('\n');

@@ -1,6 +1,7 @@
 //! `saker events`, slow readers, recordings.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ pub const CASES: &[Case] = &[
     shared("client-sees-the-same-lines", same_lines),
     shared("client-filters-by-pid-and-kind", filters),
     shared("client-ends-after-its-count", counted),
+    shared("client-filters-show-in-status", filters_in_status),
     shared("client-without-agent", without_agent),
     shared("socket-permissions", socket_permissions),
     alone("slow-client-delays-nobody", slow_client),
@@ -143,6 +145,20 @@ fn counted(lab: &mut Lab) -> Result<()> {
     same("lines", fs::read_to_string(&client.out)?.lines().count(), 3)
 }
 
+/// What filters kept out was not written.
+fn filters_in_status(lab: &mut Lab) -> Result<()> {
+    let client = Client::start(lab, &["-o", "json", "--process", "/no/such/program$"])?;
+    let label = format!("pid {}", client.child.id());
+    lab.observe(&["plain"])?;
+    let sink = wait::until("filtered events in status", wait::LONG, || {
+        let status = lab.agent.status()?;
+        let own = status.sinks("grpc").find(|sink| sink["target"] == label.as_str()).cloned();
+        Ok(own.filter(|sink| number(sink.get("filtered")) > 0))
+    })?;
+    same("events written", number(sink.get("written")), 0)?;
+    same("bytes", number(sink.get("bytes")), 0)
+}
+
 fn slow_client() -> Result<()> {
     let mut lab = Lab::start(&["--event-queue-size=100"])?;
     let lab = &mut lab;
@@ -196,7 +212,6 @@ fn without_agent(lab: &mut Lab) -> Result<()> {
 }
 
 fn socket_permissions(lab: &mut Lab) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     let mode = |path: PathBuf| -> Result<u32> { Ok(fs::metadata(path)?.permissions().mode() & 0o777) };
     same("mode of the socket", mode(lab.agent.dir.join("saker.sock"))?, 0o660)?;
     same("mode of the export", mode(lab.agent.export.clone())?, 0o600)
@@ -232,13 +247,23 @@ fn record_and_replay() -> Result<()> {
     let programs = Programs::install(&scratch)?;
     let recording = scratch.path().join("recording");
     let flag = format!("--record={}", recording.display());
+    // Somebody made it readable for all: recordings hold command lines.
+    fs::write(&recording, "something else")?;
+    fs::set_permissions(&recording, fs::Permissions::from_mode(0o666))?;
     let mut agent = Agent::start(&scratch, &[FULL, &[&flag]].concat())?;
+    same("mode of the recording", fs::metadata(&recording)?.permissions().mode() & 0o777, 0o600)?;
     let mut stream = agent.stream();
     for workload in [&["plain"][..], &["long-arguments"], &["double-fork"], &["not-utf8"], &["burst", "300"]]
     {
         programs.start(&scratch, workload)?.finish()?;
     }
     settle(&programs, &scratch, &mut stream)?;
+    let status = agent.status()?;
+    let sink = status.sinks("recording").next().context("the recording is no sink in status")?;
+    ensure!(
+        number(sink.get("bytes")) > 10_000 && sink["target"] == recording.to_string_lossy().as_ref(),
+        "{sink}"
+    );
     agent.stop()?;
     stream.advance()?;
     let replayed = replay(&recording, &scratch.path().join("replayed"))?;
@@ -262,6 +287,7 @@ fn replay(recording: &Path, out: &Path) -> Result<Stream> {
         .output()?;
     let message = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "saker replay failed ({}): {message}", output.status);
+    ensure!(message.is_empty(), "saker replay says of a whole recording: {message}");
     let mut stream = Stream::new(out);
     stream.check_end()?;
     Ok(stream)

@@ -1,6 +1,7 @@
 //! Bad input and faults: each ends in a clear message or a clean continuation.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -25,6 +26,9 @@ pub const CASES: &[Case] = &[
     alone("second-agent-is-refused", second_agent),
     alone("closed-pipe", closed_pipe),
     alone("full-disk", full_disk),
+    alone("full-disk-for-messages-too", full_disk_for_messages_too),
+    alone("recording-on-a-full-disk", recording_on_a_full_disk),
+    alone("process-table-too-small", table_too_small),
     alone("moved-file", moved_file),
     alone("bad-configuration", bad_configuration),
     alone("print-configuration", print_configuration),
@@ -84,7 +88,7 @@ fn second_agent() -> Result<()> {
 }
 
 /// Runs a command that should end by itself.
-fn run_to_end(mut command: Command, arguments: &[&str]) -> Result<Output> {
+pub(super) fn run_to_end(mut command: Command, arguments: &[&str]) -> Result<Output> {
     let mut child = command
         .args(arguments)
         .stdin(Stdio::null())
@@ -102,7 +106,7 @@ fn run_to_end(mut command: Command, arguments: &[&str]) -> Result<Output> {
 }
 
 /// A failure, told in words that name what they must, without a panic.
-fn check_refusal(output: &Output, words: &[&str]) -> Result<()> {
+pub(super) fn check_refusal(output: &Output, words: &[&str]) -> Result<()> {
     let message = String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "it ended as if all were well; it said:\n{message}");
     ensure!(output.status.code().is_some(), "it was killed ({})", output.status);
@@ -173,12 +177,26 @@ impl Drop for Mounted {
 /// The file system of the export fills up and has room again: the agent goes on, says what it dropped, and
 /// every line that stands is whole.
 fn full_disk() -> Result<()> {
+    full_disk_under(|dir| Agent::spawn(dir, &[]))
+}
+
+/// The same when its messages find no room either: what cannot be said must not end what it is about.
+fn full_disk_for_messages_too() -> Result<()> {
+    full_disk_under(|dir| Agent::spawn_logging_to(full_device()?, dir, &["--log-level=debug"]))
+}
+
+/// Whatever is written there finds no room.
+pub(super) fn full_device() -> Result<fs::File> {
+    fs::File::options().write(true).open("/dev/full").context("cannot open /dev/full")
+}
+
+fn full_disk_under(spawn: fn(&Path) -> Result<Agent>) -> Result<()> {
     let scratch = Scratch::new()?;
     let programs = Programs::install(&scratch)?;
     let disk = Mounted::tmpfs(&scratch.fresh("disk")?, c"size=4m")?;
     let dir = disk.0.join("run");
     fs::create_dir(&dir)?;
-    let mut agent = Agent::spawn(&dir, &[])?;
+    let mut agent = spawn(&dir)?;
     agent.wait_ready()?;
     fill(&disk.0.join("filler"))?;
     programs.start(&scratch, &["burst", "600", "8", "full"])?.finish()?;
@@ -201,6 +219,51 @@ fn full_disk() -> Result<()> {
     agent.status()?.check_balance(10_000)?;
     let log = agent.log()?;
     ensure!(log.lines().count() < 60, "the full disk is logged {} times", log.lines().count());
+    agent.stop()
+}
+
+/// A recording that finds no room ends; the agent goes on, its status says so, and so does the replay.
+fn recording_on_a_full_disk() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let programs = Programs::install(&scratch)?;
+    let disk = Mounted::tmpfs(&scratch.fresh("disk")?, c"size=4m")?;
+    let recording = disk.0.join("recording");
+    let flag = format!("--record={}", recording.display());
+    let mut agent = Agent::start(&scratch, &[&flag])?;
+    fill(&disk.0.join("filler"))?;
+    let told = wait::until("the agent to report that the recording ended", wait::LONG, || {
+        programs.start(&scratch, &["burst", "100", "4", "recorded"])?.finish()?;
+        let status = agent.status()?;
+        let sink = status.sinks("recording").next().context("the recording is no sink in status")?.clone();
+        Ok((number(sink.get("dropped")) > 0).then_some((sink, status)))
+    })?;
+    let (sink, status) = told;
+    ensure!(sink["last_error"].as_str().unwrap_or("").contains("space"), "it calls the full disk {sink}");
+    ensure!(number(sink.get("bytes")) > 0, "nothing was written: {sink}");
+    let problems = status.problems();
+    ensure!(problems.contains("recording") && problems.contains("ended early"), "problems: {problems}");
+    agent.stop()?;
+    let output = Command::new(agent::binary()?).arg("replay").arg(&recording).output()?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    same("status of the replay", output.status.code(), Some(0))?;
+    ensure!(message.contains("is cut after"), "the replay does not say that the end is missing: {message}");
+    ensure!(!output.stdout.is_empty(), "nothing was replayed");
+    Ok(())
+}
+
+/// Living processes that the table has no room for are told as a loss.
+fn table_too_small() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let programs = Programs::install(&scratch)?;
+    let mut agent = Agent::start(&scratch, &["--process-cache-size=16"])?;
+    let mut holder = programs.start(&scratch, &["hold", "30", "crowd"])?;
+    holder.wait_for("holding")?;
+    let problems = wait::until("a problem in status", wait::LONG, || {
+        Ok(Some(agent.status()?.problems()).filter(|problems| !problems.is_empty()))
+    })?;
+    ensure!(problems.contains("living processes were forgotten"), "problems: {problems}");
+    ensure!(problems.contains("process-cache-size, now 16"), "no hint what to do: {problems}");
+    holder.finish()?;
     agent.stop()
 }
 
@@ -241,7 +304,8 @@ fn bad_configuration() -> Result<()> {
     let binary = agent::binary()?;
     let refused = |flags: &[&str], words: &[&str]| -> Result<()> {
         let output = run_to_end(agent::command(&binary, &dir), flags)?;
-        check_refusal(&output, words).with_context(|| format!("saker agent {flags:?}"))
+        check_refusal(&output, words).with_context(|| format!("saker agent {flags:?}"))?;
+        same("status", output.status.code(), Some(2)).with_context(|| format!("saker agent {flags:?}"))
     };
     let file = |name: &str, text: &str| -> Result<String> {
         let path = dir.join(name);
@@ -264,8 +328,25 @@ fn bad_configuration() -> Result<()> {
     refused(&["--export-file-perm=999"], &["export-file-perm", "999"])?;
     refused(&["--export-allowlist={"], &["export-allowlist"])?;
     refused(&["--server-address=unix://relative"], &["server-address"])?;
+    let filter = r#"{"binary_regex":["("]}"#;
+    refused(&["--export-allowlist", filter], &["export-allowlist", "binary_regex"])?;
+    refused(&["--export-filename=/dev/null", "--export-denylist", filter], &["export-denylist"])?;
+    refused(&["--procfs=/etc"], &["procfs", "no proc file system"])?;
+    let open = scratch.fresh("open")?;
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777))?;
+    let open = open.to_string_lossy().into_owned();
+    refused(&["--config-dir", &open], &[&open, "lets others write it"])?;
+    for arguments in [&["-e", "nonsense"][..], &["--process", "("], &["--server-address", "/relative"]] {
+        let mut command = Command::new(&binary);
+        command.arg("events").args(arguments);
+        let output = run_to_end(command, &[])?;
+        check_refusal(&output, &[]).with_context(|| format!("saker events {arguments:?}"))?;
+        same("status", output.status.code(), Some(2))
+            .with_context(|| format!("saker events {arguments:?}"))?;
+    }
     let missing = dir.join("no/such/folder/events.json").to_string_lossy().into_owned();
-    refused(&["--export-filename", &missing], &["no/such/folder"])
+    let output = run_to_end(agent::command(&binary, &dir), &["--export-filename", &missing])?;
+    check_refusal(&output, &["no/such/folder"])
 }
 
 fn print_configuration() -> Result<()> {

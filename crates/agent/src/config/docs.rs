@@ -68,7 +68,11 @@ here yet, unless its value says that the thing is off: nothing that was asked fo
 with `TETRAGON_` are not read; the log names those that have a counterpart. An unknown variable that begins with
 `SAKER_` is only warned of, because Kubernetes makes such variables for a service named `saker`.
 
-Files must belong to root, or to the user that runs the agent, and must not be writable for others.
+Files, and directories of them, must belong to root, or to the user that runs the agent, and must not be writable
+for others. For a directory on a read-only mount that does not matter.
+
+Signals: SIGTERM and SIGINT end the agent, the second one at once; SIGUSR1 rotates the export file; SIGHUP opens it
+anew after it was moved. An agent with `output` that was started from a terminal ends with it, by SIGHUP.
 
 `enable-process-cred` and `enable-process-ns` are off by default, as in Tetragon, so that existing pipelines see
 events of the same shape.

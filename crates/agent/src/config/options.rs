@@ -118,9 +118,9 @@ pub const OPTIONS: &[OptionDef] = &[
     option("cluster-name", Kind::Text, "", Group::General,
         "Name of the cluster in events; empty: left out"),
     option("procfs", Kind::Path, "/proc/", Group::General,
-        "Where the proc file system of the host is mounted"),
+        "Where the proc file system of the host is mounted; running processes are read there"),
     option("record", Kind::Path, "", Group::General,
-        "Also save everything the kernel tells to this file, for `saker replay`; empty: off"),
+        "Also save everything the kernel tells to this file, for `saker replay`; it is begun anew, with permissions 600, and must be a regular file; empty: off"),
 
     option("enable-process-cred", Kind::Switch, "false", Group::Events,
         "Show credentials and capabilities of processes, and binary_properties of executions"),
@@ -145,7 +145,7 @@ pub const OPTIONS: &[OptionDef] = &[
         "Begin compact lines with the time of the event"),
 
     option("export-filename", Kind::Path, "", Group::Export,
-        "Write events as JSON lines to this file; empty: off"),
+        "Write events as JSON lines to this file; a pipe must have a reader, and its end ends the agent; empty: off"),
     option("export-file-max-size-mb", Kind::Count, "10", Group::Export,
         "Size in MiB at which the file is rotated; 0: never"),
     option("export-file-max-backups", Kind::Count, "5", Group::Export,

@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use saker_api::filter::{FilterError, Filters, Offered, parse_filters};
+use saker_api::tetragon::EventType;
 use saker_export::FileConfig;
 
 use super::value::{self, ValueError};
@@ -85,6 +89,16 @@ pub struct EventFields {
     pub user_names: bool,
 }
 
+impl EventFields {
+    /// What filters can ask for. `pid_set`: also for the descendants of a process.
+    #[must_use]
+    pub fn offered(&self, pid_set: bool) -> Offered {
+        let base = [EventType::ProcessExec, EventType::ProcessExit];
+        let ancestors = if self.ancestors.base { base.to_vec() } else { Vec::new() };
+        Offered { credentials: self.credentials, pid_set, ancestors }
+    }
+}
+
 /// Which kinds of events show ancestors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ancestors {
@@ -143,10 +157,8 @@ pub struct FileExport {
     pub file: FileConfig,
     /// Events per minute; `None`: no limit.
     pub rate: Option<u32>,
-    /// Text of the allow list.
-    pub allow: String,
-    /// Text of the deny list.
-    pub deny: String,
+    /// Allow and deny list.
+    pub filters: Arc<Filters>,
 }
 
 /// The gRPC server.
@@ -289,16 +301,17 @@ impl Settings {
         let run_dir = reader.path("run-dir").unwrap_or_else(|| PathBuf::from("/run/saker"));
         let run_dir = std::path::absolute(&run_dir).unwrap_or(run_dir);
         let debug = reader.switch("debug");
+        let events = reader.events();
         let settings = Self {
             log_level: if debug { "debug".into() } else { reader.text("log-level") },
             log_format: if config.get("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
             node_name: reader.text("node-name"),
             cluster_name: reader.text("cluster-name"),
-            procfs: reader.path("procfs").unwrap_or_else(|| PathBuf::from("/proc")),
+            procfs: reader.procfs(),
             record: reader.path("record"),
-            events: reader.events(),
             console: reader.console(),
-            export: reader.export(),
+            export: reader.export(&events),
+            events,
             queue: saker_export::Limits {
                 events: reader.count("export-queue-size", 1, 100_000_000) as usize,
                 bytes: usize::try_from(reader.value("export-queue-bytes", value::size)).unwrap_or(usize::MAX),
@@ -321,6 +334,19 @@ impl Reader<'_> {
                 self.wrong(option.name, ValueError::Choice(words.join(", ")));
             }
         }
+    }
+
+    fn procfs(&mut self) -> PathBuf {
+        let path = self.path("procfs").unwrap_or_else(|| PathBuf::from("/proc"));
+        let found = statfs(&path).map(|found| found.f_type == PROC_SUPER_MAGIC);
+        let what = match found {
+            Ok(true) => return path,
+            Ok(false) => "no proc file system is mounted there".to_owned(),
+            Err(errno) => format!("it cannot be used: {}", std::io::Error::from(errno)),
+        };
+        let hint = "give the path where the one of the host is mounted, as a rule /proc";
+        self.wrong("procfs", ValueError::Other(format!("{what}; {hint}")));
+        path
     }
 
     fn events(&mut self) -> EventFields {
@@ -368,7 +394,7 @@ impl Reader<'_> {
         }
     }
 
-    fn export(&mut self) -> Option<FileExport> {
+    fn export(&mut self, events: &EventFields) -> Option<FileExport> {
         let limit = self.value("export-rate-limit", |text| value::number(text, -1, i64::from(u32::MAX)));
         let file = FileConfig {
             path: self.path("export-filename").unwrap_or_default(),
@@ -380,10 +406,23 @@ impl Reader<'_> {
             mode: self.value("export-file-perm", value::octal),
         };
         // Also without a file to filter: what is wrong now would be wrong when there is one.
-        let (allow, deny) =
-            (self.value("export-allowlist", value::filters), self.value("export-denylist", value::filters));
+        let filters = self.filters(&events.offered(false));
         let rate = u32::try_from(limit).ok();
-        (!file.path.as_os_str().is_empty()).then_some(FileExport { file, rate, allow, deny })
+        (!file.path.as_os_str().is_empty()).then_some(FileExport { file, rate, filters })
+    }
+
+    fn filters(&mut self, offered: &Offered) -> Arc<Filters> {
+        // Each list by itself first, so that the error names the option.
+        let wrong = |error: FilterError| ValueError::Filters(error.to_string());
+        let allow = self.value("export-allowlist", |text| {
+            let list = parse_filters(text).map_err(wrong)?;
+            Filters::compile(&list, &[], offered).map(|_| list).map_err(wrong)
+        });
+        let deny = self.value("export-denylist", |text| {
+            let list = parse_filters(text).map_err(wrong)?;
+            Filters::compile(&[], &list, offered).map(|_| list).map_err(wrong)
+        });
+        Filters::compile(&allow, &deny, offered).map(Arc::new).unwrap_or_default()
     }
 
     fn server(&mut self, run_dir: &Path) -> Server {

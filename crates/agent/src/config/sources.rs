@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 use super::options::{self, OPTIONS};
 use super::{Setting, Source, peer, yaml};
 
@@ -13,8 +15,6 @@ use super::{Setting, Source, peer, yaml};
 const MAX_FILE: u64 = 1 << 20;
 const PREFIX: &str = "SAKER_";
 const PEER_PREFIX: &str = "TETRAGON_";
-/// Variables of ours that are not options.
-const OTHER_VARIABLES: &[&str] = &["SAKER_LOG"];
 
 /// Where configuration is looked for; tests look elsewhere.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub enum SourceError {
     /// Others could have written it.
     #[error("configuration {} is not safe: {what}; fix with `chown root {0}; chmod go-w {0}`", path.display(), what = what)]
     Insecure {
-        /// File.
+        /// File or directory.
         path: PathBuf,
         /// Why.
         what: String,
@@ -149,6 +149,13 @@ impl Resolver {
                 return;
             }
         };
+        let checked = fs::metadata(directory)
+            .map_err(|source| SourceError::Read { path: directory.to_owned(), source })
+            .and_then(|found| check_directory(directory, &found));
+        if let Err(error) = checked {
+            self.errors.push(error);
+            return;
+        }
         let mut paths: Vec<PathBuf> =
             entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         paths.sort();
@@ -202,7 +209,6 @@ impl Resolver {
             // A service named `saker` makes Kubernetes set such variables too, so a stranger is no error.
             if let Some(rest) = name.strip_prefix(PREFIX)
                 && options::find(&option_name(rest)).is_none()
-                && !OTHER_VARIABLES.contains(&name.as_str())
             {
                 match peer::find(&option_name(rest)) {
                     Some(_) => self.set(&option_name(rest), value, Source::Environment(name.clone())),
@@ -259,21 +265,34 @@ fn option_name(variable: &str) -> String {
     variable.to_ascii_lowercase().replace('_', "-")
 }
 
+/// Refuses what others than root and the user that runs us can change.
+fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
+    let insecure = |what: String| SourceError::Insecure { path: path.to_owned(), what };
+    if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(insecure(format!("it belongs to user {}", found.uid())));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(insecure(format!("mode {:04o} lets others write it", found.mode() & 0o7777)));
+    }
+    Ok(())
+}
+
+/// Refuses a directory that others can put files into, or exchange those that are there. The mode means nothing
+/// on a mount that is read-only: those of Kubernetes ConfigMaps are, with mode 0777.
+fn check_directory(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
+    let read_only = statvfs(path).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if read_only { Ok(()) } else { check_owner(path, found) }
+}
+
 /// Reads a file that only root, or the user that runs us, can have written.
 fn read_safely(path: &Path) -> Result<String, SourceError> {
     let failed = |source| SourceError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    let insecure = |what: String| SourceError::Insecure { path: path.to_owned(), what };
     if !metadata.is_file() {
         return Err(failed(io::Error::other("it is not a regular file")));
     }
-    if metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(insecure(format!("it belongs to user {}", metadata.uid())));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(insecure(format!("mode {:04o} lets others write it", metadata.mode() & 0o7777)));
-    }
+    check_owner(path, &metadata)?;
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_FILE {

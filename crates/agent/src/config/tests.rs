@@ -292,3 +292,59 @@ proptest! {
         prop_assert_eq!(config.get("node-name"), expected);
     }
 }
+
+#[test]
+fn directories_that_others_may_write_are_refused() {
+    let mut world = World::new();
+    let file = world.file("drop-ins/log-level", "debug");
+    let directory = file.parent().unwrap().to_owned();
+    world.flag("config-dir", directory.to_str().unwrap());
+    assert_eq!(world.load().unwrap().get("log-level"), "debug");
+    for mode in [0o777, 0o1777, 0o775] {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        let text = world.errors();
+        assert!(
+            text.contains("drop-ins is not safe: mode") && text.contains("lets others write it"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn filters_are_checked_with_the_other_settings_also_without_a_file() {
+    let capabilities = r#"{"capabilities":{"effective":{"any":["CAP_SYS_ADMIN"]}}}"#;
+    for (name, value, expected) in [
+        ("export-allowlist", r#"{"binary_regex":["("]}"#, "binary_regex"),
+        ("export-denylist", r#"{"binary_regex":["("]}"#, "binary_regex"),
+        ("export-allowlist", capabilities, "enable-process-cred"),
+    ] {
+        let mut world = World::new();
+        world.flag(name, value);
+        let text = world.errors();
+        assert!(text.contains(name) && text.contains(expected), "{text}");
+    }
+    let mut world = World::new();
+    world.flag("enable-process-cred", "true");
+    world.flag("export-allowlist", capabilities);
+    world.load().unwrap().settings().unwrap();
+}
+
+#[test]
+fn a_path_that_is_no_proc_file_system_is_refused() {
+    for (path, expected) in
+        [("/etc", "no proc file system is mounted"), ("/no/such", "cannot be used: No such")]
+    {
+        let mut world = World::new();
+        world.flag("procfs", path);
+        let text = world.errors();
+        assert!(text.contains("`procfs`") && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn only_variables_of_options_are_known() {
+    let mut world = World::new();
+    world.environment.insert("SAKER_LOG".into(), "debug".into());
+    let config = world.load().unwrap();
+    assert!(config.warnings()[0].contains("SAKER_LOG names no option"), "{:?}", config.warnings());
+}

@@ -55,12 +55,6 @@ pub(super) fn number(text: &str, least: i64, most: i64) -> Result<i64, ValueErro
     parsed.ok_or(ValueError::Number { least, most })
 }
 
-/// A list of event filters, kept as text once it is known to be one.
-pub(super) fn filters(text: &str) -> Result<String, ValueError> {
-    saker_api::filter::parse_filters(text).map_err(|error| ValueError::Filters(error.to_string()))?;
-    Ok(text.to_owned())
-}
-
 pub(super) fn size(text: &str) -> Result<u64, ValueError> {
     let upper = text.to_ascii_uppercase();
     let bare = upper.strip_suffix("IB").or_else(|| upper.strip_suffix('B')).unwrap_or(&upper);

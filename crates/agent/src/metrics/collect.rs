@@ -191,6 +191,17 @@ fn sinks(values: &mut Values, state: &State) {
         values.count("saker_queue_length", &[name, "events"], queue.queued);
         values.count("saker_queue_capacity", &[name, "events"], sink.worker.queue().limits().events as u64);
     }
+    if let Some(recorded) = &state.recorded {
+        let name = crate::state::RECORDING;
+        let (offered, written, failed) =
+            (recorded.offered(), recorded.written(), !recorded.error().is_empty());
+        let dropped = if failed { offered.saturating_sub(written) } else { 0 };
+        values.count("saker_sink_offered_total", &[name], offered);
+        values.count("saker_sink_written_total", &[name], written);
+        values.count("saker_sink_bytes_total", &[name], recorded.bytes());
+        values.count("saker_sink_dropped_total", &["ended_early", name], dropped);
+        values.count("saker_sink_errors_total", &[name], u64::from(failed));
+    }
     values.count("tetragon_events_exported_total", &[], file.written);
     values.count("tetragon_events_exported_bytes_total", &[], file.bytes);
     values.count("tetragon_events_last_exported_timestamp", &[], file.last_written);

@@ -1,19 +1,28 @@
+use std::borrow::Cow;
+
+use saker_abi::{NamespaceInums, Stats};
+use saker_api::event::{Event, Visible};
 use saker_api::json;
+use saker_engine::capture::{Reader, Setup};
+use saker_engine::{CaptureError, Engine, Environment, SnapshotKind, SnapshotTask, replay};
 use tempfile::TempDir;
 
 use super::*;
 use crate::testing::Records;
 
-fn setup() -> Setup {
-    Setup {
+fn header() -> CaptureHeader {
+    CaptureHeader {
         node: "node=1".into(),
-        cluster: "c".into(),
         boot_to_wall: 1_700_000_000_000_000_000,
         host_namespaces: NamespaceInums { uts: 1, user: 10, ..NamespaceInums::default() },
-        visible: Visible { extras: true, ..Visible::default() },
-        processes: 100,
-        environment: Environment { enabled: true, names: vec!["A".into(), "B".into()] },
-        ..Setup::default()
+        setup: Some(Setup {
+            cluster: "c".into(),
+            visible: Visible { extras: true, ..Visible::default() },
+            processes: 100,
+            environment: Environment { enabled: true, names: vec!["A".into(), "B".into()] },
+            ..Setup::default()
+        }),
+        ..CaptureHeader::default()
     }
 }
 
@@ -25,42 +34,44 @@ fn lines(events: &[Arc<Event>]) -> String {
 
 /// A recording with a bit of everything, and the events the engine made of it then.
 fn record(path: &Path) -> String {
-    let mut recorder = Recorder::create(path, &setup()).unwrap();
-    let mut engine = Engine::new(setup().engine());
+    let mut recorder = Recorder::create(path, &header()).unwrap();
+    let mut engine = Engine::new(header().engine());
     let (mut records, mut events) = (Records::default(), Vec::new());
-    let snapshot = Vec::new();
-    recorder.snapshot(&snapshot, SnapshotKind::Start);
-    engine.snapshot(snapshot, SnapshotKind::Start, &mut events);
+    let mut give = |input: Input<'_>| {
+        recorder.write(&input);
+        engine.input(input, &mut events);
+    };
+    give(Input::Snapshot { kind: SnapshotKind::Start, tasks: Vec::new() });
     for pid in 2..50 {
-        let record = records.exec(pid);
-        recorder.record(&record);
-        engine.record(&record, &mut events);
+        give(Input::Record(&records.exec(pid)));
     }
-    recorder.clock(1_800_000_000_000_000_000);
-    engine.set_boot_to_wall(1_800_000_000_000_000_000);
+    give(Input::Clock { boot_to_wall: 1_800_000_000_000_000_000 });
     records.skip(3);
     for pid in 2..20 {
-        let record = records.exit(pid);
-        recorder.record(&record);
-        engine.record(&record, &mut events);
+        give(Input::Record(&records.exit(pid)));
     }
-    let stats = [Stats { seq: 69, ..Stats::default() }];
-    recorder.sample(&stats, true);
-    engine.sample(&stats, true, &mut events);
+    give(Input::Sample { stats: Cow::Owned(vec![Stats { seq: 69, ..Stats::default() }]), drained: true });
+    give(Input::Lost { stage: "sensor", lost: 2 });
+    give(Input::Lost { stage: "reader", lost: 4 });
     let task = SnapshotTask { record: vec![1, 2, 3], args: b"a\0".to_vec(), envs: b"B=1\0".to_vec() };
-    recorder.snapshot(std::slice::from_ref(&task), SnapshotKind::Resync);
-    engine.snapshot(vec![task], SnapshotKind::Resync, &mut events);
-    recorder.flush();
+    give(Input::Snapshot { kind: SnapshotKind::Resync, tasks: vec![task] });
+    recorder.finish();
+    let recorded = recorder.recorded();
+    assert_eq!((recorded.offered(), recorded.written(), recorded.error()), (72, 72, String::new()));
+    assert_eq!(recorded.bytes(), std::fs::metadata(path).unwrap().len());
     engine.finish(&mut events);
     lines(&events)
 }
 
-fn replay(path: &Path) -> Result<String, RecordingError> {
-    let mut replay = Replay::open(path)?;
-    let mut engine = Engine::new(replay.setup().engine());
-    let mut events = Vec::new();
-    while replay.step(&mut engine, &mut events)? {}
-    Ok(lines(&events))
+/// The events of a recording, and whether its end is missing.
+fn replayed(path: &Path) -> Result<(String, bool), CaptureError> {
+    let mut text = String::new();
+    let come_to = replay(File::open(path)?, CaptureHeader::engine, |events| text += &lines(events))?;
+    Ok((text, come_to.truncated))
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 #[test]
@@ -69,56 +80,59 @@ fn replay_gives_the_same_events() {
     let path = directory.path().join("recording");
     let told = record(&path);
     assert!(told.lines().count() > 60 && told.contains("\"gap\""));
-    assert_eq!(replay(&path).unwrap(), told);
-    assert_eq!(Replay::open(&path).unwrap().setup(), &setup());
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
+    assert!(told.contains("\"stage\":\"sensor\"") && told.contains("\"stage\":\"reader\""), "{told}");
+    assert_eq!(replayed(&path).unwrap(), (told, false));
+    assert_eq!(Reader::new(File::open(&path).unwrap()).unwrap().header(), &header());
+    assert_eq!(mode(&path), 0o600);
 }
 
 #[test]
-fn cut_recording_gives_what_is_whole() {
+fn cut_recording_gives_what_is_whole_and_is_known_to_be_cut() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("recording");
-    record(&path);
+    let told = record(&path);
     let whole = std::fs::read(&path).unwrap();
-    for length in (MAGIC.len()..whole.len()).step_by(97) {
+    for length in (0..whole.len()).step_by(97) {
         std::fs::write(&path, &whole[..length]).unwrap();
-        // An error in words, or events: never a panic.
-        match replay(&path) {
-            Ok(text) => assert!(text.is_empty() || text.ends_with('\n')),
-            Err(error) => assert!(matches!(error, RecordingError::Format { .. }), "{error}"),
+        match replayed(&path) {
+            Ok((text, truncated)) => assert!(truncated && told.starts_with(&text[..text.len() / 2])),
+            Err(error) => assert!(matches!(error, CaptureError::Magic | CaptureError::Header), "{error}"),
         }
     }
 }
 
 #[test]
-fn other_files_are_refused_in_words() {
+fn a_file_that_was_open_to_others_is_closed_to_them_before_anything_is_written() {
     let directory = TempDir::new().unwrap();
-    let path = directory.path().join("file");
-    for (content, expected) in [
-        (&b""[..], "too short"),
-        (&b"{\"process_exec\":{}}{\"process_exec\":{}}"[..], "does not begin as one"),
-        (&b"saker recording\n\xff\xff\xff\xff"[..], "header is too long"),
-        (&b"saker recording\n\x0a\x00\x00\x00version=9\n"[..], "version 9, only 1 is known"),
-    ] {
-        std::fs::write(&path, content).unwrap();
-        let error = Replay::open(&path).err().unwrap().to_string();
-        assert!(error.contains(expected), "{error}");
-    }
-    let missing = Replay::open(&directory.path().join("none")).err().unwrap();
-    assert!(matches!(missing, RecordingError::Read { .. }));
+    let path = directory.path().join("recording");
+    std::fs::write(&path, "an older and longer content of the file".repeat(1000)).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    Recorder::create(&path, &header()).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert!(std::fs::read(&path).unwrap().len() < 1000);
 }
 
-proptest::proptest! {
-    #[test]
-    fn damaged_recordings_do_not_panic(position in 0_usize..2000, byte in 0_u8..) {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("recording");
-        record(&path);
-        let mut bytes = std::fs::read(&path).unwrap();
-        let position = position % bytes.len();
-        bytes[position] = byte;
-        std::fs::write(&path, bytes).unwrap();
-        let _ = replay(&path);
+#[test]
+fn only_a_regular_file_holds_a_recording() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    // No reader: an error instead of waiting for one.
+    Recorder::create(&path, &header()).unwrap_err();
+    let error = Recorder::create(Path::new("/dev/null"), &header()).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}
+
+#[test]
+fn an_early_end_is_told() {
+    let mut recorder = testing::small(2000);
+    for _ in 0..3 {
+        recorder.write(&Input::Record(&[0; 700]));
+        recorder.flush();
     }
+    recorder.write(&Input::Record(&[0; 700]));
+    recorder.finish();
+    let recorded = recorder.recorded();
+    assert_eq!((recorded.offered(), recorded.bytes()), (4, 2000));
+    assert!(recorded.written() < 4 && !recorded.error().is_empty(), "{recorded:?}");
 }

@@ -61,8 +61,12 @@ impl EventStream {
                 self.taken = None;
                 continue;
             };
-            if let Some(bytes) = encode(&self.subscription, self.form, taken, index, event) {
-                return Next::Event(bytes);
+            match encode(&self.subscription, self.form, taken, index, event) {
+                Some(bytes) => {
+                    self.queue.note_passed(event, bytes.0.len());
+                    return Next::Event(bytes);
+                }
+                None => self.queue.note_filtered(event),
             }
         }
         Next::Turn

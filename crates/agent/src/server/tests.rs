@@ -81,6 +81,11 @@ async fn events_pass_filters_in_order() {
     let pids = [stream.message().await.unwrap().unwrap(), stream.message().await.unwrap().unwrap()];
     assert_eq!(pids.each_ref().map(pid_of), [1, 3]);
     assert_eq!(pids[0].node_name, "node");
+    let sink = || served.world.state.status().sinks.into_iter().find(|sink| sink.name == STAGE).unwrap();
+    settle("the last event to be filtered", || sink().filtered == 2).await;
+    let sink = sink();
+    assert_eq!((sink.events, sink.written, sink.filtered, sink.dropped), (4, 2, 2, 0));
+    assert!(sink.bytes > 20, "{sink:?}");
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ use crate::descriptors::Described;
 use crate::saker_v1::{Event, ExitExtra, Gap, GetStatusResponse, ProcessExtra};
 use crate::tetragon::{GetEventsResponse, RateLimitInfo, get_events_response};
 
+/// What stands in every line beside its event.
+const ENVELOPE: [&str; 5] = ["node_name", "time", "aggregation_info", "cluster_name", "node_labels"];
+
 /// A line that is not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
@@ -33,6 +36,12 @@ pub fn status_object(status: &GetStatusResponse) -> Value {
 
 fn message_object(event: &Event) -> Map<String, Value> {
     let mut line = event.event.as_ref().map(object).unwrap_or_default();
+    // The definition has the kinds that came late behind the envelope; a line begins with its kind.
+    if let Some(kind) = line.keys().find(|key| !ENVELOPE.contains(&key.as_str())).cloned()
+        && let Some(inner) = line.shift_remove(&kind)
+    {
+        line.shift_insert(0, kind, inner);
+    }
     if let Some(gap) = &event.gap {
         line.remove("rate_limit_info");
         line.shift_insert(0, "gap".to_owned(), Value::Object(object(gap)));

@@ -170,3 +170,27 @@ fn our_names_are_not_those_of_the_compatible_form() {
         }
     }
 }
+
+#[test]
+fn the_first_key_of_a_message_line_is_its_kind() {
+    use tetragon::get_events_response::Event as Kind;
+    let info = tetragon::RateLimitInfo { number_of_dropped_process_events: 7 };
+    for kind in [
+        Kind::RateLimitInfo(info),
+        Kind::Test(tetragon::Test::default()),
+        Kind::ProcessExec(Default::default()),
+    ] {
+        let response = tetragon::GetEventsResponse {
+            event: Some(kind),
+            node_name: "n".into(),
+            cluster_name: "c".into(),
+            time: Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+            ..Default::default()
+        };
+        let line = json::message_line(&saker_v1::Event { event: Some(response), ..Default::default() });
+        let object: serde_json::Map<String, Value> = serde_json::from_str(&line).unwrap();
+        let keys: Vec<&str> = object.keys().map(String::as_str).collect();
+        assert!(["rate_limit_info", "test", "process_exec"].contains(&keys[0]), "{line}");
+        assert_eq!(keys[1..], ["node_name", "time", "cluster_name"], "{line}");
+    }
+}

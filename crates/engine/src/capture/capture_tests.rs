@@ -12,6 +12,14 @@ fn header() -> CaptureHeader {
         environment: true,
         node: "n\u{f6}de".into(),
         kernel: "6.12.0".into(),
+        setup: Some(Setup {
+            cluster: "c=1".into(),
+            visible: saker_api::event::Visible { extras: true, ..Default::default() },
+            ancestors: crate::Ancestors { exec: true, exit: false },
+            processes: 100,
+            environment: crate::Environment { enabled: true, names: vec!["A".into(), "B".into()] },
+            users: vec![(0, "root".into()), (33, "web".into())],
+        }),
     }
 }
 
@@ -24,6 +32,7 @@ fn inputs() -> Vec<Input<'static>> {
         Input::Record(b""),
         Input::Sample { stats: Cow::Owned(vec![stats, Stats::default()]), drained: true },
         Input::Lost { stage: "reader", lost: 12 },
+        Input::Lost { stage: "sensor", lost: 1 },
         Input::Clock { boot_to_wall: 5 },
         Input::Snapshot { kind: SnapshotKind::Resync, tasks: vec![] },
     ]
@@ -34,6 +43,7 @@ fn written() -> Vec<u8> {
     for input in inputs() {
         writer.write(&input).unwrap();
     }
+    writer.finish().unwrap();
     writer.into_inner()
 }
 
@@ -60,14 +70,11 @@ fn a_missing_end_costs_only_what_is_not_whole() {
     let bytes = written();
     let (all, _) = read(&bytes).unwrap();
     let begin = 12 + u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
-    let mut whole = 0;
     for len in begin..bytes.len() {
         let (some, truncated) = read(&bytes[..len]).unwrap();
         assert!(all.starts_with(&some), "{len}");
-        whole += usize::from(!truncated);
+        assert!(truncated, "a file cut after {len} bytes, perhaps between two entries, looks whole");
     }
-    // Without its end a file looks whole only between two inputs, of which the last is not counted.
-    assert_eq!(whole, inputs().len());
     for len in 0..begin {
         assert!(read(&bytes[..len]).is_err(), "{len}");
     }
@@ -96,6 +103,37 @@ fn damage_is_told() {
     assert!(matches!(entry(ENTRY_SNAPSHOT, 1, &[7]), Err(CaptureError::Damaged { .. })));
     assert!(matches!(entry(ENTRY_SAMPLE, 9, &[0; 9]), Err(CaptureError::Damaged { .. })));
     assert!(matches!(entry(ENTRY_TASK, 8, &[255; 8]), Err(CaptureError::Damaged { .. })));
+}
+
+#[test]
+fn entries_of_a_newer_writer_are_left_out_and_counted() {
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    writer.write(&Input::Record(b"one")).unwrap();
+    let mut bytes = writer.into_inner();
+    bytes.extend_from_slice(&[200, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3]);
+    bytes.extend_from_slice(&[ENTRY_END, 0, 0, 0, 0, 0, 0, 0]);
+    let mut reader = Reader::new(&bytes[..]).unwrap();
+    assert!(matches!(reader.next().unwrap(), Some(Input::Record(b"one"))));
+    assert!(reader.next().unwrap().is_none() && reader.next().unwrap().is_none());
+    assert_eq!((reader.unknown(), reader.truncated()), (1, false));
+}
+
+#[test]
+fn a_header_too_long_to_be_read_is_not_written() {
+    let users = (0..400_000).map(|uid| (uid, "somebody".into())).collect();
+    let header = CaptureHeader { setup: Some(Setup { users, ..Setup::default() }), ..header() };
+    let error = Writer::new(Vec::new(), &header).unwrap_err();
+    assert!(error.to_string().contains("the header has"), "{error}");
+}
+
+#[test]
+fn a_capture_of_an_agent_has_the_configuration_of_its_engine() {
+    let mut config = header().engine();
+    assert_eq!((config.node.name.as_str(), config.node.cluster.as_str()), ("n\u{f6}de", "c=1"));
+    assert!(config.visible.extras && !config.visible.credentials && config.ancestors.exec);
+    assert_eq!((config.capacity, config.environment.names.len()), (100, 2));
+    assert_eq!(config.users.as_mut().unwrap().name(33).as_deref(), Some("web"));
+    assert_eq!(config.users.as_mut().unwrap().name(34), None);
 }
 
 #[test]

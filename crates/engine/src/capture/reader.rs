@@ -7,8 +7,8 @@ use saker_abi::{NamespaceInums, Stats};
 use zerocopy::FromBytes;
 
 use super::{
-    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_LOST, ENTRY_MAX, ENTRY_RECORD, ENTRY_SAMPLE,
-    ENTRY_SNAPSHOT, ENTRY_TASK, HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, VERSION, stage_of,
+    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LOST, ENTRY_MAX, ENTRY_RECORD, ENTRY_SAMPLE,
+    ENTRY_SNAPSHOT, ENTRY_TASK, HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, Setup, VERSION, stage_of,
 };
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -21,7 +21,9 @@ pub struct Reader<R> {
     entries: u64,
     tasks: Vec<SnapshotTask>,
     tasks_bytes: usize,
+    unknown: u64,
     truncated: bool,
+    ended: bool,
 }
 
 impl<R: Read> Reader<R> {
@@ -47,7 +49,9 @@ impl<R: Read> Reader<R> {
             entries: 0,
             tasks: Vec::new(),
             tasks_bytes: 0,
+            unknown: 0,
             truncated: false,
+            ended: false,
         })
     }
 
@@ -63,7 +67,13 @@ impl<R: Read> Reader<R> {
         self.entries
     }
 
-    /// Whether the file ended within an entry or a snapshot. What was whole has been read.
+    /// Entries of kinds that only a newer version knows; they were left out.
+    #[must_use]
+    pub const fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// Whether the writer's last entry is missing at the end of the file. What was whole has been read.
     #[must_use]
     pub const fn truncated(&self) -> bool {
         self.truncated
@@ -76,6 +86,9 @@ impl<R: Read> Reader<R> {
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its buffer")]
     pub fn next(&mut self) -> Result<Option<Input<'_>>, CaptureError> {
         loop {
+            if self.ended {
+                return Ok(None);
+            }
             let Some(kind) = self.read_entry()? else { return Ok(None) };
             let damaged = CaptureError::Damaged { entry: self.entries - 1, kind };
             match kind {
@@ -89,6 +102,9 @@ impl<R: Read> Reader<R> {
                     self.tasks_bytes = 0;
                     return Ok(Some(Input::Snapshot { kind, tasks: std::mem::take(&mut self.tasks) }));
                 }
+                ENTRY_END => self.ended = true,
+                // A newer version of the same format may write more.
+                kind if kind > ENTRY_END => self.unknown += 1,
                 ENTRY_RECORD => return Ok(Some(Input::Record(&self.entry))),
                 _ => return parse_other(kind, &self.entry).map(Some).ok_or(damaged),
             }
@@ -102,7 +118,7 @@ impl<R: Read> Reader<R> {
         while got < head.len() {
             match self.from.read(&mut head[got..]) {
                 Ok(0) => {
-                    self.truncated |= got > 0 || !self.tasks.is_empty();
+                    self.truncated = true;
                     return Ok(None);
                 }
                 Ok(count) => got += count,
@@ -168,12 +184,20 @@ fn parse_header_body(body: &[u8]) -> Option<CaptureHeader> {
     let (node_len, rest) = split_u32(rest)?;
     let (node, rest) = rest.split_at_checked(node_len as usize)?;
     let (kernel_len, rest) = split_u32(rest)?;
-    let (kernel, _) = rest.split_at_checked(kernel_len as usize)?;
+    let (kernel, rest) = rest.split_at_checked(kernel_len as usize)?;
+    let setup = match split_u32(rest) {
+        Some((len, rest)) if len > 0 => {
+            let (text, _) = rest.split_at_checked(len as usize)?;
+            Some(Setup::from_text(std::str::from_utf8(text).ok()?)?)
+        }
+        _ => None,
+    };
     let mut header = CaptureHeader {
         boot_to_wall: u64::from_le_bytes(*boot_to_wall),
         host_namespaces,
         node: String::from_utf8_lossy(node).into_owned(),
         kernel: String::from_utf8_lossy(kernel).into_owned(),
+        setup,
         ..CaptureHeader::default()
     };
     header.set_features(u64::from_le_bytes(*features));

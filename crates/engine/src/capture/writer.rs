@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use zerocopy::IntoBytes;
 
 use super::{
-    CaptureHeader, ENTRY_CLOCK, ENTRY_LOST, ENTRY_MAX, ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT,
-    ENTRY_TASK, Input, MAGIC, VERSION,
+    CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LOST, ENTRY_MAX, ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT,
+    ENTRY_TASK, HEADER_MAX, Input, MAGIC, VERSION,
 };
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -21,7 +21,7 @@ impl<W: Write> Writer<W> {
     /// Begins a capture.
     ///
     /// # Errors
-    /// When `to` cannot be written.
+    /// When `to` cannot be written, or the header is too long.
     pub fn new(mut to: W, header: &CaptureHeader) -> io::Result<Self> {
         let mut body = Vec::new();
         body.extend_from_slice(&VERSION.to_le_bytes());
@@ -34,6 +34,15 @@ impl<W: Write> Writer<W> {
             let text = text.as_bytes().get(..text.len().min(4096)).unwrap_or_default();
             body.extend_from_slice(&(text.len() as u32).to_le_bytes());
             body.extend_from_slice(text);
+        }
+        if let Some(setup) = &header.setup {
+            let text = setup.to_text();
+            body.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            body.extend_from_slice(text.as_bytes());
+        }
+        if body.len() > HEADER_MAX as usize {
+            let what = format!("the header has {} bytes, at most {HEADER_MAX} are possible", body.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         to.write_all(&MAGIC)?;
         to.write_all(&(body.len() as u32).to_le_bytes())?;
@@ -78,6 +87,15 @@ impl<W: Write> Writer<W> {
             self.entry.extend_from_slice(part);
         }
         self.to.write_all(&self.entry)
+    }
+
+    /// Ends the capture: without this a reader takes it for cut.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.put(ENTRY_END, &[])?;
+        self.flush()
     }
 
     /// Passes on what is buffered.

@@ -290,3 +290,44 @@ fn inside_limited_file_size() {
     sink.write(&mut some).unwrap();
     assert_eq!(numbers(&fs::read(&path).unwrap()), (before.len()..before.len() + 10).collect::<Vec<_>>());
 }
+
+fn fifo(directory: &Path) -> FileConfig {
+    let config = config(directory);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &config.path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    config
+}
+
+#[test]
+fn pipe_without_reader_is_refused_at_once() {
+    let directory = TempDir::new().unwrap();
+    let error = FileSink::open(fifo(directory.path())).unwrap_err();
+    assert!(matches!(error, OpenError::NoReader { .. }));
+    assert!(error.to_string().contains("events.log; start its reader first"), "{error}");
+}
+
+#[test]
+fn pipe_whose_reader_is_gone_is_closed() {
+    let directory = TempDir::new().unwrap();
+    let config = fifo(directory.path());
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let reader = options.open(&config.path).unwrap();
+    let mut sink = FileSink::open(config).unwrap();
+    let blocking = fcntl_getfl(&sink.open.as_ref().unwrap().file).unwrap();
+    assert!(!blocking.contains(OFlags::NONBLOCK), "a slow reader must make it wait");
+    write(&mut sink, 1);
+    drop(reader);
+    assert!(matches!(sink.write(&mut line(2)), Err(WriteError::Closed)));
+}
+
+#[test]
+fn rotations_are_counted() {
+    let directory = TempDir::new().unwrap();
+    let mut sink = FileSink::open(config(directory.path())).unwrap();
+    sink.control(Control::Rotate);
+    assert_eq!(sink.rotations(), 0, "there was nothing to rotate");
+    write(&mut sink, 1);
+    sink.control(Control::Rotate);
+    sink.control(Control::Reopen);
+    assert_eq!(sink.rotations(), 1);
+}

@@ -137,3 +137,18 @@ proptest! {
         prop_assert_eq!(stats.queued, 0);
     }
 }
+
+#[test]
+fn what_becomes_of_taken_events_is_counted_without_own_gaps() {
+    let queue = Queue::new("grpc", roomy(2));
+    queue.offer(&batch(0..5));
+    let mut first = true;
+    while let Popped::Taken(taken) = queue.try_pop() {
+        for event in taken.events() {
+            if std::mem::take(&mut first) { queue.note_filtered(event) } else { queue.note_passed(event, 10) }
+        }
+    }
+    let stats = queue.stats();
+    assert_eq!((stats.filtered, stats.passed, stats.bytes_passed), (1, 1, 20));
+    assert_eq!(stats.offered, stats.filtered + stats.passed + stats.dropped);
+}

@@ -186,3 +186,26 @@ fn orders_reach_the_sink() {
     wait("an order", || probe.0.orders.load(Ordering::Relaxed) == 1);
     worker.finish(soon());
 }
+
+#[test]
+fn a_thread_that_panicked_is_dead_and_one_that_ended_is_not() {
+    let start = |encoder: Encoder| {
+        let queue = Arc::new(Queue::new("file", Limits { events: 10, bytes: usize::MAX }));
+        let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+        (Arc::clone(&queue), Worker::spawn(queue, Box::new(Probe::default()), config).unwrap())
+    };
+    let (queue, worker) = start(Box::new(|_, _| panic!("on purpose")));
+    assert!(!worker.is_dead());
+    queue.offer(&Arc::new(Batch::new(vec![exec(1)])));
+    let end = Instant::now() + Duration::from_secs(20);
+    while !worker.is_dead() {
+        assert!(Instant::now() < end, "the end of the thread is not seen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (queue, worker) = start(Box::new(|_, lines| lines.push(b'\n')));
+    queue.close();
+    while !worker.thread.lock().unwrap().as_ref().unwrap().is_finished() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!worker.is_dead());
+}

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FileType, fstat};
+use saker_agent::logging::say;
 use saker_api::filter::{Offered, Subscription};
 use saker_api::json;
 use saker_api::tetragon::GetEventsRequest;
 
 use super::{EventsArgs, Printer};
+use crate::output::Usage;
 
 /// Time between two looks at the end of a file.
 const LOOK: Duration = Duration::from_millis(200);
@@ -41,7 +43,8 @@ pub fn input(args: &EventsArgs) -> Result<Option<Input>> {
 
 /// Prints the events of the lines that pass the filters.
 pub fn run(args: &EventsArgs, input: Input, request: &GetEventsRequest, printer: &mut Printer) -> Result<()> {
-    let subscription = Subscription::compile(request, &Offered::everything())?;
+    let subscription = Subscription::compile(request, &Offered::everything());
+    let subscription = subscription.map_err(|error| Usage::of(error.into()))?;
     let mut reader = Lines::open(input, args.follow)?;
     let (mut line, mut number, mut bad) = (Vec::new(), 0_u64, 0_u64);
     while reader.next(&mut line, printer)? {
@@ -54,7 +57,7 @@ pub fn run(args: &EventsArgs, input: Input, request: &GetEventsRequest, printer:
             Ok(event) => event,
             Err(error) => {
                 bad += 1;
-                eprintln!("saker: {} line {number}: {error}", reader.name);
+                say(format_args!("saker: {} line {number}: {error}", reader.name));
                 continue;
             }
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use saker_agent::logging::say;
 use saker_api::saker_v1::Event;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
@@ -25,8 +26,8 @@ pub fn run(args: &EventsArgs, request: &GetEventsRequest, printer: &mut Printer)
                 Ok(false) => return Ok(()),
                 Ok(true) if !args.reconnect => return Ok(()),
                 Err(error) if !args.reconnect || crate::output::is_closed(&error) => return Err(error),
-                Ok(true) => eprintln!("saker: the agent ended the stream; connecting again"),
-                Err(error) => eprintln!("saker: {}; trying again", crate::output::chain(&error)),
+                Ok(true) => say("saker: the agent ended the stream; connecting again"),
+                Err(error) => say(format_args!("saker: {}; trying again", crate::output::chain(&error))),
             }
             tokio::time::sleep(Duration::from_secs(args.reconnect_wait)).await;
         }

@@ -1,0 +1,88 @@
+//! What is not as it should be, in words for people.
+
+use saker_api::saker_v1::GetStatusResponse;
+use saker_engine::Counters;
+
+use super::RECORDING;
+
+/// Everything that was lost, or may be, and what to do about it; empty: healthy.
+pub(super) fn of(status: &GetStatusResponse, counters: &Counters) -> Vec<String> {
+    let mut problems = Vec::new();
+    if status.gap_records > 0 {
+        problems.push(format!("{} records were lost before they became events", status.gap_records));
+    }
+    missed(status, &mut problems);
+    helpers(status, &mut problems);
+    evictions(status, counters, &mut problems);
+    sinks(status, &mut problems);
+    if let Some(imbalance) = counters.imbalance() {
+        problems.push(format!("the engine's counters do not add up: {imbalance}"));
+    }
+    problems
+}
+
+fn missed(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    for sensor in status.sensors.iter().filter(|sensor| sensor.missed > 0) {
+        problems.push(format!(
+            "the kernel left out up to {} runs of the sensor {} because it was running already; a gap event tells \
+             of each",
+            sensor.missed, sensor.name
+        ));
+    }
+}
+
+fn helpers(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    for failure in &status.helper_failures {
+        let consequence = match failure.place.as_str() {
+            "storage_fork" | "storage_exec" | "storage_task" => {
+                "processes could not be noted in the kernel; their creator may be unknown"
+            }
+            "leaderless" => {
+                "processes could not be noted in the kernel; their creator may be unknown after an exec"
+            }
+            "data" => "parts of long arguments or environments were lost; these are cut and marked",
+            _ => "events lack this field, or have it cut",
+        };
+        problems.push(format!(
+            "{} failed {} times at {} (errno {}): {consequence}",
+            failure.helper, failure.count, failure.place, failure.errno
+        ));
+    }
+}
+
+fn evictions(status: &GetStatusResponse, counters: &Counters, problems: &mut Vec<String>) {
+    let capacity = status.processes.as_ref().map_or(0, |table| table.capacity);
+    let hint = format!("the process table is full; raise process-cache-size, now {capacity}");
+    if counters.table.evicted_alive > 0 {
+        problems.push(format!(
+            "{} living processes were forgotten, and what they do next is told without their past: {hint}",
+            counters.table.evicted_alive
+        ));
+    }
+    if counters.table.evicted_ended > 0 {
+        problems.push(format!(
+            "{} ended processes were forgotten although living ones descend from them, whose ancestry is cut: {hint}",
+            counters.table.evicted_ended
+        ));
+    }
+}
+
+fn sinks(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    for sink in &status.sinks {
+        if sink.kind == RECORDING {
+            if !sink.last_error.is_empty() {
+                problems.push(format!(
+                    "the recording {} ended early, {} inputs are not in it: {}",
+                    sink.target, sink.dropped, sink.last_error
+                ));
+            }
+            continue;
+        }
+        if sink.dropped > 0 {
+            problems.push(format!("{} events were dropped at {} {}", sink.dropped, sink.name, sink.target));
+        }
+        if !sink.last_error.is_empty() {
+            problems.push(format!("{} {}: {}", sink.name, sink.target, sink.last_error));
+        }
+    }
+}
