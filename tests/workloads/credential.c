@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,61 @@ static int set_user_id_root(int argc, char **argv)
 	(void)argv;
 	set_id_copy("set-uid-root", 0, 0, 04755);
 	executes_as_nobody("./set-uid-root", 0);
+	return 0;
+}
+
+/* Root becomes somebody else by it. */
+static int set_user_id_from_root(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	set_id_copy("set-uid-from-root", 4711, 0, 04755);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("./set-uid-from-root", "./set-uid-from-root", "lowered", NULL);
+		die("exec");
+	}
+	reap(pid, "child");
+	return 0;
+}
+
+static int map_to_root(const char *file, unsigned id)
+{
+	char line[64];
+	int fd = open(file, O_WRONLY | O_CLOEXEC);
+	int length = snprintf(line, sizeof(line), "0 %u 1\n", id);
+	int failed = fd < 0 || write(fd, line, length) != length;
+
+	if (fd >= 0)
+		close(fd);
+	return failed;
+}
+
+/* Nobody makes a user namespace and is root in it. */
+static int user_namespace_root(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	copy_file(leaf, "inside", 0755);
+	pid_t pid = fork();
+	if (pid == 0) {
+		become(NOBODY);
+		/* After a change of ids /proc/self belongs to root, unless one may be dumped. */
+		prctl(PR_SET_DUMPABLE, 1);
+		if (unshare(CLONE_NEWUSER)) {
+			fact("unshare.errno", "%d", errno);
+			_exit(0);
+		}
+		int deny = open("/proc/self/setgroups", O_WRONLY | O_CLOEXEC);
+		if (deny < 0 || write(deny, "deny", 4) != 4)
+			die("setgroups");
+		close(deny);
+		if (map_to_root("/proc/self/uid_map", NOBODY) || map_to_root("/proc/self/gid_map", NOBODY))
+			die("id maps");
+		execl("./inside", "./inside", "mapped", NULL);
+		die("exec");
+	}
+	reap(pid, "child");
 	return 0;
 }
 
@@ -156,6 +212,8 @@ static int terminal(int argc, char **argv)
 const struct workload credential_workloads[] = {
 	{"set-uid", set_user_id},
 	{"set-uid-root", set_user_id_root},
+	{"set-uid-from-root", set_user_id_from_root},
+	{"user-namespace-root", user_namespace_root},
 	{"set-gid", set_group_id},
 	{"file-capabilities", file_capabilities},
 	{"drop-privileges", drop_privileges},

@@ -1,6 +1,6 @@
 //! What an executed file gave its process: `binary_properties`.
 
-use saker_abi::{Creds, Exec, FileFlags, ProcessFlags};
+use saker_abi::{Exec, FileFlags, ProcessFlags};
 use saker_api::event::{BinaryProperties, PrivilegesChanged};
 
 const S_ISUID: u32 = 0o4000;
@@ -16,30 +16,66 @@ pub(crate) fn binary_properties(exec: &Exec, path: &str) -> Option<Box<BinaryPro
     let set_id =
         !flags.has(FileFlags::NOSUID) && !ProcessFlags(exec.id.flags).has(ProcessFlags::NO_NEW_PRIVS);
     let mut properties = BinaryProperties::default();
-    if gains_file_capabilities(creds) {
+    if gains_file_capabilities(exec) {
         properties.privileges_changed.push(PrivilegesChanged::FileCapabilities);
     }
     if set_id && file.mode & S_ISUID != 0 && creds.euid == file.uid && creds.euid != creds.uid {
         properties.setuid = Some(creds.euid);
-        properties.privileges_changed.push(PrivilegesChanged::FileSetuid);
+        if !was_root(exec) {
+            properties.privileges_changed.push(PrivilegesChanged::FileSetuid);
+        }
     }
     let executable_by_group = file.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP;
     if set_id && executable_by_group && creds.egid == file.gid && creds.egid != creds.gid {
         properties.setgid = Some(creds.egid);
-        properties.privileges_changed.push(PrivilegesChanged::FileSetgid);
+        if !was_root(exec) {
+            properties.privileges_changed.push(PrivilegesChanged::FileSetgid);
+        }
     }
     if flags.has(FileFlags::UNLINKED) || (file.ino != 0 && file.nlink == 0) {
         properties.unlinked = Some((file.ino, file.nlink, Box::from(path)));
     }
-    let tells = !properties.privileges_changed.is_empty() || properties.unlinked.is_some();
+    let tells = !properties.privileges_changed.is_empty()
+        || properties.setuid.is_some()
+        || properties.setgid.is_some()
+        || properties.unlinked.is_some();
     tells.then(|| Box::new(properties))
 }
 
 /// Root has its capabilities from being root, unless that is switched off; ambient ones were there before.
 /// What anyone else is permitted after an exec came with the file.
-fn gains_file_capabilities(creds: &Creds) -> bool {
-    let root = (creds.euid == 0 || creds.uid == 0) && creds.securebits & SECBIT_NOROOT == 0;
+fn gains_file_capabilities(exec: &Exec) -> bool {
+    let creds = &exec.id.creds;
+    let root = is_root(exec) && creds.securebits & SECBIT_NOROOT == 0;
     !root && creds.cap_permitted & !creds.cap_ambient != 0
+}
+
+/// Whether root executed this. Root that runs a file of somebody else's loses by it: ids change, nothing rises.
+///
+/// In a user namespace, where its id is not known, it shows by what the kernel leaves to a real id of root's with
+/// another effective one: everything permitted, nothing effective.
+fn was_root(exec: &Exec) -> bool {
+    let creds = &exec.id.creds;
+    if creds.userns_level == 0 {
+        return creds.uid == 0;
+    }
+    let all = creds.cap_permitted == creds.cap_bounding | creds.cap_inheritable;
+    all && creds.cap_permitted != 0 && creds.cap_effective & !creds.cap_ambient == 0
+}
+
+/// Whether the process is root where its capabilities count: in its user namespace.
+///
+/// Records hold the ids of the initial namespace and not the mapping, so inside another one the kernel's own
+/// verdict tells. `secureexec` is set for everybody but root who is permitted more than the ambient set, and for
+/// ids that an exec changed (`cap_bprm_creds_from_file`, security/commoncap.c). Of the latter, and where a
+/// security module set it, root is who holds the whole bounding set, as `handle_privileged_root` gives it.
+fn is_root(exec: &Exec) -> bool {
+    let creds = &exec.id.creds;
+    if creds.userns_level == 0 {
+        return creds.euid == 0 || creds.uid == 0;
+    }
+    let all = creds.cap_permitted == creds.cap_bounding | creds.cap_inheritable;
+    exec.secureexec == 0 || (all && (creds.euid != creds.uid || creds.euid == creds.userns_uid))
 }
 
 #[cfg(test)]
@@ -109,6 +145,76 @@ mod tests {
             exec.id.creds.securebits = SECBIT_NOROOT;
         });
         assert_eq!(changed(&secured), Some(vec![PrivilegesChanged::FileCapabilities]));
+    }
+
+    #[test]
+    fn root_that_becomes_somebody_gains_nothing() {
+        let lowered = exec(0o106_755, |exec| {
+            let creds = &mut exec.id.creds;
+            (creds.uid, creds.euid, creds.gid, creds.egid) = (0, 65534, 0, 65534);
+            (exec.exe.uid, exec.exe.gid) = (65534, 65534);
+        });
+        let properties = binary_properties(&lowered, "/bin/nobody").unwrap();
+        assert_eq!((properties.setuid, properties.setgid), (Some(65534), Some(65534)));
+        assert_eq!(properties.privileges_changed, []);
+    }
+
+    /// Id 1000 made a user namespace; inside it is root, or somebody else.
+    fn inside(mode: u32, change: impl FnOnce(&mut Exec)) -> Option<Vec<PrivilegesChanged>> {
+        let exec = exec(mode, |exec| {
+            let creds = &mut exec.id.creds;
+            (creds.userns_level, creds.userns_uid, creds.cap_bounding) = (1, 1000, ALL);
+            change(exec);
+        });
+        binary_properties(&exec, "/bin/true").map(|properties| properties.privileges_changed)
+    }
+
+    const ALL: u64 = (1 << 41) - 1;
+
+    #[test]
+    fn root_of_a_user_namespace_is_root() {
+        assert_eq!(inside(0o100_755, |exec| exec.id.creds.cap_permitted = ALL), None);
+        // Root there is another id than the owner, as with sub-ids.
+        let sub = |exec: &mut Exec| {
+            let creds = &mut exec.id.creds;
+            (creds.uid, creds.euid, creds.cap_permitted) = (100_000, 100_000, ALL);
+        };
+        assert_eq!(inside(0o100_755, sub), None);
+        // A security module asks for a clean environment; that gives nothing.
+        let secure = |exec: &mut Exec| (exec.secureexec, exec.id.creds.cap_permitted) = (1, ALL);
+        assert_eq!(inside(0o100_755, secure), None);
+        // Whoever becomes root through a set-user-ID file has its capabilities from that.
+        let set_id = |exec: &mut Exec| {
+            (exec.secureexec, exec.exe.uid) = (1, 100_000);
+            let creds = &mut exec.id.creds;
+            (creds.uid, creds.euid, creds.cap_permitted) = (100_033, 100_000, ALL);
+            creds.cap_effective = ALL;
+        };
+        assert_eq!(inside(0o104_755, set_id), Some(vec![PrivilegesChanged::FileSetuid]));
+    }
+
+    #[test]
+    fn root_of_a_user_namespace_that_becomes_somebody_gains_nothing() {
+        let lowered = |exec: &mut Exec| {
+            (exec.secureexec, exec.exe.uid) = (1, 100_033);
+            let creds = &mut exec.id.creds;
+            (creds.uid, creds.euid, creds.cap_permitted) = (100_000, 100_033, ALL);
+        };
+        assert_eq!(inside(0o104_755, lowered), Some(vec![]));
+    }
+
+    #[test]
+    fn capabilities_of_a_file_count_in_a_user_namespace() {
+        let capable = |exec: &mut Exec| {
+            exec.secureexec = 1;
+            let creds = &mut exec.id.creds;
+            (creds.uid, creds.euid, creds.cap_permitted) = (100_033, 100_033, 1 << 13);
+        };
+        assert_eq!(inside(0o100_755, capable), Some(vec![PrivilegesChanged::FileCapabilities]));
+        let securebits = |exec: &mut Exec| {
+            (exec.id.creds.cap_permitted, exec.id.creds.securebits) = (1 << 13, SECBIT_NOROOT);
+        };
+        assert_eq!(inside(0o100_755, securebits), Some(vec![PrivilegesChanged::FileCapabilities]));
     }
 
     #[test]

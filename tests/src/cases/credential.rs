@@ -14,8 +14,10 @@ const CAP_NET_RAW: u64 = 1 << 13;
 pub const CASES: &[Case] = &[
     shared("set-user-id", set_user_id),
     shared("set-user-id-root", set_user_id_root),
+    shared("set-user-id-from-root", set_user_id_from_root),
     shared("set-user-id-without-new-privileges", no_new_privileges),
     shared("set-group-id", set_group_id),
+    shared("user-namespace-root", user_namespace_root),
     shared("file-capabilities", file_capabilities),
     shared("credentials-at-exit", drop_privileges),
     shared("login-uid", login_uid),
@@ -44,6 +46,16 @@ fn set_user_id_root(lab: &mut Lab) -> Result<()> {
     same("why", gained(exec), &json!(["PRIVILEGES_RAISED_EXEC_FILE_SETUID"]))
 }
 
+/// The id changes and nothing is gained: no reason for an alert.
+fn set_user_id_from_root(lab: &mut Lab) -> Result<()> {
+    let seen = lab.observe(&["set-uid-from-root"])?;
+    let exec = seen.exec("child.pid")?;
+    check_leaf(exec, &seen.run.facts)?;
+    same("setuid", exec.at("process/binary_properties/setuid"), &Value::from(4711))?;
+    same("real uid", exec.number("process/process_credentials/uid"), 0)?;
+    same("why", gained(exec), &Value::Null)
+}
+
 fn no_new_privileges(lab: &mut Lab) -> Result<()> {
     let seen = lab.observe(&["set-uid", "no-new-privileges"])?;
     let exec = seen.exec("child.pid")?;
@@ -60,6 +72,20 @@ fn set_group_id(lab: &mut Lab) -> Result<()> {
     check_leaf(exec, &seen.run.facts)?;
     same("setgid", exec.at("process/binary_properties/setgid"), &Value::from(4712))?;
     same("setuid", exec.at("process/binary_properties/setuid"), &Value::Null)
+}
+
+/// An id without any rights makes a namespace in which it is root: what it holds there came with no file.
+fn user_namespace_root(lab: &mut Lab) -> Result<()> {
+    let seen = lab.observe(&["user-namespace-root"])?;
+    if let Some(errno) = seen.run.facts.find("unshare.errno") {
+        println!("        this system lets nobody make a user namespace (errno {errno})");
+        return Ok(());
+    }
+    let exec = seen.exec("child.pid")?;
+    same("level", exec.at("process/user_ns/level"), &Value::from(1))?;
+    same("uid", exec.number("process/uid"), 65534)?;
+    ensure!(capability_bits(exec.at("process/cap/permitted"))? != 0, "it is root of its namespace");
+    same("why", gained(exec), &Value::Null)
 }
 
 fn file_capabilities(lab: &mut Lab) -> Result<()> {
