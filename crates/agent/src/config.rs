@@ -33,6 +33,7 @@ pub use settings::{
 };
 pub use sources::{Places, SourceError};
 pub use value::ValueError;
+pub(crate) use value::{list, switch};
 
 /// Names of options of the peer that do not exist here; they are taken so that the refusal can say why.
 pub fn refused_options() -> impl Iterator<Item = &'static str> {

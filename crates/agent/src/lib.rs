@@ -30,3 +30,11 @@ pub use run::{Source, run};
 
 /// Version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Commit it was built from; empty: not known.
+pub const COMMIT: &str = env!("SAKER_COMMIT");
+/// Time of that commit.
+pub const COMMIT_TIME: &str = env!("SAKER_COMMIT_TIME");
+/// `true`: tracked files differed from that commit.
+pub const MODIFIED: &str = env!("SAKER_MODIFIED");
+/// Compiler it was built with.
+pub const COMPILER: &str = env!("SAKER_COMPILER");

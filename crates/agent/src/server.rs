@@ -4,6 +4,7 @@
 //! client's stream is polled, which happens only while the client takes what it gets; a slow client fills its
 //! own queue, misses events, and is told so by a gap.
 
+mod authority;
 mod compatible;
 mod own;
 mod stream;
@@ -21,6 +22,7 @@ use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensorsServer
 use saker_export::{Form, Limits, Queue};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Request, Status};
@@ -98,8 +100,8 @@ impl Service {
         form: Form,
     ) -> Result<EventStream, Status> {
         let label = client_of(request);
-        let subscription = Subscription::compile(request.get_ref(), &self.inner.offered)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let subscription =
+            Subscription::compile(request.get_ref(), &self.inner.offered).map_err(Status::from)?;
         let place = Place::take(&self.inner).ok_or_else(|| {
             let max = self.inner.max_clients;
             Status::resource_exhausted(format!("{max} clients receive events already (option max-clients)"))
@@ -119,6 +121,7 @@ impl Service {
             match unix {
                 Some(listener) => {
                     let incoming = UnixListenerStream::new(tokio::net::UnixListener::from_std(listener)?);
+                    let incoming = incoming.map(|stream| stream.map(authority::Tolerant::new));
                     let stopped = stopped(stop.clone());
                     self.router().serve_with_incoming_shutdown(incoming, stopped).await?;
                     anyhow::Ok(())

@@ -42,7 +42,8 @@ pub enum ValueError {
     Other(String),
 }
 
-pub(super) fn switch(text: &str) -> Result<bool, ValueError> {
+/// A switch by any of its words.
+pub(crate) fn switch(text: &str) -> Result<bool, ValueError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -104,7 +105,7 @@ pub(super) fn octal(text: &str) -> Result<u32, ValueError> {
     if mode > 0o777 || mode & 0o200 == 0 { Err(ValueError::Octal) } else { Ok(mode) }
 }
 
-pub(super) fn list(text: &str) -> Vec<String> {
+pub(crate) fn list(text: &str) -> Vec<String> {
     text.split([',', ' ', '\n']).map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 

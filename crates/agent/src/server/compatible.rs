@@ -1,6 +1,7 @@
 //! The service that clients of Tetragon know.
 
-use prost_types::Any;
+use prost::{EncodeError, Message};
+use prost_types::{Any, ListValue, Value, value};
 use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensors;
 use saker_api::tetragon::{self as api, HealthStatus, HealthStatusResult, HealthStatusType};
 use saker_api::wire::EncodedEvent;
@@ -9,11 +10,36 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::Service;
+use crate::config::{self, Kind};
 
 type Answer<T> = Result<Response<T>, Status>;
 
 fn not_yet<T>(what: &str) -> Answer<T> {
     Err(Status::unimplemented(format!("Saker {} has no {what} yet", crate::VERSION)))
+}
+
+/// The value of an option in the type of its kind. What is no value of its kind stays a text.
+fn typed(name: &str, text: &str) -> Result<Any, EncodeError> {
+    let trimmed = text.trim();
+    match config::find(name).map(|option| option.kind) {
+        Some(Kind::Switch) => match config::switch(trimmed) {
+            Ok(on) => Any::from_msg(&on),
+            Err(_) => Any::from_msg(&text.to_owned()),
+        },
+        Some(Kind::Count | Kind::Limit) => match trimmed.parse::<i64>() {
+            Ok(number) => Any::from_msg(&number),
+            Err(_) => Any::from_msg(&text.to_owned()),
+        },
+        Some(Kind::List) => {
+            let word = |word| Value { kind: Some(value::Kind::StringValue(word)) };
+            let values = config::list(text).into_iter().map(word).collect();
+            Ok(Any {
+                type_url: "type.googleapis.com/google.protobuf.ListValue".into(),
+                value: ListValue { values }.encode_to_vec(),
+            })
+        }
+        _ => Any::from_msg(&text.to_owned()),
+    }
 }
 
 #[tonic::async_trait]
@@ -42,8 +68,8 @@ impl FineGuidanceSensors for Service {
         let features = tokio::task::spawn_blocking(self.inner.probes).await;
         let features = features.map_err(|error| Status::internal(error.to_string()))?;
         let probe = |(name, enabled): (String, bool)| api::Probe { name, enabled: Some(enabled) };
-        let conf = |(key, value): &(String, String)| {
-            let value = Any::from_msg(&value.clone()).map_err(|error| Status::internal(error.to_string()))?;
+        let conf = |(key, text): &(String, String)| {
+            let value = typed(key, text).map_err(|error| Status::internal(error.to_string()))?;
             Ok(api::ConfVal { key: key.clone(), value: Some(value) })
         };
         Ok(Response::new(api::GetInfoResponse {
@@ -51,7 +77,13 @@ impl FineGuidanceSensors for Service {
             name: "saker".into(),
             probes: features.into_iter().map(probe).collect(),
             conf: self.inner.options.iter().map(conf).collect::<Result<_, Status>>()?,
-            build: Some(api::BuildInfo::default()),
+            build: Some(api::BuildInfo {
+                // The field is named after the peer's compiler; clients show it as what it was built with.
+                go_version: crate::COMPILER.into(),
+                commit: crate::COMMIT.into(),
+                time: crate::COMMIT_TIME.into(),
+                modified: crate::MODIFIED.into(),
+            }),
         }))
     }
 

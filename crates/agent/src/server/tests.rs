@@ -35,7 +35,14 @@ async fn serve(queue: usize, max_clients: usize) -> Served {
         queue,
         max_clients,
         probes: || vec![("raw_tracepoint".into(), true)],
-        options: vec![("log-level".into(), "info".into())],
+        options: [
+            ("log-level", "info"),
+            ("debug", "true"),
+            ("export-rate-limit", "-1"),
+            ("enable-ancestors", "base,kprobe"),
+        ]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .into(),
     });
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(service.serve(Some(listener), None, stopping));
@@ -112,7 +119,14 @@ async fn simple_calls_answer_and_missing_ones_say_so() {
     let version = client.get_version(GetVersionRequest {}).await.unwrap().into_inner().version;
     assert_eq!(version, crate::VERSION);
     let info = client.get_info(GetInfoRequest {}).await.unwrap().into_inner();
-    assert_eq!((info.name.as_str(), info.probes.len(), info.conf.len()), ("saker", 1, 1));
+    assert_eq!((info.name.as_str(), info.probes.len(), info.conf.len()), ("saker", 1, 4));
+    let types = ["StringValue", "BoolValue", "Int64Value", "ListValue"];
+    for (conf, kind) in info.conf.iter().zip(types) {
+        let url = &conf.value.as_ref().unwrap().type_url;
+        assert!(url.ends_with(&format!("google.protobuf.{kind}")), "{}: {url}", conf.key);
+    }
+    assert!(info.conf[3].value.as_ref().unwrap().value.ends_with(b"kprobe"));
+    assert!(info.build.unwrap().go_version.starts_with("rustc "));
     let status = client.add_tracing_policy(AddTracingPolicyRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("no tracing policies yet"), "{}", status.message());
@@ -126,6 +140,11 @@ async fn bad_filters_and_too_many_clients_are_refused() {
     let request = GetEventsRequest { allow_list: vec![filter], ..GetEventsRequest::default() };
     let refused = client.get_events(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+    let filter = Filter { cel_expression: vec!["true".into()], ..Filter::default() };
+    let request = GetEventsRequest { deny_list: vec![filter], ..GetEventsRequest::default() };
+    let refused = client.get_events(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+    assert!(refused.message().contains("not in this version"), "{}", refused.message());
     let first = client.get_events(GetEventsRequest::default()).await.unwrap();
     let second = client.get_events(GetEventsRequest::default()).await.unwrap_err();
     assert_eq!(second.code(), Code::ResourceExhausted);
@@ -178,4 +197,49 @@ async fn fifty_clients_get_everything_and_vanish() {
     drop(streams);
     settle("all to leave", || served.clients() == 0).await;
     served.world.publish(vec![testing::exec(1)]);
+}
+
+/// As gRPC's C core asks over a Unix socket: the path of the socket, percent-encoded, as the host.
+#[tokio::test]
+async fn clients_that_name_the_path_as_the_host_are_served() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    }
+    fn field(name: &[u8], value: &str) -> Vec<u8> {
+        [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat()
+    }
+    let served = serve(10, 1).await;
+    let path = served.socket.strip_prefix("unix://").unwrap();
+    let block = [
+        field(&[0x44], "/tetragon.FineGuidanceSensors/GetVersion"),
+        field(&[0x41], &path.replace('/', "%2F")),
+        vec![0x83, 0x86],
+        field(&[0x5f], "application/grpc"),
+        field(&[0x40, 2, b't', b'e'], "trailers"),
+    ];
+    let request = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &block.concat()),
+        frame(0, 1, 1, &[0; 5]),
+    ];
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    stream.write_all(&request.concat()).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.unwrap();
+            let mut payload = vec![0; usize::from(header[1]) << 8 | usize::from(header[2])];
+            stream.read_exact(&mut payload).await.unwrap();
+            assert_ne!(header[3], 3, "the server reset the stream: {payload:?}");
+            if header[3] == 0 {
+                return payload;
+            }
+        }
+    });
+    let body = answered.await.unwrap();
+    assert!(body.ends_with(crate::VERSION.as_bytes()), "{body:?}");
 }

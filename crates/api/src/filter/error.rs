@@ -69,7 +69,9 @@ pub enum FilterError {
         value: i32,
     },
     /// A field that this version does not know how to honour.
-    #[error("{place}.{field}: this version of Saker cannot filter by it; a later one will")]
+    #[error(
+        "{place}.{field}: filtering by it is not in this version of Saker; leave it out, or filter the output"
+    )]
     Unimplemented {
         /// The filter.
         place: Place,

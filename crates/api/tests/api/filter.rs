@@ -245,7 +245,7 @@ fn what_cannot_be_honoured_is_refused_with_its_place() {
         (
             r#"{"cel_expression":["true"]}"#,
             &everything(),
-            "deny_list[0].cel_expression: this version of Saker cannot filter by it; a later one will",
+            "deny_list[0].cel_expression: filtering by it is not in this version of Saker; leave it out, or filter the output",
         ),
         (
             r#"{"labels":["a in b"]}"#,
