@@ -13,6 +13,9 @@ mod selectors;
 mod workloads;
 
 pub use predicates::typed;
+pub(crate) use predicates::{capability_set, takes_no_values, types as operator_types};
+
+pub(crate) use lists::syscall;
 
 use std::collections::{HashMap, HashSet};
 

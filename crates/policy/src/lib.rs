@@ -9,9 +9,13 @@
 
 mod check;
 mod diagnostic;
+mod explain;
 pub mod language;
+pub mod matcher;
 pub mod model;
 pub mod names;
+mod scenario;
+mod schema;
 mod shape;
 pub mod values;
 pub mod words;
@@ -19,4 +23,7 @@ mod yaml;
 
 pub use check::{Checked, check, typed};
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Problem, Severity, Span, Spanned, render, to_json};
+pub use explain::{Explanation, HookExplanation, SelectorExplanation, explain};
+pub use scenario::{CaseResult, Failure, PolicySource, TestDocument, parse_tests};
+pub use schema::{reference, schema, test_schema};
 pub use yaml::{MAX_ALIASED, MAX_BYTES, MAX_DEPTH, MAX_NODES};

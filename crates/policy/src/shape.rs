@@ -107,6 +107,17 @@ impl Record {
         self.list(name).iter().filter_map(Item::record)
     }
 
+    /// The objects of a list, taken out.
+    pub(crate) fn into_records(self, name: &str) -> Vec<Record> {
+        let item = self.fields.into_iter().find(|(field, _)| *field == name).map(|(_, item)| item.value);
+        let Some(Value::List(items)) = item else { return Vec::new() };
+        let record = |item: Item| match item.value {
+            Value::Object(record) => Some(record),
+            _ => None,
+        };
+        items.into_iter().filter_map(record).collect()
+    }
+
     /// Names of the fields that were given and fit.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.fields.iter().map(|(name, _)| *name)

@@ -16,6 +16,10 @@ const REFUSED: &[(&str, &str)] = &[
     // Wrong on purpose.
     ("testdata--notasyscall.yaml", "is not a system call"),
     ("testdata--syswrongargindex.yaml", "has no argument 100"),
+    // An underscore in its name, which Kubernetes does not allow either.
+    ("docs--concepts--tracing-policy--selectors--4.yaml", "`example_ns_2` cannot be a name"),
+    // No metadata.
+    ("docs--concepts--tracing-policy--selectors--5.yaml", "`metadata` is missing"),
     // Placeholders for networks.
     ("quickstart--network_egress_cluster_enforce.yaml", "is not an address or network"),
 ];
@@ -28,6 +32,7 @@ const WARNED: &[(&str, &str)] = &[
     ("tracingpolicy--datagram_518.yaml", "this selector has actions only"),
     ("tracingpolicy--tcp-accept.yaml", "this selector has actions only"),
     ("quickstart--file_monitoring_enforce.yaml", "paths begin with `/`"),
+    ("testdata--nschanges.yaml.tmpl", "the buffer is never read"),
     ("testdata--sigkill_unprivileged_user_namespace.yaml.tmpl", "is written `matchPIDs`"),
     ("testdata--sigkill_unprivileged_user_namespace_in_pid_namespace.yaml.tmpl", "is written `matchPIDs`"),
 ];

@@ -51,8 +51,8 @@ fn of(record: &Record, family: Family, role: Role, returns: bool, cx: &mut Conte
         label: String::new(),
     });
     if argument.return_copy && !returns {
-        let message = "`returnCopy` needs the hook to look at the return";
-        cx.report.error_hint(&record.at("returnCopy"), message, "add `return: true` and `returnArg` to the hook");
+        let message = "`returnCopy` without `return: true`: the buffer is never read, and no filter on it matches";
+        cx.report.warning(&record.at("returnCopy"), message, "add `return: true` and `returnArg` to the hook");
     }
     argument
 }

@@ -99,7 +99,7 @@ fn syscalls(values: &[Item], report: &mut Report) -> Vec<Spanned<Syscall>> {
 }
 
 /// Reads the name of a system call in any of its forms.
-pub(super) fn syscall(text: &str) -> Result<Syscall, Problem> {
+pub(crate) fn syscall(text: &str) -> Result<Syscall, Problem> {
     let wrong = || {
         let message = format!("`{}` is not the name of a system call", shorten(text));
         Problem::hint(message, "such as `sys_openat`, `__x64_sys_openat` or `i386/sys_openat`")

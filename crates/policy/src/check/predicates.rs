@@ -107,6 +107,14 @@ pub(crate) fn accepts(operator: Operator, group: Group) -> bool {
     }
 }
 
+/// Whether an operator stands without values.
+pub(crate) fn takes_no_values(operator: Operator) -> bool {
+    matches!(
+        operator.positive().0,
+        Operator::SPortPriv | Operator::DPortPriv | Operator::CapabilitiesGained
+    )
+}
+
 /// The types that an operator can look at.
 pub(crate) fn types(operator: Operator) -> Vec<&'static str> {
     let (positive, _) = operator.positive();

@@ -100,6 +100,6 @@ static EXPECT: ObjectDef = ObjectDef {
             "",
             "the selector that matches: its position from 0, its label, or `none`",
         ),
-        field("actions", TEXTS, "", "exactly these actions, at the call and then at the return, in this order"),
+        field("actions", TEXTS, "", "exactly these actions, those of the call and then those of the return"),
     ],
 };
