@@ -58,7 +58,8 @@ pub fn check(text: &str) -> Checked {
         let same = |other: &&Policy| other.name.value == policy.name.value && other.scope() == policy.scope();
         if let Some(first) = policies.iter().find(same) {
             let at = At { span: policy.name.span, ..At::default() };
-            let message = format!("a policy `{}` stands already in line {}", policy.name.value, first.span.line);
+            let message =
+                format!("a policy `{}` stands already in line {}", policy.name.value, first.span.line);
             report.error_hint(&at, message, "give it another name");
             continue;
         }
@@ -131,6 +132,12 @@ impl Family {
             Self::Usdt => "USDT",
             Self::Lsm => "LSM hook",
         }
+    }
+
+    /// The name with its article.
+    fn one(self) -> String {
+        let article = if self == Self::Lsm { "an" } else { "a" };
+        format!("{article} {}", self.name())
     }
 
     /// Greatest index of an argument.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub use phrases::clause;
 
-use crate::model::{Action, Hook, Policy, Selector};
+use crate::model::{Action, ActionKind, Hook, Policy, Selector};
 use crate::words::Kind;
 
 /// A policy in plain words.
@@ -109,7 +109,8 @@ fn explain_hook(policy: &Policy, hook: &Hook) -> HookExplanation {
     if !hook.tags.is_empty() {
         notes.push(format!("Tags: {}", hook.tags.join(", ")));
     }
-    let otherwise = if hook.selectors.is_empty() { "Every call is told." } else { "Any other call: nothing." };
+    let otherwise =
+        if hook.selectors.is_empty() { "Every call is told." } else { "Any other call: nothing." };
     HookExplanation {
         line: hook.span.line,
         target: targets::target(policy, hook),
@@ -124,7 +125,8 @@ fn explain_selector(policy: &Policy, hook: &Hook, selector: &Selector) -> Select
     let when_returned: Vec<String> =
         selector.return_arguments.iter().map(|filter| phrases::value(policy, hook, filter)).collect();
     let silent = |actions: &[Action]| actions.is_empty();
-    let returns = hook.on_return.is_some() && (!when_returned.is_empty() || !silent(&selector.return_actions));
+    let returns =
+        hook.on_return.is_some() && (!when_returned.is_empty() || !silent(&selector.return_actions));
     SelectorExplanation {
         line: selector.span.line,
         label: selector.label.clone(),
@@ -139,7 +141,12 @@ fn actions(actions: &[Action], post: bool) -> Vec<String> {
     if actions.is_empty() {
         return if post { vec!["tell of it".into()] } else { Vec::new() };
     }
-    actions.iter().map(|action| phrases::action(&action.kind)).collect()
+    let mut phrases: Vec<String> = actions.iter().map(|action| phrases::action(&action.kind)).collect();
+    let told = |action: &Action| matches!(action.kind, ActionKind::Post(_) | ActionKind::NoPost);
+    if post && !actions.iter().any(told) {
+        phrases.push("tell of it".into());
+    }
+    phrases
 }
 
 impl Explanation {

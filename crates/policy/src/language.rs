@@ -93,7 +93,12 @@ pub(crate) const I64: Shape = Shape::Integer(i64::MIN as i128, i64::MAX as i128)
 pub(crate) const TEXTS: Shape = Shape::List(&Shape::Text, UNLIMITED);
 
 /// A field that may be left out.
-pub(crate) const fn field(name: &'static str, shape: Shape, default: &'static str, doc: &'static str) -> FieldDef {
+pub(crate) const fn field(
+    name: &'static str,
+    shape: Shape,
+    default: &'static str,
+    doc: &'static str,
+) -> FieldDef {
     FieldDef { name, shape, required: false, default, doc }
 }
 

@@ -17,6 +17,8 @@ pub mod names;
 mod scenario;
 mod schema;
 mod shape;
+#[cfg(test)]
+mod testing;
 pub mod values;
 pub mod words;
 mod yaml;

@@ -176,7 +176,8 @@ impl<'a> Matcher<'a> {
         decision.actions = selector.actions.iter().collect();
         let silent =
             |actions: &[&Action]| actions.iter().any(|action| matches!(action.kind, ActionKind::NoPost));
-        let replaced = decision.actions.iter().any(|action| matches!(action.kind, ActionKind::Override { .. }));
+        let replaced =
+            decision.actions.iter().any(|action| matches!(action.kind, ActionKind::Override { .. }));
         decision.posts = !silent(&decision.actions);
         // A call that is overridden does not happen, so it does not return either.
         if hook.on_return.is_none() || event.returned.is_none() || replaced {

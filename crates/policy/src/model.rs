@@ -10,8 +10,8 @@ mod selector;
 pub use action::{Action, ActionKind, Jump, Post, RateLimit, RegisterSource, RegisterValue};
 pub use filter::{ArgumentFilter, IntegerTest, Operand, Predicate, Side, Test, TextTest};
 pub use hook::{
-    Argument, Call, Digest, DigestAlgorithm, Functions, Hook, Place, Places, Return, Source, Symbol, Target, Usdt,
-    Uprobe,
+    Argument, Call, Digest, DigestAlgorithm, Functions, Hook, Place, Places, Return, Source, Symbol, Target,
+    Uprobe, Usdt,
 };
 pub use selector::{
     BinaryFilter, CapabilityFilter, LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter,

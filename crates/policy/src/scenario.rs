@@ -72,7 +72,9 @@ pub fn parse_tests(text: &str) -> (Vec<TestDocument>, Vec<Diagnostic>) {
             continue;
         }
         let span = node.span;
-        let Some(record) = shape::object(node, &SCENARIO, shape::document(span), &mut report) else { continue };
+        let Some(record) = shape::object(node, &SCENARIO, shape::document(span), &mut report) else {
+            continue;
+        };
         documents.extend(document(record, span, &mut report));
     }
     if documents.is_empty() && report.errors() == 0 {

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::check::{operator_types, takes_no_values};
 use crate::language::{
-    FieldDef, MAX_ACTIONS, MAX_FILTERS, MAX_SELECTORS, MAX_STEPS, MAX_TAG, MAX_TAGS, MAX_TEXT, MAX_VALUE, MAX_VALUES,
-    ObjectDef, Shape, UNLIMITED, policy::POLICY, reachable, scenario::SCENARIO,
+    FieldDef, MAX_ACTIONS, MAX_FILTERS, MAX_SELECTORS, MAX_STEPS, MAX_TAG, MAX_TAGS, MAX_TEXT, MAX_VALUE,
+    MAX_VALUES, ObjectDef, Shape, UNLIMITED, policy::POLICY, reachable, scenario::SCENARIO,
 };
 use crate::values::MAX_CEL_DEPTH;
 use crate::words::{ArgType, BinaryOperator, Operator, Word};
@@ -40,7 +40,8 @@ fn document(title: &str, root: &'static ObjectDef) -> Value {
 fn object_schema(object: &ObjectDef) -> Value {
     let properties: Map<String, Value> =
         object.fields.iter().map(|field| (field.name.to_owned(), field_schema(field))).collect();
-    let required: Vec<&str> = object.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    let required: Vec<&str> =
+        object.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let mut schema = json!({
         "type": "object",
         "description": object.doc,
@@ -55,7 +56,8 @@ fn object_schema(object: &ObjectDef) -> Value {
 
 fn field_schema(field: &FieldDef) -> Value {
     let mut schema = shape_schema(&field.shape);
-    let default = if field.default.is_empty() { String::new() } else { format!(" (default: {})", field.default) };
+    let default =
+        if field.default.is_empty() { String::new() } else { format!(" (default: {})", field.default) };
     // Beside a reference other keywords are allowed since draft 2019-09.
     schema["description"] = json!(format!("{}{default}", field.doc));
     schema
@@ -67,12 +69,15 @@ fn shape_schema(shape: &Shape) -> Value {
         Shape::Bool => json!({"type": "boolean"}),
         // Numbers beyond 64 bits do not occur; JSON has them as they are.
         Shape::Integer(min, max) => {
-            let bound = |value: &i128| json!(i64::try_from(*value).map_or_else(|_| json!(u64::MAX), |v| json!(v)));
+            let bound =
+                |value: &i128| json!(i64::try_from(*value).map_or_else(|_| json!(u64::MAX), |v| json!(v)));
             json!({"type": "integer", "minimum": bound(min), "maximum": bound(max)})
         }
         Shape::Choice(words) => {
-            let names: Vec<&str> =
-                words.iter().flat_map(|word| std::iter::once(word.name).chain(word.also.iter().copied())).collect();
+            let names: Vec<&str> = words
+                .iter()
+                .flat_map(|word| std::iter::once(word.name).chain(word.also.iter().copied()))
+                .collect();
             json!({"enum": names})
         }
         Shape::Object(object) => json!({"$ref": format!("#/$defs/{}", object.name)}),
@@ -232,7 +237,8 @@ mod tests {
                 assert!(properties[field.name].is_object(), "{}.{}", object.name, field.name);
             }
         }
-        let operators = schema["$defs"]["ArgumentFilter"]["properties"]["operator"]["enum"].as_array().unwrap();
+        let operators =
+            schema["$defs"]["ArgumentFilter"]["properties"]["operator"]["enum"].as_array().unwrap();
         for word in ["Equal", "GT", "GreaterThan", "NotSportPriv", "NotGlob"] {
             assert!(operators.iter().any(|other| other == word), "{word}");
         }

@@ -188,7 +188,11 @@ fn entry(record: &mut Record, key: Key, node: Node, report: &mut Report) {
     let name = field.name;
     if !exact {
         let message = format!("`{}` is written `{name}`", key.text);
-        report.warning(&place(name), message, "the case of letters is not looked at here, but other tools do");
+        report.warning(
+            &place(name),
+            message,
+            "the case of letters is not looked at here, but other tools do",
+        );
     }
     if record.given(name) {
         report.error(&place(name), format!("`{name}` is set twice"));
@@ -237,9 +241,15 @@ fn item(
 fn text(node: Node, field: &FieldDef, at: &At, report: &mut Report) -> Option<String> {
     let described = node.describe();
     match node.content {
-        Content::Scalar { text, plain } if !(plain && matches!(text.as_str(), "" | "~" | "null")) => Some(text),
+        Content::Scalar { text, plain } if !(plain && matches!(text.as_str(), "" | "~" | "null")) => {
+            Some(text)
+        }
         _ => {
-            report.error_hint(at, format!("expected text, found {described}"), format!("it is {}", field.doc));
+            report.error_hint(
+                at,
+                format!("expected text, found {described}"),
+                format!("it is {}", field.doc),
+            );
             None
         }
     }

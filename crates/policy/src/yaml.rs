@@ -152,8 +152,7 @@ impl Builder {
                 return self.add(Node { span, ..node }, 0, report);
             }
             Event::Scalar(text, style, anchor, _) => {
-                let content =
-                    Content::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                let content = Content::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
                 return self.add(Node { span, content }, anchor, report);
             }
             Event::SequenceStart(anchor, _) => self.begin(span, anchor, OpenContent::List(Vec::new()))?,

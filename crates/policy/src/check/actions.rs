@@ -4,7 +4,8 @@ use super::{Context, Family, hooks};
 use crate::diagnostic::Problem;
 use crate::language::MAX_VALUE;
 use crate::model::{
-    Action, ActionKind, Functions, Hook, Jump, ListContent, Post, RateLimit, RegisterSource, RegisterValue, Target,
+    Action, ActionKind, Functions, Hook, Jump, ListContent, Post, RateLimit, RegisterSource, RegisterValue,
+    Target,
 };
 use crate::shape::{Item, Record};
 use crate::values;
@@ -48,7 +49,11 @@ pub(super) fn all(records: &[&Record], family: Family, hook: &Hook, cx: &mut Con
         let Some(action) = action(record, family, hook, cx) else { continue };
         let name = action.kind.name();
         if actions.iter().any(|other| other.kind.name() == name) && name != ActionName::Set {
-            cx.report.warning(&record.at, format!("the action `{}` stands twice", name.name()), "once is enough");
+            cx.report.warning(
+                &record.at,
+                format!("the action `{}` stands twice", name.name()),
+                "once is enough",
+            );
         }
         actions.push(action);
     }
@@ -106,14 +111,16 @@ fn matters(record: &Record, field: &str) -> bool {
 fn allowed(action: ActionName, family: Family, hook: &Hook, cx: &mut Context<'_>) -> Result<(), Problem> {
     use ActionName::{DnsLookup, GetUrl, NoPost, NotifyEnforcer, Override, Post, Set, Sigkill, Signal};
     let refused = |hint: &str| {
-        let message = format!("a {} cannot have the action `{}`", family.name(), action.name());
+        let message = format!("{} cannot have the action `{}`", family.one(), action.name());
         Err(Problem::hint(message, hint))
     };
     if action == Set && family != Family::Usdt {
         return refused("it is for USDTs");
     }
     match family {
-        Family::Fentry if action.enforces() => return refused("hook the function under `kprobes` or `lsmhooks`"),
+        Family::Fentry if action.enforces() => {
+            return refused("hook the function under `kprobes` or `lsmhooks`");
+        }
         Family::Tracepoint { .. } if action == Override => {
             return refused("a tracepoint only tells; use `NotifyEnforcer`, or hook the function");
         }
@@ -143,7 +150,9 @@ fn overridable(hook: &Hook, cx: &Context<'_>) -> Result<(), Problem> {
     let Target::Kprobe(call) = &hook.target else { return Ok(()) };
     let security = |name: &str| name.starts_with("security_");
     let fits = match &call.functions {
-        Functions::Named(name) => hooks::is_syscall(&name.value) || security(&name.value) || name.value.is_empty(),
+        Functions::Named(name) => {
+            hooks::is_syscall(&name.value) || security(&name.value) || name.value.is_empty()
+        }
         Functions::List(list) => match cx.content(list.value) {
             Some(ListContent::Functions(names)) => names.iter().all(|name| security(&name.value)),
             Some(ListContent::Pattern(_)) => false,
@@ -196,7 +205,8 @@ fn signal(record: &Record, optional: bool, cx: &mut Context<'_>) -> u32 {
     let signal: u32 = record.integer("argSig").unwrap_or(0);
     let broken = record.given("argSig") && record.get("argSig").is_none();
     if signal > 64 || (signal == 0 && !optional && !broken) {
-        let message = if signal == 0 { "`argSig` is missing".to_owned() } else { format!("{signal} is not a signal") };
+        let message =
+            if signal == 0 { "`argSig` is missing".to_owned() } else { format!("{signal} is not a signal") };
         cx.report.error_hint(&record.at("argSig"), message, "1 to 64, such as 9 for SIGKILL");
     }
     signal
@@ -220,11 +230,13 @@ fn socket(record: &Record, hook: &Hook, cx: &mut Context<'_>) -> Option<usize> {
         Some(ArgType::Sock | ArgType::Socket) => return Some(position),
         Some(ArgType::Auto) => {}
         Some(ty) => {
-            let message = format!("`argSock` needs a sock; position {position} of `args` is of type {}", ty.name());
+            let message =
+                format!("`argSock` needs a sock; position {position} of `args` is of type {}", ty.name());
             cx.report.error(&record.at("argSock"), message);
         }
         None => {
-            let message = format!("`args` has no entry {position}: it has {}, counted from 0", hook.arguments);
+            let message =
+                format!("`args` has no entry {position}: it has {}, counted from 0", hook.arguments);
             cx.report.error_hint(&record.at("argSock"), message, "capture the socket under `args`");
         }
     }
@@ -288,7 +300,11 @@ fn word(text: &str) -> Option<String> {
 
 fn register_source(text: &str) -> Option<RegisterSource> {
     let offset = |text: &str| {
-        if text.is_empty() { Some(0) } else { values::number(text).ok().and_then(|number| i64::try_from(number).ok()) }
+        if text.is_empty() {
+            Some(0)
+        } else {
+            values::number(text).ok().and_then(|number| i64::try_from(number).ok())
+        }
     };
     if let Some((before, inner)) = text.split_once('(') {
         let register = word(inner.strip_suffix(')')?.strip_prefix('%')?)?;

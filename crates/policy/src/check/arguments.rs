@@ -18,7 +18,12 @@ pub(super) enum Role {
 }
 
 /// The captured values of a hook, and how many of them are arguments.
-pub(super) fn all(record: &Record, family: Family, returns: bool, cx: &mut Context<'_>) -> (Vec<Argument>, usize) {
+pub(super) fn all(
+    record: &Record,
+    family: Family,
+    returns: bool,
+    cx: &mut Context<'_>,
+) -> (Vec<Argument>, usize) {
     let with_data = matches!(family, Family::Kprobe | Family::Fentry | Family::Uprobe);
     let data = if with_data { record.list("data") } else { &[] };
     let count = record.list("args").len() + data.len();
@@ -51,8 +56,13 @@ fn of(record: &Record, family: Family, role: Role, returns: bool, cx: &mut Conte
         label: String::new(),
     });
     if argument.return_copy && !returns {
-        let message = "`returnCopy` without `return: true`: the buffer is never read, and no filter on it matches";
-        cx.report.warning(&record.at("returnCopy"), message, "add `return: true` and `returnArg` to the hook");
+        let message =
+            "`returnCopy` without `return: true`: the buffer is never read, and no filter on it matches";
+        cx.report.warning(
+            &record.at("returnCopy"),
+            message,
+            "add `return: true` and `returnArg` to the hook",
+        );
     }
     argument
 }
@@ -66,7 +76,7 @@ pub(super) fn one(record: &Record, family: Family, role: Role, cx: &mut Context<
     if role == Role::Argument
         && let Some(index) = index.filter(|index| *index > last)
     {
-        let message = format!("a {} has no argument {index}", family.name());
+        let message = format!("{} has no argument {index}", family.one());
         cx.report.error_hint(&record.at("index"), message, format!("arguments are counted from 0 to {last}"));
     }
     let resolve = match (record.text("resolve"), &source) {
@@ -120,7 +130,11 @@ fn ty(record: &Record, family: Family, role: Role, cx: &mut Context<'_>) -> Opti
             return None;
         }
         ArgType::ConstBuf => {
-            cx.report.error_hint(&at, "`const_buf` cannot be written", "leave `type` out: it is found by itself");
+            cx.report.error_hint(
+                &at,
+                "`const_buf` cannot be written",
+                "leave `type` out: it is found by itself",
+            );
             return None;
         }
         ty => Some(ty),

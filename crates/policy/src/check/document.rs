@@ -51,7 +51,11 @@ fn assemble(document: &Record, span: Span, report: &mut Report) -> Option<Policy
         check_name(metadata, "namespace", 63, false, report);
         if kind == Some(Kind::Cluster) && metadata.given("namespace") {
             let hint = "TracingPolicyNamespaced is for one namespace";
-            report.warning(&metadata.at("namespace"), "a TracingPolicy is for the whole node, not a namespace", hint);
+            report.warning(
+                &metadata.at("namespace"),
+                "a TracingPolicy is for the whole node, not a namespace",
+                hint,
+            );
         }
     }
     let spec = document.record("spec")?;
@@ -83,7 +87,13 @@ fn assemble(document: &Record, span: Span, report: &mut Report) -> Option<Policy
 }
 
 /// Warns of what has no effect.
-fn unused(spec: &Record, no_hooks: &bool, loader: Option<Span>, enforcer: Option<&Enforcer>, cx: &mut Context<'_>) {
+fn unused(
+    spec: &Record,
+    no_hooks: &bool,
+    loader: Option<Span>,
+    enforcer: Option<&Enforcer>,
+    cx: &mut Context<'_>,
+) {
     if *no_hooks && loader.is_none() && cx.report.errors() == 0 {
         cx.report.warning(&spec.at, "the policy has no hooks", "it has no effect");
     }
@@ -109,7 +119,8 @@ fn check_name(metadata: &Record, field: &str, longest: usize, dots: bool, report
     let Some(name) = metadata.any_text(field) else { return };
     let name = name.value;
     let part = |part: &str| {
-        let inner = part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let inner =
+            part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         inner && !part.is_empty() && !part.starts_with('-') && !part.ends_with('-')
     };
     let fits = if dots { name.split('.').all(part) } else { part(&name) };

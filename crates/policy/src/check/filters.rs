@@ -82,7 +82,13 @@ fn operator(record: &Record, cx: &mut Context<'_>) -> Option<Operator> {
 }
 
 /// The value that a filter names.
-fn operand(record: &Record, role: Role, hook: &Hook, family: Family, cx: &mut Context<'_>) -> Option<Operand> {
+fn operand(
+    record: &Record,
+    role: Role,
+    hook: &Hook,
+    family: Family,
+    cx: &mut Context<'_>,
+) -> Option<Operand> {
     let positions: Vec<u32> = record.list("args").iter().filter_map(Item::integer).collect();
     if record.given("args") {
         let [position] = positions[..] else {
@@ -102,11 +108,14 @@ fn operand(record: &Record, role: Role, hook: &Hook, family: Family, cx: &mut Co
         return at_position(index, role, hook, &at, cx);
     }
     let found: Vec<usize> = (0..hook.arguments)
-        .filter(|position| hook.values.get(*position).is_some_and(|value| value.source == Source::Argument(index)))
+        .filter(|position| {
+            hook.values.get(*position).is_some_and(|value| value.source == Source::Argument(index))
+        })
         .collect();
     if let Some(first) = found.first() {
         if found.len() > 1 {
-            let message = format!("{} captured arguments have the index {index}; the first is looked at", found.len());
+            let message =
+                format!("{} captured arguments have the index {index}; the first is looked at", found.len());
             cx.report.warning(&at, message, format!("name it by its position in `args`: `args: [{first}]`"));
         }
         return Some(Operand::Value(*first));
@@ -148,7 +157,11 @@ fn at_position(position: u32, role: Role, hook: &Hook, at: &At, cx: &mut Context
         }
         Role::Returned => {
             let index = hook.on_return.as_ref().map_or(0, |value| value.index);
-            cx.report.error_hint(at, format!("there is no return value {position}"), format!("`index: {index}`"));
+            cx.report.error_hint(
+                at,
+                format!("there is no return value {position}"),
+                format!("`index: {index}`"),
+            );
             None
         }
         _ => {
@@ -175,7 +188,8 @@ fn expression(
         return None;
     };
     if text.text.len() > crate::language::MAX_VALUE {
-        cx.report.error(&text.at, format!("the expression has more than {} bytes", crate::language::MAX_VALUE));
+        cx.report
+            .error(&text.at, format!("the expression has more than {} bytes", crate::language::MAX_VALUE));
         return None;
     }
     let types: Vec<Option<NumberType>> =

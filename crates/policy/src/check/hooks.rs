@@ -87,12 +87,17 @@ fn check_convention(what: &str, calls: bool, syscall: Option<bool>, at: &At, cx:
             cx.report.error_hint(at, format!("{what} is not a system call, but `syscall` is true"), hint);
         }
         (false, None) => {
-            let message = format!("{what} is not a system call, but `syscall` is true when it is not written");
+            let message =
+                format!("{what} is not a system call, but `syscall` is true when it is not written");
             cx.report.warning(at, message, "write `syscall: false`");
         }
         (true, Some(false)) => {
             let message = format!("{what} is a system call, but `syscall` is false");
-            cx.report.warning(at, message, "write `syscall: true`, or its arguments are read from the wrong place");
+            cx.report.warning(
+                at,
+                message,
+                "write `syscall: true`, or its arguments are read from the wrong place",
+            );
         }
         _ => {}
     }
@@ -142,7 +147,12 @@ fn lsm(record: &Record, cx: &mut Context<'_>) -> Option<Spanned<String>> {
 }
 
 /// What hooks of all families have.
-fn hook<'a>(record: &'a Record, family: Family, target: Option<Target>, cx: &mut Context<'a>) -> Option<Hook> {
+fn hook<'a>(
+    record: &'a Record,
+    family: Family,
+    target: Option<Target>,
+    cx: &mut Context<'a>,
+) -> Option<Hook> {
     let function = matches!(family, Family::Kprobe | Family::Fentry | Family::Uprobe);
     let returns = function && record.flag("return");
     let (values, arguments) = arguments::all(record, family, returns, cx);
@@ -175,7 +185,13 @@ fn placeholder(family: Family) -> Target {
         Family::Uprobe => {
             let places = crate::model::Places::Offsets(Vec::new());
             let digests = Vec::new();
-            Target::Uprobe(crate::model::Uprobe { path: none(), places, btf: None, digests, ignore_digest: false })
+            Target::Uprobe(crate::model::Uprobe {
+                path: none(),
+                places,
+                btf: None,
+                digests,
+                ignore_digest: false,
+            })
         }
         Family::Usdt => Target::Usdt(Usdt { path: none(), btf: None, provider: none(), name: none() }),
         Family::Lsm => Target::Lsm(none()),
@@ -204,7 +220,8 @@ fn on_return(record: &Record, family: Family, returns: bool, cx: &mut Context<'_
             cx.report.error_hint(&at, "`returnArgAction` needs `return: true`", "add `return: true`");
         }
         if !matches!(value.ty, ArgType::Sock | ArgType::Socket) {
-            let message = format!("`returnArgAction` needs a sock; `returnArg` is of type {}", value.ty.name());
+            let message =
+                format!("`returnArgAction` needs a sock; `returnArg` is of type {}", value.ty.name());
             cx.report.error(&at, message);
         }
     }
@@ -227,7 +244,8 @@ fn tags(record: &Record, cx: &mut Context<'_>) -> Vec<String> {
     for item in record.list("tags") {
         let Some(tag) = item.text() else { continue };
         if tag.value.is_empty() || tag.value.len() > MAX_TAG {
-            cx.report.error(&item.at, format!("a tag has 1 to {MAX_TAG} bytes, this one {}", tag.value.len()));
+            cx.report
+                .error(&item.at, format!("a tag has 1 to {MAX_TAG} bytes, this one {}", tag.value.len()));
         }
         tags.push(tag.value);
     }

@@ -22,7 +22,8 @@ pub(super) fn all(spec: &Record, report: &mut Report) -> Vec<List> {
 
 fn list(record: &Record, report: &mut Report) -> List {
     let name = record.text("name").map(|name| name.value).unwrap_or_default();
-    let ty = record.any_text("type").and_then(|word| ListType::parse(&word.value)).unwrap_or(ListType::Functions);
+    let ty =
+        record.any_text("type").and_then(|word| ListType::parse(&word.value)).unwrap_or(ListType::Functions);
     let values = record.list("values");
     let takes_values = matches!(ty, ListType::Functions | ListType::Syscalls);
     if takes_values && values.is_empty() && !record.given("values") {

@@ -26,7 +26,8 @@ pub(super) fn uprobe(record: &Record, cx: &mut Context<'_>) -> Option<Uprobe> {
 }
 
 fn places(record: &Record, cx: &mut Context<'_>) -> Option<Places> {
-    let given: Vec<&str> = ["symbols", "offsets", "addrs"].into_iter().filter(|name| record.given(name)).collect();
+    let given: Vec<&str> =
+        ["symbols", "offsets", "addrs"].into_iter().filter(|name| record.given(name)).collect();
     let [field] = given[..] else {
         let message = match given[..] {
             [] => "a uprobe needs a place".to_owned(),
@@ -50,7 +51,9 @@ fn places(record: &Record, cx: &mut Context<'_>) -> Option<Places> {
         for (index, item) in items.iter().enumerate() {
             let Some(text) = item.text() else { continue };
             match symbol(&text.value) {
-                Ok(at) => symbols.push(Place { span: text.span, at, semaphore: semaphores.get(index).copied() }),
+                Ok(at) => {
+                    symbols.push(Place { span: text.span, at, semaphore: semaphores.get(index).copied() })
+                }
                 Err(problem) => cx.report.problem(&item.at, problem),
             }
         }

@@ -59,7 +59,11 @@ pub(super) fn test(
 ///
 /// # Errors
 /// What does not fit, each with the place of the value.
-pub fn typed(operator: Operator, ty: ArgType, values: &[Spanned<String>]) -> Result<Predicate, Vec<Diagnostic>> {
+pub fn typed(
+    operator: Operator,
+    ty: ArgType,
+    values: &[Spanned<String>],
+) -> Result<Predicate, Vec<Diagnostic>> {
     let mut report = Report::default();
     let texts: Vec<Text> = values
         .iter()
@@ -109,10 +113,7 @@ pub(crate) fn accepts(operator: Operator, group: Group) -> bool {
 
 /// Whether an operator stands without values.
 pub(crate) fn takes_no_values(operator: Operator) -> bool {
-    matches!(
-        operator.positive().0,
-        Operator::SPortPriv | Operator::DPortPriv | Operator::CapabilitiesGained
-    )
+    matches!(operator.positive().0, Operator::SPortPriv | Operator::DPortPriv | Operator::CapabilitiesGained)
 }
 
 /// The types that an operator can look at.
@@ -130,7 +131,8 @@ fn refuse(operator: Operator, positive: Operator, ty: ArgType, what: &str, at: &
     };
     let article = if ty.name().starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     let message = format!("{} needs a {needed} argument; {what} is {article} {}", operator.name(), ty.name());
-    let operators: Vec<_> = Operator::ALL.iter().filter(|other| accepts(other.positive().0, ty.group())).collect();
+    let operators: Vec<_> =
+        Operator::ALL.iter().filter(|other| accepts(other.positive().0, ty.group())).collect();
     let names: Vec<_> = operators.iter().map(|operator| operator.name()).collect();
     if names.is_empty() {
         report.error_hint(at, message, format!("values of the type {} cannot be filtered", ty.name()));
@@ -173,7 +175,9 @@ fn each<T>(values: &[Text], cx: &mut Context<'_>, parse: impl Fn(&str) -> Result
 }
 
 fn file_type(text: &str) -> Result<FileType, Problem> {
-    let names = || FileType::WORDS.iter().flat_map(|word| std::iter::once(word.name).chain(word.also.iter().copied()));
+    let names = || {
+        FileType::WORDS.iter().flat_map(|word| std::iter::once(word.name).chain(word.also.iter().copied()))
+    };
     FileType::parse(text).ok_or_else(|| {
         let hint = format!("one of {}", names().collect::<Vec<_>>().join(", "));
         Problem::hint(format!("`{}` is not a type of file", shorten(text)), hint)
@@ -288,7 +292,8 @@ fn capabilities(operator: Operator, values: &[Text], cx: &mut Context<'_>) -> In
 /// A set of capabilities: a number, or names with commas between them.
 pub(crate) fn capability_set(text: &str) -> Result<u64, Problem> {
     if let Ok(number) = values::number(text) {
-        return u64::try_from(number).map_err(|_| Problem::new(format!("{text} is not a set of capabilities")));
+        return u64::try_from(number)
+            .map_err(|_| Problem::new(format!("{text} is not a set of capabilities")));
     }
     text.split(',').try_fold(0, |set, name| Ok(set | 1 << names::capability(name)?))
 }
@@ -299,7 +304,8 @@ fn texts(operator: Operator, ty: ArgType, values: &[Text], cx: &mut Context<'_>)
     }
     // A string ends at its NUL byte, so that a value with one means the value without; a buffer may hold one.
     let bytes = |value: &Text| {
-        let text = if ty == ArgType::CharBuf { value.text.as_str() } else { value.text.trim_end_matches('\0') };
+        let text =
+            if ty == ArgType::CharBuf { value.text.as_str() } else { value.text.trim_end_matches('\0') };
         text.as_bytes().to_vec()
     };
     let all = || values.iter().map(bytes).collect();
@@ -307,9 +313,9 @@ fn texts(operator: Operator, ty: ArgType, values: &[Text], cx: &mut Context<'_>)
         Operator::Prefix => TextTest::Prefix(all()),
         Operator::Postfix => TextTest::Postfix(all()),
         Operator::SubString => TextTest::Contains(all()),
-        Operator::SubStringIgnCase => {
-            TextTest::ContainsIgnoringCase(values.iter().map(|value| bytes(value).to_ascii_lowercase()).collect())
-        }
+        Operator::SubStringIgnCase => TextTest::ContainsIgnoringCase(
+            values.iter().map(|value| bytes(value).to_ascii_lowercase()).collect(),
+        ),
         Operator::Glob => TextTest::Glob(each(values, cx, Glob::parse)),
         _ => TextTest::Equal(all()),
     }

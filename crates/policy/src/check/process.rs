@@ -6,7 +6,8 @@ use super::Context;
 use crate::diagnostic::{At, Spanned};
 use crate::language::MAX_VALUE;
 use crate::model::{
-    BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest, PidFilter,
+    BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest,
+    PidFilter,
 };
 use crate::names;
 use crate::shape::{Item, Record};
@@ -135,7 +136,11 @@ pub(super) fn capability(record: &Record, cx: &mut Context<'_>) -> Option<Capabi
         match names::capability(&text.value) {
             Ok(number) => {
                 if !seen.insert(number) {
-                    cx.report.warning(&item.at, format!("`{}` is listed twice", text.value), "once is enough");
+                    cx.report.warning(
+                        &item.at,
+                        format!("`{}` is listed twice", text.value),
+                        "once is enough",
+                    );
                 }
                 capabilities |= 1 << number;
             }

@@ -21,7 +21,12 @@ const FILTERS: &[&str] = &[
 ];
 
 /// The selectors of a hook.
-pub(super) fn all<'a>(record: &'a Record, family: Family, hook: &Hook, cx: &mut Context<'a>) -> Vec<Selector> {
+pub(super) fn all<'a>(
+    record: &'a Record,
+    family: Family,
+    hook: &Hook,
+    cx: &mut Context<'a>,
+) -> Vec<Selector> {
     let records: Vec<&Record> = record.records("selectors").collect();
     stray_dashes(&records, cx);
     let mut selectors = Vec::new();
@@ -132,7 +137,10 @@ fn selector(layers: &Layers<'_>, family: Family, hook: &Hook, cx: &mut Context<'
             .filter_map(|one| process::binary(one, cx))
             .collect(),
         pids: each("matchPIDs").into_iter().filter_map(|one| process::pid(one, cx)).collect(),
-        namespaces: each("matchNamespaces").into_iter().filter_map(|one| process::namespace(one, cx)).collect(),
+        namespaces: each("matchNamespaces")
+            .into_iter()
+            .filter_map(|one| process::namespace(one, cx))
+            .collect(),
         capabilities: each("matchCapabilities")
             .into_iter()
             .filter_map(|one| process::capability(one, cx))
@@ -166,11 +174,11 @@ fn value_filters(
     let functions = matches!(family, Family::Kprobe | Family::Fentry | Family::Uprobe);
     match role {
         filters::Role::Data if !functions => {
-            cx.report.error(&at, format!("a {} has no `data`", family.name()));
+            cx.report.error(&at, format!("{} has no `data`", family.one()));
             return Vec::new();
         }
         filters::Role::Returned if !functions => {
-            cx.report.error(&at, format!("a {} has no return to look at", family.name()));
+            cx.report.error(&at, format!("{} has no return to look at", family.one()));
             return Vec::new();
         }
         filters::Role::Returned if hook.on_return.is_none() => {
@@ -192,7 +200,7 @@ fn return_actions(
     let Some(record) = layers.find("matchReturnActions") else { return Vec::new() };
     let at = record.at("matchReturnActions");
     if !matches!(family, Family::Kprobe | Family::Fentry) {
-        cx.report.error(&at, format!("a {} has no actions at the return", family.name()));
+        cx.report.error(&at, format!("{} has no actions at the return", family.one()));
     } else if hook.on_return.is_none() {
         let hint = "add `return: true` and `returnArg` to the hook";
         cx.report.error_hint(&at, "`matchReturnActions` needs the hook to look at the return", hint);

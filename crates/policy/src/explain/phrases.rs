@@ -3,8 +3,8 @@
 use crate::matcher::Clause;
 use crate::model::{
     ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, Hook, IntegerTest, Jump, LabelCondition,
-    LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest, PidFilter, Policy, Post,
-    Selector, Side, Test, TextTest, WorkloadFilter,
+    LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest, PidFilter,
+    Policy, Post, Selector, Side, Test, TextTest, WorkloadFilter,
 };
 use crate::names;
 use crate::values::IntegerRange;
@@ -56,7 +56,9 @@ pub(super) fn conditions(policy: &Policy, hook: &Hook, selector: &Selector) -> V
 pub fn clause(policy: &Policy, hook: &Hook, selector: &Selector, clause: &Clause) -> String {
     let index = clause.index;
     let phrase = match clause.field {
-        "matchWorkloads" => selector.workloads.as_ref().map(|filter| format!("it is of {}", workloads(filter))),
+        "matchWorkloads" => {
+            selector.workloads.as_ref().map(|filter| format!("it is of {}", workloads(filter)))
+        }
         "matchBinaries" => selector.binaries.get(index).map(|filter| binary("the program", filter)),
         "matchParentBinaries" => {
             selector.parent_binaries.get(index).map(|filter| binary("the parent's program", filter))
@@ -122,17 +124,20 @@ fn binary(subject: &str, filter: &BinaryFilter) -> String {
     format!("{subject} {}{children}", sentence(verb, filter.negated, &values))
 }
 
-/// A verb with its values, negated or not.
+/// A verb with its values, negated or not. Of negated ones the values are joined by `nor`.
 fn sentence(verb: &str, negated: bool, values: &str) -> String {
-    match (verb, negated) {
-        (_, false) => format!("{verb} {values}"),
-        ("is", true) => format!("is neither {values}").replacen(
-            "is neither",
-            if values.contains(" nor ") { "is neither" } else { "is not" },
-            1,
-        ),
-        (_, true) => format!("{verb} none of {}", values.replace(" nor ", " and ")),
+    if !negated {
+        return format!("{verb} {values}");
     }
+    let (first, rest) =
+        verb.split_once(' ').map_or((verb, String::new()), |(first, rest)| (first, format!(" {rest}")));
+    let verb = match (first, rest.is_empty()) {
+        ("is", true) if values.contains(" nor ") => "is neither".to_owned(),
+        ("is", _) => format!("is not{rest}"),
+        ("has", _) => format!("does not have{rest}"),
+        _ => format!("does not {}{rest}", first.trim_end_matches('s')),
+    };
+    format!("{verb} {values}")
 }
 
 fn pid(filter: &PidFilter) -> String {
@@ -198,9 +203,11 @@ pub(super) fn value(policy: &Policy, hook: &Hook, filter: &ArgumentFilter) -> St
         Operand::Expression => return format!("the expression on line {} is true", filter.span.line),
         Operand::Returned => "the value returned".to_owned(),
     };
-    let word = if predicate.negated { "nor" } else { "or" };
+    // The name of the operator, which stands for a test that is not known yet, says the negation already.
+    let negated = predicate.negated && !matches!(predicate.test, Test::Untyped(_));
+    let word = if negated { "nor" } else { "or" };
     let (verb, values) = test(policy, &predicate.test, word, predicate.operator.name());
-    format!("{subject} {}", sentence(&verb, predicate.negated, &values))
+    format!("{subject} {}", sentence(&verb, negated, &values))
 }
 
 fn test(policy: &Policy, test: &Test, word: &str, operator: &str) -> (String, String) {
@@ -208,7 +215,9 @@ fn test(policy: &Policy, test: &Test, word: &str, operator: &str) -> (String, St
     match test {
         Test::Integer { test, .. } | Test::Capabilities(test) => integer(policy, test, word),
         Test::Text(test) => text(test, word),
-        Test::FileType(types) => ("is of type".into(), list(types.iter().map(|ty| ty.name().to_owned()), word)),
+        Test::FileType(types) => {
+            ("is of type".into(), list(types.iter().map(|ty| ty.name().to_owned()), word))
+        }
         Test::Address(which, networks) => {
             let verb = format!("has its {} address in", side(which));
             (verb, list(networks.iter().map(ToString::to_string), word))
@@ -232,7 +241,7 @@ fn test(policy: &Policy, test: &Test, word: &str, operator: &str) -> (String, St
             ("is in the state".into(), list(names, word))
         }
         Test::Untyped(values) => {
-            (format!("({operator})"), list(values.iter().map(|value| quoted(&value.value)), word))
+            (format!("passes `{operator}` with"), list(values.iter().map(|value| quoted(&value.value)), word))
         }
         Test::CapabilitiesGained | Test::Cel(_) => (operator.into(), String::new()),
     }
@@ -249,7 +258,11 @@ fn integer(policy: &Policy, test: &IntegerTest, word: &str) -> (String, String) 
         }
         IntegerTest::InSet { ranges, lists } => {
             let range = |range: &IntegerRange| {
-                if range.min == range.max { range.min.to_string() } else { format!("{} to {}", range.min, range.max) }
+                if range.min == range.max {
+                    range.min.to_string()
+                } else {
+                    format!("{} to {}", range.min, range.max)
+                }
             };
             let lists = lists.iter().filter_map(|one| policy.list(*one));
             let lists = lists.map(|list| format!("one of the list `{}`", list.name));
@@ -265,7 +278,7 @@ fn text(test: &TextTest, word: &str) -> (String, String) {
         TextTest::Prefix(values) => ("begins with".into(), quoted_all(values)),
         TextTest::Postfix(values) => ("ends with".into(), quoted_all(values)),
         TextTest::Contains(values) => ("contains".into(), quoted_all(values)),
-        TextTest::ContainsIgnoringCase(values) => ("contains, in any case,".into(), quoted_all(values)),
+        TextTest::ContainsIgnoringCase(values) => ("contains in any case".into(), quoted_all(values)),
         TextTest::Glob(globs) => ("fits".into(), list(globs.iter().map(|glob| quoted(glob.text())), word)),
     }
 }
@@ -288,7 +301,9 @@ pub(super) fn action(kind: &ActionKind) -> String {
         }
         ActionKind::GetUrl(url) => format!("have the agent fetch {}", quoted(url)),
         ActionKind::DnsLookup(name) => format!("have the agent look up {}", quoted(name)),
-        ActionKind::TrackSock(position) => format!("remember the socket at position {position} as this process's"),
+        ActionKind::TrackSock(position) => {
+            format!("remember the socket at position {position} as this process's")
+        }
         ActionKind::UntrackSock(position) => format!("forget the socket at position {position}"),
         ActionKind::NotifyEnforcer { error, signal } => {
             let signal = if *signal == 0 { String::new() } else { format!(", send signal {signal}") };

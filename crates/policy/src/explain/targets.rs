@@ -1,7 +1,9 @@
 //! Hooks, captured values and options as parts of sentences.
 
+use crate::diagnostic::Spanned;
 use crate::model::{
-    Argument, Call, Enforcer, Functions, Hook, List, ListContent, Options, Places, Policy, Source, Target,
+    Argument, Call, Enforcer, Functions, Hook, List, ListContent, Options, Places, Policy, Source, Syscall,
+    Target,
 };
 use crate::values::Step;
 use crate::words::Mode;
@@ -63,7 +65,12 @@ fn content(list: &List) -> String {
             count(names.len(), names.iter().take(6).map(|name| name.value.as_str()).collect())
         }
         ListContent::Syscalls(calls) => {
-            count(calls.len(), calls.iter().take(6).map(|call| call.value.name.as_str()).collect())
+            let name = |call: &Spanned<Syscall>| match call.value.abi {
+                Some(abi) if abi.is_compat() => format!("{} (32 bits)", call.value.name),
+                _ => call.value.name.clone(),
+            };
+            let names: Vec<String> = calls.iter().take(6).map(name).collect();
+            count(calls.len(), names.iter().map(String::as_str).collect())
         }
         ListContent::AllSyscalls => "every one of the machine".into(),
         ListContent::Pattern(pattern) => format!("whatever fits {}", quoted(pattern)),

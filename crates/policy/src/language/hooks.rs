@@ -13,8 +13,7 @@ const TAGS: FieldDef =
 static AN_ARG: Shape = Shape::Object(&ARG);
 static A_SELECTOR: Shape = Shape::Object(&selectors::SELECTOR);
 
-const ARGS: FieldDef =
-    field("args", Shape::List(&AN_ARG, MAX_VALUES), "", "arguments to capture");
+const ARGS: FieldDef = field("args", Shape::List(&AN_ARG, MAX_VALUES), "", "arguments to capture");
 const DATA: FieldDef = field(
     "data",
     Shape::List(&AN_ARG, MAX_VALUES),
@@ -75,7 +74,12 @@ pub(crate) static TRACEPOINT: ObjectDef = ObjectDef {
     fields: &[
         required("subsystem", Shape::Text, "such as `syscalls`, `sched`"),
         required("event", Shape::Text, "such as `sys_enter_openat`"),
-        field("raw", Shape::Bool, "false", "attach to the raw tracepoint, whose arguments are kernel objects"),
+        field(
+            "raw",
+            Shape::Bool,
+            "false",
+            "attach to the raw tracepoint, whose arguments are kernel objects",
+        ),
         ARGS,
         SELECTORS,
         MESSAGE,

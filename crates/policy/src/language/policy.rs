@@ -1,8 +1,6 @@
 //! The document, its metadata, and what a policy has beside hooks.
 
-use super::{
-    FieldDef, MAX_HOOKS, ObjectDef, Shape, TEXTS, UNLIMITED, field, hooks, required, selectors,
-};
+use super::{FieldDef, MAX_HOOKS, ObjectDef, Shape, TEXTS, UNLIMITED, field, hooks, required, selectors};
 use crate::words::{Kind, LabelOperator, ListType, OptionName};
 
 /// The value of `apiVersion`.

@@ -14,7 +14,11 @@ pub static SCENARIO: ObjectDef = ObjectDef {
         field("policy", Shape::Text, "", "policy file, relative to this file"),
         field("inline", Shape::Text, "", "text of a policy (`inline: |`)"),
         field("name", Shape::Text, "the only policy", "which policy of the file"),
-        required("events", Shape::List(&Shape::Object(&CASE), UNLIMITED), "events, and what must come of them"),
+        required(
+            "events",
+            Shape::List(&Shape::Object(&CASE), UNLIMITED),
+            "events, and what must come of them",
+        ),
     ],
 };
 

@@ -1,10 +1,10 @@
 //! Selectors, their filters and actions.
 
-use super::{FieldDef, I32, I64, MAX_ACTIONS, MAX_FILTERS, ObjectDef, Shape, TEXTS, U32, U64, UNLIMITED, field};
-use super::{policy::LABELS, required};
-use crate::words::{
-    ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator,
+use super::{
+    FieldDef, I32, I64, MAX_ACTIONS, MAX_FILTERS, ObjectDef, Shape, TEXTS, U32, U64, UNLIMITED, field,
 };
+use super::{policy::LABELS, required};
+use crate::words::{ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator};
 
 const fn filters(name: &'static str, shape: &'static Shape, doc: &'static str) -> FieldDef {
     field(name, Shape::List(shape, MAX_FILTERS), "", doc)
@@ -172,8 +172,18 @@ static ACTION: ObjectDef = ObjectDef {
         field("argNewSymbol", Shape::Text, "", "Override of a uprobe: symbol to go on at"),
         field("argNewAddr", U64, "", "Override of a uprobe: address to go on at"),
         field("argNewOffset", I64, "", "Override of a uprobe: offset to go on at"),
-        field("rateLimit", Shape::Text, "", "Post: time in which equal events are told once: `5`, `5s`, `5m`, `1h`"),
-        field("rateLimitScope", Shape::Choice(RateScope::WORDS), "thread", "Post: what the limit counts together"),
+        field(
+            "rateLimit",
+            Shape::Text,
+            "",
+            "Post: time in which equal events are told once: `5`, `5s`, `5m`, `1h`",
+        ),
+        field(
+            "rateLimitScope",
+            Shape::Choice(RateScope::WORDS),
+            "thread",
+            "Post: what the limit counts together",
+        ),
         field("kernelStackTrace", Shape::Bool, "false", "Post: with the kernel's stack"),
         field("userStackTrace", Shape::Bool, "false", "Post: with the program's stack"),
         field("imaHash", Shape::Bool, "false", "Post, LSM hooks: with the hash of the file by IMA"),

@@ -4,8 +4,8 @@ use super::event::{NamespaceState, Process};
 use super::{Clause, Outcome, workload};
 use crate::diagnostic::Span;
 use crate::model::{
-    BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest, PidFilter,
-    Selector,
+    BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest,
+    PidFilter, Selector,
 };
 use crate::words::Namespace;
 
@@ -21,15 +21,20 @@ pub(super) fn clauses(selector: &Selector, process: &Process) -> impl Iterator<I
     let pids = each("matchPIDs", &selector.pids, |one| one.span, |one| pid(one, process));
     let namespaces =
         each("matchNamespaces", &selector.namespaces, |one| one.span, |one| namespace(one, process));
-    let capabilities = each("matchCapabilities", &selector.capabilities, |one| one.span, |one| {
-        capability(one, process)
-    });
-    let namespace_changes = each("matchNamespaceChanges", &selector.namespace_changes, |one| one.span, |one| {
-        namespace_change(one, process)
-    });
-    let capability_changes = each("matchCapabilityChanges", &selector.capability_changes, |one| one.span, |one| {
-        capability_change(one, process)
-    });
+    let capabilities =
+        each("matchCapabilities", &selector.capabilities, |one| one.span, |one| capability(one, process));
+    let namespace_changes = each(
+        "matchNamespaceChanges",
+        &selector.namespace_changes,
+        |one| one.span,
+        |one| namespace_change(one, process),
+    );
+    let capability_changes = each(
+        "matchCapabilityChanges",
+        &selector.capability_changes,
+        |one| one.span,
+        |one| capability_change(one, process),
+    );
     workloads
         .chain(binaries)
         .chain(parents)
@@ -73,8 +78,8 @@ fn binary(filter: &BinaryFilter, process: &Process) -> Outcome {
 fn parent(filter: &BinaryFilter, process: &Process) -> Outcome {
     // A process without parent has no program there: nothing fits it.
     let own = process.ancestors.first().is_some_and(|parent| path_fits(&filter.test, &parent.binary));
-    let inherited =
-        filter.follow_children && process.ancestors.iter().skip(1).any(|one| path_fits(&filter.test, &one.binary));
+    let inherited = filter.follow_children
+        && process.ancestors.iter().skip(1).any(|one| path_fits(&filter.test, &one.binary));
     Outcome::of((own || inherited) != filter.negated)
 }
 

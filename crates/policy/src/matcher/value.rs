@@ -41,7 +41,9 @@ fn one(predicate: &Predicate, value: &Value, policy: &Policy, numbers: Numbers<'
     match &predicate.test {
         Test::Integer { signed, bits, test } => integer(test, value, *signed, *bits, policy, numbers),
         Test::Capabilities(test) => match value {
-            Value::Capabilities(set) => integer(test, &Value::Integer((*set).into()), false, 64, policy, numbers),
+            Value::Capabilities(set) => {
+                integer(test, &Value::Integer((*set).into()), false, 64, policy, numbers)
+            }
             _ => Err(Outcome::OtherKind),
         },
         Test::Text(test) => text(test, value),
@@ -97,9 +99,9 @@ fn integer(
 fn has_number(list: &List, number: i128, numbers: Numbers<'_>) -> bool {
     match &list.content {
         ListContent::AllSyscalls => true,
-        ListContent::Syscalls(calls) => calls
-            .iter()
-            .any(|call| numbers(&call.value).into_iter().any(|other| i128::from(other) == number)),
+        ListContent::Syscalls(calls) => {
+            calls.iter().any(|call| numbers(&call.value).into_iter().any(|other| i128::from(other) == number))
+        }
         ListContent::Functions(_) | ListContent::Pattern(_) => false,
     }
 }
@@ -200,7 +202,12 @@ fn expression(predicate: &Predicate, values: &[Value]) -> Result<bool, Outcome> 
 }
 
 /// A test whose type is that of the value at hand.
-fn untyped(predicate: &Predicate, value: &Value, policy: &Policy, numbers: Numbers<'_>) -> Result<bool, Outcome> {
+fn untyped(
+    predicate: &Predicate,
+    value: &Value,
+    policy: &Policy,
+    numbers: Numbers<'_>,
+) -> Result<bool, Outcome> {
     let Test::Untyped(values) = &predicate.test else { return Err(Outcome::OtherKind) };
     let ty = match value {
         Value::Integer(number) if *number > i128::from(i64::MAX) => ArgType::U64,

@@ -11,7 +11,8 @@ const NAMESPACE_LABEL: &str = "k8s:io.kubernetes.pod.namespace";
 /// Whether a policy is for a process at all.
 pub(super) fn applies(policy: &Policy, process: &Process) -> bool {
     let scope = policy.scope();
-    let inside = scope.is_none_or(|scope| process.container.as_ref().is_some_and(|own| own.namespace == scope));
+    let inside =
+        scope.is_none_or(|scope| process.container.as_ref().is_some_and(|own| own.namespace == scope));
     inside && policy.workloads.as_ref().is_none_or(|filter| matches(filter, process))
 }
 

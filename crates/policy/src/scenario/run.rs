@@ -178,7 +178,8 @@ fn compare(
     report: &mut Report,
 ) -> Vec<Failure> {
     let mut failures = Vec::new();
-    let mut differs = |field, expected: String, found: String| failures.push(Failure { field, expected, found });
+    let mut differs =
+        |field, expected: String, found: String| failures.push(Failure { field, expected, found });
     if let Some(event) = expect.given_flag("event")
         && event != decision.posts
     {
@@ -189,7 +190,9 @@ fn compare(
         match position(&selector.value, hook) {
             Err(message) => report.error(&expect.at("selector"), message),
             Ok(position) if position != decision.selector => {
-                let word = |index: Option<usize>| index.map_or_else(|| "none".into(), |index| described(hook, index));
+                let word = |index: Option<usize>| {
+                    index.map_or_else(|| "none".into(), |index| described(hook, index))
+                };
                 differs("selector", word(position), word(decision.selector));
             }
             Ok(_) => {}

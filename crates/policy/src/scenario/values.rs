@@ -78,7 +78,8 @@ fn entries<'a>(node: &'a Node, keys: &[&str]) -> Result<Vec<(&'a str, String)>, 
     let mut known = Vec::new();
     for (key, value) in entries {
         if !keys.contains(&key.text.as_str()) {
-            let hint = nearest(&key.text, keys.iter().copied()).map_or_else(hint, |key| format!("did you mean `{key}`?"));
+            let hint = nearest(&key.text, keys.iter().copied())
+                .map_or_else(hint, |key| format!("did you mean `{key}`?"));
             return Err(Problem::hint(format!("there is no `{}` here", shorten(&key.text)), hint));
         }
         known.push((key.text.as_str(), text(value)?));

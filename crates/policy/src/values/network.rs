@@ -20,7 +20,9 @@ impl Network {
     /// # Errors
     /// When the text is neither.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let wrong = || Problem::hint(format!("`{text}` is not an address or network"), "such as `10.0.0.0/8` or `::1`");
+        let wrong = || {
+            Problem::hint(format!("`{text}` is not an address or network"), "such as `10.0.0.0/8` or `::1`")
+        };
         let trimmed = text.trim();
         let (address, bits) = match trimmed.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -84,7 +86,9 @@ impl PortRange {
     pub fn parse(text: &str) -> Result<(Self, bool), Problem> {
         let port = |part: &str| {
             let number = super::number(part).ok().and_then(|number| u16::try_from(number).ok());
-            number.ok_or_else(|| Problem::hint(format!("`{text}` is not a port or range of ports"), "0 to 65535, or `a:b`"))
+            number.ok_or_else(|| {
+                Problem::hint(format!("`{text}` is not a port or range of ports"), "0 to 65535, or `a:b`")
+            })
         };
         let (low, high) = match text.split_once(':') {
             Some((low, high)) => (port(low)?, port(high)?),

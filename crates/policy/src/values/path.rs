@@ -32,7 +32,9 @@ pub fn parse(text: &str) -> Result<Vec<Step>, Problem> {
     for part in text.split('.') {
         let (name, rest) = part.split_at(part.find('[').unwrap_or(part.len()));
         let word = |char: char| char.is_ascii_alphanumeric() || char == '_';
-        let named = !name.is_empty() && name.chars().all(word) && !name.starts_with(|char: char| char.is_ascii_digit());
+        let named = !name.is_empty()
+            && name.chars().all(word)
+            && !name.starts_with(|char: char| char.is_ascii_digit());
         if named {
             steps.push(Step::Member(name.to_owned()));
         } else if !(name.is_empty() && !rest.is_empty() && steps.is_empty()) {

@@ -103,7 +103,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn conditions(&self, left: Value, right: Value, operator: &str) -> Result<(Condition, Condition), Problem> {
+    fn conditions(
+        &self,
+        left: Value,
+        right: Value,
+        operator: &str,
+    ) -> Result<(Condition, Condition), Problem> {
         match (left, right) {
             (Value::Condition(left), Value::Condition(right)) => Ok((left, right)),
             _ => Err(self.wrong(format!("both sides of `{operator}` must be conditions"))),
@@ -188,7 +193,8 @@ impl Parser<'_> {
 
     fn literal(&mut self, negative: bool) -> Result<Value, Problem> {
         self.blank();
-        let length = self.rest().find(|char: char| !char.is_ascii_alphanumeric()).unwrap_or(self.rest().len());
+        let length =
+            self.rest().find(|char: char| !char.is_ascii_alphanumeric()).unwrap_or(self.rest().len());
         let written = self.rest().get(..length).unwrap_or("").to_owned();
         let (digits, unsigned) = match written.strip_suffix(['u', 'U']) {
             Some(digits) => (digits, true),
@@ -233,7 +239,8 @@ impl Parser<'_> {
             "not" => None,
             _ if cast.is_some() => None,
             _ => {
-                let problem = self.wrong(format!("`{}` is not known here", crate::yaml::shorten(self.rest())));
+                let problem =
+                    self.wrong(format!("`{}` is not known here", crate::yaml::shorten(self.rest())));
                 let hint = "there are arg0, arg1, …, int32(), uint32(), int64(), uint64(), and(), or(), xor(), not()";
                 return Err(Problem::hint(problem.message, hint));
             }
