@@ -162,7 +162,7 @@ pub(crate) fn object(node: Node, def: &'static ObjectDef, at: At, report: &mut R
     };
     let mut record = Record { at, def, fields: Vec::new(), broken: Vec::new() };
     for (key, node) in entries {
-        entry(&mut record, key, node, report);
+        entry(&mut record, &key, node, report);
     }
     for field in def.fields.iter().filter(|field| field.required) {
         if !record.given(field.name) {
@@ -173,7 +173,7 @@ pub(crate) fn object(node: Node, def: &'static ObjectDef, at: At, report: &mut R
     Some(record)
 }
 
-fn entry(record: &mut Record, key: Key, node: Node, report: &mut Report) {
+fn entry(record: &mut Record, key: &Key, node: Node, report: &mut Report) {
     let place = |name: &str| At { span: key.span, path: record.at.path.field(name) };
     let Some((field, exact)) = record.def.field(&key.text) else {
         let message = format!("{} has no field `{}`", article(record.def), shorten(&key.text));

@@ -86,8 +86,8 @@ impl Node {
 /// The first characters of a text, for messages.
 pub(crate) fn shorten(text: &str) -> String {
     let clean = text.chars().map(|char| if char.is_control() { ' ' } else { char });
-    let mut short: String = clean.clone().take(60).collect();
-    if clean.skip(60).next().is_some() {
+    let mut short: String = clean.take(60).collect();
+    if text.chars().nth(60).is_some() {
         short.push('…');
     }
     short

@@ -37,3 +37,28 @@ fn every_policy_is_clean_and_tested() {
     }
     assert!(policies >= 3);
 }
+
+/// The examples of the guide do what the guide says.
+#[test]
+fn examples_of_the_guide_work() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/policies.md");
+    let guide = fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> =
+        guide.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let policy = blocks.iter().find(|block| block.starts_with("apiVersion")).unwrap();
+    let test = blocks.iter().find(|block| block.starts_with("policy:")).unwrap();
+    let checked = check(policy);
+    assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics);
+    let (documents, diagnostics) = parse_tests(test);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let results = documents[0].run(&checked.policies[0]).unwrap();
+    assert_eq!(results.len(), 2);
+    assert!(results.iter().all(|result| result.failures.is_empty()), "{results:#?}");
+    assert!(
+        guide.contains(&saker_policy::explain(&checked.policies[0]).text()),
+        "the explanation in the guide"
+    );
+    let wrong = policy.replace("operator: Equal", "operator: SAddr");
+    let shown = render("hashes.yaml", &wrong, &check(&wrong).diagnostics);
+    assert!(guide.contains(&shown), "the diagnostics in the guide: {shown}");
+}

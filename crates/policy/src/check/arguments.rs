@@ -119,15 +119,15 @@ fn ty(record: &Record, family: Family, role: Role, cx: &mut Context<'_>) -> Opti
                 "`type` is missing"
             };
             cx.report.error_hint(&at, message, "write the type, such as `int`, `string`, `file`");
-            return None;
+            None
         }
         ArgType::Syscall64 if !tracepoint => {
             cx.report.error_hint(&at, "`syscall64` is for tracepoints", "write `uint64`");
-            return None;
+            None
         }
         ArgType::DataLoc if !tracepoint => {
             cx.report.error_hint(&at, "`data_loc` is for tracepoints", "write `string`");
-            return None;
+            None
         }
         ArgType::ConstBuf => {
             cx.report.error_hint(
@@ -135,7 +135,7 @@ fn ty(record: &Record, family: Family, role: Role, cx: &mut Context<'_>) -> Opti
                 "`const_buf` cannot be written",
                 "leave `type` out: it is found by itself",
             );
-            return None;
+            None
         }
         ty => Some(ty),
     }

@@ -52,7 +52,7 @@ fn places(record: &Record, cx: &mut Context<'_>) -> Option<Places> {
             let Some(text) = item.text() else { continue };
             match symbol(&text.value) {
                 Ok(at) => {
-                    symbols.push(Place { span: text.span, at, semaphore: semaphores.get(index).copied() })
+                    symbols.push(Place { span: text.span, at, semaphore: semaphores.get(index).copied() });
                 }
                 Err(problem) => cx.report.problem(&item.at, problem),
             }

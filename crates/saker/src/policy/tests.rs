@@ -38,7 +38,7 @@ fn policy(line: &[&str]) -> Result<()> {
 
 /// Whether the command failed with a status of 1 and without a further message.
 fn failed(result: &Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| error.is::<Told>())
+    result.as_ref().is_err_and(anyhow::Error::is::<Told>)
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_failed_test_says_which_filter_decided() {
     assert!(table.contains("FAILED"), "{table}");
     assert!(table.contains("selector: expected 0, found none"), "{table}");
     assert!(
-        table.contains("argument 0 (file) is `/etc/passwd`: does not hold (matchArgs[0], line 13)"),
+        table.contains("argument 0 (file) is `/etc/passwd`: does not hold (matchArgs[0], line 14)"),
         "{table}"
     );
 }
