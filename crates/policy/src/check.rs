@@ -48,6 +48,7 @@ pub fn check(text: &str) -> Checked {
     let mut report = Report::default();
     let documents = yaml::parse(text, &mut report);
     let mut policies: Vec<Policy> = Vec::new();
+    let mut names: HashMap<(String, Option<String>), usize> = HashMap::new();
     let mut seen = 0;
     for node in documents {
         if node.is_null() {
@@ -55,14 +56,14 @@ pub fn check(text: &str) -> Checked {
         }
         seen += 1;
         let Some(policy) = document::policy(node, &mut report) else { continue };
-        let same = |other: &&Policy| other.name.value == policy.name.value && other.scope() == policy.scope();
-        if let Some(first) = policies.iter().find(same) {
+        let key = (policy.name.value.clone(), policy.scope().map(str::to_owned));
+        if let Some(line) = names.get(&key) {
             let at = At { span: policy.name.span, ..At::default() };
-            let message =
-                format!("a policy `{}` stands already in line {}", policy.name.value, first.span.line);
+            let message = format!("a policy `{}` stands already in line {line}", policy.name.value);
             report.error_hint(&at, message, "give it another name");
             continue;
         }
+        names.insert(key, policy.span.line);
         policies.push(policy);
     }
     if seen == 0 && report.errors() == 0 {
@@ -75,14 +76,54 @@ pub fn check(text: &str) -> Checked {
     Checked { policies, diagnostics }
 }
 
+/// What of a list is asked for again and again.
+#[derive(Clone, Copy, Default)]
+struct ListFacts {
+    /// It holds system calls.
+    syscalls: bool,
+    /// One of them is of a 32-bit ABI.
+    compat: bool,
+    /// All of it are `security_*` functions.
+    security: bool,
+}
+
+impl ListFacts {
+    fn of(list: &List) -> Self {
+        match &list.content {
+            ListContent::Syscalls(calls) => {
+                let compat =
+                    calls.iter().any(|call| call.value.abi.is_some_and(crate::model::Abi::is_compat));
+                Self { syscalls: true, compat, security: false }
+            }
+            ListContent::AllSyscalls => Self { syscalls: true, ..Self::default() },
+            ListContent::Functions(names) => {
+                let security = names.iter().all(|name| name.value.starts_with("security_"));
+                Self { security, ..Self::default() }
+            }
+            ListContent::Pattern(_) => Self::default(),
+        }
+    }
+}
+
+/// A macro and how many values it holds.
+#[derive(Clone, Copy)]
+struct Macro<'a> {
+    record: &'a Record,
+    weight: usize,
+}
+
 /// What checks of a policy's parts need to know of the rest.
 struct Context<'a> {
     report: &'a mut Report,
     kind: Kind,
     lists: &'a [List],
+    list_facts: Vec<ListFacts>,
+    list_names: HashMap<&'a str, usize>,
     /// Lists that something refers to.
     used_lists: HashSet<usize>,
-    macros: HashMap<&'a str, &'a Record>,
+    macros: HashMap<&'a str, Macro<'a>>,
+    /// Values that macros put into selectors so far.
+    expanded: usize,
     used_macros: HashSet<&'a str>,
     has_enforcer: bool,
     uses_enforcer: bool,
@@ -92,9 +133,11 @@ impl Context<'_> {
     /// The list of `list:NAME`; none when the text is no such reference.
     fn list(&mut self, at: &At, text: &str) -> Option<Option<ListRef>> {
         let name = text.strip_prefix("list:")?;
-        let found = self.lists.iter().position(|list| list.name == name);
+        let found = self.list_names.get(name).copied();
         if let Some(index) = found {
             self.used_lists.insert(index);
+        } else if self.report.is_full() {
+            self.report.error(at, "");
         } else {
             let names = self.lists.iter().map(|list| list.name.as_str());
             let hint = match crate::words::nearest(name, names) {
@@ -106,8 +149,8 @@ impl Context<'_> {
         Some(found.map(ListRef))
     }
 
-    fn content(&self, list: ListRef) -> Option<&ListContent> {
-        self.lists.get(list.0).map(|list| &list.content)
+    fn facts(&self, list: ListRef) -> ListFacts {
+        self.list_facts.get(list.0).copied().unwrap_or_default()
     }
 }
 

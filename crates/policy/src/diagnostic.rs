@@ -153,6 +153,11 @@ impl Report {
         self.diagnostics.push(Diagnostic { severity, span: at.span, path, message, hint });
     }
 
+    /// Whether further diagnostics are only counted, so that hints need not be looked for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= MAX_DIAGNOSTICS
+    }
+
     /// Errors so far.
     pub(crate) fn errors(&self) -> usize {
         self.errors

@@ -137,7 +137,10 @@ fn limits(text: &mut String) {
     let rows = [
         ("size of a file", format!("{} MiB", MAX_BYTES >> 20)),
         ("levels of nesting", MAX_DEPTH.to_string()),
-        ("values in a file; of these by YAML aliases", format!("{MAX_NODES}; {MAX_ALIASED}")),
+        (
+            "values in a file; of these by YAML aliases; put into selectors by macros",
+            format!("{MAX_NODES}; {MAX_ALIASED}; {MAX_NODES}"),
+        ),
         ("selectors of a hook", MAX_SELECTORS.to_string()),
         ("captured values of a hook (`args` and `data`)", MAX_VALUES.to_string()),
         ("entries of each `match…` list of a selector", MAX_FILTERS.to_string()),

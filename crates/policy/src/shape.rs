@@ -118,6 +118,11 @@ impl Record {
         items.into_iter().filter_map(record).collect()
     }
 
+    /// How many values it holds, all levels together.
+    pub(crate) fn weight(&self) -> usize {
+        self.fields.iter().map(|(_, item)| item.weight()).sum()
+    }
+
     /// Names of the fields that were given and fit.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.fields.iter().map(|(name, _)| *name)
@@ -143,6 +148,15 @@ impl Item {
         match &self.value {
             Value::Object(record) => Some(record),
             _ => None,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        1 + match &self.value {
+            Value::Object(record) => record.weight(),
+            Value::List(items) => items.iter().map(Item::weight).sum(),
+            Value::Map(entries) => entries.iter().map(|(_, item)| item.weight()).sum(),
+            Value::Text(_) | Value::Bool(_) | Value::Integer(_) | Value::Node(_) => 0,
         }
     }
 
@@ -176,6 +190,10 @@ pub(crate) fn object(node: Node, def: &'static ObjectDef, at: At, report: &mut R
 fn entry(record: &mut Record, key: &Key, node: Node, report: &mut Report) {
     let place = |name: &str| At { span: key.span, path: record.at.path.field(name) };
     let Some((field, exact)) = record.def.field(&key.text) else {
+        if report.is_full() {
+            report.error(&record.at, "");
+            return;
+        }
         let message = format!("{} has no field `{}`", article(record.def), shorten(&key.text));
         let names = record.def.fields.iter().map(|field| field.name);
         let hint = match nearest(&key.text, names) {
@@ -305,6 +323,10 @@ fn choice(node: &Node, words: &'static [Word], at: &At, report: &mut Report) -> 
     if let Some(word) = words.iter().find(|word| word.loose(text)) {
         report.warning(at, format!("`{text}` is written `{}`", word.name), "other tools may refuse it");
         return Some(word.name);
+    }
+    if report.is_full() {
+        report.error(at, "");
+        return None;
     }
     let all = || words.iter().flat_map(|word| std::iter::once(word.name).chain(word.also.iter().copied()));
     let hint = match nearest(text, all().filter(|word| !word.is_empty())) {

@@ -82,19 +82,26 @@ macro_rules! vocabulary {
 }
 pub(crate) use vocabulary;
 
+/// Characters of a word that are compared.
+const COMPARED: usize = 64;
+/// Words that are compared.
+const CANDIDATES: usize = 128;
+
 /// The nearest of some words, when one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let text: Vec<char> = text.chars().take(64).flat_map(char::to_lowercase).collect();
+    let text: Vec<char> = text.chars().take(COMPARED).flat_map(char::to_lowercase).collect();
     let limit = (text.len() / 3).clamp(1, 3);
-    let scored = words.map(|word| {
-        let other: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
-        (distance(&text, &other), word)
-    });
+    let scored =
+        words.take(CANDIDATES).filter(|word| word.len().abs_diff(text.len()) <= COMPARED).map(|word| {
+            let other: Vec<char> = word.chars().take(COMPARED).flat_map(char::to_lowercase).collect();
+            (distance(&text, &other, limit), word)
+        });
     scored.filter(|(score, _)| *score <= limit).min_by_key(|(score, _)| *score).map(|(_, word)| word)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make one text of another.
-fn distance(a: &[char], b: &[char]) -> usize {
+/// Insertions, deletions, replacements and swaps of neighbours that make one text of another. What is above the
+/// limit is not counted out.
+fn distance(a: &[char], b: &[char], limit: usize) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for (row, &left) in a.iter().enumerate() {
@@ -109,6 +116,10 @@ fn distance(a: &[char], b: &[char]) -> usize {
             line.push(best);
         }
         before = std::mem::replace(&mut last, line);
+        // A swap looks two rows back.
+        if before.iter().chain(&last).all(|count| *count > limit) {
+            return limit + 1;
+        }
     }
     last.last().copied().unwrap_or(a.len())
 }
@@ -120,7 +131,7 @@ mod tests {
     #[test]
     fn distances() {
         let distance =
-            |a: &str, b: &str| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>());
+            |a: &str, b: &str| distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>(), 9);
         for (a, b, expected) in
             [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3), ("a", "", 1)]
         {

@@ -105,7 +105,7 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
         let (event, span) = match event {
             Ok((event, span)) => (event, place(span.start)),
             Err(error) => {
-                let at = At { span: place(*error.marker()), ..At::default() };
+                let at = At { span: within(text, place(*error.marker())), ..At::default() };
                 report.error(&at, format!("not YAML: {}", error.info()));
                 break;
             }
@@ -116,6 +116,24 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
         }
     }
     builder.documents
+}
+
+/// A place in the text: the parser puts what is missing at the end on a line behind it.
+fn within(text: &str, span: Span) -> Span {
+    let lines = lines(text);
+    match lines.last() {
+        Some(last) if span.line > lines.len() => Span { line: lines.len(), column: last.chars().count() + 1 },
+        _ => span,
+    }
+}
+
+/// The lines as YAML counts them: a carriage return alone ends one too.
+pub(crate) fn lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    for line in text.split('\n') {
+        lines.extend(line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    }
+    lines
 }
 
 fn place(marker: saphyr_parser::Marker) -> Span {

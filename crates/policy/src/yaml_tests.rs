@@ -56,6 +56,13 @@ fn mistakes_of_yaml_have_a_place_and_keep_what_came_before() {
 }
 
 #[test]
+fn what_is_missing_at_the_end_is_told_at_the_end() {
+    let (_, told) = read("a: 1\nsin");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("2:4: not YAML"), "{told:?}");
+}
+
+#[test]
 fn aliases_are_copies() {
     let (documents, told) = read("a: &x [1, 2]\nb: *x\n");
     assert!(told.is_empty(), "{told:?}");

@@ -4,8 +4,7 @@ use super::{Context, Family, hooks};
 use crate::diagnostic::Problem;
 use crate::language::MAX_VALUE;
 use crate::model::{
-    Action, ActionKind, Functions, Hook, Jump, ListContent, Post, RateLimit, RegisterSource, RegisterValue,
-    Target,
+    Action, ActionKind, Functions, Hook, Jump, Post, RateLimit, RegisterSource, RegisterValue, Target,
 };
 use crate::shape::{Item, Record};
 use crate::values;
@@ -153,11 +152,10 @@ fn overridable(hook: &Hook, cx: &Context<'_>) -> Result<(), Problem> {
         Functions::Named(name) => {
             hooks::is_syscall(&name.value) || security(&name.value) || name.value.is_empty()
         }
-        Functions::List(list) => match cx.content(list.value) {
-            Some(ListContent::Functions(names)) => names.iter().all(|name| security(&name.value)),
-            Some(ListContent::Pattern(_)) => false,
-            _ => true,
-        },
+        Functions::List(list) => {
+            let facts = cx.facts(list.value);
+            facts.syscalls || facts.security
+        }
     };
     if fits {
         return Ok(());

@@ -1,8 +1,8 @@
 //! A document: kind, metadata, options, and the parts of the specification.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::{Context, hooks, lists, workloads};
+use super::{Context, ListFacts, Macro, hooks, lists, workloads};
 use crate::diagnostic::{At, Report, Span};
 use crate::language::policy::{API_VERSION, POLICY};
 use crate::model::{Enforcer, Options, Policy};
@@ -61,15 +61,19 @@ fn assemble(document: &Record, span: Span, report: &mut Report) -> Option<Policy
     let spec = document.record("spec")?;
     let kind = kind.unwrap_or(Kind::Cluster);
     let lists = lists::all(spec, report);
-    let macros = spec.map("selectorsMacros").iter();
-    let macros: HashMap<&str, &Record> =
-        macros.filter_map(|(key, item)| Some((key.text.as_str(), item.record()?))).collect();
+    let macros = spec.map("selectorsMacros").iter().filter_map(|(key, item)| {
+        let record = item.record()?;
+        Some((key.text.as_str(), Macro { record, weight: record.weight() }))
+    });
     let mut cx = Context {
         report,
         kind,
         lists: &lists,
+        list_facts: lists.iter().map(ListFacts::of).collect(),
+        list_names: lists.iter().enumerate().map(|(index, list)| (list.name.as_str(), index)).collect(),
         used_lists: HashSet::new(),
-        macros,
+        macros: macros.collect(),
+        expanded: 0,
         used_macros: HashSet::new(),
         has_enforcer: spec.given("enforcers"),
         uses_enforcer: false,

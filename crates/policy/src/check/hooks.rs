@@ -3,7 +3,7 @@
 use super::{Context, Family, arguments, lists, places, selectors};
 use crate::diagnostic::{At, Spanned};
 use crate::language::{MAX_TAG, MAX_TEXT};
-use crate::model::{Call, Functions, Hook, ListContent, Return, Target, Usdt};
+use crate::model::{Call, Functions, Hook, Return, Target, Usdt};
 use crate::shape::Record;
 use crate::words::{ArgType, Kind, ReturnSocketAction};
 use crate::yaml::shorten;
@@ -61,7 +61,7 @@ fn call(record: &Record, cx: &mut Context<'_>) -> Option<Call> {
     let ignore = record.record("ignore").is_some_and(|ignore| ignore.flag("callNotFound"));
     let functions = if let Some(list) = cx.list(&at, &call.value) {
         let list = list?;
-        let calls = matches!(cx.content(list), Some(ListContent::Syscalls(_) | ListContent::AllSyscalls));
+        let calls = cx.facts(list).syscalls;
         check_convention(&format!("the list `{}`", call.value), calls, syscall, &at, cx);
         Functions::List(Spanned { value: list, span: call.span })
     } else {

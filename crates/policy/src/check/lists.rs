@@ -153,11 +153,8 @@ pub(super) fn enforcer(record: &Record, cx: &mut Context<'_>) -> Enforcer {
 }
 
 fn usable(cx: &mut Context<'_>, list: crate::model::ListRef, at: &At) {
-    let fits = match cx.content(list) {
-        Some(ListContent::Syscalls(_) | ListContent::AllSyscalls) | None => true,
-        Some(ListContent::Functions(names)) => names.iter().all(|name| name.value.starts_with("security_")),
-        Some(ListContent::Pattern(_)) => false,
-    };
+    let facts = cx.facts(list);
+    let fits = facts.syscalls || facts.security;
     if !fits {
         cx.report.error(at, "an enforcer acts at system calls and `security_*` functions only");
     }

@@ -1,9 +1,9 @@
 //! Operators against types, and values against both.
 
-use super::Context;
+use super::{Context, ListFacts};
 use crate::diagnostic::{At, Diagnostic, Problem, Report, Spanned};
 use crate::language::MAX_VALUE;
-use crate::model::{IntegerTest, ListContent, ListRef, Predicate, Side, Test, TextTest};
+use crate::model::{IntegerTest, ListRef, Predicate, Side, Test, TextTest};
 use crate::names;
 use crate::values::{self, Glob, IntegerRange, Network, PortRange};
 use crate::words::{ArgType, FileType, Group, Operator};
@@ -74,8 +74,11 @@ pub fn typed(
         report: &mut report,
         kind: crate::words::Kind::Cluster,
         lists: &[],
+        list_facts: Vec::new(),
+        list_names: std::collections::HashMap::new(),
         used_lists: std::collections::HashSet::new(),
         macros: std::collections::HashMap::new(),
+        expanded: 0,
         used_macros: std::collections::HashSet::new(),
         has_enforcer: false,
         uses_enforcer: false,
@@ -166,6 +169,10 @@ fn build(operator: Operator, ty: ArgType, values: &[Text], cx: &mut Context<'_>)
 fn each<T>(values: &[Text], cx: &mut Context<'_>, parse: impl Fn(&str) -> Result<T, Problem>) -> Vec<T> {
     let mut parsed = Vec::with_capacity(values.len());
     for value in values {
+        // Nobody reads on; what is wrong with the rest is not looked for.
+        if cx.report.is_full() {
+            break;
+        }
         match parse(&value.text) {
             Ok(one) => parsed.push(one),
             Err(problem) => cx.report.problem(&value.at, problem),
@@ -241,6 +248,9 @@ fn set(
     let mut ranges = Vec::new();
     let mut lists = Vec::new();
     for value in values {
+        if cx.report.is_full() {
+            break;
+        }
         if let Some(list) = cx.list(&value.at, &value.text) {
             lists.extend(list.filter(|list| list_fits(*list, operator, ty, value, cx)));
             continue;
@@ -262,15 +272,13 @@ fn set(
 }
 
 fn list_fits(list: ListRef, operator: Operator, ty: ArgType, value: &Text, cx: &mut Context<'_>) -> bool {
-    let calls = matches!(cx.content(list), Some(ListContent::Syscalls(_) | ListContent::AllSyscalls));
+    let ListFacts { syscalls: calls, compat, .. } = cx.facts(list);
     if operator != Operator::InMap {
         cx.report.error_hint(&value.at, "a list cannot stand in a range", "use `InMap` or `NotInMap`");
     } else if !calls {
         let hint = "its type must be `syscalls` or `generated_syscalls`";
         cx.report.error_hint(&value.at, "only lists of system calls can be values", hint);
     }
-    let compat = matches!(cx.content(list), Some(ListContent::Syscalls(calls))
-        if calls.iter().any(|call| call.value.abi.is_some_and(crate::model::Abi::is_compat)));
     if compat && ty != ArgType::Syscall64 {
         let message = "the list has 32-bit system calls, which this type cannot tell from 64-bit ones";
         cx.report.warning(&value.at, message, "capture the number with `type: syscall64`");

@@ -133,6 +133,9 @@ pub(super) fn capability(record: &Record, cx: &mut Context<'_>) -> Option<Capabi
     let mut seen = HashSet::new();
     for item in record.list("values") {
         let Some(text) = item.text() else { continue };
+        if cx.report.is_full() {
+            break;
+        }
         match names::capability(&text.value) {
             Ok(number) => {
                 if !seen.insert(number) {

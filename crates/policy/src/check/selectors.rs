@@ -1,10 +1,10 @@
 //! Selectors: macros, filters, actions.
 
-use super::{Context, Family, actions, filters, hooks, process, workloads};
+use super::{Context, Family, Macro, actions, filters, hooks, process, workloads};
 use crate::diagnostic::At;
 use crate::model::{Hook, Selector};
 use crate::shape::{Item, Record};
-use crate::yaml::shorten;
+use crate::yaml::{MAX_NODES, shorten};
 
 const FILTERS: &[&str] = &[
     "matchWorkloads",
@@ -68,8 +68,8 @@ impl<'a> Layers<'a> {
         let mut macros = Vec::new();
         for item in own.list("macros") {
             let Some(name) = item.text() else { continue };
-            let found = cx.macros.get_key_value(name.value.as_str()).map(|(name, record)| (*name, *record));
-            let Some((key, record)) = found else {
+            let found = cx.macros.get_key_value(name.value.as_str()).map(|(name, one)| (*name, *one));
+            let Some((key, Macro { record, weight })) = found else {
                 let names = cx.macros.keys().copied();
                 let hint = match crate::words::nearest(&name.value, names) {
                     Some(name) => format!("did you mean `{name}`?"),
@@ -79,6 +79,12 @@ impl<'a> Layers<'a> {
                 continue;
             };
             cx.used_macros.insert(key);
+            cx.expanded += weight;
+            if cx.expanded > MAX_NODES {
+                let message = format!("macros put more than {MAX_NODES} values into selectors");
+                cx.report.error(&item.at, message);
+                continue;
+            }
             if record.given("macros") {
                 cx.report.error(&record.at("macros"), "a macro cannot use macros");
             }

@@ -12,21 +12,12 @@ const WIDTH: usize = 160;
 /// The diagnostics as a compiler shows them: `file:line:col: error: …`, the line, a caret and the hint.
 #[must_use]
 pub fn render(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
-    let lines = lines(text);
+    let lines = crate::yaml::lines(text);
     let mut out = String::new();
     for diagnostic in diagnostics {
         one(&mut out, file, &lines, diagnostic);
     }
     out
-}
-
-/// The lines as YAML counts them: a carriage return alone ends one too.
-fn lines(text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
-    for line in text.split('\n') {
-        lines.extend(line.strip_suffix('\r').unwrap_or(line).split('\r'));
-    }
-    lines
 }
 
 fn one(out: &mut String, file: &str, lines: &[&str], diagnostic: &Diagnostic) {
@@ -117,7 +108,7 @@ mod tests {
     #[test]
     fn lines_are_those_of_yaml() {
         let text = "a: 1\r\nb: 2\rc: [\r\n";
-        assert_eq!(lines(text), ["a: 1", "b: 2", "c: [", ""]);
+        assert_eq!(crate::yaml::lines(text), ["a: 1", "b: 2", "c: [", ""]);
         let checked = crate::check("a: 1\rkind: Pod\r\n");
         let shown = render("f", "a: 1\rkind: Pod\r\n", &checked.diagnostics);
         assert!(shown.contains("\n 2 | kind: Pod\n"), "{shown}");

@@ -59,6 +59,9 @@ fn set(record: &Record, field: &str, report: &mut Report) -> u64 {
     let mut set = 0;
     for item in record.list(field) {
         let Some(text) = item.text() else { continue };
+        if report.is_full() {
+            break;
+        }
         match names::capability(&text.value) {
             Ok(number) => set |= 1 << number,
             Err(problem) => report.problem(&item.at, problem),

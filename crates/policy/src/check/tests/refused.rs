@@ -207,6 +207,17 @@ fn macros() {
 }
 
 #[test]
+fn macros_cannot_explode() {
+    let values = "1,".repeat(20_000);
+    let uses = "  - {macros: [m]}\n".repeat(60);
+    let text = with_spec(&format!(
+        "selectorsMacros:\n  m: {{matchPIDs: [{{operator: In, values: [{values}]}}]}}\nkprobes:\n- call: sys_read\n  \
+         selectors:\n{uses}"
+    ));
+    assert_told(&text, &["error", "macros put more than 1000000 values"]);
+}
+
+#[test]
 fn actions() {
     let one = |hook: &str, action: &str| format!("{hook}\n  selectors: [{{matchActions: [{{{action}}}]}}]");
     let kprobe = "kprobes:\n- call: vfs_read\n  syscall: false";
