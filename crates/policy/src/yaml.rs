@@ -101,11 +101,12 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
         return Vec::new();
     }
     let mut builder = Builder::default();
+    let end = end(text);
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         let (event, span) = match event {
-            Ok((event, span)) => (event, place(span.start)),
+            Ok((event, span)) => (event, place(span.start).min(end)),
             Err(error) => {
-                let at = At { span: within(text, place(*error.marker())), ..At::default() };
+                let at = At { span: place(*error.marker()).min(end), ..At::default() };
                 report.error(&at, format!("not YAML: {}", error.info()));
                 break;
             }
@@ -118,13 +119,11 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
     builder.documents
 }
 
-/// A place in the text: the parser puts what is missing at the end on a line behind it.
-fn within(text: &str, span: Span) -> Span {
+/// The end of a text: the parser puts what is missing there on a line behind it.
+fn end(text: &str) -> Span {
     let lines = lines(text);
-    match lines.last() {
-        Some(last) if span.line > lines.len() => Span { line: lines.len(), column: last.chars().count() + 1 },
-        _ => span,
-    }
+    let column = lines.last().map_or(0, |last| last.chars().count()) + 1;
+    Span { line: lines.len(), column }
 }
 
 /// The lines as YAML counts them: a carriage return alone ends one too.
