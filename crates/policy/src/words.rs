@@ -87,8 +87,9 @@ const COMPARED: usize = 64;
 /// Words that are compared.
 const CANDIDATES: usize = 128;
 
-/// The nearest of some words, when one is near enough to be what was meant.
-pub(crate) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The nearest of some words, when one is near enough to be what was meant; else the first that begins with the text.
+pub(crate) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let begun = words.clone().take(CANDIDATES);
     let text: Vec<char> = text.chars().take(COMPARED).flat_map(char::to_lowercase).collect();
     let limit = (text.len() / 3).clamp(1, 3);
     let scored =
@@ -96,7 +97,13 @@ pub(crate) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> O
             let other: Vec<char> = word.chars().take(COMPARED).flat_map(char::to_lowercase).collect();
             (distance(&text, &other, limit), word)
         });
-    scored.filter(|(score, _)| *score <= limit).min_by_key(|(score, _)| *score).map(|(_, word)| word)
+    let near =
+        scored.filter(|(score, _)| *score <= limit).min_by_key(|(score, _)| *score).map(|(_, word)| word);
+    let begins = |word: &&str| {
+        let start: Vec<char> = word.chars().flat_map(char::to_lowercase).take(text.len()).collect();
+        text.len() > 1 && start == text
+    };
+    near.or_else(|| begun.into_iter().find(begins))
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that make one text of another. What is above the
@@ -145,6 +152,7 @@ mod tests {
         assert_eq!(nearest("matchArg", words()), Some("matchArgs"));
         assert_eq!(nearest("matchBinary", words()), Some("matchBinaries"));
         assert_eq!(nearest("zzz", words()), None);
+        assert_eq!(nearest("MATCHB", words()), Some("matchBinaries"));
     }
 
     #[test]

@@ -61,7 +61,8 @@ pub(super) fn filter(
         return None;
     }
     let at = record.at("operator");
-    let predicate = test(operator, ty, &what, &at, &values, record.given("values"), cx)?;
+    let broken = record.given("values") && record.get("values").is_none();
+    let predicate = test(operator, ty, &what, &at, &values, broken, cx)?;
     Some(ArgumentFilter { span, operand, predicate })
 }
 

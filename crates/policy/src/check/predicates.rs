@@ -15,14 +15,15 @@ pub(super) struct Text {
     pub(super) text: String,
 }
 
-/// What must hold of a value of this type; none when the operator or a value does not fit.
+/// What must hold of a value of this type; none when the operator or a value does not fit. `broken`: values were given,
+/// and what is wrong with them is told already.
 pub(super) fn test(
     operator: Operator,
     ty: ArgType,
     what: &str,
     at: &At,
     values: &[Text],
-    given: bool,
+    broken: bool,
     cx: &mut Context<'_>,
 ) -> Option<Predicate> {
     let (positive, negated) = operator.positive();
@@ -40,7 +41,7 @@ pub(super) fn test(
         return Some(Predicate { operator, negated, test: Test::PrivilegedPort(side) });
     }
     if values.is_empty() {
-        if !given || at.span != crate::Span::default() {
+        if !broken {
             cx.report.error(at, format!("`{}` needs `values`", operator.name()));
         }
         return None;

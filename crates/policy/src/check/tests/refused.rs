@@ -131,7 +131,10 @@ fn selectors() {
         (filter("{args: [0, 0], operator: Equal, values: ['1']}"), vec!["2 values are named"]),
         (filter("{index: 2, operator: Equal}"), vec!["`Equal` needs `values`"]),
         (filter("{index: 2, operator: Equal, values: []}"), vec!["`Equal` needs `values`"]),
-        (filter("{index: 2, operator: In, values: ['1']}"), vec!["is not one of the words"]),
+        (
+            filter("{index: 2, operator: In, values: ['1']}"),
+            vec!["is not one of the words", "did you mean `InMap`?"],
+        ),
         (
             filter("{index: 2, operator: CelExpr, values: ['arg0 ==']}"),
             vec!["matchArgs[0].values[0]", "of the expression"],
