@@ -181,7 +181,7 @@ pub(crate) fn object(node: Node, def: &'static ObjectDef, at: At, report: &mut R
     for field in def.fields.iter().filter(|field| field.required) {
         if !record.given(field.name) {
             let message = format!("`{}` is missing", field.name);
-            report.error_hint(&record.at, message, format!("it gives {}", field.doc));
+            report.error_hint(&record.at, message, format!("it holds {}", field.doc));
         }
     }
     Some(record)
