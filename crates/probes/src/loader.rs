@@ -61,8 +61,8 @@ pub(crate) fn lock() -> MutexGuard<'static, ()> {
 /// What must live while an object is opened and loaded.
 pub(crate) struct Shortcut {
     handlers: Vec<c_int>,
-    /// Handlers point to these.
-    patches: Vec<Box<Patch>>,
+    /// Handlers point to these, so they are made at once and stay where they are.
+    patches: Vec<Patch>,
     /// The description, as a file in memory; libbpf reads it when the object is loaded.
     _file: File,
 }
@@ -83,9 +83,10 @@ impl Shortcut {
             FUNCTIONS.into_iter().filter_map(|(stands, name)| Some((stands, types.target(name)?))).collect();
         for section in sections {
             let target = types.target(section.target)?;
-            let patch = Box::new(Patch { target, functions: functions.clone() });
-            shortcut.handlers.push(register(section, &patch)?);
-            shortcut.patches.push(patch);
+            shortcut.patches.push(Patch { target, functions: functions.clone() });
+        }
+        for (section, patch) in sections.iter().zip(&shortcut.patches) {
+            shortcut.handlers.push(register(section, patch)?);
         }
         Some(shortcut)
     }
