@@ -5,6 +5,7 @@
 
 #include "record.h"
 #include "process.h"
+#include "hook.h"
 #include "stats.h"
 
 #endif

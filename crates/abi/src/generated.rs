@@ -22,6 +22,17 @@ pub const SAKER_PROC_PREVIOUS_MISSED: u32 = 16;
 pub const SAKER_PROC_LIVE: u32 = 32;
 pub const SAKER_PROC_FORKED: u32 = 64;
 pub const SAKER_PROC_NO_AUDIT: u32 = 128;
+pub const SAKER_VALUES_MAX: u32 = 12;
+pub const SAKER_STRING_MAX: u32 = 4096;
+pub const SAKER_BUFFER_MAX: u32 = 4096;
+pub const SAKER_SELECTOR_NONE: u32 = 65535;
+pub const SAKER_HOOK_RETURN: u32 = 1;
+pub const SAKER_HOOK_WAITS: u32 = 2;
+pub const SAKER_HOOK_UNKNOWN: u32 = 4;
+pub const SAKER_HOOK_KERNEL_STACK: u32 = 8;
+pub const SAKER_HOOK_USER_STACK: u32 = 16;
+pub const SAKER_HOOK_IDENTITY: u32 = 32;
+pub const SAKER_HOOK_MONITORED: u32 = 64;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -32,6 +43,7 @@ pub const SAKER_KIND_FORK: saker_kind = 2;
 pub const SAKER_KIND_EXIT: saker_kind = 3;
 pub const SAKER_KIND_TASK: saker_kind = 4;
 pub const SAKER_KIND_DATA: saker_kind = 5;
+pub const SAKER_KIND_HOOK: saker_kind = 6;
 pub const SAKER_KIND_MAX: saker_kind = 8;
 pub type saker_kind = ::core::ffi::c_uint;
 #[repr(C)]
@@ -84,6 +96,10 @@ pub const SAKER_TAG_ENVS: saker_tag = 5;
 pub const SAKER_TAG_INTERP: saker_tag = 6;
 pub const SAKER_TAG_CGROUP: saker_tag = 7;
 pub const SAKER_TAG_TTY: saker_tag = 8;
+pub const SAKER_TAG_VALUE: saker_tag = 9;
+pub const SAKER_TAG_RESULT: saker_tag = 10;
+pub const SAKER_TAG_KERNEL_STACK: saker_tag = 11;
+pub const SAKER_TAG_USER_STACK: saker_tag = 12;
 pub type saker_tag = ::core::ffi::c_uint;
 pub const SAKER_STATUS_OK: saker_status = 0;
 pub const SAKER_STATUS_TRUNCATED: saker_status = 1;
@@ -305,6 +321,308 @@ pub struct saker_process {
     pub leaderless: __u32,
     pub zero: __u32,
     pub told_exec: __u64,
+}
+pub const SAKER_FAMILY_KPROBE: saker_family = 1;
+pub const SAKER_FAMILY_TRACEPOINT: saker_family = 2;
+pub const SAKER_FAMILY_UPROBE: saker_family = 3;
+pub const SAKER_FAMILY_USDT: saker_family = 4;
+pub const SAKER_FAMILY_LSM: saker_family = 5;
+pub const SAKER_FAMILY_LOADER: saker_family = 6;
+pub type saker_family = ::core::ffi::c_uint;
+pub const SAKER_ACTION_POST: saker_action = 0;
+pub const SAKER_ACTION_SIGKILL: saker_action = 2;
+pub const SAKER_ACTION_OVERRIDE: saker_action = 4;
+pub const SAKER_ACTION_GET_URL: saker_action = 6;
+pub const SAKER_ACTION_DNS_LOOKUP: saker_action = 7;
+pub const SAKER_ACTION_NO_POST: saker_action = 8;
+pub const SAKER_ACTION_SIGNAL: saker_action = 9;
+pub const SAKER_ACTION_TRACK_SOCK: saker_action = 10;
+pub const SAKER_ACTION_UNTRACK_SOCK: saker_action = 11;
+pub const SAKER_ACTION_NOTIFY_ENFORCER: saker_action = 12;
+pub const SAKER_ACTION_CLEANUP_ENFORCER: saker_action = 13;
+pub const SAKER_ACTION_SET: saker_action = 14;
+pub type saker_action = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_hook {
+    pub rec: saker_record,
+    pub call: __u64,
+    pub cgroup_id: __u64,
+    pub function: __u64,
+    pub tid: __u32,
+    pub selector: __u16,
+    pub action: __u8,
+    pub family: __u8,
+    pub flags: __u32,
+    pub repeats: __u32,
+    pub creds: saker_creds,
+    pub ns: saker_namespaces,
+}
+pub const SAKER_TYPE_NONE: saker_type = 0;
+pub const SAKER_TYPE_INT: saker_type = 1;
+pub const SAKER_TYPE_CHAR_BUF: saker_type = 2;
+pub const SAKER_TYPE_CHAR_IOVEC: saker_type = 3;
+pub const SAKER_TYPE_SIZE: saker_type = 4;
+pub const SAKER_TYPE_SKB: saker_type = 5;
+pub const SAKER_TYPE_STRING: saker_type = 6;
+pub const SAKER_TYPE_SOCK: saker_type = 7;
+pub const SAKER_TYPE_CRED: saker_type = 8;
+pub const SAKER_TYPE_S64: saker_type = 10;
+pub const SAKER_TYPE_U64: saker_type = 11;
+pub const SAKER_TYPE_S32: saker_type = 12;
+pub const SAKER_TYPE_U32: saker_type = 13;
+pub const SAKER_TYPE_FILENAME: saker_type = 14;
+pub const SAKER_TYPE_PATH: saker_type = 15;
+pub const SAKER_TYPE_FILE: saker_type = 16;
+pub const SAKER_TYPE_FD: saker_type = 17;
+pub const SAKER_TYPE_CONST_BUF: saker_type = 18;
+pub const SAKER_TYPE_BPF_ATTR: saker_type = 19;
+pub const SAKER_TYPE_PERF_EVENT: saker_type = 20;
+pub const SAKER_TYPE_BPF_MAP: saker_type = 21;
+pub const SAKER_TYPE_USER_NAMESPACE: saker_type = 22;
+pub const SAKER_TYPE_CAPABILITY: saker_type = 23;
+pub const SAKER_TYPE_KIOCB: saker_type = 24;
+pub const SAKER_TYPE_IOV_ITER: saker_type = 25;
+pub const SAKER_TYPE_LOAD_INFO: saker_type = 26;
+pub const SAKER_TYPE_MODULE: saker_type = 27;
+pub const SAKER_TYPE_SYSCALL64: saker_type = 28;
+pub const SAKER_TYPE_S16: saker_type = 29;
+pub const SAKER_TYPE_U16: saker_type = 30;
+pub const SAKER_TYPE_S8: saker_type = 31;
+pub const SAKER_TYPE_U8: saker_type = 32;
+pub const SAKER_TYPE_KERNEL_CAP: saker_type = 33;
+pub const SAKER_TYPE_CAP_INHERITABLE: saker_type = 34;
+pub const SAKER_TYPE_CAP_PERMITTED: saker_type = 35;
+pub const SAKER_TYPE_CAP_EFFECTIVE: saker_type = 36;
+pub const SAKER_TYPE_LINUX_BINPRM: saker_type = 37;
+pub const SAKER_TYPE_DATA_LOC: saker_type = 38;
+pub const SAKER_TYPE_NET_DEVICE: saker_type = 39;
+pub const SAKER_TYPE_SOCKADDR: saker_type = 40;
+pub const SAKER_TYPE_SOCKET: saker_type = 41;
+pub const SAKER_TYPE_DENTRY: saker_type = 42;
+pub const SAKER_TYPE_BPF_PROG: saker_type = 43;
+pub const SAKER_TYPE_SOCKADDR_UN: saker_type = 44;
+pub const SAKER_TYPE_BPF_CMD: saker_type = 45;
+pub type saker_type = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_number {
+    pub value: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_buffer {
+    pub size: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_object {
+    pub ino: __u64,
+    pub dev: __u32,
+    pub mode: __u32,
+    pub flags: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_sock {
+    pub cookie: __u64,
+    pub saddr: [__u8; 16usize],
+    pub daddr: [__u8; 16usize],
+    pub mark: __u32,
+    pub priority: __u32,
+    pub family: __u16,
+    pub type_: __u16,
+    pub protocol: __u16,
+    pub sport: __u16,
+    pub dport: __u16,
+    pub state: __u8,
+    pub zero: [__u8; 5usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_skb {
+    pub saddr: [__u8; 16usize],
+    pub daddr: [__u8; 16usize],
+    pub hash: __u32,
+    pub len: __u32,
+    pub priority: __u32,
+    pub mark: __u32,
+    pub sec_path_len: __u32,
+    pub sec_path_olen: __u32,
+    pub sport: __u16,
+    pub dport: __u16,
+    pub protocol: __u16,
+    pub family: __u16,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_sockaddr {
+    pub addr: [__u8; 16usize],
+    pub family: __u16,
+    pub port: __u16,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_cred {
+    pub creds: saker_creds,
+    pub userns_inum: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_user_namespace {
+    pub level: __u32,
+    pub uid: __u32,
+    pub gid: __u32,
+    pub inum: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_module {
+    pub taints: __u64,
+    pub signature_ok: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_bpf_program {
+    pub type_: __u32,
+    pub instructions: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_bpf_map {
+    pub type_: __u32,
+    pub key_size: __u32,
+    pub value_size: __u32,
+    pub max_entries: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_perf_event {
+    pub config: __u64,
+    pub probe_offset: __u64,
+    pub type_: __u32,
+    pub zero: __u32,
 }
 pub const SAKER_LOSS_RING_FULL: saker_loss = 0;
 pub const SAKER_LOSS_NO_SCRATCH: saker_loss = 1;
