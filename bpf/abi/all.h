@@ -6,6 +6,7 @@
 #include "record.h"
 #include "process.h"
 #include "hook.h"
+#include "plan.h"
 #include "stats.h"
 
 #endif

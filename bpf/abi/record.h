@@ -63,10 +63,10 @@ enum saker_tag {
 	SAKER_TAG_INTERP = 6,	     /* interpreter of a script, as its first line names it (string) */
 	SAKER_TAG_CGROUP = 7,	     /* name of the control group, last component (string) */
 	SAKER_TAG_TTY = 8,	     /* name of the controlling terminal (string) */
-	SAKER_TAG_VALUE = 9,	     /* a captured value; flags: enum saker_type */
 	SAKER_TAG_RESULT = 10,	     /* what the hooked function returned; likewise */
 	SAKER_TAG_KERNEL_STACK = 11, /* addresses, the innermost first */
 	SAKER_TAG_USER_STACK = 12,
+	SAKER_TAG_VALUE = 256, /* and as many beyond as a hook captures: that value; flags: enum saker_type */
 };
 
 /* How well a value was read. Values of the kind "components" are path components from the leaf up to the

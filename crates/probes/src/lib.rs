@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod facts;
+pub mod hooks;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
@@ -14,6 +15,7 @@ mod proc_task;
 
 pub use error::Error;
 pub use facts::KernelFacts;
+pub use hooks::{Attach, Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sets};
 pub use reader::{ReadOutcome, Reader};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;
@@ -22,6 +24,12 @@ pub use snapshot::SnapshotTask;
 #[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod process_skel {
     include!(concat!(env!("OUT_DIR"), "/process.skel.rs"));
+}
+
+/// Skeleton of `bpf/policy/hook.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod hook_skel {
+    include!(concat!(env!("OUT_DIR"), "/hook.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

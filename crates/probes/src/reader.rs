@@ -34,7 +34,7 @@ pub struct Reader {
     ring: RingBuffer<'static>,
     ring_map: MapHandle,
     pass: Arc<Mutex<Pass>>,
-    /// The `.bss` map, whose first word tells the kernel side that the reader waits.
+    /// The map of the word that tells the kernel side that the reader waits.
     waits: MapHandle,
     last_record: Instant,
 }
@@ -127,6 +127,6 @@ impl Reader {
     fn ask_to_be_called(&self, waits: u32) -> Result<(), Error> {
         self.waits
             .update(&0_u32.to_ne_bytes(), &waits.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|source| Error::Map { map: ".bss", source })
+            .map_err(|source| Error::Map { map: ".data.reader", source })
     }
 }
