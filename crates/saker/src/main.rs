@@ -7,6 +7,7 @@ mod agent;
 mod client;
 mod events;
 mod output;
+mod policy;
 mod probe;
 mod replay;
 mod status;
@@ -39,6 +40,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Show what this kernel offers and what follows from it
     Probe(probe::ProbeArgs),
+    /// Check, explain and test policy files, without an agent; the agent does not load policies yet
+    Policy(policy::PolicyArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Print the version
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Events(args) => events::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
         Command::Completion { shell } => {
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::Told>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("saker: {}", output::chain(&error));
             let wrong = error.is::<ConfigErrors>();

@@ -1,11 +1,24 @@
 //! What commands write, and how they end when nobody reads it.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Error, Result};
 use clap::ValueEnum;
 use saker_agent::config::Color;
 use saker_api::compact::Compact;
+
+/// A failure that the command has told of already: only the status is left to give.
+#[derive(Debug)]
+pub struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed")
+    }
+}
+
+impl std::error::Error for Told {}
 
 /// Form of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

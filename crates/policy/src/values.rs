@@ -1,0 +1,16 @@
+//! Values of filters: text to numbers, ranges, networks, ports, durations, patterns.
+
+mod cel;
+mod glob;
+mod integer;
+mod network;
+mod path;
+mod rate;
+
+pub use cel::{Comparison, Condition, MAX_CEL_DEPTH, Number, NumberType, Operation, parse as parse_cel};
+pub use glob::Glob;
+pub use integer::{IntegerRange, number};
+pub(crate) use integer::{integer, range};
+pub use network::{Network, PortRange};
+pub use path::{Step, parse as parse_resolve};
+pub use rate::parse as parse_rate;

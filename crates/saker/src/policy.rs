@@ -1,0 +1,112 @@
+//! `saker policy`: what can be done with policies without a kernel and without an agent.
+
+mod check;
+mod explain;
+mod test;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use saker_policy::{Checked, Severity, render};
+
+use crate::output::{self, Told};
+
+/// Bytes of a file that are read; the parser refuses more than its own limit.
+const MOST: u64 = 2 * saker_policy::MAX_BYTES as u64;
+
+/// Arguments of `saker policy`.
+#[derive(Args)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "These commands work on files only. This version of the agent does not load policies yet."
+)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Say what is wrong or doubtful in policy files
+    Check(check::CheckArgs),
+    /// Say in plain words what a policy asks for
+    Explain(explain::ExplainArgs),
+    /// Run test files: described events through policies, against what is expected
+    Test(test::TestArgs),
+    /// Print the JSON schema of policies, for editors
+    Schema {
+        /// Print the schema of test files instead
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Print the reference page of the language
+    Reference,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Runs a command.
+pub fn run(args: &PolicyArgs) -> Result<()> {
+    match &args.command {
+        PolicyCommand::Check(args) => check::run(args),
+        PolicyCommand::Explain(args) => explain::run(args),
+        PolicyCommand::Test(args) => test::run(args),
+        PolicyCommand::Schema { tests } => {
+            let schema = if *tests { saker_policy::test_schema() } else { saker_policy::schema() };
+            output::print(&format!("{schema:#}\n"))
+        }
+        PolicyCommand::Reference => output::print(&saker_policy::reference()),
+    }
+}
+
+/// The text of a file, or of standard input for `-`.
+fn read(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        io::stdin().lock().take(MOST).read_to_end(&mut bytes).context("cannot read standard input")?;
+    } else {
+        let open = fs::File::open(file);
+        open.and_then(|open| open.take(MOST).read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", file.display()))
+}
+
+/// A policy file, read and checked. Errors are shown and end the command, warnings are shown only if asked for.
+fn load(file: &Path, warnings: bool) -> Result<(String, Checked)> {
+    let text = read(file)?;
+    let checked = saker_policy::check(&text);
+    let told: Vec<_> = checked
+        .diagnostics
+        .iter()
+        .filter(|diagnostic| warnings || diagnostic.severity == Severity::Error)
+        .cloned()
+        .collect();
+    eprint!("{}", render(&name(file), &text, &told));
+    if checked.count(Severity::Error) > 0 {
+        return Err(Told.into());
+    }
+    Ok((text, checked))
+}
+
+fn name(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".into() } else { file.display().to_string() }
+}
+
+/// A path in a test file, which is relative to that file.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+#[cfg(test)]
+mod tests;
