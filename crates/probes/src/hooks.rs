@@ -7,71 +7,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, OpenProgramMut,
-};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, OpenProgramMut};
 use saker_abi::generated::{
-    saker_binary_sets, saker_hook_stats, saker_network_key, saker_number_key, saker_plan, saker_prefix_key,
-    saker_text_key,
+    saker_binary_sets, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
+use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
 use crate::{Error, Sensors};
-
-/// How a hook is attached. Functions are named as the kernel names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attach {
-    /// Entry of a function, by a trampoline; with its return if asked for.
-    Trampoline {
-        /// The function.
-        function: String,
-        /// Also its return.
-        on_return: bool,
-    },
-    /// Entry of a function, by a kprobe; with its return if asked for.
-    Kprobe {
-        /// The function.
-        function: String,
-        /// Also its return.
-        on_return: bool,
-    },
-    /// A hook of the security modules, without `bpf_lsm_`.
-    Lsm(String),
-    /// A BTF raw tracepoint.
-    RawTracepoint(String),
-    /// System calls, by the raw tracepoints of all; the plan says which.
-    Syscalls {
-        /// Also their returns.
-        on_return: bool,
-    },
-}
-
-impl Attach {
-    /// Its name in status and explanations.
-    #[must_use]
-    pub fn mechanism(&self) -> &'static str {
-        match self {
-            Self::Trampoline { on_return: false, .. } => "fentry",
-            Self::Trampoline { on_return: true, .. } => "fentry and fexit",
-            Self::Kprobe { on_return: false, .. } => "kprobe",
-            Self::Kprobe { on_return: true, .. } => "kprobe and kretprobe",
-            Self::Lsm(_) => "lsm",
-            Self::RawTracepoint(_) => "raw tracepoint",
-            Self::Syscalls { .. } => "raw system call tracepoints",
-        }
-    }
-
-    /// Number of `saker_mechanism` in `bpf/policy/context.h`.
-    fn number(&self) -> u32 {
-        match self {
-            Self::Trampoline { .. } | Self::Lsm(_) | Self::RawTracepoint(_) => 0,
-            Self::Kprobe { .. } => 1,
-            Self::Syscalls { .. } => 2,
-        }
-    }
-}
 
 /// A hook to load.
 #[derive(Clone)]
@@ -82,17 +27,13 @@ pub struct HookSpec {
     pub plan: Box<saker_plan>,
 }
 
-/// Entries of the sets that the plans of a policy refer to.
-#[derive(Clone, Default)]
-pub struct Sets {
-    /// Numbers.
-    pub numbers: Vec<saker_number_key>,
-    /// Texts and suffixes.
-    pub texts: Vec<saker_text_key>,
-    /// Prefixes.
-    pub prefixes: Vec<saker_prefix_key>,
-    /// Networks.
-    pub networks: Vec<saker_network_key>,
+/// Number of `saker_mechanism` in `bpf/policy/context.h`.
+fn mechanism_number(attach: &Attach) -> u32 {
+    match attach {
+        Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
+        Attach::Kprobe { .. } => 1,
+        Attach::Syscalls { .. } => 2,
+    }
 }
 
 /// Which bits a binary's path has; for all policies together.
@@ -223,7 +164,8 @@ impl Hooks {
         let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = HookSkelBuilder::default().open(place).map_err(failed("open"))?;
         self.configure(&mut open, spec, sets, set_maps).map_err(failed("configure"))?;
-        let skel = open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        let skel =
+            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
         self.keep_shared(&skel)?;
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
@@ -242,7 +184,7 @@ impl Hooks {
             rodata.saker_task_storage = self.task_storage;
             rodata.saker_preemptible = self.preemptible;
             rodata.saker_ring_limit = self.ring_limit;
-            rodata.saker_mechanism = spec.attach.number();
+            rodata.saker_mechanism = mechanism_number(&spec.attach);
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -319,10 +261,7 @@ impl Hooks {
 }
 
 /// Removes all keys but these.
-fn remove_others<'a>(
-    map: &MapHandle,
-    keep: impl Iterator<Item = &'a [u8]>,
-) -> Result<(), libbpf_rs::Error> {
+fn remove_others<'a>(map: &MapHandle, keep: impl Iterator<Item = &'a [u8]>) -> Result<(), libbpf_rs::Error> {
     let keep: std::collections::HashSet<&[u8]> = keep.collect();
     let gone: Vec<Vec<u8>> = map.keys().filter(|key| !keep.contains(key.as_slice())).collect();
     gone.iter().try_for_each(|key| map.delete(key))
@@ -406,9 +345,12 @@ impl LoadedHook {
         // The return goes first: an entry that matches expects it.
         for (name, _) in wanted.iter().rev() {
             let program = object.progs_mut().find(|program| program.name() == *name);
-            let program = program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
+            let program =
+                program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
             let link = match &self.attach {
-                Attach::Kprobe { function, .. } => program.attach_kprobe(*name == "saker_kretprobe", function),
+                Attach::Kprobe { function, .. } => {
+                    program.attach_kprobe(*name == "saker_kretprobe", function)
+                }
                 Attach::Lsm(_) => program.attach_lsm(),
                 _ => program.attach_trace(),
             };
@@ -448,7 +390,8 @@ impl LoadedHook {
     pub fn memory(&self) -> u64 {
         let object = self.skel.object();
         let own = ["saker_hook_stats", ".rodata", ".rodata.plan"];
-        let maps = object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+        let maps =
+            object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
         let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
         let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
         maps.chain(programs).sum()

@@ -15,7 +15,7 @@ mod proc_task;
 
 pub use error::Error;
 pub use facts::KernelFacts;
-pub use hooks::{Attach, Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sets};
+pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy};
 pub use reader::{ReadOutcome, Reader};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
-use saker_probes::{Attach, HookSpec, Hooks, KernelFacts, Options, Sensors, Sets};
+use saker_policy::plan::{Attach, Sets};
+use saker_probes::{HookSpec, Hooks, KernelFacts, Options, Sensors};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 fn plan(hook: u32) -> Box<saker_plan> {
@@ -171,9 +172,16 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
         assert_eq!(hooks[1].flags & SAKER_HOOK_RETURN, SAKER_HOOK_RETURN);
         assert_eq!(hooks[0].call, hooks[1].call);
         let entry = values(&records[0]);
-        assert_eq!(&entry.iter().find(|v| v.0 == 256).unwrap().2[size_of::<saker_object>()..], b"/etc/hostname");
+        assert_eq!(
+            &entry.iter().find(|v| v.0 == 256).unwrap().2[size_of::<saker_object>()..],
+            b"/etc/hostname"
+        );
         let back = values(&records[1]);
         assert_eq!(back, [(SAKER_TAG_RESULT as u16, 0, 0_u64.as_bytes().to_vec())]);
-        println!("kprobe {kprobe}: {:?}, {} bytes", loaded.hooks[0].counts().unwrap(), loaded.hooks[0].memory());
+        println!(
+            "kprobe {kprobe}: {:?}, {} bytes",
+            loaded.hooks[0].counts().unwrap(),
+            loaded.hooks[0].memory()
+        );
     }
 }
