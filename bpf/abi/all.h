@@ -5,6 +5,8 @@
 
 #include "record.h"
 #include "process.h"
+#include "hook.h"
+#include "plan.h"
 #include "stats.h"
 
 #endif

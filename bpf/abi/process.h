@@ -116,6 +116,8 @@ struct saker_process {
 	__u32 leaderless; /* a copy is kept because the leader ended before other threads */
 	__u32 zero;
 	__u64 told_exec; /* the kernel's number of the exec that was told last; 0: none since the creation */
+	__u32 match_generation; /* of the binary sets that match_bits were made from; 0: none */
+	__u32 zero2;
 };
 
 #endif

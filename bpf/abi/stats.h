@@ -10,6 +10,7 @@ enum saker_loss {
 	SAKER_LOSS_RING_FULL = 0,  /* the reader is behind */
 	SAKER_LOSS_NO_SCRATCH = 1, /* no buffer to build the record in */
 	SAKER_LOSS_TOO_LONG = 2,   /* the record did not fit its bound */
+	SAKER_LOSS_RESERVED = 3,   /* a hook's: what room is left in the ring belongs to process records */
 	SAKER_LOSS_MAX = 4,	   /* size of tables indexed by cause; grows with the causes */
 };
 

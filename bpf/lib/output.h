@@ -23,8 +23,9 @@ struct {
 } saker_stats SEC(".maps");
 
 /* Set by the reader when it is about to sleep until called. While it is not, it looks by itself within
- * milliseconds, and waking it for each record would cost more than the record. */
-u32 saker_reader_waits;
+ * milliseconds, and waking it for each record would cost more than the record. A map of its own, which
+ * objects share. */
+u32 saker_reader_waits SEC(".data.reader");
 
 static __always_inline struct saker_stats *stats_of_cpu(void)
 {

@@ -11,7 +11,7 @@
 #ifndef SAKER_LIB_PATH_H
 #define SAKER_LIB_PATH_H
 
-#include "compat.h"
+#include "dentry.h"
 #include "../abi/process.h"
 
 #define SAKER_WALK_DIRECT  7
@@ -133,42 +133,6 @@ static __always_inline void end_walk(struct path_walk *walk, u8 status, u8 flags
 	walk->status = status;
 	walk->flags |= flags;
 	walk->ended = 1;
-}
-
-/* Neighbours in struct mount and struct dentry (fs/mount.h, include/linux/dcache.h), which one read of 100
- * instructions takes together. Where a kernel has them apart, they are read one by one. */
-struct mount_above {
-	u64 mnt_parent, mnt_mountpoint;
-};
-
-struct dentry_step {
-	u64 d_parent, hash_len, name;
-};
-
-static __always_inline void read_mount_above(struct mount_above *to, struct mount *mount)
-{
-	u32 parent = bpf_core_field_offset(struct mount, mnt_parent);
-
-	if (bpf_core_field_offset(struct mount, mnt_mountpoint) == parent + 8) {
-		bpf_probe_read_kernel(to, sizeof(*to), (void *)mount + parent);
-		return;
-	}
-	to->mnt_parent = (u64)BPF_CORE_READ(mount, mnt_parent);
-	to->mnt_mountpoint = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
-}
-
-static __always_inline void read_dentry_step(struct dentry_step *to, struct dentry *dentry)
-{
-	u32 parent = bpf_core_field_offset(struct dentry, d_parent);
-
-	if (bpf_core_field_offset(struct dentry, d_name) == parent + 8 &&
-	    bpf_core_field_offset(struct qstr, len) == 4 && bpf_core_field_offset(struct qstr, name) == 8) {
-		bpf_probe_read_kernel(to, sizeof(*to), (void *)dentry + parent);
-		return;
-	}
-	to->d_parent = (u64)BPF_CORE_READ(dentry, d_parent);
-	to->hash_len = (u64)BPF_CORE_READ(dentry, d_name.len) << 32;
-	to->name = (u64)BPF_CORE_READ(dentry, d_name.name);
 }
 
 /* From the root of a mount to the directory it is mounted on. */

@@ -111,6 +111,7 @@ static __always_inline void fill_process(struct saker_process *to, const struct 
 	to->parent = s->rec.id.parent;
 	to->cgroup_id = s->rec.id.cgroup_id;
 	to->match_bits = 0;
+	to->match_generation = 0;
 	to->exe = s->rec.exe;
 	to->ns_pid = s->rec.id.ns_pid;
 	to->flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
@@ -119,6 +120,7 @@ static __always_inline void fill_process(struct saker_process *to, const struct 
 	to->leaderless = 0;
 	to->zero = 0;
 	to->told_exec = exec_id;
+	to->zero2 = 0;
 }
 
 /* Makes the process's record that of the program it runs now. */

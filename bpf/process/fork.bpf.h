@@ -20,10 +20,12 @@ static __always_inline void init_process(struct saker_process *to, const struct 
 	if (creator) {
 		to->exe = creator->exe;
 		to->match_bits = creator->match_bits;
+		to->match_generation = creator->match_generation;
 		to->flags = creator->flags & SAKER_PROC_IN_INIT_TREE;
 	} else {
 		__builtin_memset(&to->exe, 0, sizeof(to->exe));
 		to->match_bits = 0;
+		to->match_generation = 0;
 		to->flags = 0;
 	}
 	if (id->ns_pid == 1)

@@ -13,6 +13,8 @@
 typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
+typedef __s8 s8;
+typedef __s16 s16;
 typedef __s32 s32;
 typedef __u64 u64;
 typedef __s64 s64;
@@ -160,6 +162,15 @@ struct file {
 	struct inode *f_inode;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 struct fs_struct {
 	struct path root;
 	struct path pwd;
@@ -266,6 +277,7 @@ struct task_struct {
 	const struct cred *cred;
 	char comm[16];
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	kuid_t loginuid;
@@ -276,6 +288,7 @@ struct task_struct {
 struct linux_binprm {
 	unsigned int secureexec : 1;
 	int argc;
+	struct file *file;
 	const char *filename;
 	const char *interp;
 };
@@ -293,6 +306,81 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
+/* What only policy hooks look into. */
+
+struct filename {
+	const char *name;
+};
+
+struct kiocb {
+	struct file *ki_filp;
+};
+
+struct in6_addr {
+	u8 bytes[16];
+};
+
+struct sock_common {
+	u32 skc_daddr, skc_rcv_saddr;
+	u16 skc_dport, skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	u16 sk_type, sk_protocol;
+	u32 sk_mark, sk_priority;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct sk_buff {
+	unsigned int len;
+	u32 hash, priority, mark;
+	u16 protocol, network_header, transport_header;
+	unsigned char *head;
+};
+
+struct net_device {
+	char name[16];
+};
+
+struct module {
+	char name[56];
+	unsigned long taints;
+};
+
+struct load_info {
+	const char *name;
+	bool sig_ok;
+};
+
+struct bpf_prog_aux {
+	char name[16];
+};
+
+struct bpf_prog {
+	int type; /* enum bpf_prog_type */
+	u32 len;
+	struct bpf_prog_aux *aux;
+};
+
+struct bpf_map {
+	int map_type; /* enum bpf_map_type */
+	u32 key_size, value_size, max_entries;
+	char name[16];
+};
+
 #pragma clang attribute pop
+
+/* Registers as a kernel entry saves them. Source: arch/x86/include/asm/ptrace.h; fixed by the user ABI. */
+struct pt_regs {
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs,
+		flags, sp, ss;
+};
 
 #endif

@@ -12,8 +12,11 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 2] =
-    [("process/process.bpf.c", "process"), ("probe/mechanisms.bpf.c", "mechanisms")];
+const OBJECTS: [(&str, &str); 3] = [
+    ("process/process.bpf.c", "process"),
+    ("probe/mechanisms.bpf.c", "mechanisms"),
+    ("policy/hook.bpf.c", "hook"),
+];
 
 fn main() -> Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../bpf");

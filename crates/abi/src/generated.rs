@@ -22,6 +22,39 @@ pub const SAKER_PROC_PREVIOUS_MISSED: u32 = 16;
 pub const SAKER_PROC_LIVE: u32 = 32;
 pub const SAKER_PROC_FORKED: u32 = 64;
 pub const SAKER_PROC_NO_AUDIT: u32 = 128;
+pub const SAKER_VALUES_MAX: u32 = 12;
+pub const SAKER_STRING_MAX: u32 = 4096;
+pub const SAKER_BUFFER_MAX: u32 = 4096;
+pub const SAKER_SELECTOR_NONE: u32 = 65535;
+pub const SAKER_HOOK_RETURN: u32 = 1;
+pub const SAKER_HOOK_WAITS: u32 = 2;
+pub const SAKER_HOOK_UNKNOWN: u32 = 4;
+pub const SAKER_HOOK_KERNEL_STACK: u32 = 8;
+pub const SAKER_HOOK_USER_STACK: u32 = 16;
+pub const SAKER_HOOK_IDENTITY: u32 = 32;
+pub const SAKER_HOOK_MONITORED: u32 = 64;
+pub const SAKER_SELECTORS_MAX: u32 = 64;
+pub const SAKER_CLAUSES_MAX: u32 = 512;
+pub const SAKER_POOL_MAX: u32 = 2048;
+pub const SAKER_STEPS_MAX: u32 = 11;
+pub const SAKER_SYSCALLS_MAX: u32 = 1024;
+pub const SAKER_SHORT_MAX: u32 = 248;
+pub const SAKER_VALUE_USER: u32 = 1;
+pub const SAKER_VALUE_RETURN_COPY: u32 = 2;
+pub const SAKER_VALUE_COMPAT: u32 = 4;
+pub const SAKER_CLAUSE_NEGATED: u32 = 1;
+pub const SAKER_CLAUSE_SIGNED: u32 = 2;
+pub const SAKER_SELECT_NO_POST: u32 = 1;
+pub const SAKER_SELECT_KERNEL_STACK: u32 = 2;
+pub const SAKER_SELECT_USER_STACK: u32 = 4;
+pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
+pub const SAKER_SELECT_GLOBAL: u32 = 16;
+pub const SAKER_PLAN_RETURN: u32 = 1;
+pub const SAKER_PLAN_SYSCALL: u32 = 2;
+pub const SAKER_PLAN_IDENTITY: u32 = 4;
+pub const SAKER_PLAN_LIST: u32 = 8;
+pub const SAKER_PLAN_ALL_CALLS: u32 = 16;
+pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -32,6 +65,7 @@ pub const SAKER_KIND_FORK: saker_kind = 2;
 pub const SAKER_KIND_EXIT: saker_kind = 3;
 pub const SAKER_KIND_TASK: saker_kind = 4;
 pub const SAKER_KIND_DATA: saker_kind = 5;
+pub const SAKER_KIND_HOOK: saker_kind = 6;
 pub const SAKER_KIND_MAX: saker_kind = 8;
 pub type saker_kind = ::core::ffi::c_uint;
 #[repr(C)]
@@ -84,6 +118,10 @@ pub const SAKER_TAG_ENVS: saker_tag = 5;
 pub const SAKER_TAG_INTERP: saker_tag = 6;
 pub const SAKER_TAG_CGROUP: saker_tag = 7;
 pub const SAKER_TAG_TTY: saker_tag = 8;
+pub const SAKER_TAG_RESULT: saker_tag = 10;
+pub const SAKER_TAG_KERNEL_STACK: saker_tag = 11;
+pub const SAKER_TAG_USER_STACK: saker_tag = 12;
+pub const SAKER_TAG_VALUE: saker_tag = 256;
 pub type saker_tag = ::core::ffi::c_uint;
 pub const SAKER_STATUS_OK: saker_status = 0;
 pub const SAKER_STATUS_TRUNCATED: saker_status = 1;
@@ -305,10 +343,553 @@ pub struct saker_process {
     pub leaderless: __u32,
     pub zero: __u32,
     pub told_exec: __u64,
+    pub match_generation: __u32,
+    pub zero2: __u32,
+}
+pub const SAKER_FAMILY_KPROBE: saker_family = 1;
+pub const SAKER_FAMILY_TRACEPOINT: saker_family = 2;
+pub const SAKER_FAMILY_UPROBE: saker_family = 3;
+pub const SAKER_FAMILY_USDT: saker_family = 4;
+pub const SAKER_FAMILY_LSM: saker_family = 5;
+pub const SAKER_FAMILY_LOADER: saker_family = 6;
+pub type saker_family = ::core::ffi::c_uint;
+pub const SAKER_ACTION_POST: saker_action = 0;
+pub const SAKER_ACTION_SIGKILL: saker_action = 2;
+pub const SAKER_ACTION_OVERRIDE: saker_action = 4;
+pub const SAKER_ACTION_GET_URL: saker_action = 6;
+pub const SAKER_ACTION_DNS_LOOKUP: saker_action = 7;
+pub const SAKER_ACTION_NO_POST: saker_action = 8;
+pub const SAKER_ACTION_SIGNAL: saker_action = 9;
+pub const SAKER_ACTION_TRACK_SOCK: saker_action = 10;
+pub const SAKER_ACTION_UNTRACK_SOCK: saker_action = 11;
+pub const SAKER_ACTION_NOTIFY_ENFORCER: saker_action = 12;
+pub const SAKER_ACTION_CLEANUP_ENFORCER: saker_action = 13;
+pub const SAKER_ACTION_SET: saker_action = 14;
+pub type saker_action = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_hook {
+    pub rec: saker_record,
+    pub call: __u64,
+    pub cgroup_id: __u64,
+    pub function: __u64,
+    pub tid: __u32,
+    pub selector: __u16,
+    pub action: __u8,
+    pub family: __u8,
+    pub flags: __u32,
+    pub repeats: __u32,
+    pub creds: saker_creds,
+    pub ns: saker_namespaces,
+}
+pub const SAKER_TYPE_NONE: saker_type = 0;
+pub const SAKER_TYPE_INT: saker_type = 1;
+pub const SAKER_TYPE_CHAR_BUF: saker_type = 2;
+pub const SAKER_TYPE_CHAR_IOVEC: saker_type = 3;
+pub const SAKER_TYPE_SIZE: saker_type = 4;
+pub const SAKER_TYPE_SKB: saker_type = 5;
+pub const SAKER_TYPE_STRING: saker_type = 6;
+pub const SAKER_TYPE_SOCK: saker_type = 7;
+pub const SAKER_TYPE_CRED: saker_type = 8;
+pub const SAKER_TYPE_S64: saker_type = 10;
+pub const SAKER_TYPE_U64: saker_type = 11;
+pub const SAKER_TYPE_S32: saker_type = 12;
+pub const SAKER_TYPE_U32: saker_type = 13;
+pub const SAKER_TYPE_FILENAME: saker_type = 14;
+pub const SAKER_TYPE_PATH: saker_type = 15;
+pub const SAKER_TYPE_FILE: saker_type = 16;
+pub const SAKER_TYPE_FD: saker_type = 17;
+pub const SAKER_TYPE_CONST_BUF: saker_type = 18;
+pub const SAKER_TYPE_BPF_ATTR: saker_type = 19;
+pub const SAKER_TYPE_PERF_EVENT: saker_type = 20;
+pub const SAKER_TYPE_BPF_MAP: saker_type = 21;
+pub const SAKER_TYPE_USER_NAMESPACE: saker_type = 22;
+pub const SAKER_TYPE_CAPABILITY: saker_type = 23;
+pub const SAKER_TYPE_KIOCB: saker_type = 24;
+pub const SAKER_TYPE_IOV_ITER: saker_type = 25;
+pub const SAKER_TYPE_LOAD_INFO: saker_type = 26;
+pub const SAKER_TYPE_MODULE: saker_type = 27;
+pub const SAKER_TYPE_SYSCALL64: saker_type = 28;
+pub const SAKER_TYPE_S16: saker_type = 29;
+pub const SAKER_TYPE_U16: saker_type = 30;
+pub const SAKER_TYPE_S8: saker_type = 31;
+pub const SAKER_TYPE_U8: saker_type = 32;
+pub const SAKER_TYPE_KERNEL_CAP: saker_type = 33;
+pub const SAKER_TYPE_CAP_INHERITABLE: saker_type = 34;
+pub const SAKER_TYPE_CAP_PERMITTED: saker_type = 35;
+pub const SAKER_TYPE_CAP_EFFECTIVE: saker_type = 36;
+pub const SAKER_TYPE_LINUX_BINPRM: saker_type = 37;
+pub const SAKER_TYPE_DATA_LOC: saker_type = 38;
+pub const SAKER_TYPE_NET_DEVICE: saker_type = 39;
+pub const SAKER_TYPE_SOCKADDR: saker_type = 40;
+pub const SAKER_TYPE_SOCKET: saker_type = 41;
+pub const SAKER_TYPE_DENTRY: saker_type = 42;
+pub const SAKER_TYPE_BPF_PROG: saker_type = 43;
+pub const SAKER_TYPE_SOCKADDR_UN: saker_type = 44;
+pub const SAKER_TYPE_BPF_CMD: saker_type = 45;
+pub type saker_type = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_number {
+    pub value: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_buffer {
+    pub size: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_object {
+    pub ino: __u64,
+    pub dev: __u32,
+    pub mode: __u32,
+    pub flags: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_sock {
+    pub cookie: __u64,
+    pub saddr: [__u8; 16usize],
+    pub daddr: [__u8; 16usize],
+    pub mark: __u32,
+    pub priority: __u32,
+    pub family: __u16,
+    pub type_: __u16,
+    pub protocol: __u16,
+    pub sport: __u16,
+    pub dport: __u16,
+    pub state: __u8,
+    pub zero: [__u8; 5usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_skb {
+    pub saddr: [__u8; 16usize],
+    pub daddr: [__u8; 16usize],
+    pub hash: __u32,
+    pub len: __u32,
+    pub priority: __u32,
+    pub mark: __u32,
+    pub sec_path_len: __u32,
+    pub sec_path_olen: __u32,
+    pub sport: __u16,
+    pub dport: __u16,
+    pub protocol: __u16,
+    pub family: __u16,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_sockaddr {
+    pub addr: [__u8; 16usize],
+    pub family: __u16,
+    pub port: __u16,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_cred {
+    pub creds: saker_creds,
+    pub userns_inum: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_user_namespace {
+    pub level: __u32,
+    pub uid: __u32,
+    pub gid: __u32,
+    pub inum: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_module {
+    pub taints: __u64,
+    pub signature_ok: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_bpf_program {
+    pub type_: __u32,
+    pub instructions: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_bpf_map {
+    pub type_: __u32,
+    pub key_size: __u32,
+    pub value_size: __u32,
+    pub max_entries: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_perf_event {
+    pub config: __u64,
+    pub probe_offset: __u64,
+    pub type_: __u32,
+    pub zero: __u32,
+}
+pub const SAKER_SOURCE_ARGUMENT: saker_source = 0;
+pub const SAKER_SOURCE_TASK: saker_source = 1;
+pub const SAKER_SOURCE_RETURN: saker_source = 2;
+pub const SAKER_SOURCE_CONTEXT: saker_source = 3;
+pub type saker_source = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_step {
+    pub offset: __u32,
+    pub load: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_value_plan {
+    pub type_: __u8,
+    pub source: __u8,
+    pub index: __u8,
+    pub size_index: __u8,
+    pub steps: __u8,
+    pub flags: __u8,
+    pub max: __u16,
+    pub step: [saker_step; 11usize],
+}
+pub const SAKER_OP_NONE: saker_op = 0;
+pub const SAKER_OP_PID: saker_op = 1;
+pub const SAKER_OP_NS_PID: saker_op = 2;
+pub const SAKER_OP_BINARY: saker_op = 3;
+pub const SAKER_OP_NAMESPACE: saker_op = 4;
+pub const SAKER_OP_CAPABILITY: saker_op = 5;
+pub const SAKER_OP_USER_NAMESPACE: saker_op = 6;
+pub const SAKER_OP_EQUAL: saker_op = 16;
+pub const SAKER_OP_GREATER: saker_op = 17;
+pub const SAKER_OP_LESS: saker_op = 18;
+pub const SAKER_OP_MASK: saker_op = 19;
+pub const SAKER_OP_RANGE: saker_op = 20;
+pub const SAKER_OP_NUMBER_SET: saker_op = 21;
+pub const SAKER_OP_TEXT_EQUAL: saker_op = 22;
+pub const SAKER_OP_TEXT_PREFIX: saker_op = 23;
+pub const SAKER_OP_TEXT_POSTFIX: saker_op = 24;
+pub const SAKER_OP_FILE_TYPE: saker_op = 25;
+pub const SAKER_OP_SOURCE: saker_op = 26;
+pub const SAKER_OP_DESTINATION: saker_op = 27;
+pub const SAKER_OP_SOURCE_PORT: saker_op = 28;
+pub const SAKER_OP_DESTINATION_PORT: saker_op = 29;
+pub const SAKER_OP_PROTOCOL: saker_op = 30;
+pub const SAKER_OP_FAMILY: saker_op = 31;
+pub const SAKER_OP_STATE: saker_op = 32;
+pub const SAKER_OP_GAINED: saker_op = 33;
+pub type saker_op = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_clause {
+    pub op: __u8,
+    pub value: __u8,
+    pub flags: __u8,
+    pub first: __u8,
+    pub pool: __u16,
+    pub count: __u16,
+    pub set: __u32,
+    pub zero: __u32,
+    pub number: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_selector_plan {
+    pub process: __u16,
+    pub process_count: __u16,
+    pub values: __u16,
+    pub value_count: __u16,
+    pub action: __u8,
+    pub flags: __u8,
+    pub entry: __u16,
+    pub zero: __u32,
+    pub window: __u64,
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_plan {
+    pub policy: __u32,
+    pub hook: __u32,
+    pub flags: __u32,
+    pub family: __u8,
+    pub values: __u8,
+    pub entry_values: __u8,
+    pub arguments: __u8,
+    pub selectors: __u16,
+    pub return_selectors: __u16,
+    pub zero: __u32,
+    pub function: __u64,
+    pub value: [saker_value_plan; 12usize],
+    pub result: saker_value_plan,
+    pub selector: [saker_selector_plan; 64usize],
+    pub return_selector: [saker_selector_plan; 64usize],
+    pub clause: [saker_clause; 512usize],
+    pub pool: [__u64; 2048usize],
+    pub syscall: [__u64; 16usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_number_key {
+    pub set: __u32,
+    pub zero: __u32,
+    pub number: __u64,
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_text_key {
+    pub set: __u32,
+    pub len: __u32,
+    pub text: [__u8; 248usize],
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_prefix_key {
+    pub bits: __u32,
+    pub set: __u32,
+    pub text: [__u8; 248usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_network_key {
+    pub bits: __u32,
+    pub set: __u32,
+    pub address: [__u8; 16usize],
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_binary_sets {
+    pub generation: __u32,
+    pub lengths: __u32,
+    pub length: [__u32; 62usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_hook_stats {
+    pub calls: __u64,
+    pub matched: __u64,
+    pub posted: __u64,
+    pub limited: __u64,
+    pub lost: __u64,
+    pub unpaired: __u64,
+    pub memory: __u64,
 }
 pub const SAKER_LOSS_RING_FULL: saker_loss = 0;
 pub const SAKER_LOSS_NO_SCRATCH: saker_loss = 1;
 pub const SAKER_LOSS_TOO_LONG: saker_loss = 2;
+pub const SAKER_LOSS_RESERVED: saker_loss = 3;
 pub const SAKER_LOSS_MAX: saker_loss = 4;
 pub type saker_loss = ::core::ffi::c_uint;
 pub const SAKER_PLACE_STORAGE_FORK: saker_place = 0;

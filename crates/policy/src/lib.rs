@@ -14,6 +14,7 @@ pub mod language;
 pub mod matcher;
 pub mod model;
 pub mod names;
+pub mod plan;
 mod scenario;
 mod schema;
 mod shape;

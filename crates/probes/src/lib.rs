@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod facts;
+pub mod hooks;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
@@ -17,6 +18,7 @@ mod types;
 
 pub use error::Error;
 pub use facts::KernelFacts;
+pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy};
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;
@@ -25,6 +27,12 @@ pub use snapshot::SnapshotTask;
 #[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod process_skel {
     include!(concat!(env!("OUT_DIR"), "/process.skel.rs"));
+}
+
+/// Skeleton of `bpf/policy/hook.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod hook_skel {
+    include!(concat!(env!("OUT_DIR"), "/hook.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

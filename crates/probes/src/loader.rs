@@ -12,7 +12,9 @@ use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use libbpf_rs::{AsRawLibbpf, Link, ObjectBuilder, OpenObject, ProgramMut, ProgramType, libbpf_sys};
+use libbpf_rs::{
+    AsRawLibbpf, Link, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType, libbpf_sys,
+};
 
 use crate::types::KernelTypes;
 
@@ -145,7 +147,7 @@ unsafe extern "C" fn put_target(
 /// Puts calls of functions of the kernel where their stand-ins are called.
 ///
 /// # Safety
-/// `program` is one that libbpf is about to load.
+/// `program` is one that is not loaded yet.
 unsafe fn put_functions(program: *mut libbpf_sys::bpf_program, functions: &[(i32, u32)]) -> c_int {
     const CALL: u8 = (libbpf_sys::BPF_JMP | libbpf_sys::BPF_CALL) as u8;
     // SAFETY: the caller's program; both functions only read it.
@@ -170,6 +172,26 @@ unsafe fn put_functions(program: *mut libbpf_sys::bpf_program, functions: &[(i32
     }
     // SAFETY: the instructions live during the call, which copies them; the program is not loaded yet.
     unsafe { libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), count) }
+}
+
+/// The functions that forbid and allow preemption, as this kernel numbers them; empty: it has none.
+pub(crate) fn preemption_functions() -> Vec<(i32, u32)> {
+    let Some(types) = KernelTypes::of_kernel(BTF_PATH, "", &FUNCTIONS.map(|(_, name)| name)) else {
+        return Vec::new();
+    };
+    FUNCTIONS.into_iter().filter_map(|(stands, name)| Some((stands, types.target(name)?))).collect()
+}
+
+/// Puts the functions into a program that has been opened and will be loaded by libbpf's own means.
+pub(crate) fn forbid_preemption(
+    program: &mut OpenProgramMut<'_>,
+    functions: &[(i32, u32)],
+) -> Result<(), libbpf_rs::Error> {
+    // SAFETY: the program is open, not loaded, and borrowed for the time of this call.
+    match unsafe { put_functions(program.as_libbpf_object().as_ptr(), functions) } {
+        0 => Ok(()),
+        status => Err(libbpf_rs::Error::from_raw_os_error(-status)),
+    }
 }
 
 /// As [`ProgramMut::attach`] for an iterator, also when the program has forgotten the handler of its section.

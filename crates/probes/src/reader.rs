@@ -83,7 +83,7 @@ pub struct Reader {
     ring_map: MapHandle,
     /// Where the ring's records go: the batch of whoever reads, for the time of a pass.
     pass: Arc<Mutex<RecordBatch>>,
-    /// The `.bss` map, whose first word tells the kernel side that the reader waits.
+    /// The map of the word that tells the kernel side that the reader waits.
     waits: MapHandle,
     last_record: Instant,
 }
@@ -170,6 +170,6 @@ impl Reader {
     fn ask_to_be_called(&self, waits: u32) -> Result<(), Error> {
         self.waits
             .update(&0_u32.to_ne_bytes(), &waits.to_ne_bytes(), MapFlags::ANY)
-            .map_err(|source| Error::Map { map: ".bss", source })
+            .map_err(|source| Error::Map { map: ".data.reader", source })
     }
 }

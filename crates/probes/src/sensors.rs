@@ -159,6 +159,27 @@ impl Sensors {
         [vec![exec], vec![&p.saker_fork], vec![exit]]
     }
 
+    /// What hooks share with the sensors: ring, counters, the reader's word, and the records of processes, whose map
+    /// is the hash where there is no task storage.
+    ///
+    /// # Errors
+    /// A map cannot be passed on.
+    pub(crate) fn shared_maps(&self) -> Result<[MapHandle; 4], Error> {
+        let maps = &self.skel.maps;
+        let handle = |map, name| MapHandle::try_from(map).map_err(|source| Error::Map { map: name, source });
+        let processes = if self.task_storage { &maps.saker_processes } else { &maps.saker_processes_hash };
+        Ok([
+            handle(&maps.saker_ring, "saker_ring")?,
+            handle(&maps.saker_stats, "saker_stats")?,
+            handle(&maps.data_reader, ".data.reader")?,
+            handle(processes, "saker_processes")?,
+        ])
+    }
+
+    pub(crate) fn is_preemptible(&self) -> bool {
+        self.understudies
+    }
+
     pub(crate) fn has_task_iterator(&self) -> bool {
         self.task_iterator
     }
@@ -181,7 +202,7 @@ impl Sensors {
     pub fn reader(&self) -> Result<Reader, Error> {
         let maps = &self.skel.maps;
         let handle = |map, name| MapHandle::try_from(map).map_err(|source| Error::Map { map: name, source });
-        Reader::new(handle(&maps.saker_ring, "saker_ring")?, handle(&maps.bss, ".bss")?)
+        Reader::new(handle(&maps.saker_ring, "saker_ring")?, handle(&maps.data_reader, ".data.reader")?)
     }
 
     /// Counters of each possible CPU, in their order.
@@ -233,7 +254,7 @@ impl Sensors {
 }
 
 /// A number of `/proc/self/fdinfo`, e.g. `memlock:`.
-fn program_fdinfo(fd: std::os::fd::BorrowedFd<'_>, field: &str) -> Option<u64> {
+pub(crate) fn program_fdinfo(fd: std::os::fd::BorrowedFd<'_>, field: &str) -> Option<u64> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
@@ -350,7 +371,7 @@ fn configure_understudies(open: &mut OpenProcessSkel<'_>, wanted: bool) -> Resul
 }
 
 /// What libbpf prints while the sensors load, kept for the error message.
-struct LibraryLog;
+pub(crate) struct LibraryLog;
 
 static LIBRARY_LOG: Mutex<String> = Mutex::new(String::new());
 
@@ -358,7 +379,7 @@ impl LibraryLog {
     /// Bytes of the library's output that are kept: the verifier says at the end what it minds.
     const TAIL: usize = 4096;
 
-    fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
         libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
             let mut log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
@@ -372,7 +393,7 @@ impl LibraryLog {
         Self
     }
 
-    fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
         if log.is_empty() {
             return String::new();

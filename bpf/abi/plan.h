@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The plan of one policy hook: what to capture, what must hold, what to do.
+ *
+ * It stands in the frozen read-only data of the hook's own copy of a program. The verifier knows every word
+ * of it, follows only what the plan uses and drops the rest. Made by crates/policy, read by bpf/policy/. */
+#ifndef SAKER_ABI_PLAN_H
+#define SAKER_ABI_PLAN_H
+
+#include "hook.h"
+
+#define SAKER_SELECTORS_MAX 64
+#define SAKER_CLAUSES_MAX   512	 /* of all selectors of a hook */
+#define SAKER_POOL_MAX	    2048 /* numbers of all clauses of a hook; larger sets are in maps */
+#define SAKER_STEPS_MAX	    11
+#define SAKER_SYSCALLS_MAX  1024
+#define SAKER_SHORT_MAX	    248 /* bytes of text in a set's key; longer text is in the map of long keys */
+
+/* Where a value comes from. */
+enum saker_source {
+	SAKER_SOURCE_ARGUMENT = 0, /* of the function, tracepoint or system call */
+	SAKER_SOURCE_TASK = 1,	   /* address of the task that runs */
+	SAKER_SOURCE_RETURN = 2,   /* what the function returned */
+	SAKER_SOURCE_CONTEXT = 3,  /* address of a tracepoint's record, plus steps */
+};
+
+/* From an address to the next: adds the offset and loads so many bytes; 0: the sum is the value. */
+struct saker_step {
+	__u32 offset;
+	__u32 load;
+};
+
+#define SAKER_VALUE_USER	0x1 /* text and buffers are in the memory of the process */
+#define SAKER_VALUE_RETURN_COPY 0x2 /* read at the return, from the address it had at the entry */
+#define SAKER_VALUE_COMPAT	0x4 /* a system call's number of a 32-bit program carries bit 31 */
+
+struct saker_value_plan {
+	__u8 type;	 /* enum saker_type */
+	__u8 source;	 /* enum saker_source */
+	__u8 index;	 /* of the argument */
+	__u8 size_index; /* of the argument that tells the size of a buffer; 255: none */
+	__u8 steps;
+	__u8 flags; /* SAKER_VALUE_* */
+	__u16 max;  /* most bytes of text or a buffer */
+	struct saker_step step[SAKER_STEPS_MAX];
+};
+
+/* What a clause tests. Of a process: */
+enum saker_op {
+	SAKER_OP_NONE = 0,
+	SAKER_OP_PID = 1,    /* pool: numbers */
+	SAKER_OP_NS_PID = 2, /* likewise, as the process's PID namespace has it */
+	SAKER_OP_BINARY = 3, /* first: bit of the process record */
+	SAKER_OP_NAMESPACE =
+		4, /* first: which, in the order of struct saker_namespaces; pool: inode numbers */
+	SAKER_OP_CAPABILITY = 5,     /* first: 0 effective, 1 inheritable, 2 permitted; number: mask */
+	SAKER_OP_USER_NAMESPACE = 6, /* the process is in a user namespace other than the first */
+	/* Of a captured value: */
+	SAKER_OP_EQUAL = 16,   /* pool: numbers */
+	SAKER_OP_GREATER = 17, /* pool */
+	SAKER_OP_LESS = 18,
+	SAKER_OP_MASK = 19,
+	SAKER_OP_RANGE = 20,	    /* pool: pairs of least and greatest */
+	SAKER_OP_NUMBER_SET = 21,   /* set */
+	SAKER_OP_TEXT_EQUAL = 22,   /* set */
+	SAKER_OP_TEXT_PREFIX = 23,  /* set */
+	SAKER_OP_TEXT_POSTFIX = 24, /* set; pool: the lengths in use */
+	SAKER_OP_FILE_TYPE = 25,    /* number: bit 1 << (st_mode >> 12) */
+	SAKER_OP_SOURCE = 26,	    /* address in set */
+	SAKER_OP_DESTINATION = 27,
+	SAKER_OP_SOURCE_PORT = 28, /* pool: pairs */
+	SAKER_OP_DESTINATION_PORT = 29,
+	SAKER_OP_PROTOCOL = 30, /* pool */
+	SAKER_OP_FAMILY = 31,
+	SAKER_OP_STATE = 32,
+	SAKER_OP_GAINED = 33, /* second: the new set */
+};
+
+#define SAKER_CLAUSE_NEGATED 0x1
+#define SAKER_CLAUSE_SIGNED  0x2
+
+struct saker_clause {
+	__u8 op;    /* enum saker_op */
+	__u8 value; /* which captured value */
+	__u8 flags; /* SAKER_CLAUSE_* */
+	__u8 first; /* see the op */
+	__u16 pool; /* where its numbers begin */
+	__u16 count;
+	__u32 set; /* number of its set in the maps of the policy */
+	__u32 zero;
+	__u64 number;
+};
+
+#define SAKER_SELECT_NO_POST	  0x1
+#define SAKER_SELECT_KERNEL_STACK 0x2
+#define SAKER_SELECT_USER_STACK	  0x4
+#define SAKER_SELECT_PER_PROCESS  0x8 /* scope of the rate limit; without both: thread */
+#define SAKER_SELECT_GLOBAL	  0x10
+
+/* A range of clauses: first those of the process, then those of captured values. */
+struct saker_selector_plan {
+	__u16 process, process_count;
+	__u16 values, value_count;
+	__u8 action; /* enum saker_action, as told */
+	__u8 flags;  /* SAKER_SELECT_* */
+	__u16 entry; /* of a return's: the selector of the entry it belongs to */
+	__u32 zero;
+	__u64 window; /* nanoseconds in which equal records are told once; 0: no limit */
+};
+
+#define SAKER_PLAN_RETURN    0x1  /* the return of a call is told too */
+#define SAKER_PLAN_SYSCALL   0x2  /* arguments are those of a system call, in saved registers */
+#define SAKER_PLAN_IDENTITY  0x4  /* tell credentials and namespaces */
+#define SAKER_PLAN_LIST	     0x8  /* tell which function was called */
+#define SAKER_PLAN_ALL_CALLS 0x10 /* raw system calls: all of them, not those of the bitmap */
+#define SAKER_PLAN_BINARIES  0x20 /* a clause asks for a bit of the process record */
+
+struct saker_plan {
+	__u32 policy, hook;
+	__u32 flags;	   /* SAKER_PLAN_* */
+	__u8 family;	   /* enum saker_family */
+	__u8 values;	   /* captured */
+	__u8 entry_values; /* of these, read at the entry; the others at the return */
+	__u8 arguments;	   /* of the hooked function: where a trampoline has its result */
+	__u16 selectors;
+	__u16 return_selectors;
+	__u32 zero;
+	__u64 function; /* address, of a list's function */
+	struct saker_value_plan value[SAKER_VALUES_MAX];
+	struct saker_value_plan result;
+	struct saker_selector_plan selector[SAKER_SELECTORS_MAX];
+	struct saker_selector_plan return_selector[SAKER_SELECTORS_MAX];
+	struct saker_clause clause[SAKER_CLAUSES_MAX];
+	__u64 pool[SAKER_POOL_MAX];
+	__u64 syscall[SAKER_SYSCALLS_MAX / 64]; /* bit: its number */
+};
+
+/* Keys of the maps of a policy. Text is padded by zeroes. */
+struct saker_number_key {
+	__u32 set, zero;
+	__u64 number;
+};
+
+struct saker_text_key {
+	__u32 set, len;
+	__u8 text[SAKER_SHORT_MAX];
+};
+
+struct saker_prefix_key {
+	__u32 bits; /* of set and text */
+	__u32 set;
+	__u8 text[SAKER_SHORT_MAX];
+};
+
+struct saker_network_key {
+	__u32 bits;
+	__u32 set; /* IPv4 and IPv6 have sets of their own */
+	__u8 address[16];
+};
+
+/* What the bits of process records stand for: values of the maps of binaries are bits. A longer prefix has
+ * the bits of those it begins with. */
+struct saker_binary_sets {
+	__u32 generation; /* changes with every change of the maps; never 0 */
+	__u32 lengths;	  /* of suffixes in use */
+	__u32 length[62];
+};
+
+/* What the kernel counts for each hook and CPU. */
+struct saker_hook_stats {
+	__u64 calls;	/* the hook ran */
+	__u64 matched;	/* a selector matched */
+	__u64 posted;	/* a record was made */
+	__u64 limited;	/* held back by a rate limit */
+	__u64 lost;	/* no room for the record */
+	__u64 unpaired; /* no room to remember a call for its return */
+	__u64 memory;	/* the kernel side\'s own */
+};
+
+#endif

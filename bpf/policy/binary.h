@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which binary filters a process fulfils: found out once for each program it executes, and again when the
+ * filters of all policies change. */
+#ifndef SAKER_POLICY_BINARY_H
+#define SAKER_POLICY_BINARY_H
+
+#include "match.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct saker_binary_sets);
+} saker_binary_sets SEC(".maps");
+
+/* Whole paths in set 0, suffixes in set 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct saker_text_key);
+	__type(value, u64);
+} saker_binary_texts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct saker_prefix_key);
+	__type(value, u64);
+} saker_binary_prefixes SEC(".maps");
+
+#define BINARY_LENGTHS_MAX 62
+
+/* Bits of the path that stands at the end of s->path. */
+static __always_inline u64 text_bits(struct hook_scratch *s, u32 set, u32 len)
+{
+	u32 at = HOOK_PATH_MAX - 1 - len;
+	u64 *bits;
+
+	forget(len);
+	if (len > SAKER_SHORT_MAX)
+		return 0;
+	forget(at);
+	at &= HOOK_PATH_MAX - 1;
+	__builtin_memset(s->text.text, 0, sizeof(s->text.text));
+	s->text.set = set;
+	s->text.len = len;
+	if (bpf_probe_read_kernel(s->text.text, len, &s->path[at]))
+		return 0;
+	bits = bpf_map_lookup_elem(&saker_binary_texts, &s->text);
+	return bits ? *bits : 0;
+}
+
+static __always_inline u64 prefix_bits(struct hook_scratch *s, u32 len)
+{
+	u32 at = HOOK_PATH_MAX - 1 - len;
+	u64 *bits;
+
+	if (len > SAKER_SHORT_MAX)
+		len = SAKER_SHORT_MAX;
+	forget(len);
+	if (len > SAKER_SHORT_MAX)
+		return 0;
+	forget(at);
+	at &= HOOK_PATH_MAX - 1;
+	s->prefix.set = 0;
+	s->prefix.bits = 32 + 8 * len;
+	if (bpf_probe_read_kernel(s->prefix.text, len, &s->path[at]))
+		return 0;
+	bits = bpf_map_lookup_elem(&saker_binary_prefixes, &s->prefix);
+	return bits ? *bits : 0;
+}
+
+/* Not static: the verifier checks it once, by itself. The path stands in the scratch of this level. */
+__noinline u64 saker_binary_bits(u32 level)
+{
+	struct saker_binary_sets *sets;
+	struct hook_scratch *s;
+	u32 zero = 0, len;
+	u64 bits;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	if (!s || !sets)
+		return 0;
+	len = (HOOK_PATH_MAX - 1 - s->walk.off) & (HOOK_PATH_MAX - 1);
+	bits = text_bits(s, 0, len) | prefix_bits(s, len);
+	for (u32 i = 0; i < BINARY_LENGTHS_MAX; i++) {
+		u32 n;
+
+		if (i >= sets->lengths)
+			break;
+		n = sets->length[i];
+		if (n <= len)
+			bits |= text_bits(s, 1, n);
+	}
+	return bits;
+}
+
+/* The bits of the program that the task runs. */
+static __always_inline u64 bits_of_task(struct hook_scratch *s, u32 level, struct task_struct *task)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+
+	if (!exe)
+		return 0;
+	full_path(s, level, (u64)BPF_CORE_READ(exe, f_path.dentry), (u64)BPF_CORE_READ(exe, f_path.mnt));
+	return saker_binary_bits(level);
+}
+
+static __always_inline u32 binary_generation(void)
+{
+	struct saker_binary_sets *sets;
+	u32 zero = 0;
+
+	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	return sets ? sets->generation : 0;
+}
+
+#endif

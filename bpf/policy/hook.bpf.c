@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* One hook of a policy: select, capture, match, tell.
+ *
+ * The object has one entry point for each mechanism; user space loads one of them, with the hook's plan in
+ * read-only data. What the plan does not use is dead code to the verifier.
+ *
+ *     1. select   which selectors can match this process at all; mostly none, and the hook is over
+ *     2. capture  read a value when a clause asks for it
+ *     3. match    the first selector whose clauses all hold decides
+ *     4. tell     unless told not to, or an equal record was told a moment ago
+ */
+#include "select.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* A call in hand. */
+struct call {
+	void *ctx;
+	struct caller who;
+	struct hook_scratch *s;
+	u32 level;
+	struct call_value *entry; /* at a return: what the entry left */
+};
+
+static __always_inline u64 source_of(struct call *call, const volatile struct saker_value_plan *plan)
+{
+	switch (plan->source) {
+	case SAKER_SOURCE_TASK:
+		return (u64)call->who.task;
+	case SAKER_SOURCE_RETURN:
+		return as_number(&call->s->memory, result(call->ctx));
+	case SAKER_SOURCE_CONTEXT:
+		return as_number(&call->s->memory, (u64)call->ctx);
+	default:
+		/* At a return the registers hold something else by now. */
+		if (call->entry && saker_mechanism != BY_SYSCALLS)
+			return plan->index < 6 ? call->entry->argument[plan->index] : 0;
+		return argument(call->ctx, &call->s->memory, plan->index);
+	}
+}
+
+/* Not inlined: it is called from several places, and each needs but a part of it. */
+static __noinline void capture(struct call *call, u32 k)
+{
+	const volatile struct saker_value_plan *plan =
+		k == RESULT ? &saker_plan.result : &saker_plan.value[k & 15];
+	struct hook_scratch *s = call->s;
+	u64 value, size = plan->max;
+
+	if (s->have & (1u << k))
+		return;
+	s->have |= 1u << k;
+	value = source_of(call, plan);
+	if (!follow_steps(plan, &value)) {
+		if (value_room(s))
+			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
+		return;
+	}
+	if (plan->size_index != 255) {
+		if (call->entry && saker_mechanism != BY_SYSCALLS)
+			size = plan->size_index < 6 ? call->entry->argument[plan->size_index] : 0;
+		else
+			size = argument(call->ctx, &call->s->memory, plan->size_index);
+	}
+	put_value(s, call->level, k, plan, value, size);
+}
+
+static __noinline bool values_hold(struct call *call, const volatile struct saker_selector_plan *selector)
+{
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = selector->values + i, k;
+		CLAUSE *c;
+
+		if (i >= selector->value_count || at >= SAKER_CLAUSES_MAX)
+			break;
+		c = &saker_plan.clause[at];
+		k = c->value;
+		if (k > RESULT)
+			return false;
+		capture(call, k);
+		if (c->op == SAKER_OP_GAINED && c->first < SAKER_VALUES_MAX)
+			capture(call, c->first);
+		if (call->s->failed & (1u << k))
+			return false;
+		if (!clause_holds(call->s, c,
+				  k == RESULT ? saker_plan.result.type : saker_plan.value[k & 15].type, k))
+			return false;
+	}
+	return true;
+}
+
+static __always_inline bool process_holds(struct caller *who,
+					  const volatile struct saker_selector_plan *selector)
+{
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = selector->process + i;
+
+		if (i >= selector->process_count || at >= SAKER_CLAUSES_MAX)
+			break;
+		if (!process_clause_holds(who, &saker_plan.clause[at]))
+			return false;
+	}
+	return true;
+}
+
+/* Bit: the process part of this selector holds. */
+static __always_inline u64 candidates(struct caller *who)
+{
+	u64 found = 0;
+
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		if (i >= saker_plan.selectors)
+			break;
+		if (process_holds(who, &saker_plan.selector[i]))
+			found |= 1ull << i;
+	}
+	return found;
+}
+
+static __always_inline void caller(struct caller *who)
+{
+	who->task = (void *)bpf_get_current_task();
+	who->pid_tgid = bpf_get_current_pid_tgid();
+	who->process = NULL;
+	who->bits = 0;
+	if (saker_task_storage) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct task_struct *leader = task->group_leader;
+
+		if (leader)
+			who->process = bpf_task_storage_get(&saker_processes, leader, NULL, 0);
+	} else {
+		u32 pid = who->pid_tgid >> 32;
+
+		who->process = bpf_map_lookup_elem(&saker_processes_hash, &pid);
+	}
+}
+
+/* Fills who.bits, from the record of the process if they are there. False: there is no scratch to find out.
+ */
+static __noinline bool binaries(struct call *call)
+{
+	struct saker_process *process = call->who.process;
+	u32 generation = binary_generation();
+
+	if (process && process->match_generation == generation) {
+		call->who.bits = process->match_bits;
+		return true;
+	}
+	call->s = take_scratch(&call->level);
+	if (!call->s)
+		return false;
+	call->who.bits = bits_of_task(call->s, call->level, call->who.task);
+	give_scratch(call->level);
+	call->s = NULL;
+	if (process) {
+		process->match_bits = call->who.bits;
+		process->match_generation = generation;
+	}
+	return true;
+}
+
+static __always_inline u64 mix(u64 hash, u64 word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+	return hash ^ hash >> 29;
+}
+
+#define RATE_WORDS 5 /* of each value: its first 40 bytes */
+
+static __always_inline u64 hash_values(struct hook_scratch *s)
+{
+	u64 hash = s->have;
+
+	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
+		u32 at, len;
+
+		if (k >= saker_plan.values)
+			break;
+		at = s->at[k];
+		len = s->len[k];
+		hash = mix(hash, len);
+		for (u32 i = 0; i < RATE_WORDS; i++) {
+			u64 word;
+
+			forget(at);
+			if (8 * i >= len || at > HOOK_VALUES_MAX)
+				break;
+			word = *(u64 *)&s->values[at & ~7u];
+			if (len - 8 * i < 8)
+				word &= (1ull << 8 * (len & 7)) - 1;
+			hash = mix(hash, word);
+			at += 8;
+		}
+	}
+	return hash;
+}
+
+/* Whether an equal record was told within the window. */
+static __noinline bool held_back(struct call *call, const volatile struct saker_selector_plan *selector,
+				 u64 now)
+{
+	struct rate_key key = {.policy = saker_plan.policy, .hook = saker_plan.hook};
+	struct rate_value *last, next = {};
+
+	if (!selector->window)
+		return false;
+	if (selector->flags & SAKER_SELECT_PER_PROCESS)
+		key.who = call->who.pid_tgid >> 32;
+	else if (!(selector->flags & SAKER_SELECT_GLOBAL))
+		key.who = call->who.pid_tgid;
+	key.what = mix(hash_values(call->s), selector->action);
+	last = bpf_map_lookup_elem(&saker_rates, &key);
+	if (last && now < last->until) {
+		last->held++;
+		return true;
+	}
+	if (last)
+		call->s->rec.repeats = last->held;
+	next.until = now + selector->window;
+	bpf_map_update_elem(&saker_rates, &key, &next, BPF_ANY);
+	return false;
+}
+
+static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
+{
+	struct task_struct *task = call->who.task;
+	struct saker_hook *rec = &call->s->rec;
+	struct saker_key key = {.pid = call->who.pid_tgid >> 32};
+
+	if (call->who.process && call->who.process->key.ktime)
+		key.ktime = call->who.process->key.ktime;
+	else
+		key.ktime = BPF_CORE_READ(task, group_leader, start_boottime);
+	begin_record(&rec->rec, stats, SAKER_KIND_HOOK, now, &key);
+	rec->rec.head_len = sizeof(*rec);
+	rec->rec.policy = saker_plan.policy;
+	rec->rec.hook = saker_plan.hook;
+	rec->cgroup_id = bpf_get_current_cgroup_id();
+	rec->function = saker_plan.function;
+	rec->tid = call->who.pid_tgid;
+	rec->family = saker_plan.family;
+	if (!call->who.process)
+		rec->flags |= SAKER_HOOK_UNKNOWN;
+}
+
+/* Credentials and namespaces as of now. */
+static __noinline void fill_identity(struct call *call)
+{
+	struct saker_hook *rec = &call->s->rec;
+	struct task_struct *task = call->who.task;
+	struct cred *cred = (void *)BPF_CORE_READ(task, cred);
+	struct user_namespace *user = BPF_CORE_READ(cred, user_ns);
+	u32 *inum = &rec->ns.uts;
+
+	rec->flags |= SAKER_HOOK_IDENTITY;
+	rec->creds.uid = BPF_CORE_READ(cred, uid.val);
+	rec->creds.gid = BPF_CORE_READ(cred, gid.val);
+	rec->creds.euid = BPF_CORE_READ(cred, euid.val);
+	rec->creds.egid = BPF_CORE_READ(cred, egid.val);
+	rec->creds.suid = BPF_CORE_READ(cred, suid.val);
+	rec->creds.sgid = BPF_CORE_READ(cred, sgid.val);
+	rec->creds.fsuid = BPF_CORE_READ(cred, fsuid.val);
+	rec->creds.fsgid = BPF_CORE_READ(cred, fsgid.val);
+	rec->creds.securebits = BPF_CORE_READ(cred, securebits);
+	rec->creds.userns_level = BPF_CORE_READ(user, level);
+	rec->creds.userns_uid = BPF_CORE_READ(user, owner.val);
+	rec->creds.userns_gid = BPF_CORE_READ(user, group.val);
+	bpf_core_read(&rec->creds.cap_inheritable, 8, &((struct cred___quad *)cred)->cap_inheritable);
+	bpf_core_read(&rec->creds.cap_permitted, 8, &((struct cred___quad *)cred)->cap_permitted);
+	bpf_core_read(&rec->creds.cap_effective, 8, &((struct cred___quad *)cred)->cap_effective);
+	bpf_core_read(&rec->creds.cap_bounding, 8, &((struct cred___quad *)cred)->cap_bset);
+	bpf_core_read(&rec->creds.cap_ambient, 8, &((struct cred___quad *)cred)->cap_ambient);
+	for (u32 i = 0; i < 10; i++)
+		inum[i] = namespace_of(task, i);
+}
+
+/* Sends the record, or counts why not. What room is left in the ring beyond its limit is for processes. */
+static __always_inline bool send(struct call *call, struct saker_stats *stats)
+{
+	struct hook_scratch *s = call->s;
+	u32 size = sizeof(s->rec) + s->end;
+
+	forget(size);
+	if (size > sizeof(s->rec) + HOOK_VALUES_MAX + 4096) {
+		count_lost(stats, SAKER_KIND_HOOK, SAKER_LOSS_TOO_LONG);
+		return false;
+	}
+	s->rec.rec.len = size;
+	if (bpf_ringbuf_query(&saker_ring, BPF_RB_AVAIL_DATA) > saker_ring_limit) {
+		count_lost(stats, SAKER_KIND_HOOK, SAKER_LOSS_RESERVED);
+		return false;
+	}
+	if (bpf_ringbuf_output(&saker_ring, s, size, wakeup_flags())) {
+		count_lost(stats, SAKER_KIND_HOOK, SAKER_LOSS_RING_FULL);
+		return false;
+	}
+	count_sent(stats, SAKER_KIND_HOOK, size);
+	return true;
+}
+
+static __noinline void tell(struct call *call, const volatile struct saker_selector_plan *selector,
+			    struct saker_hook_stats *counts, u32 from, u32 to)
+{
+	struct saker_stats *stats = stats_of_cpu();
+	struct hook_scratch *s = call->s;
+	u64 now = bpf_ktime_get_boot_ns();
+
+	if (!stats)
+		return;
+	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
+		if (k >= to)
+			break;
+		if (k >= from)
+			capture(call, k);
+	}
+	if (held_back(call, selector, now)) {
+		counts->limited++;
+		return;
+	}
+	if (saker_plan.flags & SAKER_PLAN_IDENTITY)
+		fill_identity(call);
+	s->rec.action = selector->action;
+	fill(call, stats, now);
+	if (send(call, stats))
+		counts->posted++;
+	else
+		counts->lost++;
+}
+
+static __always_inline void begin_scratch(struct hook_scratch *s)
+{
+	__builtin_memset(&s->rec, 0, sizeof(s->rec));
+	s->end = 0;
+	s->have = 0;
+	s->failed = 0;
+}
+
+/* Remembers a call for its return. */
+static __noinline bool remember(struct call *call, struct saker_hook_stats *counts, u64 id, u16 selector)
+{
+	struct call_key key = {
+		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
+	struct call_value value = {.call = id, .selector = selector};
+
+	key.frame = frame_of(call->ctx, counts, false);
+	for (u32 i = 0; i < 6; i++) {
+		if (i < saker_plan.arguments)
+			value.argument[i] = argument(call->ctx, &call->s->memory, i);
+	}
+	return !bpf_map_update_elem(&saker_calls, &key, &value, BPF_ANY);
+}
+
+static __always_inline void entry_matched(struct call *call, u32 i, struct saker_hook_stats *counts)
+{
+	const volatile struct saker_selector_plan *selector = &saker_plan.selector[i];
+	struct hook_scratch *s = call->s;
+
+	counts->matched++;
+	s->rec.selector = i;
+	if (saker_plan.flags & SAKER_PLAN_RETURN) {
+		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
+		if (remember(call, counts, s->rec.call, i))
+			s->rec.flags |= SAKER_HOOK_WAITS;
+		else
+			counts->unpaired++;
+	}
+	if (!(selector->flags & SAKER_SELECT_NO_POST))
+		tell(call, selector, counts, 0, saker_plan.entry_values);
+}
+
+static __always_inline void select_and_tell(struct call *call, u64 candidates,
+					    struct saker_hook_stats *counts)
+{
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		if (i >= saker_plan.selectors)
+			break;
+		if (!(candidates >> i & 1))
+			continue;
+		if (values_hold(call, &saker_plan.selector[i])) {
+			entry_matched(call, i, counts);
+			break;
+		}
+	}
+}
+
+static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
+{
+	struct saker_stats *stats = stats_of_cpu();
+
+	counts->lost++;
+	if (stats) {
+		stats->seq++;
+		count_lost(stats, SAKER_KIND_HOOK, SAKER_LOSS_NO_SCRATCH);
+	}
+}
+
+static __always_inline void on_entry(void *ctx)
+{
+	struct call call = {.ctx = ctx};
+	struct saker_hook_stats *counts = hook_stats();
+	u64 found;
+
+	if (!counts)
+		return;
+	counts->calls++;
+	caller(&call.who);
+	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(&call)) {
+		count_no_scratch(counts);
+		return;
+	}
+	found = candidates(&call.who);
+	if (!found)
+		return;
+	call.s = take_scratch(&call.level);
+	if (!call.s) {
+		count_no_scratch(counts);
+		return;
+	}
+	begin_scratch(call.s);
+	select_and_tell(&call, found, counts);
+	give_scratch(call.level);
+}
+
+static __noinline void return_told(struct call *call, struct saker_hook_stats *counts)
+{
+	struct hook_scratch *s = call->s;
+
+	s->rec.call = call->entry->call;
+	s->rec.flags |= SAKER_HOOK_RETURN;
+	capture(call, RESULT);
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		if (i >= saker_plan.return_selectors)
+			break;
+		if (call->entry->selector != saker_plan.return_selector[i].entry)
+			continue;
+		if (values_hold(call, &saker_plan.return_selector[i])) {
+			s->rec.selector = call->entry->selector;
+			if (!(saker_plan.return_selector[i].flags & SAKER_SELECT_NO_POST))
+				tell(call, &saker_plan.return_selector[i], counts, saker_plan.entry_values,
+				     saker_plan.values);
+		}
+		break;
+	}
+}
+
+static __always_inline void on_return(void *ctx)
+{
+	struct call call = {.ctx = ctx};
+	struct saker_hook_stats *counts = hook_stats();
+	struct call_key key = {.policy = saker_plan.policy, .hook = saker_plan.hook};
+	struct call_value *entry;
+
+	if (!counts)
+		return;
+	key.tid = bpf_get_current_pid_tgid();
+	key.frame = frame_of(ctx, counts, true);
+	entry = bpf_map_lookup_elem(&saker_calls, &key);
+	if (!entry)
+		return;
+	call.entry = entry;
+	caller(&call.who);
+	call.s = take_scratch(&call.level);
+	if (call.s) {
+		begin_scratch(call.s);
+		return_told(&call, counts);
+		give_scratch(call.level);
+	} else {
+		count_no_scratch(counts);
+	}
+	bpf_map_delete_elem(&saker_calls, &key);
+}
+
+/* True: the plan asks for this system call. Programs of 32 bits have numbers of their own and are left out.
+ */
+static __always_inline bool wanted_syscall(u64 number)
+{
+	u32 word = number / 64;
+
+	if (saker_plan.flags & SAKER_PLAN_ALL_CALLS)
+		return true;
+	if (number >= SAKER_SYSCALLS_MAX)
+		return false;
+	forget(word);
+	if (word >= SAKER_SYSCALLS_MAX / 64)
+		return false;
+	return saker_plan.syscall[word] >> (number & 63) & 1;
+}
+
+#define HOOK(name, section, run)                                                                             \
+	SEC(section)                                                                                         \
+	int name(void *ctx)                                                                                  \
+	{                                                                                                    \
+		hold_cpu();                                                                                  \
+		run(ctx);                                                                                    \
+		release_cpu();                                                                               \
+		return 0;                                                                                    \
+	}
+
+HOOK(saker_fentry, "fentry", on_entry)
+HOOK(saker_fexit, "fexit", on_return)
+HOOK(saker_lsm, "lsm", on_entry)
+HOOK(saker_raw, "tp_btf", on_entry)
+HOOK(saker_kprobe, "kprobe", on_entry)
+HOOK(saker_kretprobe, "kretprobe", on_return)
+
+SEC("tp_btf/sys_enter")
+int saker_sys_enter(void *ctx)
+{
+	if (!wanted_syscall(context_word(ctx, 8)))
+		return 0;
+	hold_cpu();
+	on_entry(ctx);
+	release_cpu();
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int saker_sys_exit(void *ctx)
+{
+	hold_cpu();
+	on_return(ctx);
+	release_cpu();
+	return 0;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where hooks build their records, and the maps all hooks share. */
+#ifndef SAKER_POLICY_SCRATCH_H
+#define SAKER_POLICY_SCRATCH_H
+
+#include "../lib/task.h"
+#include "../abi/plan.h"
+
+/* The plan, known word by word to the verifier; a map of its own, so that user space writes it as it is. */
+const volatile struct saker_plan saker_plan SEC(".rodata.plan");
+/* Bytes in the ring beyond which hooks leave the room to process records. */
+const volatile u64 saker_ring_limit;
+
+#define HOOK_VALUES_MAX 16384 /* bytes of all values of a record */
+#define HOOK_LEVELS	4     /* hooks that can be under way on one CPU */
+#define HOOK_SLACK	4608  /* never sent: room beyond the last value that the verifier can see */
+#define HOOK_PATH_MAX	4096
+
+struct hook_walk {
+	u64 dentry, mnt, mnt_root;
+	u64 root_dentry, root_mnt;
+	u32 off; /* where in path the text begins; it ends at HOOK_PATH_MAX */
+	u32 ended;
+	u32 partial; /* not walked to its end */
+	u32 flags;   /* SAKER_PATH_* */
+};
+
+/* A record in the making. */
+struct hook_scratch {
+	struct saker_hook rec;
+	u8 values[HOOK_VALUES_MAX];
+	u8 slack[HOOK_SLACK];
+	u32 end;    /* where the next value goes */
+	u32 have;   /* bit: this value has been read */
+	u32 failed; /* bit: and could not be */
+	u32 zero;
+	u32 at[SAKER_VALUES_MAX + 1];  /* where its bytes are, the result's last */
+	u32 len[SAKER_VALUES_MAX + 1]; /* how many */
+	u64 number[SAKER_VALUES_MAX + 1];
+	u64 memory; /* where pointers become numbers */
+	struct hook_walk walk;
+	u8 path[HOOK_PATH_MAX + 512];
+	struct saker_text_key text;
+	struct saker_prefix_key prefix;
+};
+
+/* The levels of one CPU, one entry each: index = level. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOOK_LEVELS);
+	__type(key, u32);
+	__type(value, struct hook_scratch);
+} saker_hook_scratch SEC(".maps");
+
+struct hook_levels {
+	u32 taken[HOOK_LEVELS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct hook_levels);
+} saker_hook_levels SEC(".maps");
+
+/* Calls whose return will be told: by the address of the call's frame, which no other call under way has. */
+struct call_key {
+	u64 frame;
+	u32 tid;
+	u32 policy, hook;
+	u32 zero;
+};
+
+struct call_value {
+	u64 call;
+	u64 argument[6]; /* at the entry, for values that are read at the return */
+	u16 selector;
+	u16 zero[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct call_key);
+	__type(value, struct call_value);
+} saker_calls SEC(".maps");
+
+/* When an equal record was told last. */
+struct rate_key {
+	u32 policy, hook;
+	u64 who;
+	u64 what; /* hash of the values */
+};
+
+struct rate_value {
+	u64 until;
+	u64 held;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct rate_key);
+	__type(value, struct rate_value);
+} saker_rates SEC(".maps");
+
+/* Of this hook alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct saker_hook_stats);
+} saker_hook_stats SEC(".maps");
+
+static __always_inline struct saker_hook_stats *hook_stats(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&saker_hook_stats, &zero);
+}
+
+/* Takes a free level of this CPU. A task that is preempted within a hook keeps its own, so they are taken and
+ * given back one by one, not counted. NULL: all are taken. */
+static __always_inline struct hook_scratch *take_scratch(u32 *level)
+{
+	struct hook_levels *levels;
+	u32 zero = 0;
+
+	levels = bpf_map_lookup_elem(&saker_hook_levels, &zero);
+	if (!levels)
+		return NULL;
+	for (u32 i = 0; i < HOOK_LEVELS; i++) {
+		/* Without an atomic operation that tells its result, which older kernels do not have: whoever
+		 * finds itself alone has the level. Two cannot, for each has added itself before it looks. */
+		__sync_fetch_and_add(&levels->taken[i], 1);
+		if (*(volatile u32 *)&levels->taken[i] != 1) {
+			__sync_fetch_and_add(&levels->taken[i], -1);
+			continue;
+		}
+		*level = i;
+		return bpf_map_lookup_elem(&saker_hook_scratch, level);
+	}
+	return NULL;
+}
+
+static __always_inline void give_scratch(u32 level)
+{
+	struct hook_levels *levels;
+	u32 zero = 0;
+
+	levels = bpf_map_lookup_elem(&saker_hook_levels, &zero);
+	if (levels && level < HOOK_LEVELS)
+		__sync_fetch_and_add(&levels->taken[level], -1);
+}
+
+#endif

@@ -1,0 +1,209 @@
+//! Plans: what a checked policy becomes for one kernel.
+//!
+//! A plan is pure data: how to attach each hook, what its program is told in read-only data (`saker_plan`), and the
+//! entries of the sets it refers to. It is made from a checked policy and what a [`Kernel`] says of itself; loading it
+//! is another crate's.
+
+use saker_abi::generated::{
+    saker_network_key, saker_number_key, saker_plan, saker_prefix_key, saker_text_key,
+};
+
+use crate::diagnostic::{Diagnostic, Span};
+
+/// How a hook is attached. Functions are named as the kernel names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// Entry of a function, by a trampoline; with its return if asked for.
+    Trampoline {
+        /// The function.
+        function: String,
+        /// Also its return.
+        on_return: bool,
+    },
+    /// Entry of a function, by a kprobe; with its return if asked for.
+    Kprobe {
+        /// The function.
+        function: String,
+        /// Also its return.
+        on_return: bool,
+    },
+    /// A hook of the security modules, without `bpf_lsm_`.
+    Lsm(String),
+    /// A BTF raw tracepoint.
+    RawTracepoint(String),
+    /// System calls, by the raw tracepoints of all; the plan says which.
+    Syscalls {
+        /// Also their returns.
+        on_return: bool,
+    },
+}
+
+impl Attach {
+    /// Its name in status and explanations.
+    #[must_use]
+    pub fn mechanism(&self) -> &'static str {
+        match self {
+            Self::Trampoline { on_return: false, .. } => "fentry",
+            Self::Trampoline { on_return: true, .. } => "fentry and fexit",
+            Self::Kprobe { on_return: false, .. } => "kprobe",
+            Self::Kprobe { on_return: true, .. } => "kprobe and kretprobe",
+            Self::Lsm(_) => "lsm",
+            Self::RawTracepoint(_) => "raw tracepoint",
+            Self::Syscalls { .. } => "raw system call tracepoints",
+        }
+    }
+}
+
+/// Entries of the sets that the plans of a policy refer to.
+#[derive(Clone, Default)]
+pub struct Sets {
+    /// Numbers.
+    pub numbers: Vec<saker_number_key>,
+    /// Texts and suffixes.
+    pub texts: Vec<saker_text_key>,
+    /// Prefixes.
+    pub prefixes: Vec<saker_prefix_key>,
+    /// Networks.
+    pub networks: Vec<saker_network_key>,
+}
+
+/// One filter on binaries, which is one bit of the records of processes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryTest {
+    /// The path is one of these.
+    Equal(Vec<Vec<u8>>),
+    /// It begins with one of these.
+    Prefix(Vec<Vec<u8>>),
+    /// It ends with one of these.
+    Postfix(Vec<Vec<u8>>),
+}
+
+/// What an event tells of its hook, beside what the record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookText {
+    /// Function, LSM hook without `bpf_lsm_`, or system call with the prefix of the architecture.
+    pub function: String,
+    /// Of a tracepoint.
+    pub subsystem: String,
+    /// Of a tracepoint.
+    pub event: String,
+    /// Text for people.
+    pub message: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Labels of the captured values, in their order; empty: none.
+    pub labels: Vec<String>,
+    /// How many of the captured values are arguments; the others are data.
+    pub arguments: usize,
+    /// Names of system calls by number, for hooks of several: `function` by the number in `saker_hook.function`.
+    pub functions: Vec<(u64, String)>,
+}
+
+/// A hook to load.
+#[derive(Clone)]
+pub struct HookPlan {
+    /// Where it stands in the policy.
+    pub span: Span,
+    /// Its field, such as `spec.kprobes[0]`.
+    pub path: String,
+    /// How to attach it.
+    pub attach: Attach,
+    /// What it does. `policy` and `hook` are set when it is loaded.
+    pub plan: Box<saker_plan>,
+    /// For events.
+    pub text: HookText,
+    /// Functions of a list that this kernel does not have, and that may be missing.
+    pub missing: Vec<String>,
+}
+
+/// A policy made for a kernel.
+#[derive(Clone, Default)]
+pub struct PolicyPlan {
+    /// Hooks, in the order of the policy.
+    pub hooks: Vec<HookPlan>,
+    /// Sets of all its hooks.
+    pub sets: Sets,
+    /// Filters on binaries. A clause with the operator `SAKER_OP_BINARY` names one by position in its `first`; the
+    /// loader gives each its bit and puts that in instead.
+    pub binaries: Vec<BinaryTest>,
+    /// What the user should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// How a value's type is written in the kernel's description of its types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeKind {
+    /// An integer or enumeration, in bytes.
+    Integer {
+        /// Bytes.
+        size: u32,
+        /// Whether it has a sign.
+        signed: bool,
+    },
+    /// A pointer to a structure or union of this name; empty: to something else.
+    Pointer(String),
+    /// A structure or union by value.
+    Structure(String),
+    /// Nothing, or something else.
+    Other,
+}
+
+/// Arguments and result of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Arguments in order; names may be empty.
+    pub arguments: Vec<(String, TypeKind)>,
+    /// What it returns.
+    pub result: TypeKind,
+}
+
+/// Where a path through structures leads.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// From the address of the structure: add, load, add, load, …
+    pub steps: Vec<saker_abi::generated::saker_step>,
+    /// What stands there.
+    pub kind: TypeKind,
+}
+
+/// Ways of hooking that a kernel offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// fentry and fexit.
+    pub trampoline: bool,
+    /// LSM programs that take effect.
+    pub lsm: bool,
+    /// kprobe and kretprobe.
+    pub kprobe: bool,
+}
+
+/// What a kernel says of itself. Implemented for the running one, and by tests.
+pub trait Kernel {
+    /// `uname -r`.
+    fn release(&self) -> &str;
+    /// Ways of hooking.
+    fn mechanisms(&self) -> Mechanisms;
+    /// A function that can be hooked.
+    fn function(&self, name: &str) -> Option<Signature>;
+    /// A tracepoint by the name of its event, with the arguments a raw one sees.
+    fn tracepoint(&self, event: &str) -> Option<Signature>;
+    /// A hook of the security modules, without `bpf_lsm_`.
+    fn lsm_hook(&self, name: &str) -> Option<Signature>;
+    /// The path of member names (each with an optional index) from a structure.
+    ///
+    /// # Errors
+    /// What is not there, in words.
+    fn resolve(&self, structure: &str, path: &[crate::values::Step]) -> Result<Resolved, String>;
+    /// Number of a system call of the machine's own ABI, by its name without prefix.
+    fn syscall(&self, name: &str) -> Option<u32>;
+    /// All system calls of the machine's own ABI: name without prefix, and number.
+    fn syscalls(&self) -> Vec<(String, u32)>;
+    /// Prefix of the functions of system calls, e.g. `__x64_sys_`.
+    fn syscall_prefix(&self) -> &str;
+    /// Functions whose names are most like this one.
+    fn nearest(&self, name: &str) -> Vec<String>;
+    /// Functions that fit a regular expression.
+    fn matching(&self, pattern: &str) -> Vec<String>;
+    /// Inode numbers of the namespaces of the host's first process, in the order of `saker_namespaces`.
+    fn host_namespaces(&self) -> saker_abi::NamespaceInums;
+}

@@ -1,0 +1,411 @@
+//! Loading and attaching the hooks of policies.
+//!
+//! Each hook is a program of its own with its plan in frozen read-only data (`bpf/policy/hook.bpf.c`). All share the
+//! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject};
+use saker_abi::generated::{
+    saker_binary_sets, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+};
+use saker_policy::plan::{Attach, Sets};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
+use crate::sensors::program_fdinfo;
+use crate::{Error, Sensors, loader};
+
+/// A hook to load.
+#[derive(Clone)]
+pub struct HookSpec {
+    /// How to attach it.
+    pub attach: Attach,
+    /// What it does.
+    pub plan: Box<saker_plan>,
+}
+
+/// Number of `saker_mechanism` in `bpf/policy/context.h`.
+fn mechanism_number(attach: &Attach) -> u32 {
+    match attach {
+        Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
+        Attach::Kprobe { .. } => 1,
+        Attach::Syscalls { .. } => 2,
+    }
+}
+
+/// Which bits a binary's path has; for all policies together.
+#[derive(Clone, Default)]
+pub struct Binaries {
+    /// Whole paths (set 0) and suffixes (set 1).
+    pub texts: Vec<(saker_text_key, u64)>,
+    /// Prefixes, each with the bits of those it begins with.
+    pub prefixes: Vec<(saker_prefix_key, u64)>,
+    /// Lengths of the suffixes.
+    pub lengths: Vec<u32>,
+}
+
+/// What a hook counted on all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookCounts {
+    /// Calls of the hooked function.
+    pub calls: u64,
+    /// Of these, matched by a selector.
+    pub matched: u64,
+    /// Records made.
+    pub posted: u64,
+    /// Records that a rate limit held back.
+    pub limited: u64,
+    /// Records there was no room for.
+    pub lost: u64,
+    /// Calls that could not be remembered for their return.
+    pub unpaired: u64,
+    /// Calls that were not looked at, because the program was running on that CPU already.
+    pub missed: u64,
+}
+
+/// Maps that the hooks of all policies share.
+pub struct Hooks {
+    ring: MapHandle,
+    stats: MapHandle,
+    reader: MapHandle,
+    processes: MapHandle,
+    task_storage: bool,
+    /// Functions that forbid preemption, where it must be; empty: nothing to forbid.
+    preemption: Vec<(i32, u32)>,
+    ring_limit: u64,
+    shared: Vec<(&'static str, MapHandle)>,
+    generation: u32,
+}
+
+/// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
+const SHARED: [&str; 7] = [
+    "saker_hook_scratch",
+    "saker_hook_levels",
+    "saker_calls",
+    "saker_rates",
+    "saker_binary_sets",
+    "saker_binary_texts",
+    "saker_binary_prefixes",
+];
+
+/// Maps of a policy's sets, in the order of [`Sets`].
+const SETS: [&str; 4] = ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks"];
+
+/// A hook in the kernel. Dropping it detaches it.
+pub struct LoadedHook {
+    // Links go first: nothing runs any more when the maps go.
+    links: Vec<Link>,
+    skel: HookSkel<'static>,
+    /// How it was attached.
+    pub attach: Attach,
+}
+
+/// The hooks of a policy in the kernel. Dropping them detaches all.
+pub struct LoadedPolicy {
+    /// Its hooks, in the order of the plans.
+    pub hooks: Vec<LoadedHook>,
+    sets: Vec<MapHandle>,
+}
+
+impl Hooks {
+    /// Part of the ring, in percent, that hooks may fill; the rest is for records of processes.
+    const RING_PERCENT: u64 = 60;
+
+    /// Prepares to load hooks beside these sensors.
+    ///
+    /// # Errors
+    /// A map of the sensors cannot be passed on.
+    pub fn beside(sensors: &Sensors) -> Result<Self, Error> {
+        let [ring, stats, reader, processes] = sensors.shared_maps()?;
+        Ok(Self {
+            ring_limit: u64::from(ring.max_entries()) * Self::RING_PERCENT / 100,
+            ring,
+            stats,
+            reader,
+            processes,
+            task_storage: sensors.uses_task_storage(),
+            preemption: if sensors.is_preemptible() { loader::preemption_functions() } else { Vec::new() },
+            shared: Vec::new(),
+            generation: 0,
+        })
+    }
+
+    /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
+    ///
+    /// # Errors
+    /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
+    pub fn load(&mut self, specs: &[HookSpec], sets: &Sets) -> Result<LoadedPolicy, Error> {
+        let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new() };
+        for spec in specs {
+            let hook = self.load_one(spec, sets, &mut policy.sets)?;
+            policy.hooks.push(hook);
+        }
+        fill_sets(&policy.sets, sets)?;
+        for hook in &mut policy.hooks {
+            hook.attach()?;
+        }
+        Ok(policy)
+    }
+
+    fn load_one(
+        &mut self,
+        spec: &HookSpec,
+        sets: &Sets,
+        set_maps: &mut Vec<MapHandle>,
+    ) -> Result<LoadedHook, Error> {
+        let _lock = loader::lock();
+        let log = crate::sensors::LibraryLog::capture();
+        let failed = |operation: &'static str| {
+            let log = log.tail();
+            move |source| Error::Load { operation, source, log }
+        };
+        // The object lives as long as its hook, and the skeleton borrows its place.
+        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut open = HookSkelBuilder::default().open(place).map_err(failed("open"))?;
+        self.configure(&mut open, spec, sets, set_maps).map_err(failed("configure"))?;
+        let skel =
+            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        self.keep_shared(&skel)?;
+        if set_maps.is_empty() {
+            *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
+        }
+        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone() })
+    }
+
+    fn configure(
+        &self,
+        open: &mut OpenHookSkel<'_>,
+        spec: &HookSpec,
+        sets: &Sets,
+        set_maps: &[MapHandle],
+    ) -> Result<(), libbpf_rs::Error> {
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            rodata.saker_task_storage = self.task_storage;
+            rodata.saker_preemptible = !self.preemption.is_empty();
+            rodata.saker_ring_limit = self.ring_limit;
+            rodata.saker_mechanism = mechanism_number(&spec.attach);
+        }
+        open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
+        open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
+        open.maps.saker_stats.reuse_fd(self.stats.as_fd())?;
+        open.maps.data_reader.reuse_fd(self.reader.as_fd())?;
+        open.maps.saker_processes.set_autocreate(self.task_storage)?;
+        open.maps.saker_processes_hash.set_autocreate(!self.task_storage)?;
+        if self.task_storage {
+            open.maps.saker_processes.reuse_fd(self.processes.as_fd())?;
+        } else {
+            open.maps.saker_processes_hash.reuse_fd(self.processes.as_fd())?;
+        }
+        open.maps.saker_leaderless.set_autocreate(false)?;
+        for (name, shared) in &self.shared {
+            open_map(open, name)?.reuse_fd(shared.as_fd())?;
+        }
+        let sizes = [sets.numbers.len(), sets.texts.len(), sets.prefixes.len(), sets.networks.len()];
+        for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
+            let mut map = open_map(open, name)?;
+            match set_maps.get::<usize>(index) {
+                Some(made) => map.reuse_fd(made.as_fd())?,
+                None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
+            }
+        }
+        choose_programs(open, &spec.attach, &self.preemption)
+    }
+
+    fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
+        if self.shared.is_empty() {
+            for name in SHARED {
+                self.shared.push((name, handle(skel, name)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which binaries have which bits, from now on. Records of processes are made anew as hooks meet them.
+    ///
+    /// # Errors
+    /// No hook has been loaded yet, a map is full or cannot be written.
+    pub fn set_binaries(&mut self, binaries: &Binaries) -> Result<(), Error> {
+        let map = |name: &'static str| {
+            let found = self.shared.iter().find(|(shared, _)| *shared == name).map(|(_, map)| map);
+            found.ok_or_else(|| Error::Option(format!("the map {name} is not there yet")))
+        };
+        let failed = |map| move |source| Error::Map { map, source };
+        let texts = map("saker_binary_texts")?;
+        let prefixes = map("saker_binary_prefixes")?;
+        for (key, bits) in &binaries.texts {
+            texts
+                .update(key.as_bytes(), bits.as_bytes(), MapFlags::ANY)
+                .map_err(failed("saker_binary_texts"))?;
+        }
+        for (key, bits) in &binaries.prefixes {
+            let done = prefixes.update(key.as_bytes(), bits.as_bytes(), MapFlags::ANY);
+            done.map_err(failed("saker_binary_prefixes"))?;
+        }
+        let generation = self.generation.checked_add(1).unwrap_or(1);
+        let mut sets = saker_binary_sets::new_zeroed();
+        sets.generation = generation;
+        sets.lengths = u32::try_from(binaries.lengths.len()).unwrap_or(u32::MAX);
+        for (to, length) in sets.length.iter_mut().zip(&binaries.lengths) {
+            *to = *length;
+        }
+        let done = map("saker_binary_sets")?.update(&0_u32.to_ne_bytes(), sets.as_bytes(), MapFlags::ANY);
+        done.map_err(failed("saker_binary_sets"))?;
+        remove_others(texts, binaries.texts.iter().map(|(key, _)| key.as_bytes()))
+            .map_err(failed("saker_binary_texts"))?;
+        remove_others(prefixes, binaries.prefixes.iter().map(|(key, _)| key.as_bytes()))
+            .map_err(failed("saker_binary_prefixes"))?;
+        self.generation = generation;
+        Ok(())
+    }
+}
+
+/// Removes all keys but these.
+fn remove_others<'a>(map: &MapHandle, keep: impl Iterator<Item = &'a [u8]>) -> Result<(), libbpf_rs::Error> {
+    let keep: std::collections::HashSet<&[u8]> = keep.collect();
+    let gone: Vec<Vec<u8>> = map.keys().filter(|key| !keep.contains(key.as_slice())).collect();
+    gone.iter().try_for_each(|key| map.delete(key))
+}
+
+fn handle(skel: &HookSkel<'_>, name: &'static str) -> Result<MapHandle, Error> {
+    let map = skel.object().maps().find(|map| map.name() == name);
+    let map = map.ok_or_else(|| Error::Option(format!("the object has no map {name}")))?;
+    MapHandle::try_from(&map).map_err(|source| Error::Map { map: name, source })
+}
+
+fn open_map<'a>(open: &'a mut OpenHookSkel<'_>, name: &str) -> Result<OpenMapMut<'a>, libbpf_rs::Error> {
+    let found = open.open_object_mut().maps_mut().find(|map| map.name() == name);
+    found.ok_or_else(|| libbpf_rs::Error::from(std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
+
+fn choose_programs(
+    open: &mut OpenHookSkel<'_>,
+    attach: &Attach,
+    preemption: &[(i32, u32)],
+) -> Result<(), libbpf_rs::Error> {
+    let wanted = programs(attach);
+    for mut program in open.open_object_mut().progs_mut() {
+        let chosen = wanted.iter().find(|(name, _)| program.name() == *name);
+        program.set_autoload(chosen.is_some());
+        let Some((_, target)) = chosen else { continue };
+        loader::forbid_preemption(&mut program, preemption)?;
+        if let Some(target) = target {
+            program.set_attach_target(0, Some(target.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Programs of an attachment, each with what the verifier must know it attaches to.
+fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
+    match attach {
+        Attach::Trampoline { function, on_return } => {
+            let mut programs = vec![("saker_fentry", Some(function.clone()))];
+            if *on_return {
+                programs.push(("saker_fexit", Some(function.clone())));
+            }
+            programs
+        }
+        Attach::Kprobe { on_return, .. } => {
+            let mut programs = vec![("saker_kprobe", None)];
+            if *on_return {
+                programs.push(("saker_kretprobe", None));
+            }
+            programs
+        }
+        Attach::Lsm(hook) => vec![("saker_lsm", Some(format!("bpf_lsm_{hook}")))],
+        Attach::RawTracepoint(event) => vec![("saker_raw", Some(event.clone()))],
+        Attach::Syscalls { on_return } => {
+            let mut programs = vec![("saker_sys_enter", None)];
+            if *on_return {
+                programs.push(("saker_sys_exit", None));
+            }
+            programs
+        }
+    }
+}
+
+fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
+    let one = [1_u8];
+    let fill = |index: usize, keys: &mut dyn Iterator<Item = &[u8]>| -> Result<(), Error> {
+        let (Some(map), Some(name)) = (maps.get(index), SETS.get(index)) else { return Ok(()) };
+        for key in keys {
+            map.update(key, &one, MapFlags::ANY).map_err(|source| Error::Map { map: name, source })?;
+        }
+        Ok(())
+    };
+    fill(0, &mut sets.numbers.iter().map(IntoBytes::as_bytes))?;
+    fill(1, &mut sets.texts.iter().map(IntoBytes::as_bytes))?;
+    fill(2, &mut sets.prefixes.iter().map(IntoBytes::as_bytes))?;
+    fill(3, &mut sets.networks.iter().map(IntoBytes::as_bytes))
+}
+
+impl LoadedHook {
+    fn attach(&mut self) -> Result<(), Error> {
+        let wanted = programs(&self.attach);
+        let object = self.skel.object();
+        // The return goes first: an entry that matches expects it.
+        for (name, _) in wanted.iter().rev() {
+            let program = object.progs_mut().find(|program| program.name() == *name);
+            let program =
+                program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
+            let link = match &self.attach {
+                Attach::Kprobe { function, .. } => {
+                    program.attach_kprobe(*name == "saker_kretprobe", function)
+                }
+                Attach::Lsm(_) => program.attach_lsm(),
+                _ => program.attach_trace(),
+            };
+            self.links.push(link.map_err(|source| Error::Load {
+                operation: "attach",
+                source,
+                log: String::new(),
+            })?);
+        }
+        Ok(())
+    }
+
+    /// What it counted so far.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn counts(&self) -> Result<HookCounts, Error> {
+        let map = "saker_hook_stats";
+        let values = self.skel.maps.saker_hook_stats.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
+        let mut sum = HookCounts::default();
+        for bytes in values.map_err(|source| Error::Map { map, source })?.unwrap_or_default() {
+            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&bytes) else { continue };
+            sum.calls += cpu.calls;
+            sum.matched += cpu.matched;
+            sum.posted += cpu.posted;
+            sum.limited += cpu.limited;
+            sum.lost += cpu.lost;
+            sum.unpaired += cpu.unpaired;
+        }
+        let programs = self.skel.object().progs();
+        sum.missed = programs.filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:")).sum();
+        Ok(sum)
+    }
+
+    /// Kernel memory that is this hook's alone, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let object = self.skel.object();
+        let own = ["saker_hook_stats", ".rodata", ".rodata.plan"];
+        let maps =
+            object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+        let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+        let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
+        maps.chain(programs).sum()
+    }
+}
+
+impl LoadedPolicy {
+    /// Kernel memory of the policy's sets, in bytes.
+    #[must_use]
+    pub fn set_memory(&self) -> u64 {
+        self.sets.iter().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:")).sum()
+    }
+}

@@ -1,0 +1,189 @@
+//! Hooks in the running kernel: loaded beside the sensors, matched, and read back from the ring.
+//!
+//! Needs root. What this kernel cannot hook is said, and the same is tested by what it can.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::time::{Duration, Instant};
+
+use saker_abi::generated::*;
+use saker_policy::plan::{Attach, Sets};
+use saker_probes::{HookSpec, Hooks, KernelFacts, Options, RecordBatch, Sensors};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+fn plan(hook: u32) -> Box<saker_plan> {
+    let mut plan = Box::new(saker_plan::new_zeroed());
+    plan.policy = 7;
+    plan.hook = hook;
+    plan.family = SAKER_FAMILY_KPROBE as u8;
+    plan
+}
+
+fn value(ty: u32, index: u8) -> saker_value_plan {
+    let mut value = saker_value_plan { type_: ty as u8, index, size_index: 255, ..Default::default() };
+    value.max = 4096;
+    value
+}
+
+/// Bytes of a value: tag and content.
+fn values(record: &[u8]) -> Vec<(u16, u8, Vec<u8>)> {
+    let mut rest = &record[size_of::<saker_hook>()..];
+    let mut found = Vec::new();
+    while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
+        let len = tlv.len as usize;
+        found.push((tlv.tag, tlv.status, after[..len].to_vec()));
+        rest = &after[len.next_multiple_of(8).min(after.len())..];
+    }
+    found
+}
+
+struct Lab {
+    sensors: Sensors,
+    hooks: Hooks,
+}
+
+impl Lab {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("needs root: NOT RUN");
+            return None;
+        }
+        let facts = KernelFacts::for_sensors().unwrap();
+        let sensors = Sensors::load(&Options::default(), &facts).unwrap();
+        let hooks = Hooks::beside(&sensors).unwrap();
+        Some(Self { sensors, hooks })
+    }
+
+    /// Records of hooks that `act` of this process brings about.
+    fn records(&self, act: impl FnOnce()) -> Vec<Vec<u8>> {
+        act();
+        let me = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let mut reader = self.sensors.reader().unwrap();
+        let mut batch = RecordBatch::default();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(1500) {
+            let read = reader.read(Duration::from_millis(100), &mut batch).unwrap();
+            if read.records == 0 && begin.elapsed() > Duration::from_millis(500) {
+                break;
+            }
+        }
+        let mut found = Vec::new();
+        for record in batch.records() {
+            let (header, _) = saker_record::read_from_prefix(record).unwrap();
+            // Other threads are other tests.
+            if header.kind == SAKER_KIND_HOOK as u8
+                && saker_hook::read_from_prefix(record).unwrap().0.tid == me
+            {
+                found.push(record.to_vec());
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn system_calls_are_hooked_without_trampolines_and_kprobes() {
+    let Some(mut lab) = Lab::new() else { return };
+    let mut plan = plan(1);
+    plan.flags = SAKER_PLAN_SYSCALL;
+    let openat = libc_openat();
+    plan.syscall[openat / 64] = 1 << (openat % 64);
+    plan.values = 2;
+    plan.entry_values = 2;
+    plan.arguments = 6;
+    plan.value[0] = value(SAKER_TYPE_STRING, 1);
+    plan.value[1] = value(SAKER_TYPE_INT, 2);
+    plan.selectors = 1;
+    plan.selector[0].value_count = 1;
+    plan.clause[0] = saker_clause { op: SAKER_OP_TEXT_PREFIX as u8, set: 1, ..Default::default() };
+    let mut sets = Sets::default();
+    let mut prefix = saker_prefix_key::new_zeroed();
+    let wanted = b"/proc/self/sta";
+    prefix.set = 1;
+    prefix.bits = 32 + 8 * wanted.len() as u32;
+    prefix.text[..wanted.len()].copy_from_slice(wanted);
+    sets.prefixes.push(prefix);
+    let spec = HookSpec { attach: Attach::Syscalls { on_return: false }, plan };
+    let loaded = lab.hooks.load(&[spec], &sets).unwrap();
+    let records = lab.records(|| {
+        std::fs::read("/proc/self/stat").unwrap();
+        std::fs::read("/proc/self/maps").unwrap();
+        std::fs::read("/proc/self/status").unwrap();
+    });
+    let texts: Vec<String> =
+        records.iter().map(|r| String::from_utf8(values(r)[0].2.clone()).unwrap()).collect();
+    assert_eq!(texts, ["/proc/self/stat", "/proc/self/status"]);
+    let counts = loaded.hooks[0].counts().unwrap();
+    assert!(counts.calls >= 3 && counts.posted >= 2 && counts.lost == 0, "{counts:?}");
+}
+
+fn libc_openat() -> usize {
+    257
+}
+
+#[test]
+fn a_function_is_hooked_with_a_path_and_its_result() {
+    let Some(mut lab) = Lab::new() else { return };
+    for kprobe in [false, true] {
+        let mut plan = plan(2);
+        plan.flags = SAKER_PLAN_RETURN;
+        plan.arguments = 2;
+        plan.values = 2;
+        plan.entry_values = 2;
+        plan.value[0] = value(SAKER_TYPE_FILE, 0);
+        plan.value[1] = value(SAKER_TYPE_INT, 1);
+        plan.result = value(SAKER_TYPE_INT, 0);
+        plan.result.source = SAKER_SOURCE_RETURN as u8;
+        plan.selectors = 1;
+        plan.selector[0].value_count = 2;
+        plan.clause[0] =
+            saker_clause { op: SAKER_OP_EQUAL as u8, value: 1, pool: 0, count: 1, ..Default::default() };
+        plan.clause[1] = saker_clause { op: SAKER_OP_TEXT_EQUAL as u8, set: 1, ..Default::default() };
+        plan.pool[0] = 4; // MAY_READ
+        plan.return_selectors = 1;
+        let mut sets = Sets::default();
+        let mut text = saker_text_key::new_zeroed();
+        let wanted = b"/etc/hostname";
+        text.set = 1;
+        text.len = wanted.len() as u32;
+        text.text[..wanted.len()].copy_from_slice(wanted);
+        sets.texts.push(text);
+        let function = "security_file_permission".to_owned();
+        let attach = if kprobe {
+            Attach::Kprobe { function, on_return: true }
+        } else {
+            Attach::Trampoline { function, on_return: true }
+        };
+        let loaded = match lab.hooks.load(&[HookSpec { attach, plan }], &sets) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                println!("kprobe {kprobe}: {error:?}");
+                let facts = KernelFacts::discover().unwrap();
+                let name = if kprobe { "kprobe" } else { "fexit" };
+                assert!(!facts.feature(name).unwrap().enabled, "{name} works here, but: {error}");
+                continue;
+            }
+        };
+        let records = lab.records(|| {
+            std::fs::read("/etc/hostname").unwrap();
+            std::fs::read("/etc/passwd").unwrap();
+        });
+        let hooks: Vec<saker_hook> =
+            records.iter().map(|r| saker_hook::read_from_prefix(r).unwrap().0).collect();
+        assert!(hooks.len() >= 2 && hooks.len().is_multiple_of(2), "{} records", hooks.len());
+        assert_eq!(hooks[0].flags & SAKER_HOOK_WAITS, SAKER_HOOK_WAITS);
+        assert_eq!(hooks[1].flags & SAKER_HOOK_RETURN, SAKER_HOOK_RETURN);
+        assert_eq!(hooks[0].call, hooks[1].call);
+        let entry = values(&records[0]);
+        assert_eq!(
+            &entry.iter().find(|v| v.0 == 256).unwrap().2[size_of::<saker_object>()..],
+            b"/etc/hostname"
+        );
+        let back = values(&records[1]);
+        assert_eq!(back, [(SAKER_TAG_RESULT as u16, 0, 0_u64.as_bytes().to_vec())]);
+        println!(
+            "kprobe {kprobe}: {:?}, {} bytes",
+            loaded.hooks[0].counts().unwrap(),
+            loaded.hooks[0].memory()
+        );
+    }
+}
