@@ -70,6 +70,7 @@ impl Loss {
             0 => "ring_full",
             1 => "no_scratch",
             2 => "too_long",
+            3 => "reserved",
             _ => "other",
         }
     }

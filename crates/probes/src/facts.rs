@@ -239,26 +239,30 @@ fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried)
         tried.feature("kprobe_multi", "many kernel functions are hooked at once"),
         tried.feature("tracepoint", "tracepoints by name"),
     ];
+    // A helper that stands in the kernel's list may be missing from its code; those that a kprobe program may call are
+    // asked for by such a program, the others by name.
     let helpers = [
-        ("ringbuf", "BPF_FUNC_ringbuf_output", "needed: records leave the kernel through it"),
-        ("signal", "BPF_FUNC_send_signal", "processes can be killed from the kernel side"),
-        ("override_return", "BPF_FUNC_override_return", "kernels with error injection can override results"),
-        ("d_path", "BPF_FUNC_d_path", "paths in hooks that allow it"),
-        ("probe_write_user", "BPF_FUNC_probe_write_user", "user memory can be changed (USDT Set)"),
-        ("get_func_ret", "BPF_FUNC_get_func_ret", "return value in fexit programs of any signature"),
+        ("ringbuf", "BPF_FUNC_ringbuf_output", true, "needed: records leave the kernel through it"),
+        ("signal", "BPF_FUNC_send_signal", true, "processes can be killed from the kernel side"),
+        (
+            "override_return",
+            "BPF_FUNC_override_return",
+            true,
+            "kernels with error injection can override results",
+        ),
+        ("d_path", "BPF_FUNC_d_path", false, "paths in hooks that allow it"),
+        ("probe_write_user", "BPF_FUNC_probe_write_user", true, "user memory can be changed (USDT Set)"),
+        ("get_func_ret", "BPF_FUNC_get_func_ret", false, "return value in fexit programs of any signature"),
         (
             "copy_from_user_task",
             "BPF_FUNC_copy_from_user_task",
+            false,
             "memory of other tasks in sleepable programs",
         ),
     ];
-    list.extend(helpers.map(|(name, helper, why)| {
-        feature(
-            name,
-            names.has_helper(helper),
-            if names.has_helper(helper) { "" } else { "no such helper" },
-            why,
-        )
+    list.extend(helpers.map(|(name, helper, asked, why)| {
+        let has = names.has_helper(helper) && (!asked || kprobe_programs_may_call(helper));
+        feature(name, has, if has { "" } else { "no such helper" }, why)
     }));
     list.push(feature(
         "uprobe_multi",
@@ -274,6 +278,21 @@ fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried)
         "LSM programs take effect",
     ));
     list
+}
+
+/// Whether a kprobe program that calls this helper is loaded.
+fn kprobe_programs_may_call(helper: &str) -> bool {
+    use libbpf_rs::libbpf_sys::{
+        BPF_FUNC_override_return, BPF_FUNC_probe_write_user, BPF_FUNC_ringbuf_output, BPF_FUNC_send_signal,
+    };
+    let number = match helper {
+        "BPF_FUNC_ringbuf_output" => BPF_FUNC_ringbuf_output,
+        "BPF_FUNC_send_signal" => BPF_FUNC_send_signal,
+        "BPF_FUNC_override_return" => BPF_FUNC_override_return,
+        "BPF_FUNC_probe_write_user" => BPF_FUNC_probe_write_user,
+        _ => return false,
+    };
+    ProgramType::Kprobe.is_helper_supported(number).unwrap_or(false)
 }
 
 fn feature(name: &'static str, enabled: bool, detail: &str, consequence: &'static str) -> Feature {

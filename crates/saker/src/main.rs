@@ -9,6 +9,7 @@ mod events;
 mod output;
 mod policy;
 mod probe;
+mod reference;
 mod replay;
 mod status;
 
@@ -47,6 +48,9 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Print the version
     Version,
+    /// Print the reference page of all commands
+    #[command(hide = true)]
+    Reference,
     /// Print the completions for a shell
     Completion {
         /// The shell
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
+        Command::Reference => output::print(&reference::page(command())),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "saker", &mut script);
