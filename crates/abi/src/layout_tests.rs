@@ -22,7 +22,7 @@ fn sizes_are_as_agreed() {
         ("saker_exec", size_of::<saker_exec>(), 352),
         ("saker_fork", size_of::<saker_fork>(), 280),
         ("saker_exit", size_of::<saker_exit>(), 288),
-        ("saker_process", size_of::<saker_process>(), 112),
+        ("saker_process", size_of::<saker_process>(), 120),
         ("saker_stats", size_of::<saker_stats>(), 528),
     ];
     for (name, is, must) in sizes {

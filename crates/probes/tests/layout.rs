@@ -111,7 +111,9 @@ fn rust_types_have_the_layout_of_the_object() {
             auid,
             leaderless,
             zero,
-            told_exec
+            told_exec,
+            match_generation,
+            zero2
         }
     );
     same_layout!(btf, saker_stats { seq, sent, sent_bytes, lost, failed, failed_errno });
