@@ -118,3 +118,70 @@ fn rust_types_have_the_layout_of_the_object() {
     );
     same_layout!(btf, saker_stats { seq, sent, sent_bytes, lost, failed, failed_errno });
 }
+
+#[test]
+fn plans_and_their_sets_have_the_layout_of_the_object() {
+    let btf = &object();
+    same_layout!(
+        btf,
+        saker_hook {
+            rec,
+            call,
+            cgroup_id,
+            function,
+            tid,
+            selector,
+            action,
+            family,
+            flags,
+            repeats,
+            creds,
+            ns
+        }
+    );
+    same_layout!(btf, saker_step { offset, load });
+    same_layout!(btf, saker_clause { op, value, flags, first, pool, count, set, zero, number });
+    same_layout!(
+        btf,
+        saker_selector_plan {
+            process,
+            process_count,
+            values,
+            value_count,
+            action,
+            flags,
+            entry,
+            zero,
+            window
+        }
+    );
+    same_layout!(
+        btf,
+        saker_plan {
+            policy,
+            hook,
+            flags,
+            family,
+            values,
+            entry_values,
+            arguments,
+            selectors,
+            return_selectors,
+            zero,
+            function,
+            value,
+            result,
+            selector,
+            return_selector,
+            clause,
+            pool,
+            syscall
+        }
+    );
+    same_layout!(btf, saker_number_key { set, zero, number });
+    same_layout!(btf, saker_text_key { set, len, text });
+    same_layout!(btf, saker_prefix_key { bits, set, text });
+    same_layout!(btf, saker_network_key { bits, set, address });
+    same_layout!(btf, saker_binary_sets { generation, lengths, length });
+    same_layout!(btf, saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory });
+}
