@@ -206,6 +206,15 @@ impl Agent {
     /// When it fails, panics, or leaves an unfinished line.
     pub fn stop(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
+        self.wait()?;
+        self.check_stopped()
+    }
+
+    /// That the agent, which has ended after SIGTERM, ended in good order.
+    ///
+    /// # Errors
+    /// When it did not, or has not ended.
+    pub fn check_stopped(&mut self) -> Result<()> {
         let status = self.wait()?;
         let log = self.log()?;
         ensure!(status.code() == Some(0), "the agent ended with {status}:\n{log}");

@@ -8,6 +8,7 @@ mod interrupt;
 mod kernels;
 mod matrix;
 mod process;
+mod svg;
 mod vm;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Verb {
     Vm(vm::Args),
     /// Runs a command on every kernel of the matrix and sums up.
     Matrix(matrix::Args),
+    /// Makes a picture of coloured terminal output, for documents.
+    Svg(svg::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Matrix(args) => matrix::run(&args),
+        Verb::Svg(args) => svg::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -60,6 +60,10 @@ impl Sensors for Kernel {
         self.sensors.memory()
     }
 
+    fn detach(&mut self) {
+        self.sensors.detach();
+    }
+
     fn missed(&self) -> [u64; 3] {
         self.sensors.missed()
     }

@@ -42,6 +42,9 @@ pub trait Sensors {
     /// Kernel memory of programs and maps, in bytes.
     fn memory(&self) -> u64;
 
+    /// Ends the stream at its source: what happens from here on is not told. What was told can still be read.
+    fn detach(&mut self);
+
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
 }

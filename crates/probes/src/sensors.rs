@@ -180,6 +180,11 @@ impl Sensors {
         self.understudies
     }
 
+    /// Detaches the sensors: nothing new comes into the ring. What is in it can still be read.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
     pub(crate) fn has_task_iterator(&self) -> bool {
         self.task_iterator
     }

@@ -13,12 +13,17 @@ in a file are in [configuration.md](configuration.md).
 /// The page.
 pub fn page(command: Command) -> String {
     let mut text = HEAD.to_owned();
-    let mut command = command.term_width(100).disable_help_subcommand(true);
+    let mut command = hidden_values(command.term_width(100).disable_help_subcommand(true));
     command.build();
     for sub in command.get_subcommands() {
         section(&mut text, sub, "saker");
     }
     text
+}
+
+/// Without what the environment happens to hold.
+fn hidden_values(command: Command) -> Command {
+    command.mut_args(|argument| argument.hide_env_values(true)).mut_subcommands(hidden_values)
 }
 
 fn section(text: &mut String, command: &Command, parent: &str) {

@@ -48,10 +48,12 @@ fn sigterm_in_a_storm() -> Result<()> {
         stream.advance()?;
         Ok((stream.events.len() > 500).then_some(()))
     })?;
-    // Ends with status 0, no panic, no half line, no socket left.
-    agent.stop()?;
+    agent.signal(Signal::TERM)?;
+    agent.wait()?;
     storm.terminate()?;
-    storm.finish().map(drop)
+    storm.finish()?;
+    // Ends with status 0, no panic, no half line, no socket left.
+    agent.check_stopped()
 }
 
 fn sigkill_and_restart() -> Result<()> {

@@ -19,6 +19,8 @@ impl Sensors for NoSensors {
         0
     }
 
+    fn detach(&mut self) {}
+
     fn missed(&self) -> [u64; 3] {
         [0; 3]
     }
