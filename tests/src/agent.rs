@@ -220,7 +220,7 @@ impl Agent {
         ensure!(status.code() == Some(0), "the agent ended with {status}:\n{log}");
         ensure!(!log.contains("panicked"), "the agent panicked:\n{log}");
         ensure!(!self.dir.join("saker.sock").exists(), "the agent left its socket behind");
-        self.stream().check_end()
+        self.stream().forgetful().check_end()
     }
 }
 

@@ -41,7 +41,7 @@ fn sigterm_in_a_storm() -> Result<()> {
     let scratch = Scratch::new()?;
     let programs = Programs::install(&scratch)?;
     let mut agent = Agent::start(&scratch, LINEAGE)?;
-    let mut storm = programs.start(&scratch, &["storm", "300", "4"])?;
+    let mut storm = programs.start(&scratch, &["storm", "60", "2"])?;
     storm.wait_for("started")?;
     let mut stream = agent.stream();
     wait::until("events of the storm", wait::LONG, || {
