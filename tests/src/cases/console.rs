@@ -218,11 +218,13 @@ fn another_procfs() -> Result<()> {
     fs::set_permissions(&proc, Permissions::from_mode(0o755))?;
     let mut holder = programs.start(&scratch, &["hold", "1", "elsewhere"])?;
     let held = holder.wait_for("holding")?.pid("held.0")?;
-    let arguments = fs::read(format!("/proc/{held}/cmdline"))?;
-    let arguments: Vec<_> =
-        arguments.split(|&byte| byte == 0).skip(1).filter(|word| !word.is_empty()).collect();
-    let arguments = arguments.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
-    ensure!(!arguments.is_empty(), "the held process has no arguments, so that this run proves nothing");
+    // Before its exec it has those of its creator, in the midst of it none.
+    let arguments = wait::until("the arguments of the held process", wait::LONG, || {
+        let line = fs::read(format!("/proc/{held}/cmdline"))?;
+        let words = line.split(|&byte| byte == 0).skip(1).filter(|word| !word.is_empty());
+        let text = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
+        Ok((text == "hold 0 elsewhere").then_some(text))
+    })?;
     let export = dir.join("events.json");
     let script = "mount -t proc proc \"$1\" && mount -t tmpfs none /proc && shift && exec \"$@\"";
     let mut command = Command::new("unshare");
