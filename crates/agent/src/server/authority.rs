@@ -5,8 +5,9 @@
 //! it. On this socket nothing depends on that name, so the bytes that cannot stand in one are replaced on the way
 //! in, each by one of the same length: neither lengths nor the state of the header compression change.
 //!
-//! Only complete HEADERS frames are looked at, and of them only literal fields with the static name `:authority`,
-//! which is what those clients send. What is not understood passes unchanged and is judged as before.
+//! Only complete HEADERS frames are looked at, and of them only literal fields named `:authority`, by its index in
+//! the static table or, as the C core does, spelled out. What is not understood passes unchanged and is judged as
+//! before.
 
 use std::io;
 use std::pin::Pin;
@@ -183,11 +184,14 @@ fn rewrite_block(block: &mut [u8]) -> Option<()> {
         if !literal {
             continue;
         }
-        if name == 0 {
-            string(block, &mut at)?;
-        }
+        let is_authority = if name == 0 {
+            let (spelled, huffman) = string(block, &mut at)?;
+            !huffman && spelled == b":authority"
+        } else {
+            name == AUTHORITY
+        };
         let (value, huffman) = string(block, &mut at)?;
-        if name == AUTHORITY {
+        if is_authority {
             if huffman { rewrite_huffman(value) } else { rewrite_plain(value) }
         }
     }
@@ -346,6 +350,16 @@ mod tests {
             .chunks(8)
             .map(|bits| u8::from_str_radix(std::str::from_utf8(bits).unwrap(), 2).unwrap())
             .collect()
+    }
+
+    /// The beginning of what grpcio 1.85.3 sends: it spells out names that the static table has.
+    #[test]
+    fn a_name_that_is_spelled_out_is_known() {
+        let sent = b"@\x05:path\x04/a%2@\n:authority\x1ctmp%2Fexample-1%2Fsaker.sock\x83\x86";
+        let wanted = b"@\x05:path\x04/a%2@\n:authority\x1ctmp-2Fexample-1-2Fsaker.sock\x83\x86";
+        let mut block = sent.to_vec();
+        rewrite_block(&mut block);
+        assert_eq!(block, wanted);
     }
 
     #[test]

@@ -214,8 +214,9 @@ async fn clients_that_name_the_path_as_the_host_are_served() {
     let served = serve(10, 1).await;
     let path = served.socket.strip_prefix("unix://").unwrap();
     let block = [
-        field(&[0x44], "/tetragon.FineGuidanceSensors/GetVersion"),
-        field(&[0x41], &path.replace('/', "%2F")),
+        // Names are spelled out, though the static table has them: so does the C core.
+        field(b"@\x05:path", "/tetragon.FineGuidanceSensors/GetVersion"),
+        field(b"@\x0a:authority", &path.trim_start_matches('/').replace('/', "%2F")),
         vec![0x83, 0x86],
         field(&[0x5f], "application/grpc"),
         field(&[0x40, 2, b't', b'e'], "trailers"),
