@@ -100,8 +100,9 @@ pub fn reference() -> String {
         "# Metrics\n\n\
          <!-- Written by `saker agent --generate-docs metrics`; change crates/agent/src/metrics.rs instead. -->\n\n\
          Served as Prometheus text at `http://ADDRESS/metrics`, where ADDRESS is the option `metrics-server`.\n\
-         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here. Values of labels\n\
-         come from closed sets: neither names of programs nor of users are among them.\n\n\
+         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`\n\
+         and `tetragon_build_info` have fewer labels. Values of labels come from closed sets: neither names of programs\n\
+         nor of users are among them.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in METRICS {
