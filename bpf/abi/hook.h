@@ -42,13 +42,10 @@ enum saker_action {
 };
 
 /* Bits of saker_hook.flags. */
-#define SAKER_HOOK_RETURN	0x1 /* the return of a call; values: those read at the return, then the result */
-#define SAKER_HOOK_WAITS	0x2 /* an entry whose return will be told too */
-#define SAKER_HOOK_UNKNOWN	0x4 /* the process had no record; its key is derived */
-#define SAKER_HOOK_KERNEL_STACK 0x8 /* a value SAKER_TAG_KERNEL_STACK follows */
-#define SAKER_HOOK_USER_STACK	0x10
-#define SAKER_HOOK_IDENTITY	0x20 /* creds and ns are filled */
-#define SAKER_HOOK_MONITORED	0x40 /* the action was not carried out: the policy only monitors */
+#define SAKER_HOOK_RETURN   0x1	 /* the return of a call; values: those read at the return, then the result */
+#define SAKER_HOOK_WAITS    0x2	 /* an entry whose return will be told too */
+#define SAKER_HOOK_UNKNOWN  0x4	 /* the process had no record; its key is derived */
+#define SAKER_HOOK_IDENTITY 0x20 /* creds and ns are filled */
 
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {

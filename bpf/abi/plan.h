@@ -20,7 +20,6 @@ enum saker_source {
 	SAKER_SOURCE_ARGUMENT = 0, /* of the function, tracepoint or system call */
 	SAKER_SOURCE_TASK = 1,	   /* address of the task that runs */
 	SAKER_SOURCE_RETURN = 2,   /* what the function returned */
-	SAKER_SOURCE_CONTEXT = 3,  /* address of a tracepoint's record, plus steps */
 };
 
 /* From an address to the next: adds the offset and loads so many bytes; 0: the sum is the value. */
@@ -29,18 +28,14 @@ struct saker_step {
 	__u32 load;
 };
 
-#define SAKER_VALUE_USER	0x1 /* text and buffers are in the memory of the process */
-#define SAKER_VALUE_RETURN_COPY 0x2 /* read at the return, from the address it had at the entry */
-#define SAKER_VALUE_COMPAT	0x4 /* a system call's number of a 32-bit program carries bit 31 */
-
 struct saker_value_plan {
 	__u8 type;	 /* enum saker_type */
 	__u8 source;	 /* enum saker_source */
 	__u8 index;	 /* of the argument */
 	__u8 size_index; /* of the argument that tells the size of a buffer; 255: none */
 	__u8 steps;
-	__u8 flags; /* SAKER_VALUE_* */
-	__u16 max;  /* most bytes of text or a buffer */
+	__u8 zero;
+	__u16 max; /* most bytes of text or a buffer */
 	struct saker_step step[SAKER_STEPS_MAX];
 };
 
@@ -90,11 +85,9 @@ struct saker_clause {
 	__u64 number;
 };
 
-#define SAKER_SELECT_NO_POST	  0x1
-#define SAKER_SELECT_KERNEL_STACK 0x2
-#define SAKER_SELECT_USER_STACK	  0x4
-#define SAKER_SELECT_PER_PROCESS  0x8 /* scope of the rate limit; without both: thread */
-#define SAKER_SELECT_GLOBAL	  0x10
+#define SAKER_SELECT_NO_POST	 0x1
+#define SAKER_SELECT_PER_PROCESS 0x8 /* scope of the rate limit; without both: thread */
+#define SAKER_SELECT_GLOBAL	 0x10
 
 /* A range of clauses: first those of the process, then those of captured values. */
 struct saker_selector_plan {
@@ -110,7 +103,6 @@ struct saker_selector_plan {
 #define SAKER_PLAN_RETURN    0x1  /* the return of a call is told too */
 #define SAKER_PLAN_SYSCALL   0x2  /* arguments are those of a system call, in saved registers */
 #define SAKER_PLAN_IDENTITY  0x4  /* tell credentials and namespaces */
-#define SAKER_PLAN_LIST	     0x8  /* tell which function was called */
 #define SAKER_PLAN_ALL_CALLS 0x10 /* raw system calls: all of them, not those of the bitmap */
 #define SAKER_PLAN_BINARIES  0x20 /* a clause asks for a bit of the process record */
 

@@ -9,7 +9,6 @@ enum mechanism {
 	BY_TRAMPOLINE, /* fentry, fexit, LSM and BTF raw tracepoints: one word an argument */
 	BY_KPROBE,     /* saved registers */
 	BY_SYSCALLS, /* BTF raw tracepoints sys_enter and sys_exit: saved registers, then number or result */
-	BY_TRACEPOINT, /* the record of a tracepoint by name */
 };
 
 /* Which of them, known to the verifier. */

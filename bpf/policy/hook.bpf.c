@@ -29,8 +29,6 @@ static __always_inline u64 source_of(struct call *call, const volatile struct sa
 		return (u64)call->who.task;
 	case SAKER_SOURCE_RETURN:
 		return as_number(&call->s->memory, result(call->ctx));
-	case SAKER_SOURCE_CONTEXT:
-		return as_number(&call->s->memory, (u64)call->ctx);
 	default:
 		/* At a return the registers hold something else by now. */
 		if (call->entry && saker_mechanism != BY_SYSCALLS)
@@ -254,23 +252,7 @@ static __noinline void fill_identity(struct call *call)
 	u32 *inum = &rec->ns.uts;
 
 	rec->flags |= SAKER_HOOK_IDENTITY;
-	rec->creds.uid = BPF_CORE_READ(cred, uid.val);
-	rec->creds.gid = BPF_CORE_READ(cred, gid.val);
-	rec->creds.euid = BPF_CORE_READ(cred, euid.val);
-	rec->creds.egid = BPF_CORE_READ(cred, egid.val);
-	rec->creds.suid = BPF_CORE_READ(cred, suid.val);
-	rec->creds.sgid = BPF_CORE_READ(cred, sgid.val);
-	rec->creds.fsuid = BPF_CORE_READ(cred, fsuid.val);
-	rec->creds.fsgid = BPF_CORE_READ(cred, fsgid.val);
-	rec->creds.securebits = BPF_CORE_READ(cred, securebits);
-	rec->creds.userns_level = BPF_CORE_READ(user, level);
-	rec->creds.userns_uid = BPF_CORE_READ(user, owner.val);
-	rec->creds.userns_gid = BPF_CORE_READ(user, group.val);
-	bpf_core_read(&rec->creds.cap_inheritable, 8, &((struct cred___quad *)cred)->cap_inheritable);
-	bpf_core_read(&rec->creds.cap_permitted, 8, &((struct cred___quad *)cred)->cap_permitted);
-	bpf_core_read(&rec->creds.cap_effective, 8, &((struct cred___quad *)cred)->cap_effective);
-	bpf_core_read(&rec->creds.cap_bounding, 8, &((struct cred___quad *)cred)->cap_bset);
-	bpf_core_read(&rec->creds.cap_ambient, 8, &((struct cred___quad *)cred)->cap_ambient);
+	read_creds_at(&rec->creds, cred, user);
 	for (u32 i = 0; i < 10; i++)
 		inum[i] = namespace_of(task, i);
 }

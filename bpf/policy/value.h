@@ -196,6 +196,30 @@ static __always_inline u64 file_of_descriptor(u32 number)
 	return (u64)file;
 }
 
+/* Credentials at a plain address. *to is zero before. */
+static __always_inline void read_creds_at(struct saker_creds *to, struct cred *cred,
+					  struct user_namespace *user)
+{
+	to->uid = BPF_CORE_READ(cred, uid.val);
+	to->gid = BPF_CORE_READ(cred, gid.val);
+	to->euid = BPF_CORE_READ(cred, euid.val);
+	to->egid = BPF_CORE_READ(cred, egid.val);
+	to->suid = BPF_CORE_READ(cred, suid.val);
+	to->sgid = BPF_CORE_READ(cred, sgid.val);
+	to->fsuid = BPF_CORE_READ(cred, fsuid.val);
+	to->fsgid = BPF_CORE_READ(cred, fsgid.val);
+	to->securebits = BPF_CORE_READ(cred, securebits);
+	/* Both shapes of a set are 64 bits, the lower ones first. */
+	bpf_core_read(&to->cap_inheritable, 8, &((struct cred___quad *)cred)->cap_inheritable);
+	bpf_core_read(&to->cap_permitted, 8, &((struct cred___quad *)cred)->cap_permitted);
+	bpf_core_read(&to->cap_effective, 8, &((struct cred___quad *)cred)->cap_effective);
+	bpf_core_read(&to->cap_bounding, 8, &((struct cred___quad *)cred)->cap_bset);
+	bpf_core_read(&to->cap_ambient, 8, &((struct cred___quad *)cred)->cap_ambient);
+	to->userns_level = BPF_CORE_READ(user, level);
+	to->userns_uid = BPF_CORE_READ(user, owner.val);
+	to->userns_gid = BPF_CORE_READ(user, group.val);
+}
+
 static __always_inline void put_cred(struct hook_scratch *s, u32 k, u8 type, u64 from)
 {
 	struct saker_cred *to = (void *)value_room(s);
@@ -205,25 +229,8 @@ static __always_inline void put_cred(struct hook_scratch *s, u32 k, u8 type, u64
 	if (!to)
 		return;
 	__builtin_memset(to, 0, sizeof(*to));
-	to->creds.uid = BPF_CORE_READ(cred, uid.val);
-	to->creds.gid = BPF_CORE_READ(cred, gid.val);
-	to->creds.euid = BPF_CORE_READ(cred, euid.val);
-	to->creds.egid = BPF_CORE_READ(cred, egid.val);
-	to->creds.suid = BPF_CORE_READ(cred, suid.val);
-	to->creds.sgid = BPF_CORE_READ(cred, sgid.val);
-	to->creds.fsuid = BPF_CORE_READ(cred, fsuid.val);
-	to->creds.fsgid = BPF_CORE_READ(cred, fsgid.val);
-	to->creds.securebits = BPF_CORE_READ(cred, securebits);
-	/* Both shapes of a set are 64 bits, the lower ones first. */
-	bpf_core_read(&to->creds.cap_inheritable, 8, &((struct cred___quad *)cred)->cap_inheritable);
-	bpf_core_read(&to->creds.cap_permitted, 8, &((struct cred___quad *)cred)->cap_permitted);
-	bpf_core_read(&to->creds.cap_effective, 8, &((struct cred___quad *)cred)->cap_effective);
-	bpf_core_read(&to->creds.cap_bounding, 8, &((struct cred___quad *)cred)->cap_bset);
-	bpf_core_read(&to->creds.cap_ambient, 8, &((struct cred___quad *)cred)->cap_ambient);
 	user = BPF_CORE_READ(cred, user_ns);
-	to->creds.userns_level = BPF_CORE_READ(user, level);
-	to->creds.userns_uid = BPF_CORE_READ(user, owner.val);
-	to->creds.userns_gid = BPF_CORE_READ(user, group.val);
+	read_creds_at(&to->creds, cred, user);
 	to->userns_inum = BPF_CORE_READ(user, ns.inum);
 	end_hook_value(s, k, type, SAKER_STATUS_OK, sizeof(*to));
 }

@@ -29,30 +29,21 @@ pub const SAKER_SELECTOR_NONE: u32 = 65535;
 pub const SAKER_HOOK_RETURN: u32 = 1;
 pub const SAKER_HOOK_WAITS: u32 = 2;
 pub const SAKER_HOOK_UNKNOWN: u32 = 4;
-pub const SAKER_HOOK_KERNEL_STACK: u32 = 8;
-pub const SAKER_HOOK_USER_STACK: u32 = 16;
 pub const SAKER_HOOK_IDENTITY: u32 = 32;
-pub const SAKER_HOOK_MONITORED: u32 = 64;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_POOL_MAX: u32 = 2048;
 pub const SAKER_STEPS_MAX: u32 = 11;
 pub const SAKER_SYSCALLS_MAX: u32 = 1024;
 pub const SAKER_SHORT_MAX: u32 = 248;
-pub const SAKER_VALUE_USER: u32 = 1;
-pub const SAKER_VALUE_RETURN_COPY: u32 = 2;
-pub const SAKER_VALUE_COMPAT: u32 = 4;
 pub const SAKER_CLAUSE_NEGATED: u32 = 1;
 pub const SAKER_CLAUSE_SIGNED: u32 = 2;
 pub const SAKER_SELECT_NO_POST: u32 = 1;
-pub const SAKER_SELECT_KERNEL_STACK: u32 = 2;
-pub const SAKER_SELECT_USER_STACK: u32 = 4;
 pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
 pub const SAKER_SELECT_GLOBAL: u32 = 16;
 pub const SAKER_PLAN_RETURN: u32 = 1;
 pub const SAKER_PLAN_SYSCALL: u32 = 2;
 pub const SAKER_PLAN_IDENTITY: u32 = 4;
-pub const SAKER_PLAN_LIST: u32 = 8;
 pub const SAKER_PLAN_ALL_CALLS: u32 = 16;
 pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub type __u8 = ::core::ffi::c_uchar;
@@ -119,8 +110,6 @@ pub const SAKER_TAG_INTERP: saker_tag = 6;
 pub const SAKER_TAG_CGROUP: saker_tag = 7;
 pub const SAKER_TAG_TTY: saker_tag = 8;
 pub const SAKER_TAG_RESULT: saker_tag = 10;
-pub const SAKER_TAG_KERNEL_STACK: saker_tag = 11;
-pub const SAKER_TAG_USER_STACK: saker_tag = 12;
 pub const SAKER_TAG_VALUE: saker_tag = 256;
 pub type saker_tag = ::core::ffi::c_uint;
 pub const SAKER_STATUS_OK: saker_status = 0;
@@ -651,7 +640,6 @@ pub struct saker_perf_event {
 pub const SAKER_SOURCE_ARGUMENT: saker_source = 0;
 pub const SAKER_SOURCE_TASK: saker_source = 1;
 pub const SAKER_SOURCE_RETURN: saker_source = 2;
-pub const SAKER_SOURCE_CONTEXT: saker_source = 3;
 pub type saker_source = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
@@ -685,7 +673,7 @@ pub struct saker_value_plan {
     pub index: __u8,
     pub size_index: __u8,
     pub steps: __u8,
-    pub flags: __u8,
+    pub zero: __u8,
     pub max: __u16,
     pub step: [saker_step; 11usize],
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
 use saker_policy::plan::{Attach, Sets};
-use saker_probes::{HookSpec, Hooks, KernelFacts, Options, RecordBatch, Sensors};
+use saker_probes::{Binaries, HookSpec, Hooks, KernelFacts, Options, RecordBatch, Sensors};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 fn plan(hook: u32) -> Box<saker_plan> {
@@ -186,4 +186,85 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
             loaded.hooks[0].memory()
         );
     }
+}
+
+/// Clauses of the process and of values, each with one call that fits and one that does not.
+#[test]
+fn clauses_hold_and_do_not_hold() {
+    let Some(mut lab) = Lab::new() else { return };
+    let own = std::fs::read_link("/proc/self/exe").unwrap().into_os_string().into_encoded_bytes();
+    let mut path = saker_text_key::new_zeroed();
+    path.len = own.len() as u32;
+    path.text[..own.len()].copy_from_slice(&own);
+    let mut suffix = saker_text_key::new_zeroed();
+    suffix.set = 2;
+    suffix.len = 4;
+    suffix.text[..4].copy_from_slice(b"maps");
+    let number = saker_number_key { set: 3, zero: 0, number: 524_288 };
+    let sets = Sets { texts: vec![suffix], numbers: vec![number], ..Sets::default() };
+    let binary = |flags| saker_clause { op: SAKER_OP_BINARY as u8, first: 5, flags, ..Default::default() };
+    let pid = saker_clause { op: SAKER_OP_PID as u8, count: 1, ..Default::default() };
+    let value = |op: u32, value, set, count| saker_clause {
+        op: op as u8,
+        value,
+        set,
+        pool: 1,
+        count,
+        ..Default::default()
+    };
+    let negated = |mut clause: saker_clause| {
+        clause.flags |= SAKER_CLAUSE_NEGATED as u8;
+        clause
+    };
+    // Flags of openat are O_CLOEXEC alone: 524288.
+    let maps = value(SAKER_OP_TEXT_POSTFIX, 0, 2, 1);
+    let cases: [(&str, Vec<saker_clause>, Vec<saker_clause>, usize); 10] = [
+        ("own binary", vec![binary(0)], vec![], 3),
+        ("another binary", vec![binary(SAKER_CLAUSE_NEGATED as u8)], vec![], 0),
+        ("own process", vec![pid], vec![], 3),
+        ("another process", vec![negated(pid)], vec![], 0),
+        ("suffix", vec![], vec![maps], 1),
+        ("no suffix", vec![], vec![negated(maps)], 2),
+        ("number in set", vec![], vec![value(SAKER_OP_NUMBER_SET, 1, 3, 0)], 3),
+        ("mask", vec![], vec![value(SAKER_OP_MASK, 1, 0, 2)], 0),
+        ("greater", vec![], vec![value(SAKER_OP_GREATER, 1, 0, 2), maps], 1),
+        ("only one of two", vec![binary(0)], vec![maps, value(SAKER_OP_RANGE, 1, 0, 1)], 0),
+    ];
+    for (name, process, values, wanted) in cases {
+        let mut plan = plan(4);
+        plan.flags = SAKER_PLAN_SYSCALL | SAKER_PLAN_BINARIES | SAKER_PLAN_IDENTITY;
+        plan.syscall[libc_openat() / 64] = 1 << (libc_openat() % 64);
+        (plan.values, plan.entry_values, plan.arguments, plan.selectors) = (2, 2, 6, 1);
+        plan.value[0] = self::value(SAKER_TYPE_STRING, 1);
+        plan.value[1] = self::value(SAKER_TYPE_INT, 2);
+        plan.pool[..3].copy_from_slice(&[u64::from(std::process::id()), 4, 8]);
+        plan.selector[0].process_count = process.len() as u16;
+        plan.selector[0].values = process.len() as u16;
+        plan.selector[0].value_count = values.len() as u16;
+        for (to, clause) in plan.clause.iter_mut().zip(process.iter().chain(&values)) {
+            *to = *clause;
+        }
+        let loaded =
+            lab.hooks.load(&[HookSpec { attach: Attach::Syscalls { on_return: false }, plan }], &sets);
+        let _loaded = loaded.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        lab.hooks.set_binaries(&Binaries { texts: vec![(path, 1 << 5)], ..Binaries::default() }).unwrap();
+        let records = lab.records(|| {
+            for file in ["/proc/self/stat", "/proc/self/maps", "/proc/self/limits"] {
+                std::fs::read(file).unwrap();
+            }
+        });
+        let told = records.iter().filter(|record| values_of(record).starts_with("/proc/self/")).count();
+        assert_eq!(told, wanted, "{name}");
+        for record in &records {
+            let (hook, _) = saker_hook::read_from_prefix(record).unwrap();
+            assert_eq!(hook.flags & SAKER_HOOK_IDENTITY, SAKER_HOOK_IDENTITY);
+            assert!(hook.ns.mnt != 0 && hook.ns.user != 0 && hook.creds.cap_effective != 0, "{name}");
+        }
+    }
+}
+
+/// The first value of a record, a text.
+fn values_of(record: &[u8]) -> String {
+    let found = values(record).into_iter().find(|(tag, ..)| u32::from(*tag) == SAKER_TAG_VALUE);
+    found.map(|(.., bytes)| String::from_utf8(bytes).unwrap()).unwrap_or_default()
 }
