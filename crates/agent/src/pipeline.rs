@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use saker_abi::Stats;
 use saker_api::event::Event;
+use saker_engine::hook::PolicyText;
 use saker_engine::{Counters, Engine, Input as EngineInput, SnapshotKind, SnapshotTask};
 use saker_export::{Batch, Control};
 use saker_probes::RecordBatch;
@@ -234,6 +235,20 @@ impl Pipeline {
     pub fn clock(&self, boot_to_wall: u64) {
         if let Some(input) = &self.input {
             let _ = input.send(Input::Other(EngineInput::Clock { boot_to_wall }));
+        }
+    }
+
+    /// Tells the engine of a policy, before its hooks are attached.
+    pub fn policy_loaded(&self, policy: PolicyText) {
+        if let Some(input) = &self.input {
+            let _ = input.send(Input::Other(EngineInput::PolicyLoaded(policy)));
+        }
+    }
+
+    /// Tells the engine of the end of a policy, after its hooks were detached.
+    pub fn policy_removed(&self, id: u32) {
+        if let Some(input) = &self.input {
+            let _ = input.send(Input::Other(EngineInput::PolicyRemoved { id }));
         }
     }
 

@@ -26,6 +26,7 @@ use thiserror::Error;
 
 use crate::config::{EngineConfig, SequenceBase};
 use crate::engine::Engine;
+use crate::hook::PolicyText;
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
 pub use reader::Reader;
@@ -87,6 +88,13 @@ pub enum Input<'a> {
     Clock {
         /// In nanoseconds.
         boot_to_wall: u64,
+    },
+    /// A policy whose hooks are about to be attached.
+    PolicyLoaded(PolicyText),
+    /// A policy whose hooks have been detached; records of them may still come.
+    PolicyRemoved {
+        /// Its number.
+        id: u32,
     },
 }
 
@@ -196,6 +204,7 @@ impl Engine {
             Input::Sample { stats, drained } => self.sample(&stats, drained, out),
             Input::Lost { stage, lost } => self.lost(stage, lost, out),
             Input::Clock { boot_to_wall } => self.set_boot_to_wall(boot_to_wall),
+            Input::PolicyLoaded(_) | Input::PolicyRemoved { .. } => {}
         }
     }
 }

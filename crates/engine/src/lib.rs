@@ -22,6 +22,7 @@ mod exec_id;
 mod exit;
 mod fork;
 mod hash;
+pub mod hook;
 mod intern;
 mod lineage;
 mod marks;

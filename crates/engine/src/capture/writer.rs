@@ -63,6 +63,7 @@ impl<W: Write> Writer<W> {
             }
             Input::Lost { stage, lost } => self.put(ENTRY_LOST, &[&lost.to_le_bytes(), stage.as_bytes()]),
             Input::Clock { boot_to_wall } => self.put(ENTRY_CLOCK, &[&boot_to_wall.to_le_bytes()]),
+            Input::PolicyLoaded(_) | Input::PolicyRemoved { .. } => Ok(()),
         }
     }
 
