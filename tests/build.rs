@@ -13,8 +13,17 @@ const BARE: &[&str] = &[
     "-fno-asynchronous-unwind-tables",
     "-Wl,--build-id=none",
 ];
-const WORKLOAD: &[&str] =
-    &["main.c", "process.c", "thread.c", "exec.c", "place.c", "argument.c", "credential.c", "load.c"];
+const WORKLOAD: &[&str] = &[
+    "main.c",
+    "process.c",
+    "thread.c",
+    "exec.c",
+    "place.c",
+    "argument.c",
+    "credential.c",
+    "load.c",
+    "policy.c",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=workloads");

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod fault;
 pub mod loss;
 pub mod place;
+pub mod policy;
 pub mod process;
 pub mod rotation;
 pub mod start;
@@ -30,4 +31,5 @@ pub const TABLES: &[&[Case]] = &[
     fault::CASES,
     console::CASES,
     rotation::CASES,
+    policy::CASES,
 ];

@@ -17,6 +17,8 @@ pub enum Kind {
     Exit,
     /// `gap`
     Gap,
+    /// A call of a hook: `process_kprobe`, `process_tracepoint`, `process_lsm`, `process_uprobe`, `process_usdt`
+    Hook,
     /// Something else of the closed list of events.
     Other,
 }
@@ -26,6 +28,8 @@ pub enum Kind {
 pub struct Event {
     /// What it tells.
     pub kind: Kind,
+    /// The event's key.
+    pub key: String,
     /// Number of its line, from 1.
     pub line: u64,
     /// Name of the node.
@@ -53,6 +57,9 @@ impl Event {
             "process_exec" => Kind::Exec,
             "process_exit" => Kind::Exit,
             "gap" => Kind::Gap,
+            "process_kprobe" | "process_tracepoint" | "process_lsm" | "process_uprobe" | "process_usdt" => {
+                Kind::Hook
+            }
             "rate_limit_info" | "process_throttle" | "test" => Kind::Other,
             other => bail!("line {line} of the export has the unknown event key {other}"),
         };
@@ -62,8 +69,9 @@ impl Event {
         };
         let (node, time) = (text_of("node_name")?, text_of("time")?);
         ensure!(time.ends_with('Z'), "line {line} of the export has a time that is not UTC");
-        let body = object.remove(key).unwrap_or_default();
-        Ok(Self { kind, line, node, body, time })
+        let key = key.to_owned();
+        let body = object.remove(&key).unwrap_or_default();
+        Ok(Self { kind, key, line, node, body, time })
     }
 
     /// The value at this place of the event, e.g. `process/ns/pid/inum`; null: nothing there.

@@ -190,7 +190,7 @@ impl Observation {
                         ensure!(told.insert(id, pid).is_none(), "line {line}: a second end of {id}");
                     }
                 }
-                Kind::Gap | Kind::Other => {}
+                Kind::Gap | Kind::Hook | Kind::Other => {}
             }
             let parent = event.text("process/parent_exec_id");
             same(&format!("line {line}: parent"), event.text("parent/exec_id"), parent)?;

@@ -21,8 +21,8 @@ pub struct Stream {
     forgets: bool,
     /// Events of processes that descend from this test, and all gaps, in their order.
     pub events: Vec<Event>,
-    /// Lines of all processes by kind: executions, ends, gaps, others.
-    pub totals: [u64; 4],
+    /// Lines of all processes by kind: executions, ends, gaps, hooks, others.
+    pub totals: [u64; 5],
 }
 
 impl Stream {
@@ -38,7 +38,7 @@ impl Stream {
             label: None,
             forgets: false,
             events: Vec::new(),
-            totals: [0; 4],
+            totals: [0; 5],
         }
     }
 

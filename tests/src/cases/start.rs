@@ -109,7 +109,7 @@ fn check_order(events: &[Event]) -> Result<()> {
                 );
                 ensure!(ended.insert(id), "line {line}: a second exit event of one identity");
             }
-            Kind::Gap | Kind::Other => {}
+            Kind::Gap | Kind::Hook | Kind::Other => {}
         }
     }
     Ok(())
