@@ -3,6 +3,7 @@
 //! ```text
 //! cargo build --release -p saker && cargo build --release -p saker-benches
 //! target/release/saker-benches vm --kernel 6.12    instructions, against auditd and nothing, in one session
+//! target/release/saker-benches policies --kernel 6.12    instructions with policies that do and do not match
 //! target/release/saker-benches ratio               this machine, interleaved rounds with and without the agent
 //! target/release/saker-benches memory              this machine: memory at start, after processes, after churn
 //! target/release/saker-benches replay              one core of this machine: records to JSON lines
@@ -11,6 +12,7 @@
 //! Each prints a table and writes the same as JSON beside it (`--out`).
 
 mod memory;
+mod policies;
 mod ratio;
 mod replay;
 mod report;
@@ -37,6 +39,10 @@ enum What {
     Vm(vm::Args),
     /// The measurements themselves, on the kernel that runs: what `vm` runs inside the machine
     Session(session::Args),
+    /// Counts instructions with policies loaded, in an emulated machine
+    Policies(policies::Args),
+    /// The measurements of `policies`, on the kernel that runs
+    PoliciesSession(policies::SessionArgs),
     /// Compares this machine with and without the agent, in interleaved rounds
     Ratio(ratio::Args),
     /// Resident memory at start, after many processes and after churn
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Vm(args) => vm::run(&args),
         What::Session(args) => session::run(&args),
+        What::Policies(args) => policies::run(&args),
+        What::PoliciesSession(args) => policies::session(&args),
         What::Ratio(args) => ratio::run(&args),
         What::Memory(args) => memory::run(&args),
         What::Replay(args) => replay::run(&args),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -126,6 +126,15 @@ impl Subject {
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
         let value = value.with_context(|| format!("/proc has no line {line}"))?;
         Ok(value.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Runs `saker policy VERB` with the rest of the arguments.
+    pub fn policy(&self, arguments: &[&str]) -> Result<Output> {
+        let (verb, rest) = arguments.split_first().context("no verb")?;
+        let address = format!("unix://{}", self.socket.display());
+        let mut command = Command::new(&self.binary);
+        command.args(["policy", verb, "--server-address", &address]).args(rest);
+        command.output().context("cannot run saker policy")
     }
 
     /// Saker's counters.

@@ -1,0 +1,240 @@
+//! What policies cost: the three shapes of the budget, and one hook with one kind of filter at a time.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::report::{Report, default_out, grouped};
+use crate::subject::{self, Subject};
+use crate::work::Bench;
+
+/// Files of this folder are those that the policies tell of.
+const WATCHED: &str = "/dev/shm/saker-bench-watched";
+/// Calls of `security_file_permission` in one turn of the operation `file`: a write and a read.
+const CALLS: i64 = 2;
+
+/// Arguments of `policies`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernel series to boot
+    #[arg(long, default_value = "6.12")]
+    kernel: String,
+    /// Memory of the machine, MB
+    #[arg(long, default_value_t = 4096)]
+    mem: u32,
+    /// Seconds before the machine is stopped
+    #[arg(long, default_value_t = 3600)]
+    timeout: u64,
+    /// Where the figures go as JSON
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+/// Arguments of `policies-session`.
+#[derive(clap::Args, Debug, Clone)]
+pub struct SessionArgs {
+    /// Turns of open, write, read, close
+    #[arg(long, default_value_t = 10_000)]
+    files: u64,
+    /// TCP connections
+    #[arg(long, default_value_t = 1000)]
+    connections: u64,
+    /// What is loaded, in this order; `none` is no agent, `agent` one without policies
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "none,agent,files,connections,process,integer,prefix,values-10000,process-10,process-100,none"
+    )]
+    order: Vec<String>,
+}
+
+/// Boots, measures, prints.
+pub fn run(args: &Args) -> Result<()> {
+    let session = &args.session;
+    let mut command = Command::new("cargo");
+    command.args(["xtask", "vm", "--icount", "--kernel", &args.kernel]);
+    command.args(["--mem", &args.mem.to_string(), "--timeout", &args.timeout.to_string()]);
+    command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
+    command.arg("--").arg(std::env::current_exe()?).arg("policies-session");
+    command.args(["--files", &session.files.to_string()]);
+    command.args(["--connections", &session.connections.to_string()]);
+    command.args(["--order", &session.order.join(",")]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "the session failed ({}):\n{text}", output.status);
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    print(args, lines)
+}
+
+fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
+    let title = format!(
+        "Instructions with policies, kernel {}, one emulated CPU ({} file turns, {} connections)",
+        args.kernel, args.session.files, args.session.connections
+    );
+    let mut report =
+        Report::new(&title, &["workload CPU", "over none", "over none, a call", "agent CPU", "events"]);
+    for what in ["other-files", "watched-files", "connections"] {
+        let of = |line: &Value, name: &str| line["figures"][name].as_u64().unwrap_or(0);
+        let bare = lines.iter().find(|line| line["what"] == what && line["loaded"] == "none");
+        let bare = bare.map_or(0, |line| of(line, "cpu_ns"));
+        for line in lines.iter().filter(|line| line["what"] == what) {
+            let cpu = of(line, "cpu_ns");
+            let over = i64::try_from(cpu)? - i64::try_from(bare)?;
+            let call = if what == "connections" { String::new() } else { format!("{:+}", over / CALLS) };
+            let cells = vec![
+                grouped(cpu),
+                format!("{over:+}"),
+                call,
+                grouped(of(line, "agent_settled_ns")),
+                grouped(of(line, "events")),
+            ];
+            report.row(&format!("{what}, {}", line["loaded"].as_str().unwrap_or("")), cells);
+        }
+    }
+    for line in lines.iter().filter(|line| line["what"] == "apply") {
+        println!("{}: {}", line["loaded"].as_str().unwrap_or(""), line["figures"]);
+    }
+    report.fact("lines", lines);
+    report.publish(args.out.clone().or_else(|| default_out(&format!("policies-{}", args.kernel))).as_deref())
+}
+
+/// Measures on the kernel that runs, and prints one JSON object for each measurement.
+pub fn session(args: &SessionArgs) -> Result<()> {
+    let bench = Bench::install()?;
+    fs::create_dir_all(WATCHED).with_context(|| format!("cannot make {WATCHED}"))?;
+    let outcome = args.order.iter().try_for_each(|loaded| measure(args, &bench, loaded));
+    fs::remove_dir_all(WATCHED).with_context(|| format!("cannot remove {WATCHED}"))?;
+    outcome
+}
+
+fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
+    let tell = |what: &str, figures: Value| {
+        println!("{}", json!({ "loaded": loaded, "what": what, "figures": figures }));
+    };
+    let subject = if loaded == "none" { None } else { Some(Subject::saker(bench, &[])?) };
+    if let Some(subject) = subject.as_ref().filter(|_| loaded != "agent") {
+        tell("apply", apply(subject, bench, &texts(loaded)?)?);
+    }
+    let watched: Vec<u32> = subject.iter().map(Subject::pid).collect();
+    let (other, ours) = (bench.path("file"), Path::new(WATCHED).join("file"));
+    let run = |what: &str, operation: &[&str]| -> Result<()> {
+        let before = subject.as_ref().map_or(0, events);
+        let mut figures = json!(bench.run(&watched, operation)?);
+        figures["events"] = json!(subject.as_ref().map_or(0, events) - before);
+        tell(what, figures);
+        Ok(())
+    };
+    let count = args.files.to_string();
+    if args.files > 0 && loaded != "connections" {
+        run("other-files", &["file", &count, &other.to_string_lossy()])?;
+    }
+    if args.files > 0 && ["none", "agent", "files"].contains(&loaded) {
+        run("watched-files", &["file", &count, &ours.to_string_lossy()])?;
+    }
+    if args.connections > 0 && ["none", "agent", "connections"].contains(&loaded) {
+        run("connections", &["crr", &args.connections.to_string()])?;
+    }
+    subject.map_or(Ok(()), Subject::stop)
+}
+
+/// Events of hooks in the export.
+fn events(subject: &Subject) -> u64 {
+    let text = fs::read(&subject.export).unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"process_kprobe\""));
+    lines.count() as u64
+}
+
+/// Loads the policies, and takes the last away and loads it again to see what both cost.
+fn apply(subject: &Subject, bench: &Bench, texts: &[String]) -> Result<Value> {
+    let path = bench.path("policy.yaml");
+    let order = |arguments: &[&str]| -> Result<(u64, u64, String)> {
+        let (cpu, begin) = (subject.cpu_ns(), Instant::now());
+        let output = subject.policy(arguments)?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "saker policy {arguments:?} failed: {message}");
+        let wall = u64::try_from(begin.elapsed().as_nanos())?;
+        Ok((subject.cpu_ns() - cpu, wall, String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+    let (mut added, mut last) = ((0, 0), 0);
+    for text in texts {
+        fs::write(&path, text)?;
+        let (cpu, wall, _) = order(&["add", &path.to_string_lossy()])?;
+        (added, last) = ((cpu, wall), last + 1);
+    }
+    let name = format!("bench-{}", last - 1);
+    let deleted = order(&["delete", &name])?;
+    order(&["add", &path.to_string_lossy()])?;
+    let list: Value = serde_json::from_str(&order(&["list", "-o", "json"])?.2)?;
+    let memory = list["policies"][0]["kernel_memory_bytes"].clone();
+    Ok(json!({
+        "policies": last, "apply_cpu_ns": added.0, "apply_wall_ns": added.1, "delete_cpu_ns": deleted.0,
+        "kernel_memory_bytes": memory,
+    }))
+}
+
+/// The policies of a row.
+fn texts(loaded: &str) -> Result<Vec<String>> {
+    let one = |hooks: &str| {
+        vec![format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: bench-0\nspec:\n  kprobes:\n{hooks}"
+        )]
+    };
+    let permission = |filter: &str| {
+        one(&format!(
+            "  - call: security_file_permission\n    syscall: false\n    args:\n    - {{index: 0, type: file}}\n    \
+             - {{index: 1, type: int}}\n    selectors:\n    - {filter}\n"
+        ))
+    };
+    let process = "matchBinaries: [{operator: In, values: [/usr/bin/none]}]";
+    let paths = |count: usize| {
+        let mut values = String::new();
+        for number in 0..count {
+            let _ = write!(values, "/srv/data/{number:06}/file,");
+        }
+        format!("matchArgs: [{{index: 0, operator: Equal, values: [{values}]}}]")
+    };
+    Ok(match loaded {
+        "files" => one(&file_hooks()),
+        "connections" => one(&["tcp_connect", "tcp_sendmsg", "tcp_close"]
+            .map(|call| {
+                format!("  - call: {call}\n    syscall: false\n    args: [{{index: 0, type: sock}}]\n")
+            })
+            .concat()),
+        "process" => permission(process),
+        "integer" => permission("matchArgs: [{index: 1, operator: Equal, values: [\"64\"]}]"),
+        "prefix" => permission("matchArgs: [{index: 0, operator: Prefix, values: [/srv/data/]}]"),
+        _ => match loaded.rsplit_once('-').and_then(|(kind, count)| Some((kind, count.parse().ok()?))) {
+            Some(("values", count)) => permission(&paths(count)),
+            Some(("process", count)) => {
+                let text = permission(process).concat();
+                (0..count).map(|number| text.replace("bench-0", &format!("bench-{number}"))).collect()
+            }
+            _ => anyhow::bail!("there is nothing to load named {loaded}"),
+        },
+    })
+}
+
+/// File monitoring: access, mapping and cutting, with results, below a list of folders.
+fn file_hooks() -> String {
+    let hook = |call: &str, ty: &str, further: &str| {
+        format!(
+            "  - call: {call}\n    syscall: false\n    return: true\n    args:\n    - {{index: 0, type: {ty}}}\n{further}    \
+             returnArg: {{index: 0, type: int}}\n    selectors:\n    - matchArgs:\n      - index: 0\n        \
+             operator: Prefix\n        values: [/boot, /root/.ssh, /etc, /usr/sbin, /usr/bin, /usr/local/bin, \
+             /usr/local/sbin, /var/lib/dpkg, {WATCHED}]\n"
+        )
+    };
+    [
+        hook("security_file_permission", "file", "    - {index: 1, type: int}\n"),
+        hook("security_mmap_file", "file", "    - {index: 1, type: uint32}\n"),
+        hook("security_path_truncate", "path", ""),
+    ]
+    .concat()
+}
