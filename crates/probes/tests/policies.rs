@@ -2,199 +2,23 @@
 //! this process does and of nothing else.
 //!
 //! Needs root. Where a kernel offers no way for a policy, that it is refused and why is what is tested.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::collections::BTreeMap;
+#[path = "policies/equivalence.rs"]
+mod equivalence;
+#[path = "policies/folder.rs"]
+mod folder;
+#[path = "policies/lab.rs"]
+mod lab;
+
 use std::io::{Read, Seek};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
-use saker_policy::plan::{BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, lower};
-use saker_policy::{Diagnostic, Severity, check, render};
-use saker_probes::{
-    Binaries, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel, Sensors,
-};
-use zerocopy::{FromBytes, FromZeros};
+use saker_policy::Diagnostic;
+use saker_policy::plan::Kernel;
+use zerocopy::FromBytes;
 
-fn kernel() -> &'static RunningKernel {
-    static KERNEL: OnceLock<RunningKernel> = OnceLock::new();
-    KERNEL.get_or_init(|| RunningKernel::load().unwrap())
-}
-
-fn mechanisms() -> Mechanisms {
-    kernel().mechanisms()
-}
-
-fn any_function() -> bool {
-    mechanisms().trampoline || mechanisms().kprobe
-}
-
-/// A record of a hook.
-#[derive(Clone, Debug)]
-struct Told {
-    hook: u32,
-    flags: u32,
-    function: u64,
-    action: u8,
-    selector: u16,
-    call: u64,
-    /// Tag, and content.
-    values: BTreeMap<u32, Vec<u8>>,
-}
-
-impl Told {
-    fn of(record: &[u8]) -> Self {
-        let (head, mut rest) = saker_hook::read_from_prefix(record).unwrap();
-        let mut values = BTreeMap::new();
-        while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
-            let len = tlv.len as usize;
-            let content = if tlv.status == 1 { b"failed".to_vec() } else { after[..len].to_vec() };
-            values.insert(u32::from(tlv.tag), content);
-            rest = &after[len.next_multiple_of(8).min(after.len())..];
-        }
-        Self {
-            hook: head.rec.hook,
-            flags: head.flags,
-            function: head.function,
-            action: head.action,
-            selector: head.selector,
-            call: head.call,
-            values,
-        }
-    }
-
-    fn value(&self, index: u32) -> &[u8] {
-        self.values.get(&(SAKER_TAG_VALUE + index)).map_or(b"missing", Vec::as_slice)
-    }
-
-    fn text(&self, index: u32) -> String {
-        String::from_utf8_lossy(self.value(index)).into_owned()
-    }
-
-    /// The path of a file.
-    fn path(&self, index: u32) -> String {
-        String::from_utf8_lossy(&self.value(index)[size_of::<saker_object>()..]).into_owned()
-    }
-
-    fn number(&self, index: u32) -> i64 {
-        i64::from_ne_bytes(self.value(index).try_into().unwrap())
-    }
-
-    fn result(&self) -> i64 {
-        i64::from_ne_bytes(self.values[&SAKER_TAG_RESULT].as_slice().try_into().unwrap())
-    }
-
-    fn is_return(&self) -> bool {
-        self.flags & SAKER_HOOK_RETURN != 0
-    }
-}
-
-struct Lab {
-    sensors: Sensors,
-    hooks: Hooks,
-}
-
-/// A policy in the kernel.
-struct Applied {
-    loaded: LoadedPolicy,
-    plans: Vec<HookPlan>,
-}
-
-impl Lab {
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("needs root: NOT RUN");
-            return None;
-        }
-        let facts = KernelFacts::for_sensors().unwrap();
-        let sensors = Sensors::load(&Options::default(), &facts).unwrap();
-        let hooks = Hooks::beside(&sensors).unwrap();
-        Some(Self { sensors, hooks })
-    }
-
-    /// Loads a policy; what the kernel cannot do is told.
-    fn apply(&mut self, text: &str) -> Result<Applied, Vec<Diagnostic>> {
-        let plan = plan(text)?;
-        Ok(self.load(plan).unwrap_or_else(|error| panic!("{error:?}\n{text}")))
-    }
-
-    fn load(&mut self, plan: PolicyPlan) -> Result<Applied, saker_probes::Error> {
-        let mut specs = Vec::new();
-        for (number, hook) in (0..).zip(&plan.hooks) {
-            let mut spec = HookSpec { attach: hook.attach.clone(), plan: hook.plan.clone() };
-            (spec.plan.policy, spec.plan.hook) = (3, number);
-            specs.push(spec);
-        }
-        let loaded = self.hooks.load(&specs, &plan.sets)?;
-        self.hooks.set_binaries(&binaries(&plan.binaries))?;
-        Ok(Applied { loaded, plans: plan.hooks })
-    }
-
-    /// What hooks tell of `act` of this thread.
-    fn told(&self, act: impl FnOnce()) -> Vec<Told> {
-        act();
-        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
-        let mut reader = self.sensors.reader().unwrap();
-        let mut batch = RecordBatch::default();
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(1000) {
-            let read = reader.read(Duration::from_millis(50), &mut batch).unwrap();
-            if read.records == 0 && begin.elapsed() > Duration::from_millis(200) {
-                break;
-            }
-        }
-        let own = |record: &&[u8]| {
-            let (header, _) = saker_record::read_from_prefix(record).unwrap();
-            u32::from(header.kind) == SAKER_KIND_HOOK
-                && saker_hook::read_from_prefix(record).unwrap().0.tid == me
-        };
-        batch.records().filter(own).map(Told::of).collect()
-    }
-}
-
-/// The bit of a filter is its position; the loader of an agent gives out those of all policies.
-fn binaries(tests: &[BinaryTest]) -> Binaries {
-    let mut all = Binaries::default();
-    let text = |set, bytes: &[u8]| {
-        let mut key = saker_text_key::new_zeroed();
-        (key.set, key.len) = (set, bytes.len() as u32);
-        key.text[..bytes.len()].copy_from_slice(bytes);
-        key
-    };
-    for (bit, test) in tests.iter().enumerate() {
-        match test {
-            BinaryTest::Equal(texts) => all.texts.extend(texts.iter().map(|t| (text(0, t), 1 << bit))),
-            BinaryTest::Postfix(texts) => {
-                all.texts.extend(texts.iter().map(|t| (text(1, t), 1 << bit)));
-                all.lengths.extend(texts.iter().map(|t| t.len() as u32));
-            }
-            BinaryTest::Prefix(texts) => {
-                for bytes in texts {
-                    let mut key = saker_prefix_key::new_zeroed();
-                    key.bits = 32 + 8 * bytes.len() as u32;
-                    key.text[..bytes.len()].copy_from_slice(bytes);
-                    all.prefixes.push((key, 1 << bit));
-                }
-            }
-        }
-    }
-    all
-}
-
-fn plan(text: &str) -> Result<PolicyPlan, Vec<Diagnostic>> {
-    let checked = check(text);
-    let shown = render("policy", text, &checked.diagnostics);
-    assert_eq!(checked.count(Severity::Error), 0, "{shown}");
-    lower(&checked.policies[0], kernel())
-}
-
-/// A policy with this specification; `OWN` stands for this process.
-fn policy(spec: &str) -> String {
-    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    let spec = spec.replace("OWN", &std::process::id().to_string());
-    format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: x}}\nspec:\n{spec}")
-}
+use lab::{Lab, Told, any_function, kernel, mechanisms, plan, policy};
 
 /// Refused, because there is no way to hook functions.
 fn assert_no_way(refused: &[Diagnostic]) {
@@ -280,7 +104,7 @@ fn lists_of_system_calls_say_which() {
     let Some(mut lab) = Lab::new() else { return };
     let calls = |count: usize| {
         let names =
-            ["getppid", "getpgid", "getsid", "getpriority", "sched_yield", "getuid", "geteuid", "getgid"];
+            ["getppid", "sched_yield", "getsid", "getpriority", "getpgid", "getuid", "geteuid", "getgid"];
         let more = [
             "getegid",
             "getrlimit",
@@ -311,7 +135,7 @@ kprobes:
         let applied = lab.apply(&text).unwrap();
         let told = lab.told(|| {
             let _ = rustix::process::getppid();
-            rustix::process::getsid(None).unwrap();
+            rustix::thread::sched_yield();
         });
         let name = |one: &Told| {
             let text = &applied.plans[one.hook as usize].text;
@@ -319,7 +143,7 @@ kprobes:
             known.map_or_else(|| text.function.clone(), |(_, name)| name.clone())
         };
         let names: Vec<String> = told.iter().map(name).collect();
-        assert_eq!(names, ["__x64_sys_getppid", "__x64_sys_getsid"], "{count}");
+        assert_eq!(names, ["__x64_sys_getppid", "__x64_sys_sched_yield"], "{count}");
         println!("{count} system calls by {}", applied.plans[0].attach.mechanism());
     }
 }
@@ -588,50 +412,4 @@ fn first_selector_decides_and_limits_hold() {
     assert!(told.iter().all(|one| u32::from(one.action) == SAKER_ACTION_POST && one.selector == 1));
     let counts = applied.loaded.hooks[0].counts().unwrap();
     assert_eq!((counts.matched, counts.limited, counts.lost), (5, 2, 0), "{counts:?}");
-}
-
-/// Policies of a folder, named by the environment: which are loaded, which refused and why.
-#[test]
-fn policies_of_a_folder() {
-    let Ok(folder) = std::env::var("SAKER_POLICIES") else {
-        println!("SAKER_POLICIES names no folder: NOT RUN");
-        return;
-    };
-    let Some(mut lab) = Lab::new() else { return };
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let (mut loaded, mut failed) = (0, Vec::new());
-    for file in files.iter().filter(|file| file.extension().is_some_and(|ext| ext != "md")) {
-        let text = std::fs::read_to_string(file).unwrap();
-        let text = text.replace("{{.MatchedPID}}", "4242").replace("{{.NamespacePID}}", "false");
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let checked = check(&text);
-        for policy in &checked.policies {
-            match lower(policy, kernel()) {
-                Ok(plan) => {
-                    let mut ways: Vec<_> = plan.hooks.iter().map(|hook| hook.attach.mechanism()).collect();
-                    ways.dedup();
-                    let warnings: Vec<_> = plan.warnings.iter().map(|one| one.message.clone()).collect();
-                    match lab.load(plan) {
-                        Ok(_) => {
-                            loaded += 1;
-                            println!("LOADED | {name} | {} | {}", ways.join(", "), warnings.join("; "));
-                        }
-                        Err(error) => {
-                            println!("FAILED | {name} | {error}");
-                            failed.push(name.clone());
-                        }
-                    }
-                }
-                Err(reasons) => {
-                    let errors = reasons.iter().filter(|one| one.severity == Severity::Error);
-                    let reasons: Vec<_> =
-                        errors.map(|one| format!("{}: {}", one.path, one.message)).collect();
-                    println!("REFUSED | {name} | {}", reasons.join("; "));
-                }
-            }
-        }
-    }
-    println!("{loaded} loaded");
-    assert!(failed.is_empty(), "what was planned could not be loaded: {failed:?}");
 }

@@ -11,6 +11,7 @@ mod process;
 mod renames;
 mod selectors;
 mod targets;
+mod types;
 mod values;
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! Captured values: where each comes from, and how it is read.
 
-use saker_abi::generated::*;
+use saker_abi::generated::{
+    SAKER_BUFFER_MAX, SAKER_SOURCE_ARGUMENT, SAKER_SOURCE_RETURN, SAKER_SOURCE_TASK, SAKER_STEPS_MAX,
+    SAKER_STRING_MAX, SAKER_TYPE_INT, SAKER_TYPE_NONE, SAKER_TYPE_S8, SAKER_TYPE_S16, SAKER_TYPE_U8,
+    SAKER_TYPE_U16, SAKER_TYPE_U32, SAKER_VALUES_MAX, saker_plan, saker_step, saker_value_plan,
+};
 
 use super::Lowering;
 use super::targets::Site;
+use super::types::{structures, type_number};
 use crate::diagnostic::{At, Problem};
 use crate::model::{Argument, Hook, Source};
 use crate::plan::{Resolved, TypeKind};
@@ -141,94 +146,6 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
         let hint = "arguments are captured under `args`";
         cx.not_yet(&field("source"), "registers are not captured", hint);
     }
-}
-
-/// The number of a type in records; none: it is not read.
-fn type_number(ty: ArgType) -> Option<u32> {
-    Some(match ty {
-        ArgType::Nop => SAKER_TYPE_NONE,
-        ArgType::I8 => SAKER_TYPE_S8,
-        ArgType::U8 => SAKER_TYPE_U8,
-        ArgType::I16 => SAKER_TYPE_S16,
-        ArgType::U16 => SAKER_TYPE_U16,
-        ArgType::I32 => SAKER_TYPE_INT,
-        ArgType::U32 => SAKER_TYPE_U32,
-        ArgType::I64 => SAKER_TYPE_S64,
-        ArgType::U64 => SAKER_TYPE_U64,
-        ArgType::Size => SAKER_TYPE_SIZE,
-        ArgType::String => SAKER_TYPE_STRING,
-        ArgType::CharBuf => SAKER_TYPE_CHAR_BUF,
-        ArgType::NetDevice => SAKER_TYPE_NET_DEVICE,
-        ArgType::Filename => SAKER_TYPE_FILENAME,
-        ArgType::Fd => SAKER_TYPE_FD,
-        ArgType::File => SAKER_TYPE_FILE,
-        ArgType::Path => SAKER_TYPE_PATH,
-        ArgType::Dentry => SAKER_TYPE_DENTRY,
-        ArgType::LinuxBinprm => SAKER_TYPE_LINUX_BINPRM,
-        ArgType::Kiocb => SAKER_TYPE_KIOCB,
-        ArgType::Sock => SAKER_TYPE_SOCK,
-        ArgType::Socket => SAKER_TYPE_SOCKET,
-        ArgType::Skb => SAKER_TYPE_SKB,
-        ArgType::Sockaddr => SAKER_TYPE_SOCKADDR,
-        ArgType::SockaddrUn => SAKER_TYPE_SOCKADDR_UN,
-        ArgType::Cred => SAKER_TYPE_CRED,
-        ArgType::UserNamespace => SAKER_TYPE_USER_NAMESPACE,
-        ArgType::Capability => SAKER_TYPE_CAPABILITY,
-        ArgType::KernelCap => SAKER_TYPE_KERNEL_CAP,
-        ArgType::CapInheritable => SAKER_TYPE_CAP_INHERITABLE,
-        ArgType::CapPermitted => SAKER_TYPE_CAP_PERMITTED,
-        ArgType::CapEffective => SAKER_TYPE_CAP_EFFECTIVE,
-        ArgType::LoadInfo => SAKER_TYPE_LOAD_INFO,
-        ArgType::Module => SAKER_TYPE_MODULE,
-        ArgType::BpfAttr => SAKER_TYPE_BPF_ATTR,
-        ArgType::BpfProg => SAKER_TYPE_BPF_PROG,
-        ArgType::BpfMap => SAKER_TYPE_BPF_MAP,
-        ArgType::BpfCmd => SAKER_TYPE_BPF_CMD,
-        ArgType::Syscall64 => SAKER_TYPE_SYSCALL64,
-        ArgType::Auto
-        | ArgType::CharIovec
-        | ArgType::IovIter
-        | ArgType::ConstBuf
-        | ArgType::DataLoc
-        | ArgType::PerfEvent => return None,
-    })
-}
-
-/// Structures whose address a value of this type is; none: it is no structure.
-fn structures(ty: ArgType) -> Option<&'static [&'static str]> {
-    Some(match ty {
-        ArgType::NetDevice => &["net_device"],
-        ArgType::Filename => &["filename"],
-        ArgType::File => &["file"],
-        ArgType::Path => &["path"],
-        ArgType::Dentry => &["dentry"],
-        ArgType::LinuxBinprm => &["linux_binprm"],
-        ArgType::Kiocb => &["kiocb"],
-        ArgType::Sock => {
-            &["sock", "sock_common", "inet_sock", "inet_connection_sock", "tcp_sock", "udp_sock"]
-        }
-        ArgType::Socket => &["socket"],
-        ArgType::Skb => &["sk_buff"],
-        ArgType::Sockaddr | ArgType::SockaddrUn => &[
-            "sockaddr",
-            "sockaddr_unsized",
-            "sockaddr_in",
-            "sockaddr_in6",
-            "sockaddr_un",
-            "__kernel_sockaddr_storage",
-        ],
-        ArgType::Cred => &["cred"],
-        ArgType::UserNamespace => &["user_namespace"],
-        ArgType::KernelCap | ArgType::CapInheritable | ArgType::CapPermitted | ArgType::CapEffective => {
-            &["kernel_cap_t", "kernel_cap_struct"]
-        }
-        ArgType::LoadInfo => &["load_info"],
-        ArgType::Module => &["module"],
-        ArgType::BpfAttr => &["bpf_attr"],
-        ArgType::BpfProg => &["bpf_prog"],
-        ArgType::BpfMap => &["bpf_map"],
-        _ => return None,
-    })
 }
 
 /// Puts the values of a hook at a function into its plan. What cannot be read is told.
