@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::policies::Policies;
 use crate::recording::Recorded;
 use crate::resources::{self, Usage};
 use crate::server;
@@ -77,6 +78,8 @@ pub struct State {
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// The policies.
+    pub policies: Arc<Policies>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -100,6 +103,8 @@ pub struct Parts {
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// The policies.
+    pub policies: Arc<Policies>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -121,6 +126,7 @@ impl State {
             recorded: parts.recorded,
             processes: parts.processes,
             client_queue: parts.client_queue,
+            policies: parts.policies,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -160,9 +166,12 @@ impl State {
     pub async fn refresh(&self) {
         let (done, looked) = oneshot::channel();
         let sent = self.requests.lock().unwrap_or_else(PoisonError::into_inner).send(Request::Look(done));
-        if sent.is_ok() {
-            let _ = tokio::time::timeout(REFRESH, looked).await;
-        }
+        let looked = async {
+            if sent.is_ok() {
+                let _ = tokio::time::timeout(REFRESH, looked).await;
+            }
+        };
+        tokio::join!(looked, self.policies.refresh());
     }
 
     /// Notes CPU time and events, for the load of the last minute. Called every few seconds.
