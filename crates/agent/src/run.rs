@@ -219,7 +219,7 @@ fn start_policies(settings: &Settings, sensors: &dyn Sensors, pipeline: &Pipelin
 }
 
 fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Arc<Fanout>) -> Service {
-    let Server { queue, clients, .. } = settings.server;
+    let Server { queue, clients, changes, .. } = settings.server;
     let option = |name: &'static str| (name.to_owned(), config.get(name).to_owned());
     Service::new(ServiceConfig {
         state: Arc::clone(state),
@@ -227,6 +227,7 @@ fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Ar
         offered: settings.events.offered(true),
         queue,
         max_clients: clients,
+        changes,
         probes: kernel::features,
         options: OPTIONS.iter().map(|definition| option(definition.name)).collect(),
     })

@@ -231,6 +231,7 @@ impl State {
             }),
             resources: Some(self.resources(&usage, &kernel)),
             helper_failures: helper_failures(&kernel.stats),
+            policies: self.policies.views().iter().map(server::own_policy).collect(),
             ..saker_v1::GetStatusResponse::default()
         };
         let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
@@ -252,6 +253,7 @@ impl State {
             status.stage_drops.push(drops(server::STAGE, "queue_full_of_gone_clients", gone));
         }
         status.problems = problems::of(&status, &counters);
+        status.problems.extend(self.policies.problems());
         status
     }
 
@@ -261,7 +263,7 @@ impl State {
         saker_v1::Resources {
             memory_rss_bytes: usage.resident,
             memory_peak_bytes: usage.resident_peak,
-            kernel_memory_bytes: kernel.memory,
+            kernel_memory_bytes: self.kernel_memory(kernel),
             cpu_seconds: cpu,
             cpu_user_seconds: usage.user_seconds,
             cpu_system_seconds: usage.system_seconds,
@@ -271,6 +273,11 @@ impl State {
             threads: usage.threads,
             open_files: usage.open_files,
         }
+    }
+
+    /// Bytes of programs and maps in the kernel, those of policies included.
+    pub(crate) fn kernel_memory(&self, kernel: &KernelSample) -> u64 {
+        kernel.memory + self.policies.views().iter().map(|view| view.memory).sum::<u64>()
     }
 
     fn queues(&self) -> Vec<saker_v1::Queue> {

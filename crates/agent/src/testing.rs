@@ -74,6 +74,12 @@ impl World {
         Self { state: Arc::new(state), fanout, kernel, publisher, _requested: requested }
     }
 
+    /// Loads a policy with one hook.
+    pub(crate) fn load_policy(&self, name: &str) {
+        let text = crate::policies::testing::policy(name, &["do_it"]);
+        crate::policies::testing::done(self.state.policies.add(text, String::new())).unwrap();
+    }
+
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
         self.publisher.lock().unwrap().publish(&Arc::new(Batch::new(events)));
     }
