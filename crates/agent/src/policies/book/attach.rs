@@ -83,6 +83,18 @@ impl Book {
     /// Attaches all hooks of a policy, or none.
     pub(super) fn attach(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
         let began = Instant::now();
+        let outcome = self.compile_and_load(key, policy);
+        match &outcome {
+            Ok(active) => tracing::info!(
+                policy = %key, hooks = active.hooks.len(), memory = active.memory, bits = self.bits.len(),
+                took = ?began.elapsed(), "loaded"
+            ),
+            Err(failure) => tracing::error!(policy = %key, "cannot be loaded: {}", failure.reason),
+        }
+        outcome
+    }
+
+    fn compile_and_load(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
         let plan = self.compile(policy)?;
         for warning in &plan.warnings {
             tracing::warn!(policy = %key, "{}: {}", warning.path, warning.message);
@@ -90,15 +102,8 @@ impl Book {
         self.tell_binaries()?;
         let bits = self.bits.take(&plan.binaries).map_err(|error| Failure::new(error.to_string()))?;
         let outcome = self.load(key, plan, &bits);
-        match &outcome {
-            Ok(active) => tracing::info!(
-                policy = %key, hooks = active.hooks.len(), memory = active.memory, bits = self.bits.len(),
-                took = ?began.elapsed(), "loaded"
-            ),
-            Err(failure) => {
-                tracing::warn!(policy = %key, "cannot be loaded: {}", failure.reason);
-                self.release(&bits);
-            }
+        if outcome.is_err() {
+            self.release(&bits);
         }
         outcome
     }
