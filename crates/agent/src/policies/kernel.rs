@@ -92,3 +92,7 @@ fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {
 fn running() -> Result<Box<dyn Kernel + Send>> {
     anyhow::bail!("this version cannot describe a running kernel to policies")
 }
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;
