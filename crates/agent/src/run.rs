@@ -28,7 +28,7 @@ use crate::signals;
 use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
-use crate::{kernel, logging, metrics, notify};
+use crate::{kernel, logging, metrics, notify, resources};
 
 /// Time that the end may take.
 const END: Duration = Duration::from_secs(5);
@@ -62,6 +62,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         tracing::warn!("{warning}");
     }
     tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
+    tracing::debug!(files = resources::raise_files(), "limit of open files");
     let runtime = runtime()?;
     let (requests, requested) = mpsc::channel();
     signals::watch(&runtime, &requests, settings.console)?;
