@@ -32,6 +32,7 @@ pub use settings::{
     SettingsError,
 };
 pub use sources::{Places, SourceError};
+pub(crate) use sources::{check_directory, check_owner};
 pub use value::ValueError;
 pub(crate) use value::{list, switch};
 

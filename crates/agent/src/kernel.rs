@@ -8,6 +8,8 @@ use saker_engine::SnapshotTask;
 use saker_probes::{KernelFacts, Options, Reader, RecordBatch};
 
 use crate::config::Settings;
+use crate::policies::Loader;
+use crate::policies::kernel::KernelLoader;
 use crate::source::{ReadOutcome, RecordReader, Sensors};
 
 struct Kernel {
@@ -66,6 +68,10 @@ impl Sensors for Kernel {
 
     fn missed(&self) -> [u64; 3] {
         self.sensors.missed()
+    }
+
+    fn loader(&self) -> Result<Box<dyn Loader>> {
+        Ok(Box::new(KernelLoader::beside(&self.sensors)?))
     }
 }
 

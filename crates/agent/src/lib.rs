@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 mod notify;
 mod pipeline;
+pub mod policies;
 pub mod recording;
 mod resources;
 mod run;

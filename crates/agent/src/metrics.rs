@@ -40,6 +40,9 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
     MetricDef { name, kind: MetricKind::Gauge, labels, help }
 }
 
+/// Labels of the metrics of hooks; the index is the place among all hooks of the policy.
+const HOOK: &[&str] = &["domain", "function", "hook_index", "policy", "policy_namespace"];
+
 /// All metrics, in the order they are written.
 #[rustfmt::skip]
 pub const METRICS: &[MetricDef] = &[
@@ -60,6 +63,9 @@ pub const METRICS: &[MetricDef] = &[
     gauge("tetragon_events_last_exported_timestamp", &[], "When an event was written to the export file last, seconds since 1970"),
     counter("tetragon_export_ratelimit_events_dropped_total", &[], "Events the rate limit kept from the export file"),
     counter("tetragon_notify_overflowed_events_total", &[], "Events gRPC clients missed because they were slow"),
+    gauge("tetragon_tracingpolicy_loaded", &["state"], "Policies, by state; those being loaded are not counted"),
+    gauge("tetragon_tracingpolicy_kernel_memory_bytes", &["policy", "policy_namespace"], "Kernel memory of a policy"),
+    counter("tetragon_missed_prog_probes_total", &["attach", "policy"], "Calls a policy's hooks did not look at, at most: the program was running on that CPU"),
     gauge("tetragon_build_info", &["version"], "Always 1"),
     counter("saker_records_produced_total", &["kind"], "Records the kernel side made, sent or not"),
     counter("saker_records_received_total", &["kind"], "Records decoded"),
@@ -74,6 +80,14 @@ pub const METRICS: &[MetricDef] = &[
     gauge("saker_process_table_bytes", &[], "Memory of the table without the processes"),
     counter("saker_helper_failures_total", &["place"], "Failures of kernel helpers, by place"),
     counter("saker_missed_runs_total", &["sensor"], "Times a sensor went unseen, at most: it was running on that CPU"),
+    gauge("saker_policies_capacity", &[], "Bound of the number of policies"),
+    counter("saker_hook_calls_total", HOOK, "Calls of hooked functions"),
+    counter("saker_hook_matched_total", HOOK, "Calls that a selector matched"),
+    counter("saker_hook_posted_total", HOOK, "Records hooks made"),
+    counter("saker_hook_limited_total", HOOK, "Records that a rate limit of the policy held back"),
+    counter("saker_hook_lost_total", HOOK, "Records of hooks there was no room for"),
+    counter("saker_hook_unpaired_total", HOOK, "Calls that could not be remembered until their return"),
+    counter("saker_hook_missed_total", HOOK, "Calls hooks did not look at, at most: the program was running on that CPU"),
     counter("saker_sink_offered_total", &["sink"], "Events offered to a sink; to a recording, which is called `recording`: what the engine was told"),
     counter("saker_sink_written_total", &["sink"], "Events a sink wrote, gap events included"),
     counter("saker_sink_bytes_total", &["sink"], "Bytes a sink wrote"),
@@ -102,7 +116,8 @@ pub fn reference() -> String {
          Served as Prometheus text at `http://ADDRESS/metrics`, where ADDRESS is the option `metrics-server`.\n\
          Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`\n\
          and `tetragon_build_info` have fewer labels. Values of labels come from closed sets: neither names of programs\n\
-         nor of users are among them.\n\n\
+         nor of users are among them. Those of policies and hooks are there while the policy is in the list, at most 256 of\n\
+         them; counters of hooks begin anew when a policy is loaded again.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in METRICS {

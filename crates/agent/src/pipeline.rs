@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,7 @@ impl Gauges {
 /// The running threads.
 pub struct Pipeline {
     input: Option<SyncSender<Input>>,
+    policies: Option<Arc<PolicyInput>>,
     samples: Arc<Mutex<Option<Vec<Stats>>>>,
     stop: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
@@ -108,6 +109,23 @@ pub struct Pipeline {
     /// What they tell about themselves.
     pub gauges: Arc<Gauges>,
     capacity: usize,
+}
+
+/// Where the engine is told of policies, by the thread that loads them.
+pub struct PolicyInput(SyncSender<Input>);
+
+impl PolicyInput {
+    /// Tells the engine of a policy, before its hooks are attached. False: the engine has ended.
+    #[must_use]
+    pub fn policy_loaded(&self, policy: PolicyText) -> bool {
+        self.0.send(Input::Other(EngineInput::PolicyLoaded(policy))).is_ok()
+    }
+
+    /// Tells the engine of the end of a policy, when no record of its hooks can come any more.
+    pub fn policy_removed(&self, id: u32) {
+        // An engine that has ended needs no telling.
+        let _ = self.0.send(Input::Other(EngineInput::PolicyRemoved { id }));
+    }
 }
 
 /// What the engine thread begins with.
@@ -174,6 +192,7 @@ impl Pipeline {
             working.run(start.snapshot);
         })?;
         Ok(Self {
+            policies: Some(Arc::new(PolicyInput(input.clone()))),
             input: Some(input),
             samples,
             stop,
@@ -238,24 +257,17 @@ impl Pipeline {
         }
     }
 
-    /// Tells the engine of a policy, before its hooks are attached.
-    pub fn policy_loaded(&self, policy: PolicyText) {
-        if let Some(input) = &self.input {
-            let _ = input.send(Input::Other(EngineInput::PolicyLoaded(policy)));
-        }
-    }
-
-    /// Tells the engine of the end of a policy, after its hooks were detached.
-    pub fn policy_removed(&self, id: u32) {
-        if let Some(input) = &self.input {
-            let _ = input.send(Input::Other(EngineInput::PolicyRemoved { id }));
-        }
+    /// Where the engine is told of policies. It ends with the pipeline, whoever still has it.
+    #[must_use]
+    pub fn policies(&self) -> Weak<PolicyInput> {
+        self.policies.as_ref().map_or_else(Weak::new, Arc::downgrade)
     }
 
     /// Reads what is in the ring, ends both threads. Returns whether they ended before the deadline.
     pub fn finish(&mut self, deadline: Instant) -> bool {
         self.stop.store(true, Ordering::Relaxed);
         self.input = None;
+        self.policies = None;
         let threads = [self.reader.take(), self.engine.take()];
         threads.into_iter().flatten().all(|thread| {
             while !thread.is_finished() && Instant::now() < deadline {

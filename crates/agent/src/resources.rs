@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Memory, CPU time and handles of this process.
@@ -24,6 +25,20 @@ pub struct Usage {
     pub open_files: u32,
     /// Most file descriptors allowed.
     pub max_files: u64,
+}
+
+/// Allows as many open files as the system lets this process have: each hook of a policy needs some dozens. Told is what
+/// it has; 0: no limit is known.
+pub fn raise_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        match setrlimit(Resource::Nofile, raised.clone()) {
+            Ok(()) => limit = raised,
+            Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+        }
+    }
+    limit.current.unwrap_or(0)
 }
 
 /// CPU time of all threads since the start.
@@ -52,7 +67,7 @@ pub fn usage() -> Usage {
     let seconds = |index: usize| {
         fields.get(index).and_then(|field| field.parse::<f64>().ok()).map_or(0.0, |count| count / ticks)
     };
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = getrlimit(Resource::Nofile);
     Usage {
         resident: number("VmRSS") * 1024,
         resident_peak: number("VmHWM") * 1024,

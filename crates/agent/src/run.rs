@@ -1,8 +1,8 @@
 //! The life of an agent: start, work, end.
 //!
 //! Start: lock the run directory, open sinks and sockets, attach the sensors (records gather in the ring), list
-//! the running processes, give them to the engine, then the records. Only when all that is done does the agent
-//! say that it is ready. End: stop reading, let everything that was read reach the sinks, within a deadline.
+//! the running processes, give them to the engine, then the records, load the policies of files. Only when all that
+//! is done does the agent say that it is ready. End: detach all, stop reading, let everything that was read reach the sinks, within a deadline.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::config::{Config, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Pipeline, Request};
+use crate::policies::Policies;
 use crate::recording::{Recorded, Recorder};
 use crate::rundir::RunDir;
 use crate::server::{Service, ServiceConfig};
@@ -27,7 +28,7 @@ use crate::signals;
 use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
-use crate::{kernel, logging, metrics, notify};
+use crate::{kernel, logging, metrics, notify, resources};
 
 /// Time that the end may take.
 const END: Duration = Duration::from_secs(5);
@@ -39,6 +40,10 @@ const LOAD_PAUSE: Duration = Duration::from_secs(5);
 const MEMORY_PAUSE: Duration = Duration::from_secs(30);
 /// Change of the wall clock that is passed on.
 const CLOCK_STEP: u64 = 1_000_000;
+/// Time for which the agent waits for the policies of files before it says that it is ready.
+const POLICIES: Duration = Duration::from_secs(60);
+/// Time that detaching them may take.
+const POLICIES_END: Duration = Duration::from_secs(2);
 /// Time that listing the processes of a start may take.
 const START: Duration = Duration::from_secs(60);
 
@@ -57,6 +62,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         tracing::warn!("{warning}");
     }
     tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
+    tracing::debug!(files = resources::raise_files(), "limit of open files");
     let runtime = runtime()?;
     let (requests, requested) = mpsc::channel();
     signals::watch(&runtime, &requests, settings.console)?;
@@ -71,6 +77,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let source = load(&settings).context("the sensors cannot be started")?;
     let Started { pipeline, sensors, recorded } = start_pipeline(&settings, source, &fanout, &requests)?;
+    let policies = start_policies(&settings, sensors.as_ref(), &pipeline)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -80,6 +87,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         recorded,
         processes: settings.kernel.processes,
         client_queue: settings.server.queue,
+        policies,
         requests,
         started,
     }));
@@ -92,12 +100,17 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
 
     let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
     agent.look(true);
-    agent.state.set_ready();
-    run_dir.announce(&settings)?;
-    tracing::info!(startup = ?started.1.elapsed(), "ready");
-    notify::ready();
-
-    let outcome = agent.work();
+    let outcome = match agent.await_policies() {
+        Ok(Flow::Go) => {
+            agent.state.set_ready();
+            run_dir.announce(&settings)?;
+            tracing::info!(startup = ?started.1.elapsed(), "ready");
+            notify::ready();
+            agent.work()
+        }
+        Ok(Flow::End) => Ok(()),
+        Err(error) => Err(error),
+    };
     notify::stopping();
     agent.end(&fanout);
     let _ = stop_server.send(true);
@@ -198,8 +211,16 @@ fn start_pipeline(
     Ok(Started { pipeline, sensors, recorded })
 }
 
+/// Starts to load the policies of the files. What cannot be loaded never ends the agent: it is in the log, in the list
+/// of policies and among the problems of the status.
+fn start_policies(settings: &Settings, sensors: &dyn Sensors, pipeline: &Pipeline) -> Result<Arc<Policies>> {
+    let loader = sensors.loader().map_err(|error| format!("{error:#}"));
+    let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone());
+    policies.map(Arc::new).context("cannot start the thread of the policies")
+}
+
 fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Arc<Fanout>) -> Service {
-    let Server { queue, clients, .. } = settings.server;
+    let Server { queue, clients, changes, .. } = settings.server;
     let option = |name: &'static str| (name.to_owned(), config.get(name).to_owned());
     Service::new(ServiceConfig {
         state: Arc::clone(state),
@@ -207,6 +228,7 @@ fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Ar
         offered: settings.events.offered(true),
         queue,
         max_clients: clients,
+        changes,
         probes: kernel::features,
         options: OPTIONS.iter().map(|definition| option(definition.name)).collect(),
     })
@@ -235,43 +257,75 @@ struct Agent {
     last: Last,
 }
 
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Go,
+    End,
+}
+
 impl Agent {
     /// Works until the end is asked for (`Ok`) or forced by a failure.
     fn work(&mut self) -> Result<()> {
-        loop {
-            match self.requested.recv_timeout(self.patience()) {
-                Ok(Request::Stop(why)) => {
-                    tracing::info!(why, "stopping");
-                    return Ok(());
-                }
-                Ok(Request::Failed(what)) => bail!("records can no longer be read: {what}"),
-                Ok(Request::Resync) => self.last.resync_wanted = true,
-                Ok(Request::Sample) => self.look(true),
-                Ok(Request::Look(done)) => {
-                    self.look(false);
-                    // Whoever asked may have lost patience.
-                    let _ = done.send(());
-                }
-                Ok(Request::Sinks(order)) => {
-                    tracing::info!(?order, "signal for the export file");
-                    self.state.sinks.iter().for_each(|sink| sink.worker.control(order));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        while self.step(self.patience())? == Flow::Go {}
+        Ok(())
+    }
+
+    /// Works until the policies of the files have been tried, or that takes too long.
+    fn await_policies(&mut self) -> Result<Flow> {
+        let deadline = Instant::now() + POLICIES;
+        while !self.state.policies.is_started() {
+            if self.step(self.patience().min(Duration::from_millis(10)))? == Flow::End {
+                return Ok(Flow::End);
             }
-            if !self.pipeline.is_alive() {
-                bail!("a thread of the pipeline ended unexpectedly");
-            }
-            if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
-                bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.kind, sink.target);
-            }
-            if is_due(self.last.look, TICK) {
-                self.look(false);
-            }
-            if self.last.resync_wanted && is_due(self.last.resync, RESYNC_PAUSE) {
-                self.resync();
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "the policies of the files are not all loaded yet; going on without waiting for them"
+                );
+                break;
             }
         }
+        Ok(Flow::Go)
+    }
+
+    /// Does what is asked for and due, after waiting at most so long for the former.
+    fn step(&mut self, patience: Duration) -> Result<Flow> {
+        match self.requested.recv_timeout(patience) {
+            Ok(Request::Stop(why)) => {
+                tracing::info!(why, "stopping");
+                return Ok(Flow::End);
+            }
+            Ok(Request::Failed(what)) => bail!("records can no longer be read: {what}"),
+            Ok(Request::Resync) => self.last.resync_wanted = true,
+            Ok(Request::Sample) => self.look(true),
+            Ok(Request::Look(done)) => {
+                self.look(false);
+                // Whoever asked may have lost patience.
+                let _ = done.send(());
+            }
+            Ok(Request::Sinks(order)) => {
+                tracing::info!(?order, "signal for the export file");
+                self.state.sinks.iter().for_each(|sink| sink.worker.control(order));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(Flow::End),
+        }
+        if !self.pipeline.is_alive() {
+            bail!("a thread of the pipeline ended unexpectedly");
+        }
+        if !self.state.policies.is_alive() {
+            bail!("the thread of the policies ended unexpectedly");
+        }
+        if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
+            bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.kind, sink.target);
+        }
+        if is_due(self.last.look, TICK) {
+            self.look(false);
+        }
+        if self.last.resync_wanted && is_due(self.last.resync, RESYNC_PAUSE) {
+            self.resync();
+        }
+        Ok(Flow::Go)
     }
 
     fn patience(&self) -> Duration {
@@ -344,6 +398,11 @@ impl Agent {
         // In a storm the ring would never be empty.
         self.sensors.detach();
         let deadline = Instant::now() + END;
+        if !self.state.policies.stop(Instant::now() + POLICIES_END) {
+            tracing::warn!(
+                "a policy was still being loaded at the end; the kernel detaches it with the agent"
+            );
+        }
         if !self.pipeline.finish(deadline) {
             tracing::warn!("not all records could be handled before the end");
         }

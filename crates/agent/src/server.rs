@@ -7,6 +7,7 @@
 mod authority;
 mod compatible;
 mod own;
+mod policies;
 mod stream;
 
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Request, Status};
 
+pub(crate) use policies::own as own_policy;
+
 use crate::fanout::Fanout;
 use crate::state::State;
 use stream::EventStream;
@@ -35,8 +38,8 @@ use stream::EventStream;
 pub const STAGE: &str = "grpc";
 /// Memory that events waiting for one client may hold.
 const CLIENT_BYTES: usize = 32 << 20;
-/// Largest request: filters.
-const MAX_REQUEST: usize = 1 << 20;
+/// Largest request: the text of a policy.
+const MAX_REQUEST: usize = saker_policy::MAX_BYTES + (64 << 10);
 
 /// What both services share.
 #[derive(Clone)]
@@ -50,6 +53,7 @@ struct Inner {
     offered: Offered,
     queue: usize,
     max_clients: usize,
+    changes: bool,
     clients: AtomicUsize,
     probes: Features,
     options: Vec<(String, String)>,
@@ -70,6 +74,8 @@ pub struct ServiceConfig {
     pub queue: usize,
     /// Clients at once.
     pub max_clients: usize,
+    /// Clients that do not come through the Unix socket may change policies.
+    pub changes: bool,
     /// What the kernel offers, for GetInfo.
     pub probes: Features,
     /// The configuration, for GetInfo.
@@ -87,6 +93,7 @@ impl Service {
                 offered: config.offered,
                 queue: config.queue,
                 max_clients: config.max_clients,
+                changes: config.changes,
                 clients: AtomicUsize::new(0),
                 probes: config.probes,
                 options: config.options,

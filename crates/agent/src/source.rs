@@ -6,6 +6,8 @@ use saker_abi::Stats;
 use saker_engine::SnapshotTask;
 use saker_probes::RecordBatch;
 
+use crate::policies::Loader;
+
 /// What one look at the stream of records found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadOutcome {
@@ -47,4 +49,10 @@ pub trait Sensors {
 
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
+
+    /// What loads policies beside these sensors.
+    ///
+    /// # Errors
+    /// Nothing can be loaded here; each policy is refused with this reason then.
+    fn loader(&self) -> anyhow::Result<Box<dyn Loader>>;
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::policies::Policies;
 use crate::recording::Recorded;
 use crate::resources::{self, Usage};
 use crate::server;
@@ -77,6 +78,8 @@ pub struct State {
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// The policies.
+    pub policies: Arc<Policies>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -100,6 +103,8 @@ pub struct Parts {
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// The policies.
+    pub policies: Arc<Policies>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -121,6 +126,7 @@ impl State {
             recorded: parts.recorded,
             processes: parts.processes,
             client_queue: parts.client_queue,
+            policies: parts.policies,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -160,9 +166,12 @@ impl State {
     pub async fn refresh(&self) {
         let (done, looked) = oneshot::channel();
         let sent = self.requests.lock().unwrap_or_else(PoisonError::into_inner).send(Request::Look(done));
-        if sent.is_ok() {
-            let _ = tokio::time::timeout(REFRESH, looked).await;
-        }
+        let looked = async {
+            if sent.is_ok() {
+                let _ = tokio::time::timeout(REFRESH, looked).await;
+            }
+        };
+        tokio::join!(looked, self.policies.refresh());
     }
 
     /// Notes CPU time and events, for the load of the last minute. Called every few seconds.
@@ -222,6 +231,7 @@ impl State {
             }),
             resources: Some(self.resources(&usage, &kernel)),
             helper_failures: helper_failures(&kernel.stats),
+            policies: self.policies.views().iter().map(server::own_policy).collect(),
             ..saker_v1::GetStatusResponse::default()
         };
         let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
@@ -243,6 +253,7 @@ impl State {
             status.stage_drops.push(drops(server::STAGE, "queue_full_of_gone_clients", gone));
         }
         status.problems = problems::of(&status, &counters);
+        status.problems.extend(self.policies.problems());
         status
     }
 
@@ -252,7 +263,7 @@ impl State {
         saker_v1::Resources {
             memory_rss_bytes: usage.resident,
             memory_peak_bytes: usage.resident_peak,
-            kernel_memory_bytes: kernel.memory,
+            kernel_memory_bytes: self.kernel_memory(kernel),
             cpu_seconds: cpu,
             cpu_user_seconds: usage.user_seconds,
             cpu_system_seconds: usage.system_seconds,
@@ -262,6 +273,11 @@ impl State {
             threads: usage.threads,
             open_files: usage.open_files,
         }
+    }
+
+    /// Bytes of programs and maps in the kernel, those of policies included.
+    pub(crate) fn kernel_memory(&self, kernel: &KernelSample) -> u64 {
+        kernel.memory + self.policies.views().iter().map(|view| view.memory).sum::<u64>()
     }
 
     fn queues(&self) -> Vec<saker_v1::Queue> {

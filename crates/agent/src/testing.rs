@@ -10,6 +10,8 @@ use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConf
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::policies::Sources;
+use crate::policies::testing::FakeKernel;
 use crate::source::{ReadOutcome, RecordReader};
 use crate::state::{Parts, SinkHandle, State};
 
@@ -17,6 +19,8 @@ use crate::state::{Parts, SinkHandle, State};
 pub(crate) struct World {
     pub(crate) state: Arc<State>,
     pub(crate) fanout: Arc<Fanout>,
+    /// What policies are loaded into.
+    pub(crate) kernel: FakeKernel,
     publisher: Mutex<crate::fanout::Publisher>,
     _requested: Receiver<Request>,
 }
@@ -48,6 +52,7 @@ impl World {
     fn of(recorded: Option<Arc<crate::recording::Recorded>>, sinks: Vec<SinkHandle>) -> Self {
         let fanout = Arc::new(Fanout::default());
         let (requests, requested) = mpsc::channel();
+        let kernel = FakeKernel::default();
         let state = State::new(Parts {
             node: "node".into(),
             gauges: Arc::new(Gauges::default()),
@@ -57,6 +62,7 @@ impl World {
             recorded,
             processes: 1000,
             client_queue: 100,
+            policies: Arc::new(kernel.policies(Sources::default())),
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -65,7 +71,13 @@ impl World {
             stats: vec![saker_abi::Stats::default(); 2],
             ..Default::default()
         });
-        Self { state: Arc::new(state), fanout, publisher, _requested: requested }
+        Self { state: Arc::new(state), fanout, kernel, publisher, _requested: requested }
+    }
+
+    /// Loads a policy with one hook.
+    pub(crate) fn load_policy(&self, name: &str) {
+        let text = crate::policies::testing::policy(name, &["do_it"]);
+        crate::policies::testing::done(self.state.policies.add(text, String::new())).unwrap();
     }
 
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {

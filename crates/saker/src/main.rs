@@ -42,7 +42,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Show what this kernel offers and what follows from it
     Probe(probe::ProbeArgs),
-    /// Check, explain and test policy files, without an agent; the agent does not load policies yet
+    /// Load, list and remove policies of a running agent; check, explain and test policy files
+    #[command(visible_aliases = ["tracingpolicy", "tp"])]
     Policy(policy::PolicyArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
@@ -111,6 +112,14 @@ mod tests {
         {
             let error = command().try_get_matches_from(line).unwrap_err();
             assert_eq!(error.exit_code(), i32::from(USAGE), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn policies_have_the_names_of_the_peer() {
+        for name in ["policy", "tracingpolicy", "tp"] {
+            let matches = command().try_get_matches_from(["saker", name, "list", "-o", "json"]).unwrap();
+            assert_eq!(matches.subcommand_name(), Some("policy"));
         }
     }
 

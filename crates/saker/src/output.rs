@@ -24,6 +24,7 @@ impl std::error::Error for Told {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Data {
     /// For people.
+    #[value(alias = "text")]
     Table,
     /// For programs.
     Json,

@@ -1,7 +1,9 @@
-//! `saker policy`: what can be done with policies without a kernel and without an agent.
+//! `saker policy`: policies of a running agent, and what can be done with policy files without one.
 
+mod change;
 mod check;
 mod explain;
+mod list;
 mod test;
 
 use std::fs;
@@ -21,7 +23,8 @@ const MOST: u64 = 2 * saker_policy::MAX_BYTES as u64;
 #[derive(Args)]
 #[command(
     disable_help_subcommand = true,
-    after_help = "These commands work on files only. This version of the agent does not load policies yet."
+    after_help = "check, explain, test, schema and reference work on files, without an agent; the others ask a \
+                  running agent."
 )]
 pub struct PolicyArgs {
     #[command(subcommand)]
@@ -30,6 +33,24 @@ pub struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyCommand {
+    /// Load a policy into the running agent
+    Add(change::FileArgs),
+    /// Load a policy in the place of the one of the same name, without a gap; on failure the old one stays
+    Replace(change::FileArgs),
+    /// Detach policies and forget them
+    Delete(change::DeleteArgs),
+    /// Attach a policy that is disabled, or try again one that could not be loaded
+    Enable(change::NameArgs),
+    /// Detach a policy, but keep it
+    Disable(change::NameArgs),
+    /// Say whether a policy acts or only tells; this version only tells
+    SetMode(change::ModeArgs),
+    /// List the policies of the running agent
+    List(list::ListArgs),
+    /// Show the hooks of policies with what they counted
+    Status(list::StatusArgs),
+    /// List the domains that have policies
+    Domains(list::DomainsArgs),
     /// Say what is wrong or doubtful in policy files
     Check(check::CheckArgs),
     /// Say in plain words what a policy asks for
@@ -58,6 +79,15 @@ enum Form {
 /// Runs a command.
 pub fn run(args: &PolicyArgs) -> Result<()> {
     match &args.command {
+        PolicyCommand::Add(args) => change::add(args),
+        PolicyCommand::Replace(args) => change::replace(args),
+        PolicyCommand::Delete(args) => change::delete(args),
+        PolicyCommand::Enable(args) => change::enable(args, true),
+        PolicyCommand::Disable(args) => change::enable(args, false),
+        PolicyCommand::SetMode(args) => change::set_mode(args),
+        PolicyCommand::List(args) => list::run(args),
+        PolicyCommand::Status(args) => list::status(args),
+        PolicyCommand::Domains(args) => list::domains(args),
         PolicyCommand::Check(args) => check::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Test(args) => test::run(args),

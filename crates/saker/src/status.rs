@@ -1,10 +1,12 @@
 //! `saker status`.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::Args;
 use saker_api::json;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
-use saker_api::saker_v1::{GetStatusRequest, GetStatusResponse};
+use saker_api::saker_v1::{GetStatusRequest, GetStatusResponse, HookCounters, Policy};
 
 use crate::client::{self, ServerArgs};
 use crate::output::{self, Data};
@@ -65,6 +67,23 @@ fn table(status: &GetStatusResponse) -> String {
         rows.push(row(&[&queue.name, &queue.length, &queue.high_water, &queue.capacity, &queue.unit]));
     }
     section(&mut text, &rows);
+    let mut rows = vec![row(&[&"POLICY", &"STATE", &"HOOKS", &"CALLS", &"POSTED", &"LOST", &"MEMORY"])];
+    for policy in &status.policies {
+        let sum = |count: fn(&HookCounters) -> u64| -> u64 {
+            policy.hooks.iter().filter_map(|hook| hook.counters.as_ref()).map(count).sum()
+        };
+        let cells: [&dyn ToString; 7] = [
+            &policy_name(policy),
+            &policy.state,
+            &policy.hooks.len(),
+            &sum(|counters| counters.calls),
+            &sum(|counters| counters.posted),
+            &sum(|counters| counters.lost + counters.unpaired + counters.missed),
+            &bytes(policy.kernel_memory_bytes),
+        ];
+        rows.push(row(&cells));
+    }
+    section(&mut text, &rows);
     if !status.helper_failures.is_empty() {
         let mut rows = vec![row(&[&"HELPER FAILED", &"AT", &"ERRNO", &"COUNT"])];
         rows.extend(status.helper_failures.iter().map(|f| row(&[&f.helper, &f.place, &f.errno, &f.count])));
@@ -89,6 +108,7 @@ fn general(status: &GetStatusResponse) -> String {
     let sensors: Vec<String> =
         status.sensors.iter().map(|sensor| format!("{} ({})", sensor.name, sensor.hook)).collect();
     line("sensors", sensors.join(", "));
+    line("policies", states(&status.policies));
     if let Some(resources) = &status.resources {
         let (now, peak) = (bytes(resources.memory_rss_bytes), bytes(resources.memory_peak_bytes));
         line(
@@ -118,6 +138,25 @@ fn general(status: &GetStatusResponse) -> String {
     output::columns(&rows)
 }
 
+/// A policy's name with its namespace.
+pub fn policy_name(policy: &Policy) -> String {
+    if policy.namespace.is_empty() {
+        policy.name.clone()
+    } else {
+        format!("{}/{}", policy.namespace, policy.name)
+    }
+}
+
+/// How many policies there are in each state.
+fn states(policies: &[Policy]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for policy in policies {
+        *counts.entry(&policy.state).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+}
+
 fn section(text: &mut String, rows: &[Vec<String>]) {
     if rows.len() > 1 {
         text.push('\n');
@@ -125,7 +164,8 @@ fn section(text: &mut String, rows: &[Vec<String>]) {
     }
 }
 
-fn bytes(count: u64) -> String {
+/// A size for people.
+pub fn bytes(count: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -148,7 +188,7 @@ fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use saker_api::saker_v1::{Queue, RecordCount, Resources, Sink};
+    use saker_api::saker_v1::{PolicyHook, Queue, RecordCount, Resources, Sink};
 
     use super::*;
 
@@ -182,7 +222,24 @@ mod tests {
         let text = table(&status);
         assert!(text.contains("exec     7         5         ring_full 2"), "{text}");
         assert!(text.ends_with("\n! 2 records were lost before they became events\n"), "{text}");
+        assert!(text.contains("policies  none\n"), "{text}");
         status.problems.clear();
+        let counters = HookCounters { calls: 9, posted: 5, lost: 1, missed: 3, ..HookCounters::default() };
+        let hook = PolicyHook { counters: Some(counters), ..PolicyHook::default() };
+        let policy = |name: &str, state: &str, hooks: &[PolicyHook]| Policy {
+            name: name.into(),
+            state: state.into(),
+            hooks: hooks.into(),
+            ..Policy::default()
+        };
+        status.policies = vec![
+            policy("a", "enabled", &[hook.clone(), hook]),
+            policy("b", "enabled", &[]),
+            policy("c", "load_error", &[]),
+        ];
+        let text = table(&status);
+        assert!(text.contains("policies  2 enabled, 1 load_error\n"), "{text}");
+        assert!(text.contains("a       enabled     2      18     10      8     0 B"), "{text}");
         assert!(table(&status).ends_with("\nhealthy: nothing was lost\n"));
     }
 }

@@ -49,6 +49,7 @@ impl Kind {
 #[expect(missing_docs, reason = "the titles say it")]
 pub enum Group {
     General,
+    Policies,
     Events,
     Console,
     Export,
@@ -62,6 +63,7 @@ impl Group {
     pub fn title(self) -> &'static str {
         match self {
             Self::General => "General",
+            Self::Policies => "Policies",
             Self::Events => "Content of events",
             Self::Console => "Console",
             Self::Export => "File export",
@@ -122,6 +124,11 @@ pub const OPTIONS: &[OptionDef] = &[
     option("record", Kind::Path, "", Group::General,
         "Also save everything the kernel tells to this file, for `saker replay`; it is begun anew, with permissions 600, and must be a regular file; empty: off"),
 
+    option("tracing-policy", Kind::Path, "", Group::Policies,
+        "File with policies to load at the start; one that cannot be loaded does not keep the agent from starting: see `saker policy list`"),
+    option("tracing-policy-dir", Kind::Path, "/etc/saker/saker.tp.d", Group::Policies,
+        "Directory whose policy files are loaded and followed: names ending in .yaml, .yml or .json, also one directory below; only the default may be missing; empty: off"),
+
     option("enable-process-cred", Kind::Switch, "false", Group::Events,
         "Show credentials and capabilities of processes, and binary_properties of executions"),
     option("enable-process-ns", Kind::Switch, "false", Group::Events,
@@ -167,6 +174,8 @@ pub const OPTIONS: &[OptionDef] = &[
 
     option("server-address", Kind::Text, "unix:///run/saker/saker.sock", Group::Server,
         "Where gRPC is served: unix:///PATH or HOST:PORT (port 54321 if left out); with HOST:PORT the socket in the run directory is served too; empty: off. The default follows --run-dir"),
+    option("server-allow-changes", Kind::Switch, "false", Group::Server,
+        "Allow clients at HOST:PORT, whom nobody authenticates, to change policies; at the socket its permissions say who may"),
     option("server-allow-remote", Kind::Switch, "false", Group::Server,
         "Allow a server address that other machines can reach: there is neither encryption nor authentication"),
     option("event-queue-size", Kind::Count, "10000", Group::Server,

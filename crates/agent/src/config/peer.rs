@@ -32,7 +32,7 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("enable-cgidmap-debug", OFF),
     peer("enable-cgtrackerid", &["true", "false"]),
     peer("enable-cri", OFF),
-    peer("enable-deprecated-tracingpolicy-grpc", OFF),
+    peer("enable-deprecated-tracingpolicy-grpc", &["false", "true"]),
     peer("enable-event-metrics", &["true"]),
     peer("enable-export-aggregation", OFF),
     peer("enable-k8s-api", OFF),
@@ -79,8 +79,6 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("server-tls-key-file", EMPTY),
     peer("server-tls-require-client-cert", OFF),
     peer("sleepable-preload-size", &["32768"]),
-    peer("tracing-policy", EMPTY),
-    peer("tracing-policy-dir", EMPTY),
     peer("use-perf-ring-buffer", OFF),
     peer("verbose", &["0"]),
 ];

@@ -12,6 +12,7 @@ use saker_export::FileConfig;
 
 use super::value::{self, ValueError};
 use super::{Config, Kind, OPTIONS, Source};
+use crate::policies::Sources;
 
 const DEFAULT_RING: u64 = 2 << 20;
 const DEFAULT_ENTRIES: u32 = 32_768;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub procfs: PathBuf,
     /// Save records to this file.
     pub record: Option<PathBuf>,
+    /// Where policies come from.
+    pub policies: Sources,
     /// What events show.
     pub events: EventFields,
     /// Standard output.
@@ -174,6 +177,8 @@ pub struct Server {
     pub queue: usize,
     /// Clients at once.
     pub clients: usize,
+    /// Clients of the TCP address may change policies.
+    pub changes: bool,
 }
 
 /// Sizes of kernel side and engine.
@@ -309,6 +314,7 @@ impl Settings {
             cluster_name: reader.text("cluster-name"),
             procfs: reader.procfs(),
             record: reader.path("record"),
+            policies: reader.policies(),
             console: reader.console(),
             export: reader.export(&events),
             events,
@@ -347,6 +353,18 @@ impl Reader<'_> {
         let hint = "give the path where the one of the host is mounted, as a rule /proc";
         self.wrong("procfs", ValueError::Other(format!("{what}; {hint}")));
         path
+    }
+
+    fn policies(&mut self) -> Sources {
+        let directory = self.path("tracing-policy-dir");
+        if directory.as_ref().is_some_and(|path| path.is_relative()) {
+            self.wrong("tracing-policy-dir", ValueError::Other("the path must be absolute".into()));
+        }
+        Sources {
+            file: self.path("tracing-policy"),
+            directory,
+            directory_wanted: self.is_set("tracing-policy-dir"),
+        }
     }
 
     fn events(&mut self) -> EventFields {
@@ -461,7 +479,8 @@ impl Reader<'_> {
                 ValueError::Address(what),
             );
         }
-        Server { socket, tcp, address: text, queue, clients }
+        let changes = self.switch("server-allow-changes");
+        Server { socket, tcp, address: text, queue, clients, changes }
     }
 
     fn metrics(&mut self) -> Option<String> {

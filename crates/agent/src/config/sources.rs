@@ -266,7 +266,7 @@ fn option_name(variable: &str) -> String {
 }
 
 /// Refuses what others than root and the user that runs us can change.
-fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
+pub(crate) fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
     let insecure = |what: String| SourceError::Insecure { path: path.to_owned(), what };
     if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() {
         return Err(insecure(format!("it belongs to user {}", found.uid())));
@@ -279,7 +279,7 @@ fn check_owner(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
 
 /// Refuses a directory that others can put files into, or exchange those that are there. The mode means nothing
 /// on a mount that is read-only: those of Kubernetes ConfigMaps are, with mode 0777.
-fn check_directory(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
+pub(crate) fn check_directory(path: &Path, found: &fs::Metadata) -> Result<(), SourceError> {
     let read_only = statvfs(path).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
     if read_only { Ok(()) } else { check_owner(path, found) }
 }

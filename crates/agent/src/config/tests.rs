@@ -122,10 +122,10 @@ fn missing_features_are_refused_unless_off() {
     world.file("etc/saker/saker.yaml", "enable-k8s-api: false\ngops-address: \"\"\n");
     world.load().unwrap();
     world.file("etc/saker/saker.yaml", "enable-k8s-api: true\n");
-    world.environment.insert("SAKER_TRACING_POLICY".into(), "/p.yaml".into());
+    world.environment.insert("SAKER_REDACTION_FILTERS".into(), "{}".into());
     let text = world.errors();
     assert!(text.contains("saker.yaml:1: `enable-k8s-api` is known from Tetragon"), "{text}");
-    assert!(text.contains("environment SAKER_TRACING_POLICY: `tracing-policy`"), "{text}");
+    assert!(text.contains("environment SAKER_REDACTION_FILTERS: `redaction-filters`"), "{text}");
 }
 
 #[test]
@@ -347,4 +347,18 @@ fn only_variables_of_options_are_known() {
     world.environment.insert("SAKER_LOG".into(), "debug".into());
     let config = world.load().unwrap();
     assert!(config.warnings()[0].contains("SAKER_LOG names no option"), "{:?}", config.warnings());
+}
+
+#[test]
+fn policies_come_from_a_file_and_a_directory() {
+    let mut world = World::new();
+    let sources = world.load().unwrap().settings().unwrap().policies;
+    assert_eq!(sources.directory.unwrap(), std::path::Path::new("/etc/saker/saker.tp.d"));
+    assert!(sources.file.is_none() && !sources.directory_wanted);
+    world.file("etc/saker/saker.yaml", "tracing-policy: p.yaml\ntracing-policy-dir: /p\n");
+    let sources = world.load().unwrap().settings().unwrap().policies;
+    assert!(sources.file.is_some() && sources.directory_wanted);
+    world.environment.insert("SAKER_TRACING_POLICY_DIR".into(), "p.d".into());
+    let error = world.load().unwrap().settings().unwrap_err().to_string();
+    assert!(error.contains("`tracing-policy-dir` is `p.d`: the path must be absolute"), "{error}");
 }

@@ -9,6 +9,7 @@ use saker_abi::{Kind, Loss, Place};
 use saker_engine::{Counters, KINDS, Outcome, kind_name};
 
 use super::{METRICS, MetricKind};
+use crate::policies::{MAX_POLICIES, State as PolicyState};
 use crate::resources;
 use crate::server;
 use crate::state::{KernelSample, SENSORS, State};
@@ -38,6 +39,7 @@ pub fn render(state: &State) -> String {
     records(&mut values, &counters, &kernel);
     table(&mut values, state, &counters);
     sinks(&mut values, state);
+    policies(&mut values, state);
     process(&mut values, state, &kernel);
     write(&values)
 }
@@ -217,9 +219,58 @@ fn sinks(values: &mut Values, state: &State) {
     values.count("saker_queue_capacity", &[server::STAGE, "events"], state.client_queue as u64);
 }
 
+fn policies(values: &mut Values, state: &State) {
+    let views = state.policies.views();
+    let in_state =
+        |wanted: &[PolicyState]| views.iter().filter(|view| wanted.contains(&view.state)).count() as u64;
+    // `error` and `skipped` are states that only Tetragon has.
+    for (name, states) in [
+        ("disabled", &[PolicyState::Disabled][..]),
+        ("enabled", &[PolicyState::Enabled]),
+        ("error", &[]),
+        ("load_error", &[PolicyState::LoadError]),
+        ("partially_enabled", &[PolicyState::PartiallyEnabled]),
+        ("skipped", &[]),
+    ] {
+        values.count("tetragon_tracingpolicy_loaded", &[name], in_state(states));
+    }
+    values.count("saker_policies_capacity", &[], MAX_POLICIES as u64);
+    // Policies of several domains, and hooks of one function, share their labels.
+    let mut memory: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut missed: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for view in &views {
+        let (domain, name, namespace) = (&*view.key.domain, &*view.key.name, &*view.key.namespace);
+        *memory.entry((name, namespace)).or_default() += view.memory;
+        if !view.state.is_enabled() {
+            continue;
+        }
+        for (index, hook) in view.hooks.iter().enumerate() {
+            let counts = hook.counts;
+            *missed.entry((&hook.function, name)).or_default() += counts.missed;
+            for (metric, count) in [
+                ("saker_hook_calls_total", counts.calls),
+                ("saker_hook_matched_total", counts.matched),
+                ("saker_hook_posted_total", counts.posted),
+                ("saker_hook_limited_total", counts.limited),
+                ("saker_hook_lost_total", counts.lost),
+                ("saker_hook_unpaired_total", counts.unpaired),
+                ("saker_hook_missed_total", counts.missed),
+            ] {
+                values.count(metric, &[domain, &hook.function, &index.to_string(), name, namespace], count);
+            }
+        }
+    }
+    for ((name, namespace), bytes) in memory {
+        values.count("tetragon_tracingpolicy_kernel_memory_bytes", &[name, namespace], bytes);
+    }
+    for ((function, policy), count) in missed {
+        values.count("tetragon_missed_prog_probes_total", &[function, policy], count);
+    }
+}
+
 fn process(values: &mut Values, state: &State, kernel: &KernelSample) {
     let usage = resources::usage();
-    values.count("saker_kernel_memory_bytes", &[], kernel.memory);
+    values.count("saker_kernel_memory_bytes", &[], state.kernel_memory(kernel));
     values.set("process_cpu_seconds_total", &[], resources::cpu_time().as_secs_f64());
     values.count("process_resident_memory_bytes", &[], usage.resident);
     values.count("process_virtual_memory_bytes", &[], usage.virtual_bytes);

@@ -111,3 +111,14 @@ fn bytes_that_are_no_records_harm_nobody() {
     assert_eq!(world.pipeline.gauges.counters().undecodable_total(), 3);
     assert_eq!(drain(&world.queue).0, 1);
 }
+
+#[test]
+fn the_engine_is_told_of_policies_until_the_pipeline_ends() {
+    let mut world = start();
+    let policies = world.pipeline.policies();
+    let policy = PolicyText { id: 7, name: "a".into(), ..PolicyText::default() };
+    assert!(policies.upgrade().is_some_and(|input| input.policy_loaded(policy)));
+    // Whoever still has it does not keep the pipeline.
+    assert!(world.pipeline.finish(Instant::now() + Duration::from_secs(30)));
+    assert!(policies.upgrade().is_none());
+}

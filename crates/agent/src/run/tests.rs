@@ -2,6 +2,7 @@ use saker_abi::Stats;
 use saker_engine::EngineConfig;
 
 use super::*;
+use crate::policies::Loader;
 use crate::testing::{self, Stream, World};
 
 struct NoSensors;
@@ -23,6 +24,10 @@ impl Sensors for NoSensors {
 
     fn missed(&self) -> [u64; 3] {
         [0; 3]
+    }
+
+    fn loader(&self) -> Result<Box<dyn Loader>> {
+        bail!("there is no kernel")
     }
 }
 

@@ -1,5 +1,7 @@
 //! The service that clients of Tetragon know.
 
+use std::collections::BTreeSet;
+
 use prost::{EncodeError, Message};
 use prost_types::{Any, ListValue, Value, value};
 use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensors;
@@ -9,10 +11,10 @@ use saker_export::Form;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, policies};
 use crate::config::{self, Kind};
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 fn not_yet<T>(what: &str) -> Answer<T> {
     Err(Status::unimplemented(format!("Saker {} has no {what} yet", crate::VERSION)))
@@ -89,44 +91,65 @@ impl FineGuidanceSensors for Service {
 
     async fn add_tracing_policy(
         &self,
-        _: Request<api::AddTracingPolicyRequest>,
+        request: Request<api::AddTracingPolicyRequest>,
     ) -> Answer<api::AddTracingPolicyResponse> {
-        not_yet("tracing policies")
+        let client = self.may_change(&request)?;
+        let api::AddTracingPolicyRequest { yaml, domain } = request.into_inner();
+        let outcome = self.policies().add(yaml, domain).await;
+        policies::done(&client, "add", outcome, api::AddTracingPolicyResponse {})
     }
 
     async fn delete_tracing_policy(
         &self,
-        _: Request<api::DeleteTracingPolicyRequest>,
+        request: Request<api::DeleteTracingPolicyRequest>,
     ) -> Answer<api::DeleteTracingPolicyResponse> {
-        not_yet("tracing policies")
+        let client = self.may_change(&request)?;
+        let api::DeleteTracingPolicyRequest { name, namespace, domain } = request.into_inner();
+        let outcome = self.policies().delete(policies::key(name, namespace, &domain)?).await;
+        policies::done(&client, "delete", outcome, api::DeleteTracingPolicyResponse {})
     }
 
     async fn list_tracing_policies(
         &self,
-        _: Request<api::ListTracingPoliciesRequest>,
+        request: Request<api::ListTracingPoliciesRequest>,
     ) -> Answer<api::ListTracingPoliciesResponse> {
-        not_yet("tracing policies")
+        let views = self.views(&request.into_inner().domain).await;
+        let policies = views.iter().map(policies::compatible).collect();
+        Ok(Response::new(api::ListTracingPoliciesResponse { policies }))
     }
 
     async fn configure_tracing_policy(
         &self,
-        _: Request<api::ConfigureTracingPolicyRequest>,
+        request: Request<api::ConfigureTracingPolicyRequest>,
     ) -> Answer<api::ConfigureTracingPolicyResponse> {
-        not_yet("tracing policies")
+        let client = self.may_change(&request)?;
+        let mode = request.get_ref().mode.map(|_| policies::mode(request.get_ref().mode())).transpose()?;
+        let api::ConfigureTracingPolicyRequest { name, namespace, enable, domain, .. } = request.into_inner();
+        let key = policies::key(name, namespace, &domain)?;
+        let outcome = self.policies().configure(key, enable, mode).await;
+        policies::done(&client, "configure", outcome, api::ConfigureTracingPolicyResponse {})
     }
 
     async fn enable_tracing_policy(
         &self,
-        _: Request<api::EnableTracingPolicyRequest>,
+        request: Request<api::EnableTracingPolicyRequest>,
     ) -> Answer<api::EnableTracingPolicyResponse> {
-        not_yet("tracing policies")
+        let client = self.may_change(&request)?;
+        let api::EnableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
+        let key = policies::key(name, namespace, &domain)?;
+        let outcome = self.policies().configure(key, Some(true), None).await;
+        policies::done(&client, "enable", outcome, api::EnableTracingPolicyResponse {})
     }
 
     async fn disable_tracing_policy(
         &self,
-        _: Request<api::DisableTracingPolicyRequest>,
+        request: Request<api::DisableTracingPolicyRequest>,
     ) -> Answer<api::DisableTracingPolicyResponse> {
-        not_yet("tracing policies")
+        let client = self.may_change(&request)?;
+        let api::DisableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
+        let key = policies::key(name, namespace, &domain)?;
+        let outcome = self.policies().configure(key, Some(false), None).await;
+        policies::done(&client, "disable", outcome, api::DisableTracingPolicyResponse {})
     }
 
     async fn list_sensors(&self, _: Request<api::ListSensorsRequest>) -> Answer<api::ListSensorsResponse> {
@@ -149,7 +172,8 @@ impl FineGuidanceSensors for Service {
     }
 
     async fn list_domains(&self, _: Request<api::ListDomainsRequest>) -> Answer<api::ListDomainsResponse> {
-        not_yet("policy domains")
+        let domains: BTreeSet<_> = self.policies().views().into_iter().map(|view| view.key.domain).collect();
+        Ok(Response::new(api::ListDomainsResponse { domains: domains.into_iter().collect() }))
     }
 
     async fn runtime_hook(&self, _: Request<api::RuntimeHookRequest>) -> Answer<api::RuntimeHookResponse> {

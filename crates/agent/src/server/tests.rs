@@ -5,12 +5,14 @@ use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use saker_api::tetragon::get_events_response::Event as Kind;
 use saker_api::tetragon::{
-    AddTracingPolicyRequest, EventType, Filter, GetEventsRequest, GetHealthStatusRequest, GetInfoRequest,
-    GetVersionRequest,
+    EventType, Filter, GetEventsRequest, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
+    RuntimeHookRequest,
 };
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+
+mod policies;
 
 use super::*;
 use crate::testing::{self, World};
@@ -22,18 +24,14 @@ struct Served {
     _directory: TempDir,
 }
 
-async fn serve(queue: usize, max_clients: usize) -> Served {
-    let directory = TempDir::new().unwrap();
-    let socket = directory.path().join("s");
-    let listener = UnixListener::bind(&socket).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let world = World::new();
-    let service = Service::new(ServiceConfig {
+fn service(world: &World, queue: usize, max_clients: usize, changes: bool) -> Service {
+    Service::new(ServiceConfig {
         state: Arc::clone(&world.state),
         fanout: Arc::clone(&world.fanout),
         offered: Offered::everything(),
         queue,
         max_clients,
+        changes,
         probes: || vec![("raw_tracepoint".into(), true)],
         options: [
             ("log-level", "info"),
@@ -43,7 +41,16 @@ async fn serve(queue: usize, max_clients: usize) -> Served {
         ]
         .map(|(name, text)| (name.to_owned(), text.to_owned()))
         .into(),
-    });
+    })
+}
+
+async fn serve(queue: usize, max_clients: usize) -> Served {
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let world = World::new();
+    let service = service(&world, queue, max_clients, false);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(service.serve(Some(listener), None, stopping));
     Served { world, socket: format!("unix://{}", socket.display()), _stop: stop, _directory: directory }
@@ -127,9 +134,9 @@ async fn simple_calls_answer_and_missing_ones_say_so() {
     }
     assert!(info.conf[3].value.as_ref().unwrap().value.ends_with(b"kprobe"));
     assert!(info.build.unwrap().go_version.starts_with("rustc "));
-    let status = client.add_tracing_policy(AddTracingPolicyRequest::default()).await.unwrap_err();
+    let status = client.runtime_hook(RuntimeHookRequest::default()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().contains("no tracing policies yet"), "{}", status.message());
+    assert!(status.message().contains("no run-time hooks yet"), "{}", status.message());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use saker_api::saker_v1::GetStatusResponse;
 use saker_engine::Counters;
 
 use super::RECORDING;
+use crate::policies::State;
 
 /// Everything that was lost, or may be, and what to do about it; empty: healthy.
 pub(super) fn of(status: &GetStatusResponse, counters: &Counters) -> Vec<String> {
@@ -15,6 +16,7 @@ pub(super) fn of(status: &GetStatusResponse, counters: &Counters) -> Vec<String>
     helpers(status, &mut problems);
     evictions(status, counters, &mut problems);
     sinks(status, &mut problems);
+    policies(status, &mut problems);
     if let Some(imbalance) = counters.imbalance() {
         problems.push(format!("the engine's counters do not add up: {imbalance}"));
     }
@@ -64,6 +66,42 @@ fn evictions(status: &GetStatusResponse, counters: &Counters, problems: &mut Vec
             "{} ended processes were forgotten although living ones descend from them, whose ancestry is cut: {hint}",
             counters.table.evicted_ended
         ));
+    }
+}
+
+fn policies(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    for policy in &status.policies {
+        let (name, origin) = (&policy.name, &policy.origin);
+        // The list has the whole of it.
+        let error = policy.error.lines().next().unwrap_or_default();
+        if policy.state == State::LoadError.name() {
+            problems.push(format!("the policy {name} ({origin}) is not in force: {error}"));
+        } else if !error.is_empty() {
+            problems.push(format!("the policy {name} ({origin}) is not up to date: {error}"));
+        }
+        for hook in &policy.hooks {
+            let counters = hook.counters.unwrap_or_default();
+            let place = format!("{} {} of the policy {name}", hook.path, hook.function);
+            if counters.lost > 0 {
+                problems.push(format!(
+                    "{} records of {place} were lost, because hooks had filled their part of the ring buffer; raise \
+                     rb-size-total, or make the policy match less",
+                    counters.lost
+                ));
+            }
+            if counters.unpaired > 0 {
+                problems.push(format!(
+                    "{} calls of {place} could not be remembered until their return, and are not told",
+                    counters.unpaired
+                ));
+            }
+            if counters.missed > 0 {
+                problems.push(format!(
+                    "the kernel left out up to {} runs of {place} because it was running already",
+                    counters.missed
+                ));
+            }
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
 use crate::descriptors::Described;
-use crate::saker_v1::{Event, ExitExtra, Gap, GetStatusResponse, ProcessExtra};
-use crate::tetragon::{GetEventsResponse, RateLimitInfo, get_events_response};
+use crate::saker_v1::{Event, ExitExtra, Gap, GetStatusResponse, ListPoliciesResponse, ProcessExtra};
+use crate::tetragon::{GetEventsResponse, ListTracingPoliciesResponse, RateLimitInfo, get_events_response};
 
 /// What stands in every line beside its event.
 const ENVELOPE: [&str; 5] = ["node_name", "time", "aggregation_info", "cluster_name", "node_labels"];
@@ -32,6 +32,18 @@ pub fn message_line(event: &Event) -> String {
 #[must_use]
 pub fn status_object(status: &GetStatusResponse) -> Value {
     Value::Object(object(status))
+}
+
+/// The policies of an agent as a JSON object.
+#[must_use]
+pub fn policies_object(policies: &ListTracingPoliciesResponse) -> Value {
+    Value::Object(object(policies))
+}
+
+/// The policies of an agent with their hooks as a JSON object.
+#[must_use]
+pub fn hooks_object(policies: &ListPoliciesResponse) -> Value {
+    Value::Object(object(policies))
 }
 
 fn message_object(event: &Event) -> Map<String, Value> {

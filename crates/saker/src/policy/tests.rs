@@ -103,6 +103,36 @@ fn a_failed_test_says_which_filter_decided() {
 }
 
 #[test]
+fn orders_need_an_agent_and_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_dir = folder.path().display().to_string();
+    let file = folder.path().join("good.yaml");
+    fs::write(&file, POLICY).unwrap();
+    let file = file.display().to_string();
+    for line in [
+        &["add", &file][..],
+        &["replace", &file],
+        &["delete", "a", "b"],
+        &["enable", "a", "-n", "team", "--domain", "static"],
+        &["disable", "a"],
+        &["set-mode", "a", "monitor"],
+        &["list", "-o", "text"],
+        &["list", "-o", "json", "--domain", "grpc"],
+        &["status", "a"],
+        &["domains"],
+    ] {
+        let line = [line, &["--run-dir", &run_dir]].concat();
+        let error = policy(&line).unwrap_err().to_string();
+        assert!(error.starts_with("no agent answers at unix://"), "{line:?}: {error}");
+    }
+    for line in [&["add"][..], &["delete"], &["enable"], &["set-mode", "a", "often"]] {
+        assert!(policy(line).unwrap_err().is::<clap::Error>(), "{line:?}");
+    }
+    let missing = policy(&["add", "/nowhere/x.yaml"]).unwrap_err().to_string();
+    assert!(missing.contains("cannot read /nowhere/x.yaml"), "{missing}");
+}
+
+#[test]
 fn schema_and_reference_are_printed() {
     policy(&["schema"]).unwrap();
     policy(&["schema", "--tests"]).unwrap();

@@ -1,0 +1,210 @@
+//! Which bit of a process record stands for which filter on binaries.
+//!
+//! There are 64 for all policies together. Filters that ask for the same share one; a bit is free again when the
+//! last policy that uses it is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use saker_abi::generated::{SAKER_SHORT_MAX, saker_prefix_key, saker_text_key};
+use saker_policy::plan::BinaryTest;
+use saker_probes::Binaries;
+
+/// Bits of a process record.
+pub(super) const BITS: usize = 64;
+/// Bytes of a path that the kernel side can look up.
+const LONGEST: usize = SAKER_SHORT_MAX as usize;
+/// Different lengths of suffixes that the kernel side tries.
+const LENGTHS: usize = 62;
+/// Entries of each of the kernel's maps of paths.
+const ENTRIES: usize = 65_536;
+
+/// Why the filters of a policy cannot all have a bit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BitsError {
+    /// No bit is left.
+    #[error(
+        "all {BITS} bits for filters on binaries (matchBinaries) are taken by the policies that are loaded; delete \
+         or disable one of them, or put several paths into one filter: equal filters share a bit"
+    )]
+    NoneLeft,
+    /// A path is longer than the kernel side can look up.
+    #[error(
+        "the path `{0}…` in a filter on binaries is longer than {LONGEST} bytes, which is the most a hook can look up"
+    )]
+    TooLong(String),
+    /// Suffixes of too many lengths.
+    #[error(
+        "the suffixes in the filters on binaries of all policies have more than {LENGTHS} different lengths; a hook \
+         tries at most that many"
+    )]
+    Lengths,
+    /// Paths of all policies.
+    #[error("the filters on binaries of all policies name more than {ENTRIES} paths")]
+    Entries,
+}
+
+/// The bits in use.
+#[derive(Default)]
+pub(super) struct Bits {
+    slots: BTreeMap<u8, Slot>,
+    stale: bool,
+}
+
+struct Slot {
+    test: BinaryTest,
+    users: usize,
+}
+
+impl Bits {
+    /// Gives each of these filters its bit, in their order: all of them, or none and the reason. Whether the
+    /// kernel has to be told is said by [`Bits::is_stale`].
+    pub(super) fn take(&mut self, tests: &[BinaryTest]) -> Result<Vec<u8>, BitsError> {
+        let mut taken = Vec::with_capacity(tests.len());
+        for test in tests {
+            match self.take_one(test) {
+                Ok(bit) => taken.push(bit),
+                Err(error) => {
+                    self.release(&taken);
+                    return Err(error);
+                }
+            }
+        }
+        if let Err(error) = self.fits() {
+            self.release(&taken);
+            return Err(error);
+        }
+        Ok(taken)
+    }
+
+    fn take_one(&mut self, test: &BinaryTest) -> Result<u8, BitsError> {
+        let long = |path: &&Vec<u8>| path.len() > LONGEST;
+        if let Some(path) = paths(test).iter().find(long) {
+            let shown = String::from_utf8_lossy(path).chars().take(40).collect();
+            return Err(BitsError::TooLong(shown));
+        }
+        let test = normal(test);
+        if let Some((&bit, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.test == test) {
+            slot.users += 1;
+            return Ok(bit);
+        }
+        let free = (0..BITS as u8).find(|bit| !self.slots.contains_key(bit)).ok_or(BitsError::NoneLeft)?;
+        self.slots.insert(free, Slot { test, users: 1 });
+        self.stale = true;
+        Ok(free)
+    }
+
+    fn fits(&self) -> Result<(), BitsError> {
+        let of = |wanted: fn(&BinaryTest) -> bool| {
+            self.slots.values().filter(move |slot| wanted(&slot.test)).flat_map(|slot| paths(&slot.test))
+        };
+        let suffixes = || of(|test| matches!(test, BinaryTest::Postfix(_)));
+        if suffixes().map(Vec::len).collect::<BTreeSet<_>>().len() > LENGTHS {
+            return Err(BitsError::Lengths);
+        }
+        let prefixes = of(|test| matches!(test, BinaryTest::Prefix(_))).count();
+        let texts = of(|test| !matches!(test, BinaryTest::Prefix(_))).count();
+        if prefixes.max(texts) > ENTRIES { Err(BitsError::Entries) } else { Ok(()) }
+    }
+
+    /// Gives bits back, one for each filter they were taken for.
+    pub(super) fn release(&mut self, bits: &[u8]) {
+        for bit in bits {
+            let Some(slot) = self.slots.get_mut(bit) else { continue };
+            slot.users -= 1;
+            if slot.users == 0 {
+                self.slots.remove(bit);
+                self.stale = true;
+            }
+        }
+    }
+
+    /// Whether the kernel has something else than [`Bits::table`].
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Notes that the kernel has [`Bits::table`].
+    pub(super) fn told(&mut self) {
+        self.stale = false;
+    }
+
+    /// Bits in use.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the kernel has to know.
+    pub(super) fn table(&self) -> Binaries {
+        let mut texts: BTreeMap<(u32, &[u8]), u64> = BTreeMap::new();
+        let mut prefixes: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for (&bit, slot) in &self.slots {
+            let mask = 1_u64 << bit;
+            for path in paths(&slot.test) {
+                match &slot.test {
+                    BinaryTest::Equal(_) => *texts.entry((0, path)).or_default() |= mask,
+                    BinaryTest::Postfix(_) => *texts.entry((1, path)).or_default() |= mask,
+                    BinaryTest::Prefix(_) => *prefixes.entry(path).or_default() |= mask,
+                }
+            }
+        }
+        let lengths: BTreeSet<usize> =
+            texts.keys().filter(|(set, _)| *set == 1).map(|(_, suffix)| suffix.len()).collect();
+        Binaries {
+            texts: texts.into_iter().map(|((set, path), bits)| (text_key(set, path), bits)).collect(),
+            prefixes: with_shorter(prefixes),
+            lengths: lengths.into_iter().filter_map(|length| u32::try_from(length).ok()).collect(),
+        }
+    }
+}
+
+/// The kernel finds the longest prefix only, so each has the bits of those it begins with too.
+fn with_shorter(prefixes: BTreeMap<&[u8], u64>) -> Vec<(saker_prefix_key, u64)> {
+    let mut done = Vec::with_capacity(prefixes.len());
+    // In their order, what a text begins with stands before it, and nothing else of that beginning between.
+    let mut open: Vec<(&[u8], u64)> = Vec::new();
+    for (prefix, bits) in prefixes {
+        while open.last().is_some_and(|(shorter, _)| !prefix.starts_with(shorter)) {
+            open.pop();
+        }
+        let bits = bits | open.last().map_or(0, |(_, bits)| *bits);
+        open.push((prefix, bits));
+        done.push((prefix_key(prefix), bits));
+    }
+    done
+}
+
+fn paths(test: &BinaryTest) -> &[Vec<u8>] {
+    match test {
+        BinaryTest::Equal(paths) | BinaryTest::Prefix(paths) | BinaryTest::Postfix(paths) => paths,
+    }
+}
+
+/// The filter with its paths in order and each once, so that equal ones look equal.
+fn normal(test: &BinaryTest) -> BinaryTest {
+    let sorted = |paths: &[Vec<u8>]| paths.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    match test {
+        BinaryTest::Equal(paths) => BinaryTest::Equal(sorted(paths)),
+        BinaryTest::Prefix(paths) => BinaryTest::Prefix(sorted(paths)),
+        BinaryTest::Postfix(paths) => BinaryTest::Postfix(sorted(paths)),
+    }
+}
+
+fn padded(path: &[u8]) -> [u8; LONGEST] {
+    let mut text = [0; LONGEST];
+    for (to, byte) in text.iter_mut().zip(path) {
+        *to = *byte;
+    }
+    text
+}
+
+fn text_key(set: u32, path: &[u8]) -> saker_text_key {
+    saker_text_key { set, len: path.len().min(LONGEST) as u32, text: padded(path) }
+}
+
+fn prefix_key(path: &[u8]) -> saker_prefix_key {
+    saker_prefix_key { bits: 32 + 8 * path.len().min(LONGEST) as u32, set: 0, text: padded(path) }
+}
+
+#[cfg(test)]
+#[path = "bits_tests.rs"]
+mod tests;

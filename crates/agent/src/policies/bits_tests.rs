@@ -1,0 +1,102 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn equal(paths: &[&str]) -> BinaryTest {
+    BinaryTest::Equal(paths.iter().map(|path| path.as_bytes().to_vec()).collect())
+}
+
+#[test]
+fn equal_filters_share_a_bit_which_is_free_after_the_last() {
+    let mut bits = Bits::default();
+    let first = bits.take(&[equal(&["/a", "/b"]), equal(&["/c"])]).unwrap();
+    assert_eq!(first, [0, 1]);
+    bits.told();
+    let second = bits.take(&[equal(&["/b", "/a", "/a"])]).unwrap();
+    assert_eq!(second, [0]);
+    assert!(!bits.is_stale(), "nothing new for the kernel");
+    bits.release(&first);
+    assert!(bits.is_stale() && bits.len() == 1);
+    bits.release(&second);
+    assert!(bits.len() == 0 && bits.table().texts.is_empty());
+}
+
+#[test]
+fn bits_run_out_and_nothing_is_kept_of_what_did_not_fit() {
+    let mut bits = Bits::default();
+    let tests: Vec<_> = (0..63).map(|n| equal(&[&format!("/{n}")])).collect();
+    let taken = bits.take(&tests).unwrap();
+    assert_eq!(bits.take(&[equal(&["/x"]), equal(&["/y"])]), Err(BitsError::NoneLeft));
+    assert_eq!(bits.len(), 63);
+    bits.take(&[equal(&["/x"])]).unwrap();
+    bits.release(&taken[..1]);
+    assert_eq!(bits.take(&[equal(&["/y"])]).unwrap(), [0]);
+}
+
+#[test]
+fn what_the_kernel_side_cannot_look_up_is_refused() {
+    let mut bits = Bits::default();
+    let long = equal(&[&"/x".repeat(125)]);
+    assert!(matches!(bits.take(&[long]), Err(BitsError::TooLong(_))));
+    let suffixes = BinaryTest::Postfix((1..64).map(|n| vec![b'x'; n]).collect());
+    assert_eq!(bits.take(&[suffixes]), Err(BitsError::Lengths));
+    let many = BinaryTest::Prefix((0..=ENTRIES).map(|n| n.to_string().into_bytes()).collect());
+    assert_eq!(bits.take(&[many]), Err(BitsError::Entries));
+    assert_eq!(bits.len(), 0);
+}
+
+/// What the kernel side makes of a table, as `bpf/policy/binary.h` does it.
+fn looked_up(table: &Binaries, path: &[u8]) -> u64 {
+    let text = |set: u32, text: &[u8]| {
+        let found = |key: &saker_text_key| {
+            key.set == set && key.text.get(..key.len as usize) == Some(text) && key.len as usize == text.len()
+        };
+        table.texts.iter().filter(|(key, _)| found(key)).map(|(_, bits)| bits).sum::<u64>()
+    };
+    let longest = |key: &saker_prefix_key| {
+        let prefix = &key.text[..(key.bits as usize - 32) / 8];
+        path.starts_with(prefix).then_some(prefix.len())
+    };
+    let prefix = table.prefixes.iter().filter_map(|(key, bits)| Some((longest(key)?, *bits))).max();
+    let suffixes = table.lengths.iter().filter_map(|&length| path.len().checked_sub(length as usize));
+    text(0, path)
+        | prefix.map_or(0, |(_, bits)| bits)
+        | suffixes.map(|from| text(1, &path[from..])).fold(0, |all, bits| all | bits)
+}
+
+fn holds(test: &BinaryTest, path: &[u8]) -> bool {
+    match test {
+        BinaryTest::Equal(paths) => paths.iter().any(|one| one == path),
+        BinaryTest::Prefix(paths) => paths.iter().any(|one| path.starts_with(one)),
+        BinaryTest::Postfix(paths) => paths.iter().any(|one| path.ends_with(one)),
+    }
+}
+
+fn path() -> impl Strategy<Value = Vec<u8>> {
+    vec(prop_oneof![Just(b'/'), Just(b'a'), Just(b'b')], 1..6)
+}
+
+fn test() -> impl Strategy<Value = BinaryTest> {
+    prop_oneof![
+        vec(path(), 1..4).prop_map(BinaryTest::Equal),
+        vec(path(), 1..4).prop_map(BinaryTest::Prefix),
+        vec(path(), 1..4).prop_map(BinaryTest::Postfix),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_table_says_of_each_path_what_the_filters_say(
+        gone in vec(test(), 0..4), tests in vec(test(), 1..12), path in path()
+    ) {
+        let mut bits = Bits::default();
+        let before = bits.take(&gone).unwrap();
+        let taken = bits.take(&tests).unwrap();
+        bits.release(&before);
+        let found = looked_up(&bits.table(), &path);
+        for (test, bit) in tests.iter().zip(taken) {
+            prop_assert_eq!(found >> bit & 1 == 1, holds(test, &path), "{:?} {:?}", test, path);
+        }
+    }
+}

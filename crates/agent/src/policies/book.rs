@@ -1,0 +1,538 @@
+//! All policies and what may be done with them. Everything here happens on one thread, one after the other.
+
+mod attach;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use saker_policy::model::Policy;
+use saker_policy::words::Mode as Asked;
+use saker_policy::{Diagnostic, Severity};
+
+use super::bits::Bits;
+use super::files::Changes;
+use super::loader::{Loader, Texts};
+use super::view::{HookState, HookView, Mode, State, View};
+use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, domain};
+use attach::{Active, Failure};
+
+/// Time for which the engine keeps the texts of a policy that is detached: its last records are in the ring, and the
+/// reader may be behind.
+const GRACE: Duration = Duration::from_secs(30);
+/// Reasons that are told of one policy; the rest is counted.
+const MAX_REASONS: usize = 8;
+/// Bytes of all of them.
+const MAX_REASON: usize = 4096;
+
+/// All policies.
+pub(super) struct Book {
+    loader: Result<Box<dyn Loader>, String>,
+    texts: Box<dyn Texts>,
+    shared: Arc<Shared>,
+    entries: BTreeMap<Key, Entry>,
+    /// Files that hold no policy that could be kept under its own name.
+    refused: BTreeMap<PathBuf, Refused>,
+    bits: Bits,
+    last_id: u32,
+    /// Numbers of policies that are detached, since when.
+    detached: VecDeque<(Instant, u32)>,
+    /// Something went, whose name or place a file may wait for.
+    freed: bool,
+}
+
+struct Entry {
+    id: u32,
+    policy: Policy,
+    origin: Origin,
+    content: Content,
+    /// Why a newer version of its file is not in force.
+    newer: String,
+}
+
+enum Content {
+    Loaded(Active),
+    Disabled,
+    Failed(Failure),
+}
+
+impl Content {
+    fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+struct Refused {
+    id: u32,
+    reason: String,
+    /// It waits for another file to give up a name.
+    waits: bool,
+}
+
+impl Book {
+    pub(super) fn new(
+        loader: Result<Box<dyn Loader>, String>,
+        texts: Box<dyn Texts>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            loader,
+            texts,
+            shared,
+            entries: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            bits: Bits::default(),
+            last_id: 0,
+            detached: VecDeque::new(),
+            freed: false,
+        }
+    }
+
+    /// Loads a new policy. In the place of one that could not be loaded, as if that were not there.
+    pub(super) fn add(&mut self, text: &str, named: &str) -> Result<Key, PolicyError> {
+        let (key, policy) = self.called(text, named)?;
+        match self.entries.get(&key) {
+            Some(entry) if entry.content.is_failed() => {}
+            Some(_) => return Err(PolicyError::Exists(key)),
+            None if self.is_full() => return Err(PolicyError::Full),
+            None => {}
+        }
+        self.insert(&key, policy, Origin::Call)?;
+        Ok(key)
+    }
+
+    /// Loads a policy in the place of another, of which nothing changes if that fails.
+    pub(super) fn replace(&mut self, text: &str, named: &str) -> Result<Key, PolicyError> {
+        let (key, policy) = self.called(text, named)?;
+        match self.entries.get(&key) {
+            None => return Err(self.unknown(key)),
+            Some(Entry { origin: Origin::File(path), .. }) => {
+                return Err(PolicyError::Owned { key, path: path.clone() });
+            }
+            Some(_) => {}
+        }
+        let outcome = self.exchange(&key, policy);
+        self.publish();
+        match outcome {
+            Ok(()) => Ok(key),
+            Err(failure) => Err(PolicyError::Refused { key, reason: failure.reason }),
+        }
+    }
+
+    /// Detaches and forgets.
+    pub(super) fn delete(&mut self, key: &Key) -> Result<(), PolicyError> {
+        if !self.remove(key) {
+            return Err(self.unknown(key.clone()));
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Attaches or detaches. A mode is looked at first, so that a call with both changes all or nothing.
+    pub(super) fn configure(
+        &mut self,
+        key: &Key,
+        enable: Option<bool>,
+        mode: Option<Asked>,
+    ) -> Result<(), PolicyError> {
+        let Some(entry) = self.entries.get(key) else { return Err(self.unknown(key.clone())) };
+        let mode_now = Mode::of(&entry.policy);
+        let refused = |reason| Err(PolicyError::Mode { key: key.clone(), reason });
+        match mode {
+            Some(Asked::Enforce) if mode_now == Mode::MonitorOnly => {
+                return refused("it has no actions that could be enforced");
+            }
+            Some(Asked::Enforce) if mode_now == Mode::Monitor => {
+                return refused("this version of Saker does not enforce");
+            }
+            Some(Asked::Monitor) if mode_now == Mode::Enforce => {
+                return refused(
+                    "write `options: [{name: policy-mode, value: monitor}]` into it and replace it",
+                );
+            }
+            _ => {}
+        }
+        match enable {
+            Some(true) => self.enable(key),
+            Some(false) => {
+                self.disable(key);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn enable(&mut self, key: &Key) -> Result<(), PolicyError> {
+        let Some(entry) = self.entries.get(key) else { return Err(self.unknown(key.clone())) };
+        if matches!(entry.content, Content::Loaded(_)) {
+            return Ok(());
+        }
+        let (policy, origin) = (entry.policy.clone(), entry.origin.clone());
+        self.insert(key, policy, origin)
+    }
+
+    fn disable(&mut self, key: &Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Content::Loaded(active) = std::mem::replace(&mut entry.content, Content::Disabled) {
+            self.retire(active);
+        }
+        tracing::info!(policy = %key, "disabled");
+        self.publish();
+    }
+
+    /// Follows what changed in files; `stop` ends it early.
+    pub(super) fn follow(&mut self, changes: Changes, stop: impl Fn() -> bool) {
+        let Changes { changed, gone } = changes;
+        // What a file holds now, so that a policy can move from one to another without being detached.
+        let mut parsed = Vec::new();
+        let mut leaving: BTreeSet<Key> = BTreeSet::new();
+        for (path, text) in changed {
+            let policies = text.and_then(|text| of_text(&text));
+            if let Ok(policies) = &policies {
+                let keys: BTreeSet<Key> = policies.iter().map(|policy| key_of(policy, STATIC)).collect();
+                leaving.extend(self.keys_of(&path).into_iter().filter(|key| !keys.contains(key)));
+            }
+            parsed.push((path, policies));
+        }
+        leaving.extend(gone.iter().flat_map(|path| self.keys_of(path)));
+        for (path, policies) in parsed {
+            if stop() {
+                return;
+            }
+            match policies {
+                Ok(policies) => self.take_up(&path, policies, &mut leaving),
+                Err(reason) => self.refuse_file(&path, reason),
+            }
+        }
+        for key in leaving {
+            self.remove(&key);
+        }
+        for path in &gone {
+            self.freed |= self.refused.remove(path).is_some();
+        }
+        self.publish();
+    }
+
+    /// Files that may be taken up now, because a name or a place that they waited for is free.
+    pub(super) fn retry(&mut self) -> Vec<PathBuf> {
+        if !std::mem::take(&mut self.freed) {
+            return Vec::new();
+        }
+        let waiting = self.refused.iter().filter(|(_, refused)| refused.waits);
+        waiting.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn keys_of(&self, path: &Path) -> Vec<Key> {
+        let here = self.entries.iter().filter(|(_, entry)| entry.origin.is(path));
+        here.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The policies of a file; those that leave another file may come to this one.
+    fn take_up(&mut self, path: &Path, policies: Vec<Policy>, leaving: &mut BTreeSet<Key>) {
+        let mut conflicts = Vec::new();
+        for policy in policies {
+            let key = key_of(&policy, STATIC);
+            let known = self.entries.get(&key);
+            let own = known.is_none_or(|entry| entry.origin.is(path));
+            if known.is_none() && self.is_full() {
+                conflicts.push(PolicyError::Full.to_string());
+            } else if !own && !leaving.remove(&key) {
+                let holder = known.map(|entry| entry.origin.to_string()).unwrap_or_default();
+                conflicts.push(format!("the policy {key} is in {holder} already"));
+            } else {
+                self.take_up_one(path, &key, policy);
+            }
+        }
+        if conflicts.is_empty() {
+            self.refused.remove(path);
+        } else {
+            self.keep_refused(path, conflicts.join("; "), true);
+        }
+    }
+
+    fn take_up_one(&mut self, path: &Path, key: &Key, policy: Policy) {
+        let origin = Origin::File(path.to_owned());
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| !entry.content.is_failed()) else {
+            // What is wrong is in the log, and in the list.
+            let _ = self.insert(key, policy, origin);
+            return;
+        };
+        entry.origin = origin;
+        if entry.policy == policy {
+            entry.newer.clear();
+        } else if let Err(failure) = self.exchange(key, policy)
+            && let Some(entry) = self.entries.get_mut(key)
+        {
+            entry.newer = format!("the new version of its file is not in force: {}", failure.reason);
+        }
+    }
+
+    /// A file that cannot be read as policies: what it held before stays.
+    fn refuse_file(&mut self, path: &Path, reason: String) {
+        let reason = bounded(reason);
+        tracing::error!(file = %path.display(), "not a policy: {reason}");
+        let keys = self.keys_of(path);
+        self.refused.remove(path);
+        for key in &keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.newer = format!("the new version of its file is not in force: {reason}");
+            }
+        }
+        if keys.is_empty() {
+            self.keep_refused(path, reason, false);
+        }
+    }
+
+    fn keep_refused(&mut self, path: &Path, reason: String, waits: bool) {
+        if let Some(known) = self.refused.get_mut(path) {
+            (known.reason, known.waits) = (reason, waits);
+        } else if self.is_full() {
+            tracing::error!(file = %path.display(), "{}", PolicyError::Full);
+        } else if let Some(id) = self.next_id() {
+            tracing::error!(file = %path.display(), "{reason}");
+            self.refused.insert(path.to_owned(), Refused { id, reason, waits });
+        }
+    }
+
+    /// The one policy of a call, and its key.
+    fn called(&self, text: &str, named: &str) -> Result<(Key, Policy), PolicyError> {
+        let domain = domain(named)?;
+        if domain == STATIC {
+            return Err(PolicyError::Domain(domain, "it is that of policies from files"));
+        }
+        let mut policies = of_text(text).map_err(PolicyError::Text)?;
+        match (policies.pop(), policies.len()) {
+            (Some(policy), 0) => Ok((key_of(&policy, &domain), policy)),
+            (Some(_), more) => {
+                let count = more + 1;
+                Err(PolicyError::Text(format!("the text holds {count} policies; send each by itself")))
+            }
+            (None, _) => Err(PolicyError::Text("there is no policy in the text".into())),
+        }
+    }
+
+    fn unknown(&self, key: Key) -> PolicyError {
+        let elsewhere = self.entries.keys().find(|other| {
+            other.name == key.name && (other.namespace == key.namespace || other.domain == key.domain)
+        });
+        let hint = match elsewhere {
+            Some(other) if other.namespace == key.namespace => {
+                format!("; there is one in the domain {}", other.domain)
+            }
+            Some(other) if other.namespace.is_empty() => "; there is one without a namespace".into(),
+            Some(other) => format!("; there is one in the namespace {}", other.namespace),
+            None => String::new(),
+        };
+        PolicyError::Unknown { key, hint }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() + self.refused.len() >= MAX_POLICIES
+    }
+
+    /// `None`: all numbers are used up.
+    fn next_id(&mut self) -> Option<u32> {
+        self.last_id = self.last_id.checked_add(1)?;
+        Some(self.last_id)
+    }
+
+    /// Loads a policy; what cannot be loaded is kept with its reason.
+    fn insert(&mut self, key: &Key, policy: Policy, origin: Origin) -> Result<(), PolicyError> {
+        let Some(id) =
+            self.entries.get(key).map_or_else(|| self.last_id.checked_add(1), |entry| Some(entry.id))
+        else {
+            return Err(PolicyError::Full);
+        };
+        self.last_id = self.last_id.max(id);
+        let view = View { state: State::Loading, ..unloaded(key, id, &policy, &origin) };
+        self.shared.set_loading(Some(view));
+        let outcome = self.attach(key, &policy);
+        let (content, told) = match outcome {
+            Ok(active) => (Content::Loaded(active), Ok(())),
+            Err(failure) => {
+                let reason = failure.reason.clone();
+                (Content::Failed(failure), Err(PolicyError::Refused { key: key.clone(), reason }))
+            }
+        };
+        let entry = Entry { id, policy, origin, content, newer: String::new() };
+        self.entries.insert(key.clone(), entry);
+        self.shared.set_loading(None);
+        self.publish();
+        told
+    }
+
+    /// Puts a policy in the place of the one of this key: attached, and only then is the old one detached. One that is
+    /// disabled stays so. On failure nothing has changed.
+    fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
+        let disabled = self.entries.get(key).is_some_and(|entry| matches!(entry.content, Content::Disabled));
+        let content = if disabled {
+            self.compile(&policy)?;
+            Content::Disabled
+        } else {
+            Content::Loaded(self.attach(key, &policy)?)
+        };
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
+        entry.policy = policy;
+        entry.newer.clear();
+        if let Content::Loaded(old) = std::mem::replace(&mut entry.content, content) {
+            self.retire(old);
+        }
+        tracing::info!(policy = %key, "replaced");
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &Key) -> bool {
+        let Some(entry) = self.entries.remove(key) else { return false };
+        self.freed = true;
+        if let Content::Loaded(active) = entry.content {
+            self.retire(active);
+        }
+        tracing::info!(policy = %key, "deleted");
+        true
+    }
+
+    /// Tells the engine of policies of which no record can come any more.
+    pub(super) fn bury(&mut self) {
+        while self.detached.front().is_some_and(|(since, _)| since.elapsed() >= GRACE) {
+            if let Some((_, number)) = self.detached.pop_front() {
+                self.texts.removed(number);
+            }
+        }
+    }
+
+    /// Lets go what can be made again.
+    pub(super) fn rest(&mut self) {
+        if let Ok(loader) = &mut self.loader {
+            loader.rest();
+        }
+    }
+
+    /// Reads the counters of all hooks.
+    pub(super) fn measure(&mut self) {
+        for (key, entry) in &mut self.entries {
+            if let Content::Loaded(active) = &mut entry.content
+                && let Err(error) = active.measure()
+            {
+                tracing::debug!(policy = %key, "its counters cannot be read: {error:#}");
+            }
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let mut views: Vec<View> = self.entries.iter().map(|(key, entry)| entry.view(key)).collect();
+        views.extend(self.refused.iter().map(|(path, refused)| refused.view(path)));
+        views.sort_by(|left, right| left.key.cmp(&right.key));
+        self.shared.set_views(views);
+    }
+}
+
+impl Entry {
+    fn view(&self, key: &Key) -> View {
+        let plain = unloaded(key, self.id, &self.policy, &self.origin);
+        let error = self.newer.clone();
+        match &self.content {
+            Content::Disabled => View { state: State::Disabled, error, ..plain },
+            Content::Loaded(active) => {
+                let partial = active.hooks.iter().any(|hook| hook.state == HookState::Partial);
+                let state = if partial { State::PartiallyEnabled } else { State::Enabled };
+                View { state, error, hooks: active.hooks.clone(), memory: active.memory, ..plain }
+            }
+            Content::Failed(failure) => {
+                let told = |hook: HookView| {
+                    let error = failure.of_hook(&hook.path);
+                    HookView { error, ..hook }
+                };
+                let hooks = plain.hooks.into_iter().map(told).collect();
+                View { state: State::LoadError, error: failure.reason.clone(), hooks, ..plain }
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn view(&self, path: &Path) -> View {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        View {
+            id: self.id,
+            key: Key { domain: STATIC.into(), namespace: String::new(), name },
+            origin: path.display().to_string(),
+            state: State::LoadError,
+            error: self.reason.clone(),
+            mode: Mode::MonitorOnly,
+            hooks: Vec::new(),
+            memory: 0,
+        }
+    }
+}
+
+/// A policy of which nothing is attached.
+fn unloaded(key: &Key, id: u32, policy: &Policy, origin: &Origin) -> View {
+    let hook = |hook: &saker_policy::model::Hook| HookView {
+        path: hook.path.clone(),
+        function: String::new(),
+        mechanism: String::new(),
+        state: HookState::NotLoaded,
+        error: String::new(),
+        missing: Vec::new(),
+        counts: saker_probes::HookCounts::default(),
+        memory: 0,
+    };
+    View {
+        id,
+        key: key.clone(),
+        origin: origin.to_string(),
+        state: State::Disabled,
+        error: String::new(),
+        mode: Mode::of(policy),
+        hooks: policy.hooks.iter().map(hook).collect(),
+        memory: 0,
+    }
+}
+
+fn key_of(policy: &Policy, domain: &str) -> Key {
+    Key {
+        domain: domain.to_owned(),
+        namespace: policy.scope().unwrap_or_default().to_owned(),
+        name: policy.name.value.clone(),
+    }
+}
+
+/// The policies of a text, or everything that is wrong with it; one without any is wrong.
+fn of_text(text: &str) -> Result<Vec<Policy>, String> {
+    let checked = saker_policy::check(text);
+    let errors: Vec<_> =
+        checked.diagnostics.into_iter().filter(|found| found.severity == Severity::Error).collect();
+    if errors.is_empty() { Ok(checked.policies) } else { Err(reasons(&errors)) }
+}
+
+/// Diagnostics as lines, without more than somebody would read.
+fn reasons(diagnostics: &[Diagnostic]) -> String {
+    let line = |found: &Diagnostic| {
+        let place = if found.span.line > 0 { format!("{}: ", found.span) } else { String::new() };
+        let path = if found.path.is_empty() { String::new() } else { format!("{}: ", found.path) };
+        let hint = found.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{place}{path}{}{hint}", found.message)
+    };
+    let mut lines: Vec<String> = diagnostics.iter().take(MAX_REASONS).map(line).collect();
+    if let Some(more) = diagnostics.len().checked_sub(MAX_REASONS + 1) {
+        lines.push(format!("and {} more", more + 1));
+    }
+    bounded(lines.join("\n"))
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_REASON {
+        let mut end = MAX_REASON;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

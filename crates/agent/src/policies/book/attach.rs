@@ -1,0 +1,216 @@
+//! One policy into the kernel and out of it.
+
+use std::time::Instant;
+
+use saker_abi::generated::SAKER_OP_BINARY;
+use saker_engine::hook::{HookText, PolicyText};
+use saker_policy::model::Policy;
+use saker_policy::plan::{HookPlan, PolicyPlan};
+use saker_policy::{Diagnostic, Severity};
+use saker_probes::{HookCounts, HookSpec};
+
+use super::super::Key;
+use super::super::loader::Loaded;
+use super::super::view::{HookState, HookView};
+use super::{Book, bounded, reasons};
+
+/// A policy whose hooks are attached.
+pub(super) struct Active {
+    /// Number in its records.
+    number: u32,
+    loaded: Box<dyn Loaded>,
+    bits: Vec<u8>,
+    pub(super) hooks: Vec<HookView>,
+    /// Bytes of all hooks and of what they share.
+    pub(super) memory: u64,
+}
+
+impl Active {
+    /// Reads the counters.
+    pub(super) fn measure(&mut self) -> anyhow::Result<()> {
+        for (hook, counts) in self.hooks.iter_mut().zip(self.loaded.counts()?) {
+            hook.counts = counts;
+        }
+        Ok(())
+    }
+}
+
+/// Why a policy is not attached.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Failure {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason: bounded(reason.into()), diagnostics: Vec::new() }
+    }
+
+    fn of(diagnostics: Vec<Diagnostic>) -> Self {
+        let reason = if diagnostics.is_empty() {
+            "this version cannot load it, and cannot say why".to_owned()
+        } else {
+            reasons(&diagnostics)
+        };
+        Self { reason, diagnostics }
+    }
+
+    /// What stands against one hook; empty: nothing.
+    pub(super) fn of_hook(&self, path: &str) -> String {
+        let inside = |found: &&Diagnostic| {
+            found.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.diagnostics.iter().find(inside).map(|found| found.message.clone()).unwrap_or_default()
+    }
+}
+
+impl Book {
+    /// Makes the plan of a policy.
+    pub(super) fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Failure> {
+        let loader = match &mut self.loader {
+            Ok(loader) => loader,
+            Err(reason) => return Err(Failure::new(reason.clone())),
+        };
+        let plan = loader.compile(policy).map_err(Failure::of)?;
+        // A plan comes with warnings only; an error among them would make the policy weaker than it was written.
+        if plan.warnings.iter().any(|warning| warning.severity == Severity::Error) {
+            return Err(Failure::of(plan.warnings));
+        }
+        Ok(plan)
+    }
+
+    /// Attaches all hooks of a policy, or none.
+    pub(super) fn attach(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
+        let began = Instant::now();
+        let outcome = self.compile_and_load(key, policy);
+        match &outcome {
+            Ok(active) => tracing::info!(
+                policy = %key, hooks = active.hooks.len(), memory = active.memory, bits = self.bits.len(),
+                took = ?began.elapsed(), "loaded"
+            ),
+            Err(failure) => tracing::error!(policy = %key, "cannot be loaded: {}", failure.reason),
+        }
+        outcome
+    }
+
+    fn compile_and_load(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
+        let plan = self.compile(policy)?;
+        for warning in &plan.warnings {
+            tracing::warn!(policy = %key, "{}: {}", warning.path, warning.message);
+        }
+        self.tell_binaries()?;
+        let bits = self.bits.take(&plan.binaries).map_err(|error| Failure::new(error.to_string()))?;
+        let outcome = self.load(key, plan, &bits);
+        if outcome.is_err() {
+            self.release(&bits);
+        }
+        outcome
+    }
+
+    fn load(&mut self, key: &Key, plan: PolicyPlan, bits: &[u8]) -> Result<Active, Failure> {
+        // Before any hook that asks for them can run.
+        self.tell_binaries()?;
+        let number = self.next_id().ok_or_else(|| Failure::new("all numbers of policies are used up"))?;
+        let PolicyPlan { hooks, sets, .. } = plan;
+        let mut specs = Vec::with_capacity(hooks.len());
+        let mut texts = Vec::with_capacity(hooks.len());
+        let mut views = Vec::with_capacity(hooks.len());
+        for (index, hook) in hooks.into_iter().enumerate() {
+            views.push(view(&hook));
+            let (spec, text) = numbered(hook, number, index, bits)?;
+            specs.push(spec);
+            texts.push(text);
+        }
+        let text =
+            PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
+        let Ok(loader) = &mut self.loader else { return Err(Failure::default()) };
+        if !self.texts.loaded(text) {
+            return Err(Failure::new("the agent is stopping"));
+        }
+        let loaded = loader.load(&specs, &sets).map_err(|error| {
+            // Some of its hooks may have been attached for a moment.
+            self.detached.push_back((Instant::now(), number));
+            Failure::new(format!("{error:#}"))
+        })?;
+        let (each, shared) = loaded.memory();
+        for (view, memory) in views.iter_mut().zip(&each) {
+            view.memory = *memory;
+        }
+        let memory = each.iter().sum::<u64>() + shared;
+        Ok(Active { number, loaded, bits: bits.to_vec(), hooks: views, memory })
+    }
+
+    /// Detaches a policy.
+    pub(super) fn retire(&mut self, active: Active) {
+        let Active { number, loaded, bits, .. } = active;
+        drop(loaded);
+        self.detached.push_back((Instant::now(), number));
+        self.release(&bits);
+    }
+
+    /// Gives bits back. The kernel has to forget what they stood for before they stand for something else: else a
+    /// process could be judged by the old paths and the new bit.
+    fn release(&mut self, bits: &[u8]) {
+        self.bits.release(bits);
+        if let Err(failure) = self.tell_binaries() {
+            // Told again before anything else is loaded.
+            tracing::warn!("{}", failure.reason);
+        }
+    }
+
+    fn tell_binaries(&mut self) -> Result<(), Failure> {
+        if !self.bits.is_stale() {
+            return Ok(());
+        }
+        let Ok(loader) = &mut self.loader else { return Ok(()) };
+        loader.set_binaries(&self.bits.table()).map_err(|error| {
+            Failure::new(format!("the kernel cannot be told which binaries policies ask for: {error:#}"))
+        })?;
+        self.bits.told();
+        Ok(())
+    }
+}
+
+/// A hook with the numbers and bits of this load.
+fn numbered(hook: HookPlan, policy: u32, index: usize, bits: &[u8]) -> Result<(HookSpec, HookText), Failure> {
+    let HookPlan { attach, mut plan, text, path, .. } = hook;
+    plan.policy = policy;
+    plan.hook = u32::try_from(index).map_err(|_| Failure::new("it has too many hooks"))?;
+    for clause in plan.clause.iter_mut().filter(|clause| u32::from(clause.op) == SAKER_OP_BINARY) {
+        clause.first = *bits.get(usize::from(clause.first)).ok_or_else(|| {
+            Failure::new(format!("{path}: its plan asks for a filter on binaries that is not in the plan"))
+        })?;
+    }
+    let text = HookText {
+        function: text.function,
+        subsystem: text.subsystem,
+        event: text.event,
+        message: text.message,
+        tags: text.tags,
+        labels: text.labels,
+        arguments: text.arguments,
+        functions: text.functions,
+    };
+    Ok((HookSpec { attach, plan }, text))
+}
+
+fn view(hook: &HookPlan) -> HookView {
+    let function = match (hook.text.function.as_str(), hook.text.functions.as_slice()) {
+        ("", [(_, first), rest @ ..]) if !rest.is_empty() => format!("{first} and {} more", rest.len()),
+        ("", [(_, only)]) => only.clone(),
+        ("", []) if !hook.text.subsystem.is_empty() => format!("{}/{}", hook.text.subsystem, hook.text.event),
+        ("", []) => hook.text.event.clone(),
+        (function, _) => function.to_owned(),
+    };
+    HookView {
+        path: hook.path.clone(),
+        function,
+        mechanism: hook.attach.mechanism().to_owned(),
+        state: if hook.missing.is_empty() { HookState::Loaded } else { HookState::Partial },
+        error: String::new(),
+        missing: hook.missing.clone(),
+        counts: HookCounts::default(),
+        memory: 0,
+    }
+}

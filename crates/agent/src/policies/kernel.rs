@@ -1,0 +1,98 @@
+//! The running kernel as what policies are loaded into.
+
+use anyhow::{Context, Result};
+use saker_abi::generated::saker_plan;
+use saker_policy::model::Policy;
+use saker_policy::plan::{Attach, Kernel, PolicyPlan, Sets, lower};
+use saker_policy::{Diagnostic, Severity, Span};
+use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
+use zerocopy::FromZeros;
+
+use super::loader::{Loaded, Loader};
+
+/// A tracepoint that every kernel has which runs the sensors.
+const FIRST: &str = "sched_process_exec";
+
+/// Loads beside the sensors.
+pub(crate) struct KernelLoader {
+    hooks: Hooks,
+    /// What the kernel says of itself: asked when the first policy comes, and let go when none does.
+    kernel: Option<Box<dyn Kernel + Send>>,
+    /// The maps that all hooks share are there.
+    shared: bool,
+}
+
+impl KernelLoader {
+    /// # Errors
+    /// The maps of the sensors cannot be shared.
+    pub(crate) fn beside(sensors: &Sensors) -> Result<Self> {
+        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, shared: false })
+    }
+
+    /// The shared maps come with the first hook. They have to be there, and filled, before a hook that needs them is
+    /// attached: so this is one that never matches, and is gone at once.
+    fn share(&mut self) -> Result<()> {
+        if !self.shared {
+            let plan = Box::new(saker_plan::new_zeroed());
+            let first = HookSpec { attach: Attach::RawTracepoint(FIRST.to_owned()), plan };
+            self.hooks.load(&[first], &Sets::default()).context("the maps of hooks cannot be made")?;
+            self.shared = true;
+        }
+        Ok(())
+    }
+}
+
+impl Loader for KernelLoader {
+    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>> {
+        if self.kernel.is_none() {
+            let kernel = running().map_err(|error| vec![unknown(policy, &error)])?;
+            self.kernel = Some(kernel);
+        }
+        match &self.kernel {
+            Some(kernel) => lower(policy, kernel.as_ref()),
+            None => Err(Vec::new()),
+        }
+    }
+
+    fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(self.hooks.load(hooks, sets)?))
+    }
+
+    fn set_binaries(&mut self, binaries: &Binaries) -> Result<()> {
+        self.share()?;
+        Ok(self.hooks.set_binaries(binaries)?)
+    }
+
+    fn rest(&mut self) {
+        self.kernel = None;
+    }
+}
+
+impl Loaded for LoadedPolicy {
+    fn counts(&self) -> Result<Vec<HookCounts>> {
+        self.hooks.iter().map(|hook| Ok(hook.counts()?)).collect()
+    }
+
+    fn memory(&self) -> (Vec<u64>, u64) {
+        (self.hooks.iter().map(LoadedHook::memory).collect(), self.set_memory())
+    }
+}
+
+fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        span: Span { ..policy.span },
+        path: String::new(),
+        message: format!("what this kernel offers to policies is not known: {error:#}"),
+        hint: None,
+    }
+}
+
+/// What the running kernel says of itself.
+fn running() -> Result<Box<dyn Kernel + Send>> {
+    anyhow::bail!("this version cannot describe a running kernel to policies")
+}
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! What policies need of the kernel, and of the engine.
+
+use std::sync::Weak;
+
+use saker_engine::hook::PolicyText;
+use saker_policy::Diagnostic;
+use saker_policy::model::Policy;
+use saker_policy::plan::{PolicyPlan, Sets};
+use saker_probes::{Binaries, HookCounts, HookSpec};
+
+use crate::pipeline::PolicyInput;
+
+/// Makes plans for a kernel and loads them. Used by one thread.
+pub trait Loader: Send {
+    /// Makes the plan of a checked policy.
+    ///
+    /// # Errors
+    /// Everything that this kernel cannot honour.
+    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>>;
+
+    /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> anyhow::Result<Box<dyn Loaded>>;
+
+    /// Says which binaries have which bits, for all policies together, from now on.
+    ///
+    /// # Errors
+    /// The kernel's maps cannot be written.
+    fn set_binaries(&mut self, binaries: &Binaries) -> anyhow::Result<()>;
+
+    /// Nothing is to be loaded for a while: what can be made again may be let go.
+    fn rest(&mut self);
+}
+
+/// A policy in the kernel. Dropping it detaches its hooks.
+pub trait Loaded {
+    /// What its hooks counted, in the order of the plan.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    fn counts(&self) -> anyhow::Result<Vec<HookCounts>>;
+
+    /// Kernel memory of each hook, and of what they share, in bytes.
+    fn memory(&self) -> (Vec<u64>, u64);
+}
+
+/// The engine, which has to know the texts of a policy before the first record of its hooks.
+pub trait Texts: Send {
+    /// A policy is about to be attached. False: the engine has ended.
+    fn loaded(&self, policy: PolicyText) -> bool;
+
+    /// No record of this policy comes any more.
+    fn removed(&self, id: u32);
+}
+
+impl Texts for Weak<PolicyInput> {
+    fn loaded(&self, policy: PolicyText) -> bool {
+        self.upgrade().is_some_and(|input| input.policy_loaded(policy))
+    }
+
+    fn removed(&self, id: u32) {
+        if let Some(input) = self.upgrade() {
+            input.policy_removed(id);
+        }
+    }
+}

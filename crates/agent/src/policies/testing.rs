@@ -1,0 +1,206 @@
+//! A kernel that only remembers, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use saker_abi::generated::{SAKER_OP_BINARY, saker_clause, saker_plan};
+use saker_engine::hook::PolicyText;
+use saker_policy::model::{PathTest, Policy};
+use saker_policy::plan::{Attach, BinaryTest, HookPlan, HookText, PolicyPlan, Sets};
+use saker_policy::{Diagnostic, Severity};
+use saker_probes::{Binaries, HookCounts, HookSpec};
+use zerocopy::FromZeros;
+
+use super::{Key, Loaded, Loader, Policies, PolicyError, Sources, Texts};
+
+/// What happened to it, and what it is to refuse.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// Orders in their order: `text N`, `attach N`, `detach N`, `binaries N`, `end N`.
+    pub(crate) log: Vec<String>,
+    /// Numbers of attached policies, each with the bits its hooks ask for.
+    pub(crate) attached: BTreeMap<u32, Vec<u8>>,
+    /// Hooked functions that no plan can be made for.
+    pub(crate) unknown: BTreeSet<String>,
+    /// Hooked functions at which loading fails.
+    pub(crate) broken: BTreeSet<String>,
+    /// Functions that a list names and this kernel does not have.
+    pub(crate) missing: Vec<String>,
+    /// What each hook counted.
+    pub(crate) counts: HookCounts,
+    /// Time that loading takes.
+    pub(crate) patience: Duration,
+}
+
+/// A kernel that only remembers.
+#[derive(Clone, Default)]
+pub(crate) struct FakeKernel(pub(crate) Arc<Mutex<Memory>>);
+
+impl FakeKernel {
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    fn note(&self, what: String) {
+        self.with(|memory| memory.log.push(what));
+    }
+
+    /// What happened since the last look.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.with(|memory| std::mem::take(&mut memory.log))
+    }
+
+    pub(crate) fn policies(&self, sources: Sources) -> Policies {
+        Policies::start(Ok(Box::new(self.clone())), Box::new(self.clone()), sources).unwrap()
+    }
+}
+
+impl Texts for FakeKernel {
+    fn loaded(&self, policy: PolicyText) -> bool {
+        self.note(format!("text {}", policy.id));
+        true
+    }
+
+    fn removed(&self, id: u32) {
+        self.note(format!("end {id}"));
+    }
+}
+
+fn binaries(policy: &Policy) -> Vec<BinaryTest> {
+    let filters = policy.hooks.iter().flat_map(|hook| &hook.selectors).flat_map(|found| &found.binaries);
+    let test = |test: &PathTest| match test {
+        PathTest::Equal(paths) => {
+            Some(BinaryTest::Equal(paths.iter().map(|path| path.value.clone().into_bytes()).collect()))
+        }
+        _ => None,
+    };
+    filters.filter_map(|filter| test(&filter.test)).collect()
+}
+
+/// Functions by their hooks: the tests write them as the message.
+fn function(hook: &saker_policy::model::Hook) -> String {
+    hook.message.clone()
+}
+
+impl Loader for FakeKernel {
+    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>> {
+        let memory = self.0.lock().unwrap();
+        let binaries = binaries(policy);
+        let mut plan = PolicyPlan { binaries, ..PolicyPlan::default() };
+        let mut refused = Vec::new();
+        for hook in &policy.hooks {
+            let function = function(hook);
+            if memory.unknown.contains(&function) {
+                refused.push(Diagnostic {
+                    severity: Severity::Error,
+                    span: hook.span,
+                    path: format!("{}.call", hook.path),
+                    message: format!("this kernel has no {function}"),
+                    hint: None,
+                });
+            }
+            let mut words = Box::new(saker_plan::new_zeroed());
+            for (index, clause) in words.clause.iter_mut().enumerate().take(plan.binaries.len()) {
+                *clause =
+                    saker_clause { op: SAKER_OP_BINARY as u8, first: index as u8, ..Default::default() };
+            }
+            plan.hooks.push(HookPlan {
+                span: hook.span,
+                path: hook.path.clone(),
+                attach: Attach::Kprobe { function: function.clone(), on_return: false },
+                plan: words,
+                text: HookText { function, ..HookText::default() },
+                missing: memory.missing.clone(),
+            });
+        }
+        if refused.is_empty() { Ok(plan) } else { Err(refused) }
+    }
+
+    fn load(&mut self, hooks: &[HookSpec], _: &Sets) -> anyhow::Result<Box<dyn Loaded>> {
+        let patience = self.with(|memory| memory.patience);
+        std::thread::sleep(patience);
+        let number = hooks.first().map_or(0, |hook| hook.plan.policy);
+        for (index, hook) in hooks.iter().enumerate() {
+            assert_eq!((hook.plan.policy, hook.plan.hook as usize), (number, index));
+            let Attach::Kprobe { function, .. } = &hook.attach else { panic!("{:?}", hook.attach) };
+            if self.with(|memory| memory.broken.contains(function)) {
+                anyhow::bail!("cannot attach {function}");
+            }
+        }
+        let asked = |hook: &HookSpec| {
+            let clauses = hook.plan.clause.iter().filter(|clause| u32::from(clause.op) == SAKER_OP_BINARY);
+            clauses.map(|clause| clause.first).collect::<Vec<_>>()
+        };
+        let bits = hooks.first().map(asked).unwrap_or_default();
+        self.with(|memory| {
+            memory.log.push(format!("attach {number}"));
+            memory.attached.insert(number, bits);
+        });
+        Ok(Box::new(FakeLoaded { kernel: self.clone(), number, hooks: hooks.len() }))
+    }
+
+    fn set_binaries(&mut self, binaries: &Binaries) -> anyhow::Result<()> {
+        self.note(format!("binaries {}", binaries.texts.len()));
+        Ok(())
+    }
+
+    fn rest(&mut self) {}
+}
+
+struct FakeLoaded {
+    kernel: FakeKernel,
+    number: u32,
+    hooks: usize,
+}
+
+impl Loaded for FakeLoaded {
+    fn counts(&self) -> anyhow::Result<Vec<HookCounts>> {
+        Ok(vec![self.kernel.with(|memory| memory.counts); self.hooks])
+    }
+
+    fn memory(&self) -> (Vec<u64>, u64) {
+        (vec![1000; self.hooks], 500)
+    }
+}
+
+impl Drop for FakeLoaded {
+    fn drop(&mut self) {
+        self.kernel.with(|memory| {
+            memory.log.push(format!("detach {}", self.number));
+            memory.attached.remove(&self.number);
+        });
+    }
+}
+
+/// A policy with a hook for each of these functions, which it has as messages too.
+pub(crate) fn policy(name: &str, functions: &[&str]) -> String {
+    with_binaries(name, functions, &[])
+}
+
+/// The same, for these programs only.
+pub(crate) fn with_binaries(name: &str, functions: &[&str], binaries: &[&str]) -> String {
+    let mut text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n"
+    );
+    for function in functions {
+        text.push_str(&format!("  - call: {function}\n    syscall: false\n    message: {function}\n"));
+        if !binaries.is_empty() {
+            text.push_str("    selectors:\n    - matchBinaries:\n");
+        }
+        for binary in binaries {
+            text.push_str(&format!("      - {{operator: In, values: [{binary}]}}\n"));
+        }
+    }
+    text
+}
+
+/// Key of a policy from a call.
+pub(crate) fn called(name: &str) -> Key {
+    Key { domain: super::GRPC.into(), namespace: String::new(), name: name.into() }
+}
+
+/// Waits for what an order brings.
+pub(crate) fn done<T>(order: impl Future<Output = Result<T, PolicyError>>) -> Result<T, PolicyError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(order)
+}

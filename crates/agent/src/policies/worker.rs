@@ -1,0 +1,137 @@
+//! The thread that owns the policies.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::book::Book;
+use super::files::{Changes, Directory, read};
+use super::{Order, Shared};
+
+/// Time between two looks at the directory. Tests have no patience.
+const SCAN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 1000 });
+/// Time between two readings of the counters when nobody asks for them.
+const MEASURE: Duration = Duration::from_secs(5);
+/// Time without loading after which the loader may rest.
+const REST: Duration = Duration::from_secs(5);
+
+pub(super) struct Worker {
+    book: Book,
+    directory: Option<Directory>,
+    orders: Receiver<Order>,
+    shared: Arc<Shared>,
+    measured: Instant,
+    /// When something was loaded last; `None`: the loader rests.
+    busy: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        book: Book,
+        directory: Option<Directory>,
+        orders: Receiver<Order>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { book, directory, orders, shared, measured: Instant::now(), busy: Some(Instant::now()) }
+    }
+
+    /// Works until it is told to stop, or nobody can give orders any more. Then all policies are detached.
+    pub(super) fn run(mut self, file: Option<PathBuf>) {
+        if let Some(path) = file {
+            self.once(&path);
+        }
+        self.scan(true);
+        self.shared.started.store(true, Ordering::Release);
+        let mut scanned = Instant::now();
+        while !self.is_stopping() {
+            match self.orders.recv_timeout(SCAN.saturating_sub(scanned.elapsed())) {
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if scanned.elapsed() >= SCAN {
+                self.scan(false);
+                scanned = Instant::now();
+                self.tidy();
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    fn obey(&mut self, order: Order) {
+        // Whoever asked may have lost patience: nobody minds then.
+        match order {
+            Order::Look(done) => {
+                self.measure();
+                let _ = done.send(());
+                return;
+            }
+            Order::Add { text, domain, reply } => {
+                let _ = reply.send(self.book.add(&text, &domain));
+            }
+            Order::Replace { text, domain, reply } => {
+                let _ = reply.send(self.book.replace(&text, &domain));
+            }
+            Order::Delete { key, reply } => {
+                let _ = reply.send(self.book.delete(&key).map(|()| key));
+            }
+            Order::Configure { key, enable, mode, reply } => {
+                let _ = reply.send(self.book.configure(&key, enable, mode).map(|()| key));
+            }
+        }
+        self.busy = Some(Instant::now());
+    }
+
+    /// The file of the option, which is not watched.
+    fn once(&mut self, path: &Path) {
+        let mut changes = Changes::default();
+        changes.changed.push((path.to_owned(), read(path)));
+        self.book.follow(changes, || self.shared.stop.load(Ordering::Acquire));
+    }
+
+    fn scan(&mut self, first: bool) {
+        let Some(directory) = &mut self.directory else { return };
+        let changes = match directory.scan(first) {
+            Ok(changes) => {
+                self.shared.set_problems(Vec::new());
+                changes
+            }
+            Err(problem) => {
+                // What is in force stays: nobody has removed it.
+                if directory.is_news(&problem) {
+                    tracing::error!("{problem}");
+                }
+                self.shared.set_problems(vec![problem]);
+                return;
+            }
+        };
+        if !changes.is_empty() {
+            self.busy = Some(Instant::now());
+            self.book.follow(changes, || self.shared.stop.load(Ordering::Acquire));
+        }
+        for path in self.book.retry() {
+            directory.forget(&path);
+        }
+    }
+
+    fn measure(&mut self) {
+        self.measured = Instant::now();
+        self.book.measure();
+    }
+
+    fn tidy(&mut self) {
+        self.book.bury();
+        if self.measured.elapsed() >= MEASURE {
+            self.measure();
+        }
+        if self.busy.is_some_and(|since| since.elapsed() >= REST) {
+            self.busy = None;
+            self.book.rest();
+        }
+    }
+}

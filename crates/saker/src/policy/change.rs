@@ -1,0 +1,190 @@
+//! `saker policy add`, `replace`, `delete`, `enable`, `disable` and `set-mode`: orders to a running agent.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use saker_agent::logging::say;
+use saker_api::saker_v1::ReplacePolicyRequest;
+use saker_api::saker_v1::saker_service_client::SakerServiceClient;
+use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
+use saker_api::tetragon::{
+    AddTracingPolicyRequest, ConfigureTracingPolicyRequest, DeleteTracingPolicyRequest, TracingPolicyMode,
+};
+use saker_policy::{Severity, render};
+use tonic::{Code, Status};
+
+use super::{name, read};
+use crate::client::{self, ServerArgs};
+use crate::output::{self, Told};
+
+/// Arguments of `saker policy add` and `saker policy replace`.
+#[derive(Args)]
+#[command(
+    after_help = "Exit status: 0 it is loaded; 1 it is not, and what was loaded before still is; 2 wrong command line"
+)]
+pub struct FileArgs {
+    /// File with one policy; `-` is standard input
+    file: PathBuf,
+    /// Domain of the policy [default: grpc]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Which policies.
+#[derive(Args)]
+pub struct Place {
+    /// Namespace of the policy [default: none]
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    namespace: String,
+    /// Domain of the policy: static for those from files [default: grpc]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Arguments of `saker policy delete`.
+#[derive(Args)]
+#[command(
+    after_help = "A policy from a file is loaded again when the file changes or the agent starts; remove the file \
+                  to be rid of it.\n\nExit status: 0 all are gone; 1 some are not; 2 wrong command line"
+)]
+pub struct DeleteArgs {
+    /// Names of policies
+    #[arg(required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of `saker policy enable` and `saker policy disable`.
+#[derive(Args)]
+pub struct NameArgs {
+    /// Name of the policy
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Arguments of `saker policy set-mode`.
+#[derive(Args)]
+pub struct ModeArgs {
+    /// Name of the policy
+    name: String,
+    /// The mode
+    mode: Mode,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Whether a policy acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// It acts
+    Enforce,
+    /// It only tells
+    Monitor,
+}
+
+/// Loads a new policy.
+pub fn add(args: &FileArgs) -> Result<()> {
+    let text = read(&args.file)?;
+    let answer = client::runtime()?.block_on(async {
+        let mut client = FineGuidanceSensorsClient::new(args.server.connect().await?);
+        let request = AddTracingPolicyRequest { yaml: text.clone(), domain: args.domain.clone() };
+        anyhow::Ok(client.add_tracing_policy(request).await.map(drop))
+    })?;
+    told(args, &text, "loaded", answer)
+}
+
+/// Loads a policy in the place of another.
+pub fn replace(args: &FileArgs) -> Result<()> {
+    let text = read(&args.file)?;
+    let answer = client::runtime()?.block_on(async {
+        let mut client = SakerServiceClient::new(args.server.connect().await?);
+        let request = ReplacePolicyRequest { yaml: text.clone(), domain: args.domain.clone() };
+        anyhow::Ok(client.replace_policy(request).await.map(drop))
+    })?;
+    told(args, &text, "replaced", answer)
+}
+
+/// Says what became of a file. The agent knows places by their numbers; here the lines can be shown.
+fn told(args: &FileArgs, text: &str, done: &str, answer: Result<(), Status>) -> Result<()> {
+    let Err(status) = answer else {
+        return output::print(&format!("{done}: {}\n", name(&args.file)));
+    };
+    let mut found = saker_policy::check(text).diagnostics;
+    found.retain(|diagnostic| diagnostic.severity == Severity::Error);
+    if status.code() == Code::InvalidArgument && !found.is_empty() {
+        eprint!("{}", render(&name(&args.file), text, &found));
+        return Err(Told.into());
+    }
+    Err(client::refused(&status))
+}
+
+/// Removes policies; what one name hinders does not hinder the others.
+pub fn delete(args: &DeleteArgs) -> Result<()> {
+    let answers = client::runtime()?.block_on(async {
+        let mut client = FineGuidanceSensorsClient::new(args.place.server.connect().await?);
+        let mut answers = Vec::new();
+        for name in &args.names {
+            let request = DeleteTracingPolicyRequest {
+                name: name.clone(),
+                namespace: args.place.namespace.clone(),
+                domain: args.place.domain.clone(),
+            };
+            answers.push(client.delete_tracing_policy(request).await.map(drop));
+        }
+        anyhow::Ok(answers)
+    })?;
+    let mut failed = false;
+    for (name, answer) in args.names.iter().zip(answers) {
+        match answer {
+            Ok(()) => output::print(&format!("deleted: {name}\n"))?,
+            Err(status) => {
+                failed = true;
+                say(format_args!("saker: {:#}", client::refused(&status)));
+            }
+        }
+    }
+    if failed { Err(Told.into()) } else { Ok(()) }
+}
+
+/// Attaches or detaches a policy.
+pub fn enable(args: &NameArgs, enable: bool) -> Result<()> {
+    let request = ConfigureTracingPolicyRequest { enable: Some(enable), ..request(&args.name, &args.place) };
+    configure(&args.place, request)?;
+    output::print(&format!("{}: {}\n", if enable { "enabled" } else { "disabled" }, args.name))
+}
+
+/// Sets a mode.
+pub fn set_mode(args: &ModeArgs) -> Result<()> {
+    let mode = match args.mode {
+        Mode::Enforce => TracingPolicyMode::TpModeEnforce,
+        Mode::Monitor => TracingPolicyMode::TpModeMonitor,
+    };
+    let request =
+        ConfigureTracingPolicyRequest { mode: Some(mode.into()), ..request(&args.name, &args.place) };
+    configure(&args.place, request)?;
+    output::print(&format!("mode set: {}\n", args.name))
+}
+
+fn request(name: &str, place: &Place) -> ConfigureTracingPolicyRequest {
+    ConfigureTracingPolicyRequest {
+        name: name.to_owned(),
+        namespace: place.namespace.clone(),
+        domain: place.domain.clone(),
+        ..ConfigureTracingPolicyRequest::default()
+    }
+}
+
+fn configure(place: &Place, request: ConfigureTracingPolicyRequest) -> Result<()> {
+    client::runtime()?.block_on(async {
+        let mut client = FineGuidanceSensorsClient::new(place.server.connect().await?);
+        let answer = client.configure_tracing_policy(request).await;
+        answer.map(drop).map_err(|status| client::refused(&status))
+    })
+}

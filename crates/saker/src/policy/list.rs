@@ -1,0 +1,328 @@
+//! `saker policy list`, `status` and `domains`: what a running agent tells of its policies.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use saker_api::json;
+use saker_api::saker_v1::saker_service_client::SakerServiceClient;
+use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy};
+use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
+use saker_api::tetragon::{
+    HookState, ListDomainsRequest, ListTracingPoliciesRequest, ListTracingPoliciesResponse,
+    TracingPolicyStatus,
+};
+
+use crate::client::{self, ServerArgs};
+use crate::output::{self, Data};
+use crate::status::{bytes, policy_name};
+
+/// Arguments of `saker policy list`.
+#[derive(Args)]
+pub struct ListArgs {
+    /// Only policies of this domain
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+    /// Form of the output; json is that of Tetragon
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Arguments of `saker policy status`.
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Name of a policy; without it all are shown
+    name: Option<String>,
+    /// Only policies of this namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Only policies of this domain
+    #[arg(long, default_value = "", hide_default_value = true)]
+    domain: String,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Arguments of `saker policy domains`.
+#[derive(Args)]
+pub struct DomainsArgs {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Lists policies.
+pub fn run(args: &ListArgs) -> Result<()> {
+    let policies = client::runtime()?.block_on(async {
+        let mut client = FineGuidanceSensorsClient::new(args.server.connect().await?);
+        let request = ListTracingPoliciesRequest { domain: args.domain.clone() };
+        let answer = client.list_tracing_policies(request).await;
+        anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner())
+    })?;
+    match args.output {
+        Data::Json => output::print(&format!("{}\n", json::policies_object(&policies))),
+        Data::Table => output::print(&table(&policies)),
+    }
+}
+
+/// Shows hooks.
+pub fn status(args: &StatusArgs) -> Result<()> {
+    let mut answer = client::runtime()?.block_on(async {
+        let mut client = SakerServiceClient::new(args.server.connect().await?);
+        let request = ListPoliciesRequest { domain: args.domain.clone() };
+        let answer = client.list_policies(request).await;
+        anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner())
+    })?;
+    answer.policies.retain(|policy| {
+        args.name.as_ref().is_none_or(|name| policy.name == *name)
+            && args.namespace.as_ref().is_none_or(|namespace| policy.namespace == *namespace)
+    });
+    if let (Some(name), true) = (&args.name, answer.policies.is_empty()) {
+        bail!("there is no such policy {name}; see `saker policy list`");
+    }
+    match args.output {
+        Data::Json => output::print(&format!("{}\n", json::hooks_object(&answer))),
+        Data::Table => output::print(&hooks(&answer)),
+    }
+}
+
+/// Lists domains.
+pub fn domains(args: &DomainsArgs) -> Result<()> {
+    let domains = client::runtime()?.block_on(async {
+        let mut client = FineGuidanceSensorsClient::new(args.server.connect().await?);
+        let answer = client.list_domains(ListDomainsRequest {}).await;
+        anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner().domains)
+    })?;
+    match args.output {
+        Data::Json => output::print(&format!("{}\n", serde_json::json!({ "domains": domains }))),
+        Data::Table => output::print(&domains.iter().map(|domain| format!("{domain}\n")).collect::<String>()),
+    }
+}
+
+/// The columns of Tetragon's list; what is wrong stands below them.
+fn table(list: &ListTracingPoliciesResponse) -> String {
+    let titles = [
+        "ID",
+        "NAME",
+        "DOMAIN",
+        "STATE",
+        "FILTERID",
+        "NAMESPACE",
+        "SENSORS",
+        "KERNELMEMORY",
+        "MODE",
+        "NPOST",
+        "NENFORCE",
+        "NMONITOR",
+    ];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    rows.extend(list.policies.iter().map(row));
+    let mut text = output::columns(&rows);
+    for policy in list.policies.iter().filter(|policy| !policy.hook_statuses.is_empty()) {
+        text.push_str(&format!("\n{}\n{}", policy.name, hook_states(policy)));
+    }
+    let errors = list.policies.iter().map(|policy| (policy.name.as_str(), policy.error.as_str()));
+    text + &wrong(errors)
+}
+
+fn row(policy: &TracingPolicyStatus) -> Vec<String> {
+    let counters = policy.stats.as_ref().and_then(|stats| stats.action_counters).unwrap_or_default();
+    let enforced = counters.signal + counters.r#override + counters.notify_enforcer + counters.set;
+    let monitored = counters.monitor_signal
+        + counters.monitor_override
+        + counters.monitor_notify_enforcer
+        + counters.monitor_set;
+    let word = |name: &str, prefix: &str| name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase();
+    let namespace = if policy.namespace.is_empty() { "(global)" } else { &policy.namespace };
+    vec![
+        policy.id.to_string(),
+        policy.name.clone(),
+        policy.domain.clone(),
+        word(policy.state().as_str_name(), "TP_STATE_"),
+        policy.filter_id.to_string(),
+        namespace.to_owned(),
+        policy.sensors.join(","),
+        bytes(policy.kernel_memory_bytes),
+        word(policy.mode().as_str_name(), "TP_MODE_"),
+        counters.post.to_string(),
+        enforced.to_string(),
+        monitored.to_string(),
+    ]
+}
+
+fn hook_states(policy: &TracingPolicyStatus) -> String {
+    let mut rows = vec![["SECTION", "CFGIDX", "DESCRIPTION", "STATUS"].map(str::to_owned).to_vec()];
+    for hook in &policy.hook_statuses {
+        let state = match hook.state() {
+            HookState::StatusUnspecified => "unspecified",
+            HookState::StatusLoaded => "loaded",
+            HookState::StatusDigestRejected => "digest_rejected",
+            HookState::StatusCallNotFound => "call_not_found",
+            HookState::StatusPartialCallNotFound => "partial_call_not_found",
+        };
+        let description = hook.hook_description.clone();
+        rows.push(vec![hook.section.clone(), hook.hook_idx.to_string(), description, state.into()]);
+    }
+    output::columns(&rows)
+}
+
+/// Each policy's hooks, one in a line.
+fn hooks(list: &ListPoliciesResponse) -> String {
+    let titles = [
+        "POLICY",
+        "HOOK",
+        "FUNCTION",
+        "ATTACHED AS",
+        "STATE",
+        "CALLS",
+        "MATCHED",
+        "POSTED",
+        "LIMITED",
+        "LOST",
+        "UNPAIRED",
+        "MISSED",
+        "MEMORY",
+    ];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for policy in &list.policies {
+        let name = policy_name(policy);
+        if policy.hooks.is_empty() {
+            rows.push(vec![name.clone(), "-".into(), "-".into(), "-".into(), policy.state.clone()]);
+        }
+        for hook in &policy.hooks {
+            let counters = hook.counters.unwrap_or_default();
+            let or_none = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+            let mut row = vec![
+                name.clone(),
+                hook.path.strip_prefix("spec.").unwrap_or(&hook.path).to_owned(),
+                or_none(&hook.function),
+                or_none(&hook.mechanism),
+                // What hinders a policy as a whole is told of it, not of each hook.
+                if hook.state == "loaded" { hook.state.clone() } else { policy.state.clone() },
+            ];
+            let counts = [
+                counters.calls,
+                counters.matched,
+                counters.posted,
+                counters.limited,
+                counters.lost,
+                counters.unpaired,
+                counters.missed,
+            ];
+            row.extend(counts.map(|count| count.to_string()));
+            row.push(bytes(hook.kernel_memory_bytes));
+            rows.push(row);
+        }
+    }
+    let errors: Vec<(String, &str)> = list.policies.iter().map(|p| (place(p), p.error.as_str())).collect();
+    output::columns(&rows) + &wrong(errors.iter().map(|(name, error)| (name.as_str(), *error)))
+}
+
+fn place(policy: &Policy) -> String {
+    format!("{} ({})", policy_name(policy), policy.origin)
+}
+
+/// What is wrong with policies, each in a paragraph.
+fn wrong<'a>(errors: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let errors = errors.filter(|(_, error)| !error.is_empty());
+    errors.map(|(name, error)| format!("\n! {name}: {}\n", error.replace('\n', "\n  "))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use saker_api::saker_v1::{HookCounters, PolicyHook};
+    use saker_api::tetragon::{
+        HookStatus, TracingPolicyActionCounters, TracingPolicyMode, TracingPolicyState, TracingPolicyStats,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_list_has_the_columns_of_the_peer_and_tells_what_is_wrong() {
+        let counters = TracingPolicyActionCounters {
+            post: 5,
+            signal: 1,
+            set: 2,
+            monitor_set: 4,
+            ..TracingPolicyActionCounters::default()
+        };
+        let policy = TracingPolicyStatus {
+            id: 3,
+            name: "a".into(),
+            domain: "grpc".into(),
+            state: TracingPolicyState::TpStatePartiallyEnabled.into(),
+            sensors: vec!["generic_kprobe".into(), "generic_lsm".into()],
+            kernel_memory_bytes: 2048,
+            mode: TracingPolicyMode::TpModeMonitorOnly.into(),
+            stats: Some(TracingPolicyStats {
+                action_counters: Some(counters),
+                ..TracingPolicyStats::default()
+            }),
+            hook_statuses: vec![HookStatus {
+                section: "kprobes".into(),
+                state: HookState::StatusPartialCallNotFound.into(),
+                hook_description: "x is not there".into(),
+                hook_idx: 1,
+            }],
+            error: "first\nsecond".into(),
+            ..TracingPolicyStatus::default()
+        };
+        let text = table(&ListTracingPoliciesResponse { policies: vec![policy] });
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        assert_eq!(
+            cells,
+            [
+                "3",
+                "a",
+                "grpc",
+                "partially_enabled",
+                "0",
+                "(global)",
+                "generic_kprobe,generic_lsm",
+                "2.0",
+                "KiB",
+                "monitor_only",
+                "5",
+                "3",
+                "4"
+            ]
+        );
+        assert!(text.contains("kprobes  1       x is not there  partial_call_not_found\n"), "{text}");
+        assert!(text.ends_with("\n! a: first\n  second\n"), "{text}");
+    }
+
+    #[test]
+    fn hooks_show_what_they_counted() {
+        let counters =
+            HookCounters { calls: 11, matched: 7, posted: 5, limited: 1, lost: 1, ..Default::default() };
+        let policy = Policy {
+            name: "a".into(),
+            namespace: "team".into(),
+            origin: "/p/a.yaml".into(),
+            state: "enabled".into(),
+            hooks: vec![PolicyHook {
+                path: "spec.kprobes[0]".into(),
+                function: "f".into(),
+                mechanism: "fentry".into(),
+                state: "loaded".into(),
+                kernel_memory_bytes: 1024,
+                counters: Some(counters),
+                ..PolicyHook::default()
+            }],
+            error: "not up to date".into(),
+            ..Policy::default()
+        };
+        let refused = Policy { name: "b.yaml".into(), state: "load_error".into(), ..Policy::default() };
+        let text = hooks(&ListPoliciesResponse { policies: vec![policy, refused] });
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+        let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 1.0 KiB";
+        assert_eq!(cells.join(" "), expected);
+        assert!(text.contains("b.yaml  -           -         -            load_error\n"), "{text}");
+        assert!(text.ends_with("\n! team/a (/p/a.yaml): not up to date\n"), "{text}");
+    }
+}
