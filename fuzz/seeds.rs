@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use saker_abi::Key;
+use saker_abi::generated::{SAKER_FAMILY_KPROBE, SAKER_TYPE_FILE, SAKER_TYPE_INT, saker_number, saker_object};
+use saker_abi::{Hook, HookFlags, Key, Tag};
 use saker_engine::capture::{Setup, Writer};
+use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Program, World};
 use saker_engine::{Ancestors, CaptureHeader, Environment, Input, SnapshotKind};
 
@@ -21,12 +23,28 @@ fn main() -> io::Result<()> {
     let exec = world.exec(&mut shell, &LS);
     let script = Program { filename: "./a.sh", exe: "/bin/sh", cwd: "/tmp", args: &["sh", "./a.sh", "x y"] };
     let again = world.exec(&mut shell, &script);
+    let call = |flags: HookFlags| Hook {
+        call: 77,
+        flags: flags.with(HookFlags::IDENTITY).0,
+        family: SAKER_FAMILY_KPROBE as u8,
+        ..Hook::default()
+    };
+    let object = saker_object { ino: 5, dev: 8 << 20 | 1, mode: 0o100_644, flags: 0, zero: 0 };
+    let number = saker_number { value: 4 };
+    let entry = world
+        .hook(&shell, call(HookFlags::WAITS))
+        .captured(Tag::captured(0), SAKER_TYPE_FILE, &object, b"/etc/passwd")
+        .captured(Tag::captured(1), SAKER_TYPE_INT, &number, b"")
+        .finish();
+    let back =
+        world.hook(&shell, call(HookFlags::RETURN)).captured(Tag::RESULT, SAKER_TYPE_INT, &number, b"").finish();
+    let unjoined = world.hook(&shell, call(HookFlags::WAITS)).finish();
     let (child, second) = world.fork(&shell);
     let gone = world.exit(&child, 9);
     let exit = world.exit(&shell, 256);
 
-    let records = [&fork, &exec, &again, &second, &gone, &exit];
-    for (name, record) in [("fork", &fork), ("exec", &exec), ("exit", &exit), ("task", &task.record)] {
+    let records = [&fork, &exec, &again, &entry, &back, &unjoined, &second, &gone, &exit];
+    for (name, record) in [("fork", &fork), ("exec", &exec), ("exit", &exit), ("hook", &entry), ("task", &task.record)] {
         fs::write(corpus.join("decode").join(name), record)?;
     }
     let mut sequence = task.record.clone();
@@ -40,7 +58,7 @@ fn main() -> io::Result<()> {
 
     let setup = Setup {
         cluster: "c".into(),
-        ancestors: Ancestors { exec: true, exit: true },
+        ancestors: Ancestors::all(true),
         environment: Environment { enabled: true, names: vec!["A".into()] },
         users: vec![(0, "root".into())],
         ..Setup::default()
@@ -48,9 +66,12 @@ fn main() -> io::Result<()> {
     let header = CaptureHeader { node: "n".into(), setup: Some(setup), ..CaptureHeader::default() };
     let mut writer = Writer::new(Vec::new(), &header)?;
     writer.write(&Input::Snapshot { kind: SnapshotKind::Start, tasks: vec![task] })?;
+    let policy = PolicyText { name: "p".into(), hooks: vec![HookText::default()], ..PolicyText::default() };
+    writer.write(&Input::PolicyLoaded(policy))?;
     for record in records {
         writer.write(&Input::Record(record))?;
     }
+    writer.write(&Input::PolicyRemoved { id: 0 })?;
     writer.write(&world.sample())?;
     writer.write(&Input::Lost { stage: "sensor", lost: 2 })?;
     writer.write(&Input::Clock { boot_to_wall: 7 })?;

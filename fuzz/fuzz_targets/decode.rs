@@ -12,6 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     for value in record.values() {
         total += 8 + value.bytes.len();
         text.clear();
+        let _ = value.content();
         push_path(&mut text, value.bytes, value.flags & 1 == 0);
         assert!(split_vector(value.bytes).map(<[u8]>::len).sum::<usize>() <= value.bytes.len());
     }

@@ -3,21 +3,22 @@
 //!
 //! The input is a sequence of records, one behind the other as their lengths say; what is no record is given
 //! to the engine as it is. A byte 0xff in place of a record asks for a sample, 0xfe for a snapshot of the tasks
-//! among the records so far.
+//! among the records so far, 0xfd removes one of three policies that are known.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use saker_abi::{Kind, Stats};
 use saker_api::event::Visible;
-use saker_engine::{Ancestors, Engine, EngineConfig, Environment, SnapshotKind, SnapshotTask};
+use saker_engine::hook::{HookText, PolicyText};
+use saker_engine::{Ancestors, Engine, EngineConfig, Environment, Input, SnapshotKind, SnapshotTask};
 
 const CAPACITY: usize = 8;
 
 fn config() -> EngineConfig {
     EngineConfig {
         visible: Visible { credentials: true, namespaces: true, extras: true },
-        ancestors: Ancestors { exec: true, exit: true },
+        ancestors: Ancestors::all(true),
         capacity: CAPACITY,
         pending_bytes: 256,
         environment: Environment { enabled: true, names: Vec::new() },
@@ -28,6 +29,16 @@ fn config() -> EngineConfig {
 fuzz_target!(|bytes: &[u8]| {
     let mut engine = Engine::new(config());
     let (mut events, mut tasks, mut count) = (Vec::new(), Vec::new(), 0);
+    for id in 0..3 {
+        let hook = HookText {
+            labels: vec![String::new(), "l".into()],
+            arguments: 1,
+            conditional_return: id == 2,
+            ..HookText::default()
+        };
+        let text = PolicyText { id, name: "p".into(), hooks: vec![hook.clone(), hook], ..PolicyText::default() };
+        engine.input(Input::PolicyLoaded(text), &mut events);
+    }
     let mut rest = bytes;
     while !rest.is_empty() {
         let len = match rest[0] {
@@ -35,6 +46,10 @@ fuzz_target!(|bytes: &[u8]| {
                 let stats = Stats { seq: u64::from(*rest.get(1).unwrap_or(&0)), ..Stats::default() };
                 engine.sample(&[stats], true, &mut events);
                 2.min(rest.len())
+            }
+            0xfd => {
+                engine.input(Input::PolicyRemoved { id: 1 }, &mut events);
+                1
             }
             0xfe => {
                 let kind = if count == 0 { SnapshotKind::Start } else { SnapshotKind::Resync };
@@ -65,6 +80,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(counters.imbalance(), None);
     }
     engine.finish(&mut events);
+    assert_eq!(engine.counters().calls.waiting, 0);
+    assert_eq!(engine.counters().events.total(), events.len() as u64);
     let mut line = Vec::new();
     for event in &events {
         line.clear();

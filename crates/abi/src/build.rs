@@ -5,7 +5,7 @@
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::generated::{SAKER_ABI_VERSION, saker_tlv};
-use crate::{Data, Exec, Exit, Fork, Header, Kind, Status, Tag};
+use crate::{Data, Exec, Exit, Fork, Header, Hook, Kind, Status, Tag};
 
 /// A record under construction.
 #[derive(Clone, Debug)]
@@ -42,6 +42,12 @@ pub fn exit(mut exit: Exit) -> Builder {
 pub fn data(mut data: Data) -> Builder {
     prepare::<Data>(&mut data.rec, Kind::Data);
     Builder::new(&data)
+}
+
+/// A record of a policy's hook; its values are added with [`Builder::captured`].
+pub fn hook(mut hook: Hook) -> Builder {
+    prepare::<Hook>(&mut hook.rec, Kind::Hook);
+    Builder::new(&hook)
 }
 
 fn prepare<T>(header: &mut Header, kind: Kind) {
@@ -89,6 +95,13 @@ impl Builder {
     /// Adds a whole value.
     pub fn ok(self, tag: Tag, bytes: &[u8]) -> Self {
         self.value(tag, Status::Ok, 0, bytes)
+    }
+
+    /// Adds the captured value `tag` of a hook: its fixed part and the bytes behind it. `type_` is one of
+    /// `SAKER_TYPE_*`.
+    pub fn captured<T: IntoBytes + Immutable>(self, tag: Tag, type_: u32, head: &T, bytes: &[u8]) -> Self {
+        let content = [head.as_bytes(), bytes].concat();
+        self.value(tag, Status::Ok, type_ as u8, &content)
     }
 
     /// The record's bytes.

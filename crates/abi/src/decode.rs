@@ -10,7 +10,7 @@ use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::generated::{SAKER_ABI_VERSION, SAKER_RECORD_MAX, saker_tlv};
-use crate::{Data, Exec, Exit, Fork, Header, Kind, Status, Tag};
+use crate::{Data, Exec, Exit, Fork, Header, Hook, Kind, Status, Tag};
 
 const TLV_LEN: usize = size_of::<saker_tlv>();
 
@@ -78,6 +78,8 @@ pub enum Body<'a> {
     Task(Fixed<'a, Exec>),
     /// Part of a long value.
     Data(Fixed<'a, Data>),
+    /// A hook of a policy matched.
+    Hook(Fixed<'a, Hook>),
     /// A kind this version does not know.
     Unknown(Header),
 }
@@ -119,6 +121,7 @@ impl<'a> Record<'a> {
             Body::Fork(fork) => &fork.rec,
             Body::Exit(exit) => &exit.rec,
             Body::Data(data) => &data.rec,
+            Body::Hook(hook) => &hook.rec,
             Body::Unknown(header) => header,
         }
     }
@@ -181,6 +184,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         Some(Kind::Exit) => fixed(head).map(Body::Exit),
         Some(Kind::Task) => fixed(head).map(Body::Task),
         Some(Kind::Data) => fixed(head).map(Body::Data),
+        Some(Kind::Hook) => fixed(head).map(Body::Hook),
         None => Some(Body::Unknown(header)),
     };
     check_values(whole.len(), values)?;

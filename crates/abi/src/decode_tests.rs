@@ -142,6 +142,24 @@ proptest! {
     }
 
     #[test]
+    fn mutated_hooks_never_panic(changes in prop::collection::vec((0usize..420, any::<u8>()), 0..8), cut in 200usize..420) {
+        let number = crate::generated::saker_number { value: 3 };
+        let mut bytes = build::hook(crate::Hook::default())
+            .captured(Tag::captured(0), crate::generated::SAKER_TYPE_INT, &number, b"")
+            .captured(Tag::captured(1), crate::generated::SAKER_TYPE_CHAR_BUF, &number, b"abc")
+            .finish();
+        for (at, value) in changes {
+            let len = bytes.len();
+            bytes[at % len] = value;
+        }
+        bytes.truncate(cut);
+        if let Ok(record) = decode(&bytes) {
+            let contents = record.values().filter_map(|value| value.content().ok()).count();
+            prop_assert!(contents <= record.values().count());
+        }
+    }
+
+    #[test]
     fn paths_round_trip(names in prop::collection::vec("[^/\0]{1,12}", 0..8)) {
         let path = format!("/{}", names.join("/"));
         let mut out = String::new();

@@ -16,11 +16,13 @@ pub enum Kind {
     Task = raw::SAKER_KIND_TASK as u8,
     /// Part of a value too long for its exec record.
     Data = raw::SAKER_KIND_DATA as u8,
+    /// A hook of a policy matched.
+    Hook = raw::SAKER_KIND_HOOK as u8,
 }
 
 impl Kind {
     /// All known kinds.
-    pub const ALL: [Self; 5] = [Self::Exec, Self::Fork, Self::Exit, Self::Task, Self::Data];
+    pub const ALL: [Self; 6] = [Self::Exec, Self::Fork, Self::Exit, Self::Task, Self::Data, Self::Hook];
 
     /// The kind with this number.
     #[must_use]
@@ -31,6 +33,7 @@ impl Kind {
             raw::SAKER_KIND_EXIT => Some(Self::Exit),
             raw::SAKER_KIND_TASK => Some(Self::Task),
             raw::SAKER_KIND_DATA => Some(Self::Data),
+            raw::SAKER_KIND_HOOK => Some(Self::Hook),
             _ => None,
         }
     }
@@ -44,6 +47,7 @@ impl Kind {
             Self::Exit => "exit",
             Self::Task => "task",
             Self::Data => "data",
+            Self::Hook => "hook",
         }
     }
 }
@@ -57,11 +61,13 @@ pub enum Loss {
     NoScratch = raw::SAKER_LOSS_NO_SCRATCH as isize,
     /// The record did not fit its bound.
     TooLong = raw::SAKER_LOSS_TOO_LONG as isize,
+    /// What room was left in the ring is kept for records of processes.
+    Reserved = raw::SAKER_LOSS_RESERVED as isize,
 }
 
 impl Loss {
     /// All known causes.
-    pub const ALL: [Self; 3] = [Self::RingFull, Self::NoScratch, Self::TooLong];
+    pub const ALL: [Self; 4] = [Self::RingFull, Self::NoScratch, Self::TooLong, Self::Reserved];
 
     /// Name of the cause with this index in [`crate::Stats`], in metrics and gap events.
     #[must_use]
@@ -141,6 +147,22 @@ impl Tag {
     pub const INTERP: Self = Self(raw::SAKER_TAG_INTERP as u16);
     pub const CGROUP: Self = Self(raw::SAKER_TAG_CGROUP as u16);
     pub const TTY: Self = Self(raw::SAKER_TAG_TTY as u16);
+    pub const RESULT: Self = Self(raw::SAKER_TAG_RESULT as u16);
+
+    /// The tag of a hook's captured value, by its place among them.
+    #[must_use]
+    pub const fn captured(index: u16) -> Self {
+        Self((raw::SAKER_TAG_VALUE as u16).saturating_add(index))
+    }
+
+    /// The place of a captured value; `None`: the tag of something else, or beyond what a hook captures.
+    #[must_use]
+    pub const fn index(self) -> Option<usize> {
+        match self.0.checked_sub(raw::SAKER_TAG_VALUE as u16) {
+            Some(index) if index < raw::SAKER_VALUES_MAX as u16 => Some(index as usize),
+            _ => None,
+        }
+    }
 }
 
 /// How well a value was read.
@@ -236,5 +258,19 @@ bits! {
         UNREACHABLE = raw::SAKER_PATH_UNREACHABLE;
         /// Deleted, or never had a name.
         UNLINKED = raw::SAKER_PATH_UNLINKED;
+    }
+}
+
+bits! {
+    /// Bits of [`crate::Hook::flags`].
+    HookFlags: u32 {
+        /// The return of a call.
+        RETURN = raw::SAKER_HOOK_RETURN;
+        /// An entry whose return will be told too.
+        WAITS = raw::SAKER_HOOK_WAITS;
+        /// The process had no record; its key is derived.
+        UNKNOWN = raw::SAKER_HOOK_UNKNOWN;
+        /// Credentials and namespaces are filled.
+        IDENTITY = raw::SAKER_HOOK_IDENTITY;
     }
 }

@@ -4,8 +4,9 @@
 use std::mem::offset_of;
 
 use crate::generated::{
-    saker_creds, saker_data, saker_exec, saker_exit, saker_file, saker_fork, saker_identity, saker_key,
-    saker_namespaces, saker_process, saker_record, saker_stats, saker_tlv,
+    saker_creds, saker_data, saker_exec, saker_exit, saker_file, saker_fork, saker_hook, saker_identity,
+    saker_key, saker_namespaces, saker_object, saker_process, saker_record, saker_sock, saker_stats,
+    saker_tlv,
 };
 
 #[test]
@@ -22,6 +23,9 @@ fn sizes_are_as_agreed() {
         ("saker_exec", size_of::<saker_exec>(), 352),
         ("saker_fork", size_of::<saker_fork>(), 280),
         ("saker_exit", size_of::<saker_exit>(), 288),
+        ("saker_hook", size_of::<saker_hook>(), 224),
+        ("saker_object", size_of::<saker_object>(), 24),
+        ("saker_sock", size_of::<saker_sock>(), 64),
         ("saker_process", size_of::<saker_process>(), 120),
         ("saker_stats", size_of::<saker_stats>(), 528),
     ];
@@ -57,6 +61,14 @@ fn offsets_are_as_agreed() {
         ("exec.args_len", offset_of!(saker_exec, args_len), 328),
         ("exec.secureexec", offset_of!(saker_exec, secureexec), 348),
         ("exit.code", offset_of!(saker_exit, code), 280),
+        ("hook.call", offset_of!(saker_hook, call), 56),
+        ("hook.tid", offset_of!(saker_hook, tid), 80),
+        ("hook.selector", offset_of!(saker_hook, selector), 84),
+        ("hook.flags", offset_of!(saker_hook, flags), 88),
+        ("hook.creds", offset_of!(saker_hook, creds), 96),
+        ("hook.ns", offset_of!(saker_hook, ns), 184),
+        ("object.mode", offset_of!(saker_object, mode), 12),
+        ("sock.state", offset_of!(saker_sock, state), 58),
         ("data.offset", offset_of!(saker_data, offset), 64),
         ("stats.sent", offset_of!(saker_stats, sent), 8),
         ("stats.lost", offset_of!(saker_stats, lost), 80),

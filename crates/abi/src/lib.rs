@@ -24,15 +24,17 @@ mod flags;
 pub mod generated;
 mod key;
 mod text;
+mod value;
 
 pub use decode::{Body, DecodeError, Fixed, Record, Value, Values, decode};
-pub use flags::{FileFlags, Kind, Loss, PathFlags, Place, ProcessFlags, Status, Tag};
+pub use flags::{FileFlags, HookFlags, Kind, Loss, PathFlags, Place, ProcessFlags, Status, Tag};
 pub use generated::saker_creds as Creds;
 pub use generated::saker_data as Data;
 pub use generated::saker_exec as Exec;
 pub use generated::saker_exit as Exit;
 pub use generated::saker_file as File;
 pub use generated::saker_fork as Fork;
+pub use generated::saker_hook as Hook;
 pub use generated::saker_identity as Identity;
 pub use generated::saker_key as Key;
 pub use generated::saker_namespaces as NamespaceInums;
@@ -46,6 +48,7 @@ pub use generated::{
     SAKER_PATH_MAX as PATH_MAX, SAKER_PLACE_MAX as PLACE_MAX, SAKER_RECORD_MAX as RECORD_MAX,
 };
 pub use text::{device, push_lossy, push_path, split_vector};
+pub use value::{CapabilitySet, Content, Mismatch, ObjectKind};
 
 #[cfg(test)]
 mod layout_tests;

@@ -47,6 +47,7 @@ const HOOK: &[&str] = &["domain", "function", "hook_index", "policy", "policy_na
 #[rustfmt::skip]
 pub const METRICS: &[MetricDef] = &[
     counter("tetragon_events_total", &["node_name", "type"], "Events made, by type"),
+    counter("tetragon_policy_events_total", &["hook", "policy"], "Events of policies; beyond 10,000 pairs both are `other`"),
     counter("tetragon_msg_op_total", &["msg_op"], "Records received from the kernel, by the number of the message"),
     counter("tetragon_bpf_missed_events_total", &["error", "msg_op"], "Records the kernel side could not send"),
     counter("tetragon_observer_ringbuf_events_received_total", &[], "Records read from the ring buffer"),
@@ -76,6 +77,12 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_gap_records_total", &[], "Records that gap events told to be missing"),
     counter("saker_resyncs_total", &[], "Scans of all processes after a loss"),
     counter("saker_reconstructed_total", &["what"], "Table entries made (exec) or ended (exit) by such scans"),
+    counter("saker_calls_joined_total", &[], "Entries of hooked functions that their return completed"),
+    counter("saker_calls_unjoined_total", &["cause", "told"], "Entries of hooked functions given up without their return; told: no when the return may have been held back on purpose"),
+    counter("saker_calls_without_entry_total", &[], "Returns of hooked functions told without their entry"),
+    gauge("saker_calls_waiting", &[], "Entries of hooked functions that wait for their return"),
+    gauge("saker_policies_known", &[], "Policies that the engine knows, just removed ones among them"),
+    counter("saker_policies_refused_total", &[], "Policies whose texts the engine had no room for; their records are counted as unknown_policy"),
     gauge("saker_processes_alive", &[], "Live processes in the table"),
     gauge("saker_process_table_bytes", &[], "Memory of the table without the processes"),
     counter("saker_helper_failures_total", &["place"], "Failures of kernel helpers, by place"),
@@ -114,10 +121,10 @@ pub fn reference() -> String {
         "# Metrics\n\n\
          <!-- Written by `saker agent --generate-docs metrics`; change crates/agent/src/metrics.rs instead. -->\n\n\
          Served as Prometheus text at `http://ADDRESS/metrics`, where ADDRESS is the option `metrics-server`.\n\
-         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`\n\
-         and `tetragon_build_info` have fewer labels. Values of labels come from closed sets: neither names of programs\n\
-         nor of users are among them. Those of policies and hooks are there while the policy is in the list, at most 256 of\n\
-         them; counters of hooks begin anew when a policy is loaded again.\n\n\
+         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`,\n\
+         `tetragon_policy_events_total` and `tetragon_build_info` have fewer labels. Values of labels come from closed\n\
+         sets: neither names of programs nor of users are among them. Those of policies and hooks are there while the\n\
+         policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in METRICS {

@@ -22,6 +22,10 @@ use crate::fanout::{Fanout, Publisher};
 use crate::recording::Recorder;
 use crate::source::RecordReader;
 
+mod policy_events;
+
+use policy_events::{PolicyEvents, Totals};
+
 /// How long the reader waits for the first record.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// Looks at the ring after which counters are passed on although it was never seen empty.
@@ -59,6 +63,7 @@ enum Input {
 #[derive(Debug, Default)]
 pub struct Gauges {
     counters: Mutex<Counters>,
+    policy_events: Mutex<Totals>,
     table_bytes: AtomicUsize,
     /// Batches between reader and engine.
     queued: AtomicUsize,
@@ -77,6 +82,12 @@ impl Gauges {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events by policy and hook, at most a moment old.
+    #[must_use]
+    pub fn policy_events(&self) -> Totals {
+        self.policy_events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the counters, in place of an engine.
@@ -185,6 +196,7 @@ impl Pipeline {
                 gauges: thread_gauges,
                 requests,
                 events: Vec::new(),
+                policy_events: PolicyEvents::default(),
                 told: Instant::now(),
                 asked_resync: false,
                 asked_sample: false,
@@ -359,6 +371,7 @@ struct Working {
     gauges: Arc<Gauges>,
     requests: Sender<Request>,
     events: Vec<Arc<Event>>,
+    policy_events: PolicyEvents,
     told: Instant,
     asked_resync: bool,
     asked_sample: bool,
@@ -433,6 +446,9 @@ impl Working {
             return;
         }
         self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
+        if self.policy_events.count(&self.events) {
+            self.tell_policy_events();
+        }
         let mut rest = std::mem::take(&mut self.events);
         while rest.len() > PUBLISH_MAX {
             let later = rest.split_off(PUBLISH_MAX);
@@ -440,6 +456,11 @@ impl Working {
             rest = later;
         }
         self.publisher.publish(&Arc::new(Batch::new(rest)));
+    }
+
+    fn tell_policy_events(&mut self) {
+        let totals = &self.gauges.policy_events;
+        self.policy_events.add_to(&mut totals.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn ask(&mut self) {
@@ -453,6 +474,7 @@ impl Working {
 
     fn tell(&mut self) {
         self.told = Instant::now();
+        self.tell_policy_events();
         *self.gauges.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
         if let Some(recorder) = &mut self.recorder {

@@ -162,7 +162,7 @@ fn header(settings: &Settings, snapshot: &[SnapshotTask]) -> CaptureHeader {
                 namespaces: events.namespaces,
                 extras: events.extras,
             },
-            ancestors: saker_engine::Ancestors { exec: events.ancestors.base, exit: events.ancestors.base },
+            ancestors: events.ancestors.of_engine(),
             processes: settings.kernel.processes,
             environment: saker_engine::Environment {
                 enabled: events.environment.is_some(),

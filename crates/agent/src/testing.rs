@@ -4,8 +4,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use saker_abi::{Exec, Exit, Identity, Key, Status, Tag, build};
-use saker_api::event::{Event, EventKind, ExecEvent, Node, Process, ProcessView, Timestamp};
+use saker_abi::{Exec, Exit, Hook, Identity, Key, Status, Tag, build};
+use saker_api::event::{
+    Caller, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
+};
 use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
@@ -104,6 +106,34 @@ pub(crate) fn exec(pid: u32) -> Arc<Event> {
     })
 }
 
+/// An event of a policy.
+pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
+    let info = HookInfo { policy: policy.into(), ..HookInfo::default() };
+    let hook = HookEvent {
+        process: ProcessView { process: Arc::default(), refcnt: 1 },
+        parent: None,
+        ancestors: Vec::new(),
+        caller: Caller::default(),
+        hook: Arc::new(info),
+        function: function.into(),
+        args: Vec::new(),
+        data: Vec::new(),
+        result: None,
+        action: 1,
+        return_action: 0,
+        selector: None,
+        repeats: 0,
+        cgroup_id: 0,
+        return_missing: "",
+        entry_missing: false,
+    };
+    Arc::new(Event {
+        time: Timestamp(1_700_000_000_000_000_000),
+        node: Arc::default(),
+        kind: EventKind::Hook(Box::new(hook)),
+    })
+}
+
 /// Records of a kernel that never was, each with the next number of CPU 0.
 #[derive(Default)]
 pub(crate) struct Records {
@@ -128,6 +158,18 @@ impl Records {
             .value(Tag::FILENAME, Status::Ok, 0, format!("/bin/p{pid}").as_bytes())
             .value(Tag::EXE, Status::Ok, 0, binary.as_bytes())
             .finish()
+    }
+
+    /// A hook of policy 1.
+    pub(crate) fn hook(&mut self, pid: u32) -> Vec<u8> {
+        self.seq += 1;
+        let family = saker_abi::generated::SAKER_FAMILY_LSM as u8;
+        let mut hook = Hook { family, tid: pid, ..Hook::default() };
+        hook.rec.policy = 1;
+        hook.rec.process = Key::new(pid, 1000 + u64::from(pid));
+        hook.rec.seq = self.seq;
+        hook.rec.time = 1000 + self.seq;
+        build::hook(hook).finish()
     }
 
     pub(crate) fn exit(&mut self, pid: u32) -> Vec<u8> {

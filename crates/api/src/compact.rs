@@ -4,6 +4,7 @@
 //! hold a space or an unprintable character are quoted as Go quotes strings, so that a line stays one line and
 //! a terminal is never commanded. A process with CAP_SYS_ADMIN in effect is marked at the end of its line.
 
+mod hook;
 mod message;
 mod quote;
 
@@ -65,6 +66,7 @@ impl Compact {
                 let outcome = outcome(signal::name(exit.signal), exit.status, exit.reconstructed);
                 line.exit(&EventView::from(event), &outcome);
             }
+            EventKind::Hook(hook) => line.policy_event(&EventView::from(event), hook),
             EventKind::Gap(gap) => line.gap(gap.lost, gap.cpu, gap.stage, gap.merged_causes()),
         }
         line.end();

@@ -51,12 +51,15 @@ macro_rules! described {
 }
 
 described! {
+    crate::saker_v1::ArgumentExtra = "saker.v1.ArgumentExtra",
     crate::saker_v1::ExitExtra = "saker.v1.ExitExtra",
     crate::saker_v1::Gap = "saker.v1.Gap",
     crate::saker_v1::GetStatusResponse = "saker.v1.GetStatusResponse",
+    crate::saker_v1::HookExtra = "saker.v1.HookExtra",
     crate::saker_v1::ListPoliciesResponse = "saker.v1.ListPoliciesResponse",
     crate::saker_v1::ProcessExtra = "saker.v1.ProcessExtra",
     crate::tetragon::Filter = "tetragon.Filter",
+    crate::tetragon::KprobeArgument = "tetragon.KprobeArgument",
     crate::tetragon::GetEventsResponse = "tetragon.GetEventsResponse",
     crate::tetragon::ListTracingPoliciesResponse = "tetragon.ListTracingPoliciesResponse",
 }

@@ -4,9 +4,13 @@
 //! written by [`crate::json`] and [`crate::proto`]. A [`Process`] never changes once it is shared, so its
 //! encoded forms are made at most once and copied into each event by bytes.
 
+mod hook;
 mod shown;
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
+
+pub use hook::{Argument, Caller, Family, HookEvent, HookInfo};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +47,9 @@ pub enum EventKind {
     Exec(ExecEvent),
     /// `process_exit` (5).
     Exit(ExitEvent),
+    /// `process_kprobe` (9), `process_tracepoint` (10), `process_uprobe` (12), `process_lsm` (28) or
+    /// `process_usdt` (29).
+    Hook(Box<HookEvent>),
     /// `gap`: records that did not reach the agent. Ours; not part of the compatible service.
     Gap(GapEvent),
 }
@@ -293,11 +300,35 @@ pub struct BinaryProperties {
 #[derive(Debug, Default)]
 pub struct Encoded {
     /// Its JSON object without the closing brace, so that what differs by event can be appended.
-    pub json: OnceLock<Box<[u8]>>,
-    /// Fields of its protobuf message that do not differ by event.
-    pub proto: OnceLock<Box<[u8]>>,
-    /// The protobuf message of its [`ProcessExtra`]; made only for receivers of our own interface.
-    pub extra: OnceLock<Box<[u8]>>,
+    pub json: OnceLock<JsonForm>,
+    /// Fields of its protobuf message that do not differ by event; those that a hook tells anew last.
+    pub proto: OnceLock<ProtoForm>,
+    /// The protobuf message of its [`ProcessExtra`], likewise; made only for receivers of our own interface.
+    pub extra: OnceLock<ProtoForm>,
+}
+
+/// The JSON of a process, and where in it stands what an event of a hook replaces.
+#[derive(Clone, Debug, Default)]
+pub struct JsonForm {
+    /// The text.
+    pub text: Box<[u8]>,
+    /// The thread, with its key; empty: not told.
+    pub tid: Range<usize>,
+    /// Capabilities and credentials.
+    pub creds: Range<usize>,
+    /// Namespaces.
+    pub namespaces: Range<usize>,
+    /// What only Saker tells of the credentials.
+    pub more_creds: Range<usize>,
+}
+
+/// The protobuf bytes of a process, and where those begin that an event of a hook replaces.
+#[derive(Clone, Debug, Default)]
+pub struct ProtoForm {
+    /// The bytes.
+    pub bytes: Box<[u8]>,
+    /// Fields from here on depend on the thread.
+    pub of_thread: usize,
 }
 
 impl Clone for Encoded {

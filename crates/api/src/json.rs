@@ -8,7 +8,9 @@
 #[macro_use]
 mod text;
 
+mod argument;
 mod credentials;
+mod hook;
 mod message;
 mod process;
 
@@ -29,6 +31,10 @@ pub fn write_event(event: &Event, out: &mut Vec<u8>) {
             None
         }
         EventKind::Exit(exit) => Some(write_exit(event, exit, out)),
+        EventKind::Hook(event) => {
+            hook::write(event, out);
+            None
+        }
         EventKind::Gap(gap) => {
             write_gap(gap, out);
             None

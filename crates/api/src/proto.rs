@@ -5,6 +5,7 @@
 
 mod encode;
 mod extra;
+mod hook;
 mod message;
 
 use crate::event::Timestamp;

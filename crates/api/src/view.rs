@@ -1,6 +1,6 @@
 //! One way to look at an event, be it the model or a message that a client received.
 
-use crate::event::{Event, Process, ProcessView};
+use crate::event::{Credentials, Event, EventKind, Process, ProcessView};
 use crate::tetragon::{self, EventType, GetEventsResponse, get_events_response as response};
 
 /// What filters and compact lines ask of an event.
@@ -18,6 +18,8 @@ pub(crate) struct EventView<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ProcessRef<'a> {
     Model(&'a Process),
+    /// One of its threads called a hook, with these credentials.
+    Caller(&'a Process, &'a Credentials),
     Message(&'a tetragon::Process),
 }
 
@@ -32,12 +34,20 @@ impl<'a> From<&'a Event> for EventView<'a> {
     fn from(event: &'a Event) -> Self {
         let (process, parent, ancestors) = event.kind.processes();
         let shown = |view: &'a ProcessView| ProcessRef::Model(&view.process);
+        let (creds, policy) = match &event.kind {
+            EventKind::Hook(hook) => (hook.caller.creds.as_deref(), hook.hook.policy.as_str()),
+            _ => (None, ""),
+        };
+        let process = process.map(|view| match creds {
+            Some(creds) => ProcessRef::Caller(&view.process, creds),
+            None => shown(view),
+        });
         Self {
             event_type: event.kind.event_type(),
-            process: process.map(shown),
+            process,
             parent: parent.map(shown),
             ancestors: Ancestors::Model(ancestors),
-            policy: "",
+            policy,
         }
     }
 }
@@ -96,49 +106,49 @@ impl<'a> Ancestors<'a> {
 impl<'a> ProcessRef<'a> {
     pub(crate) fn exec_id(self) -> &'a str {
         match self {
-            Self::Model(process) => &process.exec_id,
+            Self::Model(process) | Self::Caller(process, _) => &process.exec_id,
             Self::Message(process) => &process.exec_id,
         }
     }
 
     pub(crate) fn parent_exec_id(self) -> &'a str {
         match self {
-            Self::Model(process) => &process.parent_exec_id,
+            Self::Model(process) | Self::Caller(process, _) => &process.parent_exec_id,
             Self::Message(process) => &process.parent_exec_id,
         }
     }
 
     pub(crate) fn pid(self) -> Option<u32> {
         match self {
-            Self::Model(process) => Some(process.pid),
+            Self::Model(process) | Self::Caller(process, _) => Some(process.pid),
             Self::Message(process) => process.pid,
         }
     }
 
     pub(crate) fn binary(self) -> &'a str {
         match self {
-            Self::Model(process) => &process.binary,
+            Self::Model(process) | Self::Caller(process, _) => &process.binary,
             Self::Message(process) => &process.binary,
         }
     }
 
     pub(crate) fn arguments(self) -> &'a str {
         match self {
-            Self::Model(process) => &process.arguments,
+            Self::Model(process) | Self::Caller(process, _) => &process.arguments,
             Self::Message(process) => &process.arguments,
         }
     }
 
     pub(crate) fn docker(self) -> &'a str {
         match self {
-            Self::Model(process) => &process.docker,
+            Self::Model(process) | Self::Caller(process, _) => &process.docker,
             Self::Message(process) => &process.docker,
         }
     }
 
     pub(crate) fn in_init_tree(self) -> bool {
         match self {
-            Self::Model(process) => process.in_init_tree,
+            Self::Model(process) | Self::Caller(process, _) => process.in_init_tree,
             Self::Message(process) => process.in_init_tree,
         }
         .unwrap_or_default()
@@ -147,18 +157,17 @@ impl<'a> ProcessRef<'a> {
     /// The pod, of which the model knows nothing yet.
     pub(crate) fn pod(self) -> Option<&'a tetragon::Pod> {
         match self {
-            Self::Model(_) => None,
+            Self::Model(_) | Self::Caller(..) => None,
             Self::Message(process) => process.pod.as_ref(),
         }
     }
 
     /// Permitted, effective and inheritable capabilities, one bit each.
     pub(crate) fn capabilities(self) -> Option<[u64; 3]> {
+        let sets = |creds: &Credentials| [creds.cap_permitted, creds.cap_effective, creds.cap_inheritable];
         match self {
-            Self::Model(process) => process
-                .creds
-                .as_ref()
-                .map(|creds| [creds.cap_permitted, creds.cap_effective, creds.cap_inheritable]),
+            Self::Model(process) => process.creds.as_deref().map(sets),
+            Self::Caller(_, creds) => Some(sets(creds)),
             Self::Message(process) => process
                 .cap
                 .as_ref()
@@ -169,7 +178,7 @@ impl<'a> ProcessRef<'a> {
     /// The same where they are shown.
     pub(crate) fn shown_capabilities(self) -> Option<[u64; 3]> {
         match self {
-            Self::Model(process) if !process.visible.credentials => None,
+            Self::Model(process) | Self::Caller(process, _) if !process.visible.credentials => None,
             _ => self.capabilities(),
         }
     }

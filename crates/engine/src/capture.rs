@@ -12,6 +12,7 @@
 //!
 //! This is what `saker agent --record` writes and `saker replay` reads.
 
+mod policy;
 mod reader;
 mod setup;
 mod writer;
@@ -49,6 +50,10 @@ pub(crate) const ENTRY_SAMPLE: u8 = 4;
 pub(crate) const ENTRY_LOST: u8 = 5;
 pub(crate) const ENTRY_CLOCK: u8 = 6;
 pub(crate) const ENTRY_END: u8 = 7;
+pub(crate) const ENTRY_POLICY_LOADED: u8 = 8;
+pub(crate) const ENTRY_POLICY_REMOVED: u8 = 9;
+/// The last kind that this version knows.
+pub(crate) const ENTRY_LAST: u8 = ENTRY_POLICY_REMOVED;
 
 /// Stages that may tell of a loss.
 const STAGES: [&str; 4] = ["reader", "decoder", "queue", "sensor"];
@@ -204,7 +209,8 @@ impl Engine {
             Input::Sample { stats, drained } => self.sample(&stats, drained, out),
             Input::Lost { stage, lost } => self.lost(stage, lost, out),
             Input::Clock { boot_to_wall } => self.set_boot_to_wall(boot_to_wall),
-            Input::PolicyLoaded(_) | Input::PolicyRemoved { .. } => {}
+            Input::PolicyLoaded(text) => self.policy_loaded(text, out),
+            Input::PolicyRemoved { id } => self.policy_removed(id, out),
         }
     }
 }

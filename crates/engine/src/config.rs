@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use saker_abi::NamespaceInums;
-use saker_api::event::{Node, Visible};
+use saker_api::event::{Family, Node, Visible};
 
 /// Names of users, given by whoever may read the host's user database.
 pub trait UserNames: Send {
@@ -71,11 +71,49 @@ impl fmt::Debug for EngineConfig {
 
 /// Which events carry the ancestors of their process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each kind of event")]
 pub struct Ancestors {
     /// `process_exec`.
     pub exec: bool,
     /// `process_exit`.
     pub exit: bool,
+    /// `process_kprobe`.
+    pub kprobe: bool,
+    /// `process_tracepoint`.
+    pub tracepoint: bool,
+    /// `process_uprobe`.
+    pub uprobe: bool,
+    /// `process_usdt`.
+    pub usdt: bool,
+    /// `process_lsm`.
+    pub lsm: bool,
+}
+
+impl Ancestors {
+    /// All of them, or none.
+    #[must_use]
+    pub const fn all(shown: bool) -> Self {
+        Self {
+            exec: shown,
+            exit: shown,
+            kprobe: shown,
+            tracepoint: shown,
+            uprobe: shown,
+            usdt: shown,
+            lsm: shown,
+        }
+    }
+
+    /// Whether events of hooks carry them.
+    pub(crate) const fn of_hooks(self, family: Family) -> bool {
+        match family {
+            Family::Kprobe => self.kprobe,
+            Family::Tracepoint => self.tracepoint,
+            Family::Uprobe => self.uprobe,
+            Family::Usdt => self.usdt,
+            Family::Lsm => self.lsm,
+        }
+    }
 }
 
 /// What is kept of environments.

@@ -6,15 +6,19 @@
 
 use saker_abi::{DecodeError, Kind};
 
+use crate::calls::Unjoined;
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Outcome {
     /// It became an event.
     Emitted,
+    /// It completed the event of a call whose entry had come before.
+    Joined,
     /// It changed the process table without an event: a fork.
     Tracked,
-    /// A part of a long value, kept for its exec record.
+    /// Kept for a record that is to come: a part of a long value for its exec, the entry of a call for its return.
     Stored,
     /// A part of a long value that came out of order or beyond the bounds.
     Refused,
@@ -26,16 +30,19 @@ pub enum Outcome {
     Ended,
     /// The end of a process that ended before the first scan came to it: nobody was told of its life.
     Earlier,
+    /// Of a policy that is not known: none was loaded under this number, or it was removed long ago.
+    UnknownPolicy,
     /// Not expected from this source, or of an unknown kind.
     Unexpected,
 }
 
 impl Outcome {
     /// Number of outcomes.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 11;
     /// All outcomes.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Emitted,
+        Self::Joined,
         Self::Tracked,
         Self::Stored,
         Self::Refused,
@@ -43,6 +50,7 @@ impl Outcome {
         Self::Silent,
         Self::Ended,
         Self::Earlier,
+        Self::UnknownPolicy,
         Self::Unexpected,
     ];
 
@@ -51,6 +59,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Emitted => "emitted",
+            Self::Joined => "joined",
             Self::Tracked => "tracked",
             Self::Stored => "stored",
             Self::Refused => "refused",
@@ -58,6 +67,7 @@ impl Outcome {
             Self::Silent => "silent",
             Self::Ended => "ended",
             Self::Earlier => "earlier",
+            Self::UnknownPolicy => "unknown_policy",
             Self::Unexpected => "unexpected",
         }
     }
@@ -97,6 +107,34 @@ pub struct Counters {
     pub snapshots_refused: u64,
     /// Ancestor lists that were cut at their bound.
     pub ancestors_cut: u64,
+    /// Records of hooks, by [`Family`](saker_api::event::Family).
+    pub hook_records: [u64; FAMILIES],
+    /// Calls of hooked functions.
+    pub calls: CallCounters,
+    /// Policies known now, removed ones among them.
+    pub policies: u64,
+    /// Policies that there was no room for.
+    pub policies_refused: u64,
+}
+
+/// Slots of tables indexed by [`Family`](saker_api::event::Family).
+pub const FAMILIES: usize = saker_api::event::Family::ALL.len();
+
+/// Calls of hooked functions whose return is told too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounters {
+    /// Entries that their return completed.
+    pub joined: u64,
+    /// Entries told without their return, by [`Unjoined`].
+    pub unjoined: [u64; Unjoined::COUNT],
+    /// Entries that are no events without their return, by [`Unjoined`].
+    pub untold: [u64; Unjoined::COUNT],
+    /// Returns told without their entry.
+    pub without_entry: u64,
+    /// Entries waiting now.
+    pub waiting: u64,
+    /// Bytes of their records.
+    pub waiting_bytes: u64,
 }
 
 /// Byte strings that were no records, by cause.
@@ -129,6 +167,17 @@ pub struct Events {
     pub exit_reconstructed: u64,
     /// `gap`.
     pub gap: u64,
+    /// Events of policies, by [`Family`](saker_api::event::Family).
+    pub hooks: [u64; FAMILIES],
+}
+
+impl Events {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let execs = self.exec + self.exec_snapshot + self.exec_reconstructed;
+        execs + self.exit + self.exit_reconstructed + self.gap + self.hooks.iter().sum::<u64>()
+    }
 }
 
 /// Losses that were noticed.
@@ -221,10 +270,17 @@ impl Counters {
         }
         let chunks = &self.chunks;
         let told = chunks.joined + chunks.evicted + chunks.orphaned + chunks.waiting;
+        let calls = &self.calls;
+        let unjoined: u64 = calls.unjoined.iter().sum();
+        let ended = calls.joined + unjoined + calls.untold.iter().sum::<u64>() + calls.waiting;
+        let joined = self.count(Kind::Hook, Outcome::Joined);
         let pairs = [
             ("exec events", self.events.exec, emitted(Kind::Exec)),
             ("exit events", self.events.exit, emitted(Kind::Exit)),
             ("task events", self.events.exec_snapshot + self.events.exec_reconstructed, emitted(Kind::Task)),
+            ("hook events", self.events.hooks.iter().sum(), emitted(Kind::Hook) + joined + unjoined),
+            ("joined calls", calls.joined, joined),
+            ("entered calls", ended, self.count(Kind::Hook, Outcome::Stored)),
             ("stored chunks", told, self.count(Kind::Data, Outcome::Stored)),
         ];
         pairs

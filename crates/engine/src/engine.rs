@@ -5,9 +5,11 @@ use std::sync::Arc;
 use saker_abi::{Body, DecodeError, Header, Identity, ProcessFlags, Record, Stats, decode};
 use saker_api::event::{Event, EventKind, GapEvent, Timestamp};
 
+use crate::calls::Calls;
 use crate::chunks::Chunks;
 use crate::config::EngineConfig;
 use crate::counters::{Counters, Outcome};
+use crate::policies::Policies;
 use crate::process::Factory;
 use crate::sequence::Sequences;
 use crate::snapshot::{Pending, SnapshotKind, SnapshotTask};
@@ -19,6 +21,8 @@ pub struct Engine {
     pub(crate) factory: Factory,
     pub(crate) table: Table,
     pub(crate) chunks: Chunks,
+    pub(crate) policies: Policies,
+    pub(crate) calls: Calls,
     pub(crate) sequences: Sequences,
     pub(crate) counters: Counters,
     /// Kernel time of the newest record.
@@ -37,6 +41,8 @@ impl Engine {
         Self {
             table: Table::new(config.capacity),
             chunks: Chunks::new(config.pending_bytes),
+            policies: Policies::default(),
+            calls: Calls::default(),
             sequences: Sequences::new(config.sequence),
             factory: Factory::new(config),
             counters: Counters::default(),
@@ -65,6 +71,7 @@ impl Engine {
             Body::Fork(fork) => self.fork(fork, out),
             Body::Exit(exit) => self.exit(exit, out),
             Body::Data(_) => self.data(&record),
+            Body::Hook(hook) => self.hook(hook, &record, out),
             Body::Task(_) | Body::Unknown(_) => Outcome::Unexpected,
         };
         self.counters.outcome(header.kind, outcome);
@@ -74,6 +81,7 @@ impl Engine {
         if self.pending.as_ref().is_some_and(|pending| pending.is_due(self.clock)) {
             self.apply_pending(out);
         }
+        self.forget_policies(out);
     }
 
     fn undecodable(&mut self, error: DecodeError) {
@@ -157,6 +165,7 @@ impl Engine {
     pub fn finish(&mut self, out: &mut Vec<Arc<Event>>) {
         self.tell_gaps(&[], out);
         self.apply_pending(out);
+        self.finish_calls(out);
     }
 
     /// Totals, and the present state of the table.
@@ -165,6 +174,9 @@ impl Engine {
         let mut counters = self.counters.clone();
         counters.table.entries = self.table.len() as u64;
         counters.table.alive = self.table.alive_len() as u64;
+        counters.calls.waiting = self.calls.len() as u64;
+        counters.calls.waiting_bytes = self.calls.bytes() as u64;
+        counters.policies = self.policies.len() as u64;
         counters.chunks.waiting_bytes = self.chunks.bytes() as u64;
         counters
     }

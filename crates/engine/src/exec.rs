@@ -34,6 +34,7 @@ impl Engine {
         let slot = self.take_over(exec, known, old, parent, Arc::clone(&process));
 
         let refcnt = self.table.get(slot).map_or(1, Entry::refcnt);
+        self.calls_ended_by_exec(key.pid, exec.id.tid, out);
         let parent_view = self.parent_view(parent, exec.id.parent);
         let ancestors = if self.factory.config.ancestors.exec { self.ancestors(parent) } else { Vec::new() };
         let event = ExecEvent { process: ProcessView { process, refcnt }, parent: parent_view, ancestors };

@@ -44,6 +44,7 @@ impl Engine {
         event.creds = creds;
         event.reparented_to = reparented_to;
         self.note_end(key);
+        self.calls_ended(key.pid, out);
         self.counters.events.exit += 1;
         self.emit(self.time_of(&exit.rec), EventKind::Exit(event), out);
         Outcome::Emitted
@@ -93,6 +94,7 @@ impl Engine {
         event.reconstructed = true;
         event.tid = key.pid;
         self.note_end(key);
+        self.calls_ended(key.pid, out);
         self.counters.events.exit_reconstructed += 1;
         self.emit(time, EventKind::Exit(event), out);
     }

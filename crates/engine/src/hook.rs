@@ -1,4 +1,16 @@
-//! What is known of the hooks of policies.
+//! Records of policies' hooks: what is known of the hooks, and the events that their records become.
+
+use std::sync::Arc;
+
+use saker_abi::{Hook, HookFlags, Key, Record, Tag};
+use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, ProcessView};
+
+use crate::calls::{CallKey, Captured, Unjoined, Waiting};
+use crate::counters::Outcome;
+use crate::engine::Engine;
+use crate::process::{credentials, namespaces};
+use crate::table::Slot;
+use crate::values::argument;
 
 /// What events tell of a policy and its hooks, beside what its records say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,20 +28,246 @@ pub struct PolicyText {
 /// What events tell of a hook, beside what its records say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookText {
-    /// Function, LSM hook without `bpf_lsm_`, or system call with the prefix of the architecture.
+    /// Function, LSM hook without `bpf_lsm_`, system call with the prefix of the architecture, or symbol of a
+    /// uprobe.
     pub function: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a USDT probe its provider.
     pub subsystem: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a USDT probe its name.
     pub event: String,
     /// Text for people; empty: none.
     pub message: String,
     /// Tags.
     pub tags: Vec<String>,
-    /// Labels of the captured values, in their order; empty: none.
+    /// Labels of the captured values, in the order of records; empty: none.
     pub labels: Vec<String>,
     /// How many of the captured values are arguments; the others are data.
     pub arguments: usize,
+    /// Where each captured value, in the order of records, stands among the arguments and then the data of the policy;
+    /// empty: in the same order.
+    pub positions: Vec<usize>,
     /// Names by what `saker_hook.function` says (an address or the number of a system call), for hooks of several.
     pub functions: Vec<(u64, String)>,
+    /// Program or library with a uprobe or USDT probe.
+    pub path: String,
+    /// Offset of a uprobe that was not given by symbol.
+    pub offset: u64,
+    /// Offset of a uprobe's reference counter.
+    pub ref_ctr_offset: u64,
+    /// The return of a call may be left out on purpose: filters, rate limits or `NoPost` apply to it. Then an
+    /// entry without its return is no event, and only counted.
+    pub conditional_return: bool,
+}
+
+/// The family with this number; `None`: it has no events here.
+fn family_of(raw: u8) -> Option<Family> {
+    use saker_abi::generated as abi;
+    match raw.into() {
+        abi::SAKER_FAMILY_KPROBE => Some(Family::Kprobe),
+        abi::SAKER_FAMILY_TRACEPOINT => Some(Family::Tracepoint),
+        abi::SAKER_FAMILY_UPROBE => Some(Family::Uprobe),
+        abi::SAKER_FAMILY_USDT => Some(Family::Usdt),
+        abi::SAKER_FAMILY_LSM => Some(Family::Lsm),
+        _ => None,
+    }
+}
+
+/// The number that events give to an action.
+fn action_of(raw: u8) -> i32 {
+    i32::from(raw) + 1
+}
+
+impl Engine {
+    pub(crate) fn hook(&mut self, hook: &Hook, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
+        let Some(family) = family_of(hook.family) else { return Outcome::Unexpected };
+        self.counters.hook_records[family as usize] += 1;
+        let header = &hook.rec;
+        if !self.policies.knows(header.policy) {
+            return Outcome::UnknownPolicy;
+        }
+        let flags = HookFlags(hook.flags);
+        let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
+        let time = self.time_of(header);
+        if flags.has(HookFlags::RETURN)
+            && let Some(mut waiting) = self.calls.take(key)
+        {
+            waiting.event.return_action = action_of(hook.action);
+            self.capture(record, &mut waiting.captured);
+            self.counters.calls.joined += 1;
+            self.tell(*waiting, out);
+            return Outcome::Joined;
+        }
+        let Some(known) = self.policies.hook(header.policy, header.hook, family) else {
+            return Outcome::Unexpected;
+        };
+        let function = known.function(hook.function);
+        let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
+        let (process, parent, ancestors) = self.called_by(header.process, flags, family);
+        let mut event = HookEvent {
+            process,
+            parent,
+            ancestors,
+            caller: self.caller(hook),
+            hook: info,
+            function,
+            args: Vec::new(),
+            data: Vec::new(),
+            result: None,
+            action: action_of(hook.action),
+            return_action: 0,
+            selector: Some(hook.selector)
+                .filter(|selector| u32::from(*selector) != saker_abi::generated::SAKER_SELECTOR_NONE),
+            repeats: hook.repeats,
+            cgroup_id: hook.cgroup_id,
+            return_missing: "",
+            entry_missing: false,
+        };
+        if flags.has(HookFlags::RETURN) {
+            (event.action, event.return_action) = (0, event.action);
+            event.entry_missing = true;
+            self.counters.calls.without_entry += 1;
+        }
+        let mut captured = Captured::default();
+        self.capture(record, &mut captured);
+        let (pid, tid, bytes) = (header.process.pid, hook.tid, header.len as usize);
+        let event = Box::new(event);
+        let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
+        if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
+            if let Some(older) = self.calls.take(key) {
+                self.unjoined(*older, Unjoined::Superseded, out);
+            }
+            self.calls.insert(waiting);
+            while let Some(oldest) = self.calls.beyond_bounds() {
+                self.unjoined(*oldest, Unjoined::TableFull, out);
+            }
+            return Outcome::Stored;
+        }
+        self.tell(waiting, out);
+        Outcome::Emitted
+    }
+
+    /// Takes the values of a record.
+    fn capture(&self, record: &Record<'_>, captured: &mut Captured) {
+        for value in record.values() {
+            if value.tag == Tag::RESULT {
+                captured.result = Some(argument(&value));
+            } else if let Some(index) = value.tag.index() {
+                captured.set(index, argument(&value));
+            }
+        }
+    }
+
+    /// The process of a record with its parent and, for families that are asked to show them, its ancestors.
+    fn called_by(
+        &mut self,
+        key: Key,
+        flags: HookFlags,
+        family: Family,
+    ) -> (ProcessView, Option<ProcessView>, Vec<ProcessView>) {
+        let slot = self.table.find(key).or_else(|| self.derived(key, flags));
+        let Some((slot, process)) = slot.and_then(|slot| Some((slot, self.view(slot)?))) else {
+            self.counters.table.unknown_processes += 1;
+            let process = ProcessView { process: Arc::new(self.factory.unknown(key)), refcnt: 0 };
+            return (process, None, Vec::new());
+        };
+        let above = self.table.parent_of(slot).map(|(parent, _)| parent);
+        let parent = above.and_then(|parent| self.view(parent)).or_else(|| {
+            let kernel = self.factory.kernel();
+            let first = kernel.exec_id == process.process.parent_exec_id;
+            first.then_some(ProcessView { process: kernel, refcnt: 1 })
+        });
+        let shown = self.factory.config.ancestors.of_hooks(family);
+        let ancestors = if shown { self.ancestors(above) } else { Vec::new() };
+        (process, parent, ancestors)
+    }
+
+    /// The entry of a process of which the kernel had no record: the key has the time of its creation.
+    fn derived(&self, key: Key, flags: HookFlags) -> Option<Slot> {
+        if !flags.has(HookFlags::UNKNOWN) {
+            return None;
+        }
+        self.table.alive(key.pid).filter(|slot| self.same_process(*slot, key.ktime))
+    }
+
+    fn caller(&self, hook: &Hook) -> Caller {
+        let told = HookFlags(hook.flags).has(HookFlags::IDENTITY);
+        let visible = self.factory.config.visible;
+        let host = &self.factory.config.host_namespaces;
+        Caller {
+            tid: hook.tid,
+            creds: (told && visible.credentials).then(|| Box::new(credentials(&hook.creds))),
+            namespaces: (told && visible.namespaces).then(|| Box::new(namespaces(&hook.ns, host))),
+        }
+    }
+
+    /// Makes the event of a call of which nothing more will come.
+    fn tell(&mut self, waiting: Waiting, out: &mut Vec<Arc<Event>>) {
+        let time = waiting.time;
+        let event = waiting.finish();
+        self.counters.events.hooks[event.hook.family as usize] += 1;
+        self.emit(time, EventKind::Hook(event), out);
+    }
+
+    /// Gives up the wait for a return.
+    fn unjoined(&mut self, mut waiting: Waiting, cause: Unjoined, out: &mut Vec<Arc<Event>>) {
+        if waiting.shape.conditional_return {
+            self.counters.calls.untold[cause as usize] += 1;
+        } else {
+            self.counters.calls.unjoined[cause as usize] += 1;
+            waiting.event.return_missing = cause.name();
+            self.tell(waiting, out);
+        }
+    }
+
+    /// The calls under way of a process that has ended.
+    pub(crate) fn calls_ended(&mut self, pid: u32, out: &mut Vec<Arc<Event>>) {
+        for waiting in self.calls.take_process(pid, None) {
+            self.unjoined(waiting, Unjoined::ProcessExited, out);
+        }
+    }
+
+    /// The calls of the threads that an exec ended; that of the one that called it goes on.
+    pub(crate) fn calls_ended_by_exec(&mut self, pid: u32, tid: u32, out: &mut Vec<Arc<Event>>) {
+        for waiting in self.calls.take_process(pid, Some(tid)) {
+            self.unjoined(waiting, Unjoined::ProcessExited, out);
+        }
+    }
+
+    /// Takes what is known of a policy, before its records come.
+    pub(crate) fn policy_loaded(&mut self, text: PolicyText, out: &mut Vec<Arc<Event>>) {
+        let id = text.id;
+        if self.policies.knows(id) {
+            self.forget_policy(id, out);
+        }
+        if !self.policies.insert(text) {
+            self.counters.policies_refused += 1;
+        }
+    }
+
+    /// A policy has no hooks any more; records of them may still come.
+    pub(crate) fn policy_removed(&mut self, id: u32, out: &mut Vec<Arc<Event>>) {
+        self.policies.remove(id, self.clock);
+        self.forget_policies(out);
+    }
+
+    /// Forgets removed policies when their last records must have come.
+    pub(crate) fn forget_policies(&mut self, out: &mut Vec<Arc<Event>>) {
+        while let Some(id) = self.policies.due(self.clock) {
+            self.forget_policy(id, out);
+        }
+    }
+
+    fn forget_policy(&mut self, id: u32, out: &mut Vec<Arc<Event>>) {
+        for waiting in self.calls.take_policy(id) {
+            self.unjoined(waiting, Unjoined::PolicyRemoved, out);
+        }
+        self.policies.forget(id);
+    }
+
+    /// Gives up all waits, at the end of the input.
+    pub(crate) fn finish_calls(&mut self, out: &mut Vec<Arc<Event>>) {
+        for waiting in self.calls.take_all() {
+            self.unjoined(waiting, Unjoined::StreamEnd, out);
+        }
+    }
 }

@@ -7,10 +7,12 @@
 //! ```text
 //!             record ──▶ decode ──▶ sequence ──▶ exec ┐
 //!   snapshot ─────────────────────────────────▶ fork ├─▶ table ──▶ events
-//!     sample ──────────────▶ gaps                exit ┘
+//!     sample ──────────────▶ gaps                exit │
+//!   policies ─────────────────────────────────▶ hook ┘
 //! ```
 
 mod arguments;
+mod calls;
 pub mod capture;
 mod chunks;
 mod config;
@@ -27,18 +29,22 @@ mod intern;
 mod lineage;
 mod marks;
 mod parts;
+mod policies;
 mod privileges;
 mod process;
 mod replay;
 mod sequence;
 mod snapshot;
 mod table;
+mod values;
 pub mod workload;
 
+pub use calls::Unjoined;
 pub use capture::{CaptureError, CaptureHeader, Input};
 pub use config::{Ancestors, EngineConfig, Environment, SequenceBase, UserNames};
 pub use counters::{
-    ChunkCounters, Counters, Events, KINDS, Losses, Outcome, TableCounters, Undecodable, kind_name,
+    CallCounters, ChunkCounters, Counters, Events, KINDS, Losses, Outcome, TableCounters, Undecodable,
+    kind_name,
 };
 pub use engine::Engine;
 pub use replay::{Replayed, replay};

@@ -440,7 +440,8 @@ pub(crate) fn credentials(creds: &Creds) -> Credentials {
     }
 }
 
-fn namespaces(ns: &NamespaceInums, host: &NamespaceInums) -> Namespaces {
+/// Namespaces as events show them.
+pub(crate) fn namespaces(ns: &NamespaceInums, host: &NamespaceInums) -> Namespaces {
     let one = |inum, host| Namespace { inum, is_host: inum == host && inum != 0 };
     Namespaces {
         uts: one(ns.uts, host.uts),

@@ -1,8 +1,8 @@
 //! Made-up processes and the records a kernel would write of them, for tests, benchmarks and fixtures.
 
 use saker_abi::{
-    CHUNK_MAX, CHUNKS_MAX, Data, Exec, Exit, File, Fork, Identity, Key, ProcessFlags, Stats, Status, Tag,
-    build,
+    CHUNK_MAX, CHUNKS_MAX, Data, Exec, Exit, File, Fork, Hook, Identity, Key, ProcessFlags, Stats, Status,
+    Tag, build,
 };
 
 use crate::capture::Input;
@@ -188,6 +188,20 @@ impl World {
         let mut exit = Exit { id: self.identity_of(subject, 0), code, ..Exit::default() };
         self.stamp(&mut exit.rec, subject.key);
         build::exit(exit).finish()
+    }
+
+    /// A thread of a process calls a hooked function, or returns from one; `hook` says the rest. Values are added
+    /// to what is returned.
+    pub fn hook(&mut self, subject: &Subject, mut hook: Hook) -> build::Builder {
+        self.clock += 1_000;
+        self.stamp(&mut hook.rec, subject.key);
+        hook.cgroup_id = self.identity.cgroup_id;
+        hook.creds = self.identity.creds;
+        hook.ns = self.identity.ns;
+        if hook.tid == 0 {
+            hook.tid = subject.key.pid;
+        }
+        build::hook(hook)
     }
 
     /// The kernel had no room for a record that was made: its number stays, its bytes are gone.

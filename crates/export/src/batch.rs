@@ -82,6 +82,7 @@ fn size_of_event(event: &Event) -> usize {
     match &event.kind {
         EventKind::Exec(exec) => BASE + size_of_process(&exec.process.process),
         EventKind::Exit(exit) => BASE + size_of_process(&exit.process.process),
+        EventKind::Hook(hook) => BASE + size_of_process(&hook.process.process) + hook.bytes(),
         _ => BASE,
     }
 }

@@ -10,8 +10,8 @@ use clap::Args;
 use saker_agent::logging::say;
 use saker_api::event::Event;
 use saker_api::json;
-use saker_engine::Engine;
 use saker_engine::capture::Reader;
+use saker_engine::{Ancestors, Engine};
 
 use crate::output::{Form, When};
 
@@ -54,8 +54,9 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     let mut config = reader.header().engine();
     config.visible.credentials |= args.enable_process_cred;
     config.visible.namespaces |= args.enable_process_ns;
-    config.ancestors.exec |= args.enable_ancestors;
-    config.ancestors.exit |= args.enable_ancestors;
+    if args.enable_ancestors {
+        config.ancestors = Ancestors::all(true);
+    }
     let mut engine = Engine::new(config);
     let mut printer = Printer { encoder: encoder(args), out: io::stdout().lock(), lines: Vec::new() };
     let mut events = Vec::new();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
+use saker_api::event::Family;
 use saker_api::filter::{FilterError, Filters, Offered, parse_filters};
 use saker_api::tetragon::EventType;
 use saker_export::FileConfig;
@@ -97,16 +98,48 @@ impl EventFields {
     #[must_use]
     pub fn offered(&self, pid_set: bool) -> Offered {
         let base = [EventType::ProcessExec, EventType::ProcessExit];
-        let ancestors = if self.ancestors.base { base.to_vec() } else { Vec::new() };
+        let mut ancestors = if self.ancestors.base { base.to_vec() } else { Vec::new() };
+        let shown = |family: &Family| self.ancestors.of_hooks(*family);
+        ancestors.extend(Family::ALL.iter().filter(|family| shown(family)).map(|family| family.event_type()));
         Offered { credentials: self.credentials, pid_set, ancestors }
     }
 }
 
 /// Which kinds of events show ancestors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each kind of event")]
 pub struct Ancestors {
     /// Executions and exits.
     pub base: bool,
+    /// `process_kprobe`.
+    pub kprobe: bool,
+    /// `process_tracepoint`.
+    pub tracepoint: bool,
+    /// `process_uprobe`.
+    pub uprobe: bool,
+    /// `process_usdt`.
+    pub usdt: bool,
+    /// `process_lsm`.
+    pub lsm: bool,
+}
+
+impl Ancestors {
+    const fn of_hooks(self, family: Family) -> bool {
+        match family {
+            Family::Kprobe => self.kprobe,
+            Family::Tracepoint => self.tracepoint,
+            Family::Uprobe => self.uprobe,
+            Family::Usdt => self.usdt,
+            Family::Lsm => self.lsm,
+        }
+    }
+
+    /// The same for an engine.
+    #[must_use]
+    pub const fn of_engine(self) -> saker_engine::Ancestors {
+        let Self { base, kprobe, tracepoint, uprobe, usdt, lsm } = self;
+        saker_engine::Ancestors { exec: base, exit: base, kprobe, tracepoint, uprobe, usdt, lsm }
+    }
 }
 
 /// Events on standard output.
@@ -386,14 +419,22 @@ impl Reader<'_> {
 
     fn ancestors(&mut self) -> Ancestors {
         let kinds = value::list(self.config.get("enable-ancestors"));
-        let base = kinds.iter().any(|kind| kind == "base");
+        let shown = |name: &str| kinds.iter().any(|kind| kind == name);
+        let base = shown("base");
         if let Some(unknown) = kinds.iter().find(|kind| !ANCESTOR_KINDS.contains(&kind.as_str())) {
             let what = format!("there is no kind `{unknown}`; known are {}", ANCESTOR_KINDS.join(", "));
             self.wrong("enable-ancestors", ValueError::Other(what));
         } else if !kinds.is_empty() && !base {
             self.wrong("enable-ancestors", ValueError::Other("`base` is required".into()));
         }
-        Ancestors { base }
+        Ancestors {
+            base,
+            kprobe: shown("kprobe"),
+            tracepoint: shown("tracepoint"),
+            uprobe: shown("uprobe"),
+            usdt: shown("usdt"),
+            lsm: shown("lsm"),
+        }
     }
 
     fn console(&mut self) -> Console {

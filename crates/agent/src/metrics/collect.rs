@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
 use saker_abi::{Kind, Loss, Place};
-use saker_engine::{Counters, KINDS, Outcome, kind_name};
+use saker_api::event::Family;
+use saker_engine::{Counters, KINDS, Outcome, Unjoined, kind_name};
 
 use super::{METRICS, MetricKind};
 use crate::policies::{MAX_POLICIES, State as PolicyState};
@@ -37,6 +38,7 @@ pub fn render(state: &State) -> String {
     let kernel = state.kernel();
     events(&mut values, state, &counters);
     records(&mut values, &counters, &kernel);
+    calls(&mut values, &counters);
     table(&mut values, state, &counters);
     sinks(&mut values, state);
     policies(&mut values, state);
@@ -67,6 +69,13 @@ fn events(values: &mut Values, state: &State, counters: &Counters) {
     let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
     values.count("tetragon_events_total", &[node, "PROCESS_EXEC"], exec);
     values.count("tetragon_events_total", &[node, "PROCESS_EXIT"], events.exit + events.exit_reconstructed);
+    for family in Family::ALL {
+        let kind = family.event_type().as_str_name();
+        values.count("tetragon_events_total", &[node, kind], events.hooks[family as usize]);
+    }
+    for ((policy, hook), count) in state.gauges.policy_events() {
+        values.count("tetragon_policy_events_total", &[&hook, &policy], count);
+    }
     values.count("saker_gap_events_total", &[], events.gap);
     values.count("saker_gap_records_total", &[], counters.losses.records + counters.losses.later_stages);
     values.count("saker_resyncs_total", &[], counters.snapshots.saturating_sub(1));
@@ -83,14 +92,27 @@ fn msg_op(kind: Kind) -> &'static str {
         Kind::Exit => "7",
         Kind::Fork => "23",
         Kind::Data => "24",
+        // Whoever counts by kind alone cannot tell families apart.
+        Kind::Hook => "13",
         Kind::Task => "0",
+    }
+}
+
+/// The same of a record of a hook.
+fn msg_op_of(family: Family) -> &'static str {
+    match family {
+        Family::Kprobe => "13",
+        Family::Tracepoint => "14",
+        Family::Uprobe => "15",
+        Family::Lsm => "16",
+        Family::Usdt => "28",
     }
 }
 
 /// Error that Tetragon's programs see for this cause.
 fn error_of(cause: usize) -> &'static str {
     match Loss::name_of(cause) {
-        "ring_full" => "EAGAIN",
+        "ring_full" | "reserved" => "EAGAIN",
         "too_long" => "E2BIG",
         _ => "unknown",
     }
@@ -105,14 +127,21 @@ fn records(values: &mut Values, counters: &Counters, kernel: &KernelSample) {
         if kind == Kind::Task {
             continue;
         }
-        values.count("tetragon_msg_op_total", &[msg_op(kind)], received);
+        if kind == Kind::Hook {
+            for family in Family::ALL {
+                let records = counters.hook_records[family as usize];
+                values.count("tetragon_msg_op_total", &[msg_op_of(family)], records);
+            }
+        } else {
+            values.count("tetragon_msg_op_total", &[msg_op(kind)], received);
+        }
         let mut produced: u64 = kernel.stats.iter().map(|cpu| cpu.sent[index]).sum();
         // Several causes may share one error of the peer's closed set.
         let mut missed: BTreeMap<&str, u64> = BTreeMap::new();
         for cause in 0..Loss::ALL.len() {
             let lost: u64 = kernel.stats.iter().map(|cpu| cpu.lost[cause][index]).sum();
             produced += lost;
-            ring_full += if Loss::name_of(cause) == "ring_full" { lost } else { 0 };
+            ring_full += if matches!(Loss::name_of(cause), "ring_full" | "reserved") { lost } else { 0 };
             *missed.entry(error_of(cause)).or_default() += lost;
             values.count("saker_records_lost_total", &[Loss::name_of(cause), kind.name()], lost);
         }
@@ -148,6 +177,20 @@ fn records(values: &mut Values, counters: &Counters, kernel: &KernelSample) {
     for ((sensor, _), missed) in SENSORS.iter().zip(kernel.missed) {
         values.count("saker_missed_runs_total", &[sensor], missed);
     }
+}
+
+fn calls(values: &mut Values, counters: &Counters) {
+    let calls = &counters.calls;
+    values.count("saker_calls_joined_total", &[], calls.joined);
+    for cause in Unjoined::ALL {
+        let (told, untold) = (calls.unjoined[cause as usize], calls.untold[cause as usize]);
+        values.count("saker_calls_unjoined_total", &[cause.name(), "yes"], told);
+        values.count("saker_calls_unjoined_total", &[cause.name(), "no"], untold);
+    }
+    values.count("saker_calls_without_entry_total", &[], calls.without_entry);
+    values.count("saker_calls_waiting", &[], calls.waiting);
+    values.count("saker_policies_known", &[], counters.policies);
+    values.count("saker_policies_refused_total", &[], counters.policies_refused);
 }
 
 fn table(values: &mut Values, state: &State, counters: &Counters) {

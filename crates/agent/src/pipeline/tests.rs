@@ -1,5 +1,6 @@
 use saker_api::event::EventKind;
 use saker_engine::EngineConfig;
+use saker_engine::hook::HookText;
 use saker_export::{Limits, Popped, Queue};
 
 use super::*;
@@ -57,6 +58,23 @@ fn everything_read_before_the_end_reaches_the_sinks() {
     assert_eq!(counters.events.exec, 5000);
     assert_eq!(world.pipeline.gauges.queued().0, 0);
     assert!(!world.pipeline.is_alive());
+}
+
+#[test]
+fn events_of_policies_are_counted_by_policy_and_hook() {
+    let mut world = start();
+    let hook = HookText { function: "file_open".into(), ..HookText::default() };
+    let policy = PolicyText { id: 1, name: "files".into(), hooks: vec![hook], ..PolicyText::default() };
+    assert!(world.pipeline.policies().upgrade().unwrap().policy_loaded(policy));
+    let mut records = Records::default();
+    for _ in 0..7 {
+        world.records.send(records.hook(2)).unwrap();
+    }
+    assert!(world.pipeline.finish(Instant::now() + Duration::from_secs(30)));
+    let counted = world.pipeline.gauges.policy_events();
+    assert_eq!(counted, [(("files".to_owned(), "file_open".to_owned()), 7)].into());
+    let counters = world.pipeline.gauges.counters();
+    assert_eq!((counters.imbalance(), counters.events.hooks.iter().sum::<u64>()), (None, 7));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {
 
 /// What the running kernel says of itself.
 fn running() -> Result<Box<dyn Kernel + Send>> {
-    anyhow::bail!("this version cannot describe a running kernel to policies")
+    Ok(Box::new(saker_probes::RunningKernel::load()?))
 }
 
 #[cfg(test)]

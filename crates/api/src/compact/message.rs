@@ -1,4 +1,4 @@
-//! Lines of the kinds of events that only messages have.
+//! Lines of events that came as messages.
 
 use super::{Color, Line, outcome};
 use crate::tetragon::{
@@ -23,7 +23,7 @@ impl Line<'_> {
                 self.plain(&format!("{} events withheld", info.number_of_dropped_process_events));
             }
             Some(response::Event::ProcessTracepoint(event)) => {
-                self.hook("⁉️", "tracepoint", &view, &[&event.subsys, &event.event]);
+                self.tracepoint(&view, &event.subsys, &event.event, &event.args.iter().collect::<Vec<_>>());
             }
             Some(response::Event::ProcessUprobe(event)) => {
                 self.hook("🕵️", "uprobe", &view, &[&event.path, &event.symbol]);
@@ -35,7 +35,7 @@ impl Line<'_> {
                 self.hook("🔒", "LSM", &view, &[&event.function_name]);
             }
             Some(response::Event::ProcessKprobe(event)) => {
-                self.hook("❓", "syscall", &view, &[&event.function_name]);
+                self.kprobe(&view, &event.function_name, &event.args.iter().collect::<Vec<_>>());
             }
             Some(response::Event::Test(_)) => self.out.push_str("TEST EVENT"),
             None => self.label("❓", "unknown", Color::Label),
@@ -58,13 +58,5 @@ impl Line<'_> {
         let build_id: String = loader.buildid.iter().map(|byte| format!("{byte:02x}")).collect();
         self.value(Color::Arguments, &build_id);
         self.value(Color::Path, &loader.path);
-    }
-
-    fn hook(&mut self, emoji: &str, label: &str, view: &EventView<'_>, values: &[&str]) {
-        self.label(emoji, label, Color::Label);
-        self.process(view.process, false);
-        for value in values {
-            self.value(Color::Arguments, value);
-        }
     }
 }

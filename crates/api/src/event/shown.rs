@@ -10,6 +10,7 @@ impl EventKind {
         match self {
             Self::Exec(_) => EventType::ProcessExec,
             Self::Exit(_) => EventType::ProcessExit,
+            Self::Hook(hook) => hook.hook.family.event_type(),
             Self::Gap(_) => EventType::RateLimitInfo,
         }
     }
@@ -20,6 +21,7 @@ impl EventKind {
         match self {
             Self::Exec(exec) => (Some(&exec.process), exec.parent.as_ref(), &exec.ancestors),
             Self::Exit(exit) => (Some(&exit.process), exit.parent.as_ref(), &exit.ancestors),
+            Self::Hook(hook) => (Some(&hook.process), hook.parent.as_ref(), &hook.ancestors),
             Self::Gap(_) => (None, None, &[]),
         }
     }

@@ -118,6 +118,7 @@ impl FieldFilters {
                 })
                 .collect();
             kept.exit = kept.exit.map(|exit| filter.paths.pruned(&exit, filter.action));
+            kept.hook = kept.hook.map(|hook| filter.paths.pruned(&hook, filter.action));
         }
         kept
     }
@@ -212,6 +213,7 @@ fn check_path(place: Place, path: &str) -> Result<(), FilterError> {
     let mut roots: Vec<MessageDescriptor> =
         events.fields().filter(is_event).filter_map(|field| message_of(&field)).collect();
     roots.push(saker_v1::ExitExtra::descriptor());
+    roots.push(saker_v1::HookExtra::descriptor());
     if roots.iter().any(|root| resolves(root, path)) {
         return Ok(());
     }

@@ -5,11 +5,27 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
 use crate::descriptors::Described;
-use crate::saker_v1::{Event, ExitExtra, Gap, GetStatusResponse, ListPoliciesResponse, ProcessExtra};
+use crate::saker_v1::{
+    ArgumentExtra, Event, ExitExtra, Gap, GetStatusResponse, HookExtra, ListPoliciesResponse, ProcessExtra,
+};
 use crate::tetragon::{GetEventsResponse, ListTracingPoliciesResponse, RateLimitInfo, get_events_response};
 
 /// What stands in every line beside its event.
 const ENVELOPE: [&str; 5] = ["node_name", "time", "aggregation_info", "cluster_name", "node_labels"];
+
+/// Kinds of events about a process that have fields of ours beside the compatible ones.
+const KINDS: [&str; 7] = [
+    "process_exec",
+    "process_exit",
+    "process_kprobe",
+    "process_tracepoint",
+    "process_uprobe",
+    "process_lsm",
+    "process_usdt",
+];
+/// Of these, the ones of policies.
+const HOOKS: [&str; 5] =
+    ["process_kprobe", "process_tracepoint", "process_uprobe", "process_lsm", "process_usdt"];
 
 /// A line that is not an event.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +74,7 @@ fn message_object(event: &Event) -> Map<String, Value> {
         line.remove("rate_limit_info");
         line.shift_insert(0, "gap".to_owned(), Value::Object(object(gap)));
     }
-    for kind in ["process_exec", "process_exit"] {
+    for kind in KINDS {
         let Some(Value::Object(inner)) = line.get_mut(kind) else { continue };
         merge(inner.get_mut("process"), event.process.as_ref());
         merge(inner.get_mut("parent"), event.parent.as_ref());
@@ -73,8 +89,33 @@ fn message_object(event: &Event) -> Map<String, Value> {
             exit.remove("tid");
             inner.extend(exit);
         }
+        if let Some(hook) = &event.hook {
+            merge_hook(inner, hook);
+        }
     }
     line
+}
+
+/// Puts what only Saker tells of a policy's event beside its fields, and of an argument inside the argument.
+fn merge_hook(inner: &mut Map<String, Value>, hook: &HookExtra) {
+    let mut fields = object(hook);
+    for (list, extras) in [("args", &hook.args), ("data", &hook.data)] {
+        fields.remove(list);
+        if let Some(Value::Array(arguments)) = inner.get_mut(list) {
+            for (argument, extra) in arguments.iter_mut().zip(extras) {
+                merge_argument(Some(argument), Some(extra));
+            }
+        }
+    }
+    fields.remove("return");
+    merge_argument(inner.get_mut("return"), hook.r#return.as_ref());
+    inner.extend(fields);
+}
+
+fn merge_argument(argument: Option<&mut Value>, extra: Option<&ArgumentExtra>) {
+    if let (Some(Value::Object(argument)), Some(extra)) = (argument, extra) {
+        argument.extend(object(extra));
+    }
 }
 
 /// Puts the fields that only Saker tells beside the compatible ones.
@@ -113,7 +154,7 @@ pub fn parse_line(line: &str) -> Result<Event, ParseError> {
         response.event = Some(get_events_response::Event::RateLimitInfo(info));
         event.gap = Some(gap);
     }
-    if let Some(inner) = line.get("process_exec").or_else(|| line.get("process_exit")) {
+    if let Some(inner) = KINDS.iter().find_map(|kind| line.get(kind)) {
         event.process = extra(inner.get("process"))?;
         event.parent = extra(inner.get("parent"))?;
         if let Some(Value::Array(ancestors)) = inner.get("ancestors") {
@@ -121,6 +162,9 @@ pub fn parse_line(line: &str) -> Result<Event, ParseError> {
         }
     }
     event.exit = line.get("process_exit").map(message::<ExitExtra>).transpose()?;
+    // The lists of arguments have the same names in both forms, so each part finds its own fields there.
+    let hook = HOOKS.iter().find_map(|kind| line.get(kind));
+    event.hook = hook.map(message::<HookExtra>).transpose()?;
     if response.event.is_none() {
         return Err(ParseError::Shape(
             "it has none of the keys process_exec, process_exit, gap …".to_owned(),

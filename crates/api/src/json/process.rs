@@ -1,11 +1,13 @@
 //! A process in JSON: text that is made once, and the little that differs from event to event.
 
+use std::ops::Range;
+
 use super::credentials::{write_capabilities, write_namespaces, write_process_credentials, write_user_ns};
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, time_field,
     wide_field, wrapped_field,
 };
-use crate::event::{BinaryProperties, Process, ProcessView};
+use crate::event::{BinaryProperties, Caller, Credentials, JsonForm, Namespaces, Process, ProcessView};
 use crate::tetragon::ProcessPrivilegesChanged;
 
 /// Where in an event a process stands.
@@ -21,13 +23,14 @@ pub(super) enum Place {
 pub(super) fn write(view: &ProcessView, place: Place, out: &mut Vec<u8>) {
     let process = &*view.process;
     match process.encoded.json.get() {
-        Some(text) => out.extend_from_slice(text),
+        Some(form) => out.extend_from_slice(&form.text),
         None => {
             // Written where it is needed first; the copy for later events has no byte too many.
             let begin = out.len();
-            write_fragment(process, out);
+            let mut form = write_fragment(process, out);
+            form.text = Box::from(&out[begin..]);
             // Whoever else made it meanwhile has made the same.
-            let _ = process.encoded.json.set(Box::from(&out[begin..]));
+            let _ = process.encoded.json.set(form);
         }
     }
     if place == Place::Executed
@@ -36,34 +39,101 @@ pub(super) fn write(view: &ProcessView, place: Place, out: &mut Vec<u8>) {
     {
         write_binary_properties(properties, out);
     }
+    end(view, out);
+}
+
+/// Appends the object of a process one of whose threads called a hook: as of its exec, but for what is known of
+/// the thread at the time of the event.
+pub(super) fn write_caller(view: &ProcessView, caller: &Caller, out: &mut Vec<u8>) {
+    let process = &*view.process;
+    let form = process.encoded.json.get_or_init(|| {
+        let mut text = Vec::new();
+        let form = write_fragment(process, &mut text);
+        JsonForm { text: text.into(), ..form }
+    });
+    let creds = caller.creds.as_deref().filter(|_| process.visible.credentials);
+    let namespaces = caller.namespaces.as_deref().filter(|_| process.visible.namespaces);
+    out.extend_from_slice(&form.text[..form.tid.start]);
+    wrapped_field(out, name!("tid"), caller.tid);
+    out.extend_from_slice(&form.text[form.tid.end..form.creds.start]);
+    match creds {
+        Some(creds) => write_creds(creds, out),
+        None => out.extend_from_slice(&form.text[form.creds.clone()]),
+    }
+    match namespaces {
+        Some(namespaces) => write_ns(namespaces, out),
+        None => out.extend_from_slice(&form.text[form.namespaces.clone()]),
+    }
+    out.extend_from_slice(&form.text[form.namespaces.end..form.more_creds.start]);
+    match creds {
+        Some(creds) if process.visible.extras => write_more_creds(creds, out),
+        _ => out.extend_from_slice(&form.text[form.more_creds.clone()]),
+    }
+    end(view, out);
+}
+
+fn end(view: &ProcessView, out: &mut Vec<u8>) {
     number_field(out, name!("refcnt"), view.refcnt);
     out.push(b'}');
 }
 
-/// Everything that is the same in all events, without the closing brace.
-fn write_fragment(process: &Process, out: &mut Vec<u8>) {
+/// Everything that is the same in all events, without the closing brace; returns where parts of it stand, counted
+/// from its beginning.
+fn write_fragment(process: &Process, out: &mut Vec<u8>) -> JsonForm {
+    let begin = out.len();
     out.push(b'{');
-    write_identity(process, out);
-    if process.visible.credentials
-        && let Some(creds) = &process.creds
-    {
-        key(out, name!("cap"));
-        write_capabilities(creds, out);
-        key(out, name!("process_credentials"));
-        write_process_credentials(creds, out);
+    let tid = write_identity(process, out);
+    let creds = out.len();
+    let shown = process.creds.as_deref().filter(|_| process.visible.credentials);
+    if let Some(creds) = shown {
+        write_creds(creds, out);
     }
+    let namespaces = out.len();
     if process.visible.namespaces
         && let Some(namespaces) = &process.namespaces
     {
-        key(out, name!("ns"));
-        write_namespaces(namespaces, out);
+        write_ns(namespaces, out);
     }
+    let after_namespaces = out.len();
     if process.visible.extras {
         write_extra(process, out);
     }
+    let more_creds = out.len();
+    if let (Some(creds), true) = (shown, process.visible.extras) {
+        write_more_creds(creds, out);
+    }
+    let range = |from: usize, to: usize| from - begin..to - begin;
+    JsonForm {
+        text: Box::default(),
+        tid: range(tid.start, tid.end),
+        creds: range(creds, namespaces),
+        namespaces: range(namespaces, after_namespaces),
+        more_creds: range(more_creds, out.len()),
+    }
 }
 
-fn write_identity(process: &Process, out: &mut Vec<u8>) {
+fn write_creds(creds: &Credentials, out: &mut Vec<u8>) {
+    key(out, name!("cap"));
+    write_capabilities(creds, out);
+    key(out, name!("process_credentials"));
+    write_process_credentials(creds, out);
+}
+
+fn write_ns(namespaces: &Namespaces, out: &mut Vec<u8>) {
+    key(out, name!("ns"));
+    write_namespaces(namespaces, out);
+}
+
+fn write_more_creds(creds: &Credentials, out: &mut Vec<u8>) {
+    string_field(out, name!("cap_bounding"), &format!("{:016x}", creds.cap_bounding));
+    if creds.cap_ambient != 0 {
+        string_field(out, name!("cap_ambient"), &format!("{:016x}", creds.cap_ambient));
+    }
+    write_user_ns(creds, out);
+}
+
+/// Returns where it has written the thread, in `out`.
+fn write_identity(process: &Process, out: &mut Vec<u8>) -> Range<usize> {
     string_field(out, name!("exec_id"), &process.exec_id);
     wrapped_field(out, name!("pid"), process.pid);
     let known = process.has_identity();
@@ -80,9 +150,11 @@ fn write_identity(process: &Process, out: &mut Vec<u8>) {
     }
     string_field(out, name!("docker"), &process.docker);
     string_field(out, name!("parent_exec_id"), &process.parent_exec_id);
+    let tid = out.len();
     if known {
         wrapped_field(out, name!("tid"), process.pid);
     }
+    let tid = tid..out.len();
     if let Some(user) = &process.user {
         key(out, name!("user"));
         out.push(b'{');
@@ -105,6 +177,7 @@ fn write_identity(process: &Process, out: &mut Vec<u8>) {
         }
         out.push(b']');
     }
+    tid
 }
 
 fn write_extra(process: &Process, out: &mut Vec<u8>) {
@@ -146,15 +219,6 @@ fn write_extra(process: &Process, out: &mut Vec<u8>) {
     string_field(out, name!("previous_exec_id"), &extra.previous_exec_id);
     string_field(out, name!("command"), &extra.command);
     flag_field(out, name!("reconstructed"), extra.reconstructed);
-    if process.visible.credentials
-        && let Some(creds) = &process.creds
-    {
-        string_field(out, name!("cap_bounding"), &format!("{:016x}", creds.cap_bounding));
-        if creds.cap_ambient != 0 {
-            string_field(out, name!("cap_ambient"), &format!("{:016x}", creds.cap_ambient));
-        }
-        write_user_ns(creds, out);
-    }
 }
 
 fn write_binary_properties(properties: &BinaryProperties, out: &mut Vec<u8>) {

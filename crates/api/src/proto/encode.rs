@@ -3,11 +3,13 @@
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use std::borrow::Cow;
 
-use super::extra::{process_extra, without_processes};
-use super::message::{constant_message, envelope, shown_properties};
+use super::extra::{common_extra, thread_extra, without_processes};
+use super::message::{common_message, envelope, shown_properties, thread_message};
 use super::timestamp;
-use crate::event::{Event, EventKind, ProcessView};
+use crate::event::{Caller, Event, EventKind, Family, HookEvent, ProcessView, ProtoForm};
+use crate::tetragon::KprobeArgument;
 use crate::{signal, tetragon};
 
 // Numbers of the fields that are put together by hand; a test compares the result with the types'.
@@ -27,6 +29,110 @@ const OUR_PROCESS: u32 = 2;
 const OUR_PARENT: u32 = 3;
 const OUR_ANCESTORS: u32 = 4;
 
+/// Numbers of the fields of a hook's event; 0: its message has none such.
+struct HookFields {
+    kind: u32,
+    function: u32,
+    subsystem: u32,
+    event: u32,
+    path: u32,
+    offset: u32,
+    ref_ctr_offset: u32,
+    args: u32,
+    data: u32,
+    result: u32,
+    action: u32,
+    return_action: u32,
+    policy: u32,
+    message: u32,
+    tags: u32,
+    ancestors: u32,
+}
+
+const NO_FIELDS: HookFields = HookFields {
+    kind: 0,
+    function: 0,
+    subsystem: 0,
+    event: 0,
+    path: 0,
+    offset: 0,
+    ref_ctr_offset: 0,
+    args: 0,
+    data: 0,
+    result: 0,
+    action: 0,
+    return_action: 0,
+    policy: 0,
+    message: 0,
+    tags: 0,
+    ancestors: 0,
+};
+const KPROBE: HookFields = HookFields {
+    kind: 9,
+    function: 3,
+    args: 4,
+    result: 5,
+    action: 6,
+    policy: 8,
+    return_action: 9,
+    message: 10,
+    tags: 11,
+    ancestors: 13,
+    data: 14,
+    ..NO_FIELDS
+};
+const TRACEPOINT: HookFields = HookFields {
+    kind: 10,
+    subsystem: 4,
+    event: 5,
+    args: 6,
+    policy: 7,
+    action: 8,
+    message: 9,
+    tags: 10,
+    ancestors: 11,
+    ..NO_FIELDS
+};
+const UPROBE: HookFields = HookFields {
+    kind: 12,
+    path: 3,
+    function: 4,
+    policy: 5,
+    message: 6,
+    args: 7,
+    tags: 8,
+    ancestors: 9,
+    offset: 10,
+    ref_ctr_offset: 11,
+    action: 12,
+    data: 13,
+    ..NO_FIELDS
+};
+const LSM: HookFields = HookFields {
+    kind: 28,
+    function: 3,
+    policy: 5,
+    message: 6,
+    args: 7,
+    action: 8,
+    tags: 9,
+    ancestors: 10,
+    ..NO_FIELDS
+};
+const USDT: HookFields = HookFields {
+    kind: 29,
+    path: 3,
+    subsystem: 4,
+    event: 5,
+    policy: 6,
+    message: 7,
+    args: 8,
+    tags: 9,
+    ancestors: 10,
+    action: 11,
+    ..NO_FIELDS
+};
+
 /// The bytes of the compatible message [`tetragon::GetEventsResponse`].
 #[must_use]
 pub fn encode_response(event: &Event) -> Bytes {
@@ -42,27 +148,55 @@ pub fn encode_event(event: &Event) -> Bytes {
     let response = Response::of(event);
     let rest = without_processes(event);
     let (process, parent, ancestors) = event.kind.processes();
-    let extras = process.map(|view| (OUR_PROCESS, extra_bytes(view)));
-    let extras = extras.into_iter().chain(parent.map(|view| (OUR_PARENT, extra_bytes(view))));
-    let extras = extras.chain(ancestors.iter().map(|view| (OUR_ANCESTORS, extra_bytes(view))));
+    let caller = if let EventKind::Hook(hook) = &event.kind { Some(&hook.caller) } else { None };
+    let extras = process.map(|view| (OUR_PROCESS, ExtraBytes::of(view, caller)));
+    let extras = extras.into_iter().chain(parent.map(|view| (OUR_PARENT, ExtraBytes::of(view, None))));
+    let extras = extras.chain(ancestors.iter().map(|view| (OUR_ANCESTORS, ExtraBytes::of(view, None))));
+    let extras: Vec<_> = extras.collect();
 
     let length = response.len();
-    let of_extras: usize = extras.clone().map(|(number, bytes)| delimited_len(number, bytes.len())).sum();
+    let of_extras: usize = extras.iter().map(|(number, bytes)| delimited_len(*number, bytes.len())).sum();
     let mut out = Vec::with_capacity(delimited_len(OUR_EVENT, length) + of_extras + rest.encoded_len());
     put_header(OUR_EVENT, length, &mut out);
     response.put(&mut out);
     for (number, bytes) in extras {
         put_header(number, bytes.len(), &mut out);
-        out.put_slice(bytes);
+        out.put_slice(bytes.common);
+        out.put_slice(&bytes.thread);
     }
     rest.encode_raw(&mut out);
     out.into()
 }
 
-/// What only we tell of a process, made once.
-fn extra_bytes(view: &ProcessView) -> &[u8] {
-    let process = &*view.process;
-    process.encoded.extra.get_or_init(|| process_extra(process).encode_to_vec().into_boxed_slice())
+/// What only we tell of a process: bytes kept with it, and of a thread that called a hook its own.
+struct ExtraBytes<'a> {
+    common: &'a [u8],
+    thread: Cow<'a, [u8]>,
+}
+
+impl<'a> ExtraBytes<'a> {
+    fn of(view: &'a ProcessView, caller: Option<&Caller>) -> Self {
+        let process = &*view.process;
+        let form =
+            process.encoded.extra.get_or_init(|| form(&common_extra(process), &thread_extra(process, None)));
+        let (common, thread) = form.bytes.split_at(form.of_thread);
+        let thread = match caller.filter(|caller| caller.creds.is_some()) {
+            Some(caller) => Cow::Owned(thread_extra(process, Some(caller)).encode_to_vec()),
+            None => Cow::Borrowed(thread),
+        };
+        Self { common, thread }
+    }
+
+    fn len(&self) -> usize {
+        self.common.len() + self.thread.len()
+    }
+}
+
+fn form<M: Message>(common: &M, thread: &M) -> ProtoForm {
+    let mut bytes = common.encode_to_vec();
+    let of_thread = bytes.len();
+    thread.encode_raw(&mut bytes);
+    ProtoForm { bytes: bytes.into_boxed_slice(), of_thread }
 }
 
 /// A response whose parts are known and measured but not yet joined.
@@ -75,10 +209,12 @@ struct Response<'a> {
     rest: tetragon::GetEventsResponse,
 }
 
-/// A field of an exec or exit event.
+/// A field of an event about a process.
 enum Field<'a> {
     Process(u32, ProcessBytes<'a>),
-    Text(u32, &'static str),
+    Text(u32, &'a str),
+    Tag(u32, &'a str),
+    Argument(u32, &'a KprobeArgument),
     Number(u32, u64),
     Time(u32, prost_types::Timestamp),
 }
@@ -88,22 +224,63 @@ impl<'a> Response<'a> {
         let (kind, process, parent, ancestors, ancestors_field) = match &event.kind {
             EventKind::Exec(exec) => (EXEC, &exec.process, &exec.parent, &exec.ancestors, EXEC_ANCESTORS),
             EventKind::Exit(exit) => (EXIT, &exit.process, &exit.parent, &exit.ancestors, EXIT_ANCESTORS),
+            EventKind::Hook(hook) => return Self::of_hook(event, hook),
             EventKind::Gap(_) => return Self { kind: 0, fields: Vec::new(), rest: event.into() },
         };
         let mut fields = Vec::with_capacity(5 + ancestors.len());
-        let mut view = ProcessBytes::of(process);
+        let mut view = ProcessBytes::of(process, None);
         if kind == EXEC {
             view.properties = shown_properties(&process.process);
         }
         fields.push(Field::Process(PROCESS, view));
-        fields.extend(parent.iter().map(|parent| Field::Process(PARENT, ProcessBytes::of(parent))));
+        fields.extend(parent.iter().map(|parent| Field::Process(PARENT, ProcessBytes::of(parent, None))));
         if let EventKind::Exit(exit) = &event.kind {
             fields.push(Field::Text(EXIT_SIGNAL, signal::name(exit.signal)));
             fields.push(Field::Number(EXIT_STATUS, u64::from(exit.status)));
             fields.extend(timestamp(event.time).map(|time| Field::Time(EXIT_TIME, time)));
         }
-        fields.extend(ancestors.iter().map(|view| Field::Process(ancestors_field, ProcessBytes::of(view))));
+        fields.extend(
+            ancestors.iter().map(|view| Field::Process(ancestors_field, ProcessBytes::of(view, None))),
+        );
         Self { kind, fields, rest: envelope(event) }
+    }
+
+    fn of_hook(event: &Event, hook: &'a HookEvent) -> Self {
+        let info = &*hook.hook;
+        let numbers = match info.family {
+            Family::Kprobe => &KPROBE,
+            Family::Tracepoint => &TRACEPOINT,
+            Family::Uprobe => &UPROBE,
+            Family::Usdt => &USDT,
+            Family::Lsm => &LSM,
+        };
+        let mut fields = Vec::with_capacity(16 + hook.args.len() + hook.data.len() + info.tags.len());
+        fields.push(Field::Process(PROCESS, ProcessBytes::of(&hook.process, Some(&hook.caller))));
+        let process = |number, view| Field::Process(number, ProcessBytes::of(view, None));
+        fields.extend(hook.parent.iter().map(|parent| process(PARENT, parent)));
+        fields.extend(hook.ancestors.iter().map(|view| process(numbers.ancestors, view)));
+        fields.extend([
+            Field::Text(numbers.function, &hook.function),
+            Field::Text(numbers.subsystem, &info.subsystem),
+            Field::Text(numbers.event, &info.event),
+            Field::Text(numbers.path, &info.path),
+            Field::Text(numbers.policy, &info.policy),
+            Field::Text(numbers.message, &info.message),
+            Field::Number(numbers.offset, info.offset),
+            Field::Number(numbers.ref_ctr_offset, info.ref_ctr_offset),
+            // A negative number of an enum is sign-extended.
+            Field::Number(numbers.action, i64::from(hook.action).cast_unsigned()),
+            Field::Number(numbers.return_action, i64::from(hook.return_action).cast_unsigned()),
+        ]);
+        let arguments = [(numbers.args, &hook.args), (numbers.data, &hook.data)];
+        for (number, list) in arguments {
+            fields.extend(list.iter().map(|argument| Field::Argument(number, &argument.compatible)));
+        }
+        fields.extend(hook.result.iter().map(|result| Field::Argument(numbers.result, &result.compatible)));
+        // An empty tag stands in the list too.
+        fields.extend(info.tags.iter().map(|tag| Field::Tag(numbers.tags, tag)));
+        fields.retain(|field| field.number() != 0);
+        Self { kind: numbers.kind, fields, rest: envelope(event) }
     }
 
     fn inner_len(&self) -> usize {
@@ -127,10 +304,23 @@ impl<'a> Response<'a> {
 }
 
 impl Field<'_> {
+    const fn number(&self) -> u32 {
+        match self {
+            Self::Process(number, _)
+            | Self::Text(number, _)
+            | Self::Tag(number, _)
+            | Self::Argument(number, _)
+            | Self::Number(number, _)
+            | Self::Time(number, _) => *number,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Process(number, process) => delimited_len(*number, process.len()),
             Self::Text(number, text) if !text.is_empty() => delimited_len(*number, text.len()),
+            Self::Tag(number, text) => delimited_len(*number, text.len()),
+            Self::Argument(number, argument) => delimited_len(*number, argument.encoded_len()),
             Self::Number(number, value) => varint_len(*number, *value),
             Self::Text(..) => 0,
             Self::Time(number, time) => delimited_len(*number, time.encoded_len()),
@@ -143,9 +333,11 @@ impl Field<'_> {
                 put_header(*number, process.len(), out);
                 process.put(out);
             }
-            Self::Text(number, text) if !text.is_empty() => {
-                put_header(*number, text.len(), out);
-                out.put_slice(text.as_bytes());
+            Self::Tag(number, text) => put_text(*number, text, out),
+            Self::Text(number, text) if !text.is_empty() => put_text(*number, text, out),
+            Self::Argument(number, argument) => {
+                put_header(*number, argument.encoded_len(), out);
+                argument.encode_raw(out);
             }
             Self::Number(number, value) => put_varint(*number, *value, out),
             Self::Text(..) => {}
@@ -159,33 +351,47 @@ impl Field<'_> {
 
 /// A process: bytes kept with it, and the little that differs from event to event.
 struct ProcessBytes<'a> {
-    constant: &'a [u8],
+    common: &'a [u8],
+    thread: Cow<'a, [u8]>,
     refcnt: u32,
     properties: Option<tetragon::BinaryProperties>,
 }
 
 impl<'a> ProcessBytes<'a> {
-    fn of(view: &'a ProcessView) -> Self {
+    fn of(view: &'a ProcessView, caller: Option<&Caller>) -> Self {
         let process = &*view.process;
-        let encode = || constant_message(process).encode_to_vec().into_boxed_slice();
-        Self { constant: process.encoded.proto.get_or_init(encode), refcnt: view.refcnt, properties: None }
+        let encode = || form(&common_message(process), &thread_message(process, None));
+        let form = process.encoded.proto.get_or_init(encode);
+        let (common, thread) = form.bytes.split_at(form.of_thread);
+        let thread = match caller {
+            Some(_) => Cow::Owned(thread_message(process, caller).encode_to_vec()),
+            None => Cow::Borrowed(thread),
+        };
+        Self { common, thread, refcnt: view.refcnt, properties: None }
     }
 
     fn len(&self) -> usize {
         let properties = self.properties.as_ref();
-        self.constant.len()
+        self.common.len()
+            + self.thread.len()
             + varint_len(REFCNT, u64::from(self.refcnt))
             + properties.map_or(0, |properties| delimited_len(BINARY_PROPERTIES, properties.encoded_len()))
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        out.put_slice(self.constant);
+        out.put_slice(self.common);
+        out.put_slice(&self.thread);
         put_varint(REFCNT, u64::from(self.refcnt), out);
         if let Some(properties) = &self.properties {
             put_header(BINARY_PROPERTIES, properties.encoded_len(), out);
             properties.encode_raw(out);
         }
     }
+}
+
+fn put_text(number: u32, text: &str, out: &mut Vec<u8>) {
+    put_header(number, text.len(), out);
+    out.put_slice(text.as_bytes());
 }
 
 /// Length of a field of `length` bytes with its header.

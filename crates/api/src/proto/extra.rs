@@ -1,8 +1,9 @@
 //! What only our interface tells, as its types.
 
+use super::hook::hook_extra;
 use super::message::{capabilities, credentials};
 use crate::bits;
-use crate::event::{Credentials, Event, EventKind, ExitEvent, GapEvent, Process, ProcessView};
+use crate::event::{Caller, Credentials, Event, EventKind, ExitEvent, GapEvent, Process, ProcessView};
 use crate::{saker_v1, tetragon};
 
 impl From<&Event> for saker_v1::Event {
@@ -13,10 +14,11 @@ impl From<&Event> for saker_v1::Event {
 
 /// Everything of our message but the compatible event inside it.
 fn additions(event: &Event) -> saker_v1::Event {
-    let extra = |view: &ProcessView| process_extra(&view.process);
+    let extra = |view: &ProcessView| process_extra(&view.process, None);
     let (process, parent, ancestors) = event.kind.processes();
+    let caller = if let EventKind::Hook(hook) = &event.kind { Some(&hook.caller) } else { None };
     saker_v1::Event {
-        process: process.map(extra),
+        process: process.map(|view| process_extra(&view.process, caller)),
         parent: parent.map(extra),
         ancestors: ancestors.iter().map(extra).collect(),
         ..without_processes(event)
@@ -25,18 +27,24 @@ fn additions(event: &Event) -> saker_v1::Event {
 
 /// What our message adds that does not belong to a process.
 pub(super) fn without_processes(event: &Event) -> saker_v1::Event {
-    let (mut exit, mut gap) = (None, None);
+    let (mut exit, mut gap, mut hook) = (None, None, None);
     match &event.kind {
         EventKind::Exec(_) => {}
         EventKind::Exit(event) => exit = Some(exit_extra(event)),
         EventKind::Gap(event) => gap = Some(gap_message(event)),
+        EventKind::Hook(event) => hook = Some(hook_extra(event)),
     }
-    saker_v1::Event { exit, gap, ..saker_v1::Event::default() }
+    saker_v1::Event { exit, gap, hook, ..saker_v1::Event::default() }
 }
 
-pub(super) fn process_extra(process: &Process) -> saker_v1::ProcessExtra {
+fn process_extra(process: &Process, caller: Option<&Caller>) -> saker_v1::ProcessExtra {
+    let saker_v1::ProcessExtra { cap_bounding, cap_ambient, user_ns, .. } = thread_extra(process, caller);
+    saker_v1::ProcessExtra { cap_bounding, cap_ambient, user_ns, ..common_extra(process) }
+}
+
+/// What no event of a hook tells anew.
+pub(super) fn common_extra(process: &Process) -> saker_v1::ProcessExtra {
     let extra = &*process.extra;
-    let creds = process.creds.as_deref().filter(|_| process.visible.credentials);
     saker_v1::ProcessExtra {
         canonical_path: extra.canonical_path.to_string(),
         inode: extra.inode,
@@ -60,12 +68,22 @@ pub(super) fn process_extra(process: &Process) -> saker_v1::ProcessExtra {
         previous_exec_id: extra.previous_exec_id.to_string(),
         command: extra.command.to_string(),
         reconstructed: extra.reconstructed,
+        ..saker_v1::ProcessExtra::default()
+    }
+}
+
+/// The other fields: as of the exec or, of a thread that called a hook, as far as its record tells them.
+pub(super) fn thread_extra(process: &Process, caller: Option<&Caller>) -> saker_v1::ProcessExtra {
+    let creds = caller.and_then(|caller| caller.creds.as_deref()).or(process.creds.as_deref());
+    let creds = creds.filter(|_| process.visible.credentials);
+    saker_v1::ProcessExtra {
         cap_bounding: creds.map(|creds| format!("{:016x}", creds.cap_bounding)).unwrap_or_default(),
         cap_ambient: creds
             .filter(|creds| creds.cap_ambient != 0)
             .map(|creds| format!("{:016x}", creds.cap_ambient))
             .unwrap_or_default(),
         user_ns: creds.and_then(user_namespace),
+        ..saker_v1::ProcessExtra::default()
     }
 }
 

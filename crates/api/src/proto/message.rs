@@ -1,10 +1,11 @@
 //! Events as types of the compatible interface.
 
+use super::hook::hook_message;
 use super::timestamp;
 use crate::bits;
 use crate::event::{
-    BinaryProperties, Credentials, Event, EventKind, ExecEvent, ExitEvent, Namespace, Namespaces, Process,
-    ProcessView,
+    BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Namespace, Namespaces,
+    Process, ProcessView,
 };
 use crate::signal;
 use crate::tetragon::{self, get_events_response};
@@ -31,6 +32,7 @@ fn inner(event: &Event) -> get_events_response::Event {
     match &event.kind {
         EventKind::Exec(exec) => get_events_response::Event::ProcessExec(exec_message(exec)),
         EventKind::Exit(exit) => get_events_response::Event::ProcessExit(exit_message(event, exit)),
+        EventKind::Hook(hook) => hook_message(hook),
         EventKind::Gap(gap) => get_events_response::Event::RateLimitInfo(tetragon::RateLimitInfo {
             number_of_dropped_process_events: gap.lost,
         }),
@@ -58,15 +60,29 @@ fn exit_message(event: &Event, exit: &ExitEvent) -> tetragon::ProcessExit {
     }
 }
 
-fn process_message(view: &ProcessView) -> tetragon::Process {
+pub(super) fn process_message(view: &ProcessView) -> tetragon::Process {
     tetragon::Process { refcnt: view.refcnt, ..constant_message(&view.process) }
 }
 
+/// The process of a hook's event, of which a thread called.
+pub(super) fn caller_message(view: &ProcessView, caller: &Caller) -> tetragon::Process {
+    let common = tetragon::Process { refcnt: view.refcnt, ..common_message(&view.process) };
+    with_thread(common, thread_message(&view.process, Some(caller)))
+}
+
 /// What is the same in all events.
-pub(super) fn constant_message(process: &Process) -> tetragon::Process {
+fn constant_message(process: &Process) -> tetragon::Process {
+    with_thread(common_message(process), thread_message(process, None))
+}
+
+fn with_thread(common: tetragon::Process, thread: tetragon::Process) -> tetragon::Process {
+    let tetragon::Process { cap, ns, tid, process_credentials, .. } = thread;
+    tetragon::Process { cap, ns, tid, process_credentials, ..common }
+}
+
+/// What no event of a hook tells anew.
+pub(super) fn common_message(process: &Process) -> tetragon::Process {
     let known = process.has_identity();
-    let creds = process.creds.as_deref().filter(|_| process.visible.credentials);
-    let namespaces = process.namespaces.as_deref().filter(|_| process.visible.namespaces);
     tetragon::Process {
         exec_id: process.exec_id.to_string(),
         pid: Some(process.pid),
@@ -77,15 +93,8 @@ pub(super) fn constant_message(process: &Process) -> tetragon::Process {
         flags: process.flags.to_string(),
         start_time: timestamp(process.start_time),
         auid: known.then_some(process.auid),
-        pod: None,
         docker: process.docker.to_string(),
         parent_exec_id: process.parent_exec_id.to_string(),
-        refcnt: 0,
-        cap: creds.map(capabilities),
-        ns: namespaces.map(namespaces_message),
-        tid: known.then_some(process.pid),
-        process_credentials: creds.map(credentials),
-        binary_properties: None,
         user: process.user.as_ref().map(|name| tetragon::UserRecord { name: name.to_string() }),
         in_init_tree: process.in_init_tree,
         environment_variables: process
@@ -93,6 +102,23 @@ pub(super) fn constant_message(process: &Process) -> tetragon::Process {
             .iter()
             .map(|(key, value)| tetragon::EnvVar { key: key.to_string(), value: value.to_string() })
             .collect(),
+        ..tetragon::Process::default()
+    }
+}
+
+/// The other fields: as of the exec or, of a thread that called a hook, as far as its record tells them.
+pub(super) fn thread_message(process: &Process, caller: Option<&Caller>) -> tetragon::Process {
+    let creds = caller.and_then(|caller| caller.creds.as_deref()).or(process.creds.as_deref());
+    let creds = creds.filter(|_| process.visible.credentials);
+    let namespaces = caller.and_then(|caller| caller.namespaces.as_deref()).or(process.namespaces.as_deref());
+    let namespaces = namespaces.filter(|_| process.visible.namespaces);
+    let own_tid = process.has_identity().then_some(process.pid);
+    tetragon::Process {
+        cap: creds.map(capabilities),
+        ns: namespaces.map(namespaces_message),
+        tid: caller.map(|caller| caller.tid).or(own_tid),
+        process_credentials: creds.map(credentials),
+        ..tetragon::Process::default()
     }
 }
 

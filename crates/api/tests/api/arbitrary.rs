@@ -6,9 +6,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use saker_api::event::{
-    BinaryProperties, Credentials, Event, EventKind, ExecEvent, ExitEvent, GapEvent, Namespace, Namespaces,
-    Node, PrivilegesChanged, Process, ProcessExtra, ProcessView, Timestamp, Visible,
+    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family,
+    GapEvent, HookEvent, HookInfo, Namespace, Namespaces, Node, PrivilegesChanged, Process, ProcessExtra,
+    ProcessView, Timestamp, Visible,
 };
+use saker_api::saker_v1::ArgumentExtra;
+use saker_api::tetragon::kprobe_argument::Arg;
+use saker_api::tetragon::{self, KprobeArgument};
 
 /// Strings that hurt: empty, quotes, control characters, terminal escapes, other scripts, what is left of
 /// invalid UTF-8.
@@ -155,6 +159,207 @@ prop_compose! {
     }
 }
 
+fn bytes() -> impl Strategy<Value = bytes::Bytes> {
+    vec(any::<u8>(), 0..9).prop_map(bytes::Bytes::from)
+}
+
+/// Values of every kind that an argument can have.
+fn arg() -> BoxedStrategy<Arg> {
+    let simple = prop_oneof![
+        text().prop_map(Arg::StringArg),
+        any::<i32>().prop_map(Arg::IntArg),
+        small_or_any().prop_map(Arg::UintArg),
+        any::<i64>().prop_map(Arg::LongArg),
+        wide().prop_map(Arg::SizeArg),
+        bytes().prop_map(Arg::BytesArg),
+        (bytes(), wide()).prop_map(|(bytes_arg, orig_size)| {
+            Arg::TruncatedBytesArg(tetragon::KprobeTruncatedBytes { bytes_arg, orig_size })
+        }),
+        text().prop_map(Arg::KernelCapTArg),
+        text().prop_map(Arg::CapInheritableArg),
+        text().prop_map(Arg::CapPermittedArg),
+        text().prop_map(Arg::CapEffectiveArg),
+        prop_oneof![0..40i32, any::<i32>()].prop_map(Arg::BpfCmdArg),
+        (small_or_any(), text()).prop_map(|(id, abi)| Arg::SyscallId(tetragon::SyscallId { id, abi })),
+        text().prop_map(|message| Arg::ErrorArg(tetragon::KprobeError { message })),
+        (any::<i32>(), text()).prop_map(|(value, name)| {
+            Arg::CapabilityArg(tetragon::KprobeCapability { value: Some(value), name })
+        }),
+    ];
+    prop_oneof![3 => simple, 3 => structured()].boxed()
+}
+
+fn structured() -> impl Strategy<Value = Arg> {
+    (vec(text(), 5), vec(small_or_any(), 8), wide(), any::<Option<bool>>(), 0..20usize).prop_map(
+        |(t, n, wide, flag, kind)| {
+            let text = |index: usize| t[index].clone();
+            let (mount, path, flags, permission) = (text(0), text(1), text(2), text(3));
+            let list = vec![n[0].cast_signed(), 1, 4096];
+            match kind {
+                0 => Arg::PathArg(tetragon::KprobePath { mount, path, flags, permission }),
+                1 => Arg::FileArg(tetragon::KprobeFile { mount, path, flags, permission }),
+                2 => Arg::LinuxBinprmArg(tetragon::KprobeLinuxBinprm { path, flags, permission }),
+                3 => Arg::SockArg(tetragon::KprobeSock {
+                    family: text(0),
+                    r#type: text(1),
+                    protocol: text(2),
+                    mark: n[0],
+                    priority: n[1],
+                    saddr: text(3),
+                    daddr: text(4),
+                    sport: n[2],
+                    dport: n[3],
+                    cookie: wide,
+                    state: text(1),
+                }),
+                4 => Arg::SkbArg(tetragon::KprobeSkb {
+                    hash: n[0],
+                    len: n[1],
+                    priority: n[2],
+                    mark: n[3],
+                    saddr: text(0),
+                    daddr: text(1),
+                    sport: n[4],
+                    dport: n[5],
+                    proto: n[6],
+                    sec_path_len: n[7],
+                    sec_path_olen: n[0],
+                    protocol: text(2),
+                    family: text(3),
+                }),
+                5 => {
+                    Arg::SockaddrArg(tetragon::KprobeSockaddr { family: text(0), addr: text(1), port: n[0] })
+                }
+                6 => Arg::SockaddrunArg(tetragon::KprobeSockaddrUn { family: text(0), path: text(1) }),
+                7 => Arg::CredArg(tetragon::KprobeCred { permitted: list, ..Default::default() }),
+                8 => Arg::ProcessCredentialsArg(tetragon::ProcessCredentials {
+                    uid: Some(n[0]),
+                    securebits: list.clone(),
+                    caps: Some(tetragon::Capabilities { effective: list, ..Default::default() }),
+                    ..Default::default()
+                }),
+                9 => Arg::UserNsArg(tetragon::UserNamespace {
+                    level: Some(n[0].cast_signed()),
+                    uid: Some(n[1]),
+                    gid: None,
+                    ns: Some(tetragon::Namespace { inum: n[2], is_host: flag == Some(true) }),
+                }),
+                10 => Arg::ModuleArg(tetragon::KernelModule {
+                    name: text(0),
+                    signature_ok: flag,
+                    tainted: list,
+                }),
+                11 => Arg::BpfAttrArg(tetragon::KprobeBpfAttr {
+                    prog_type: text(0),
+                    insn_cnt: n[0],
+                    prog_name: text(1),
+                }),
+                12 => Arg::BpfProgArg(tetragon::KprobeBpfProg {
+                    prog_type: text(0),
+                    insn_cnt: n[0],
+                    prog_name: text(1),
+                }),
+                13 => Arg::BpfMapArg(tetragon::KprobeBpfMap {
+                    map_type: text(0),
+                    key_size: n[0],
+                    value_size: n[1],
+                    max_entries: n[2],
+                    map_name: text(1),
+                }),
+                14 => Arg::PerfEventArg(tetragon::KprobePerfEvent {
+                    kprobe_func: text(0),
+                    r#type: text(1),
+                    config: wide,
+                    probe_offset: u64::from(n[0]),
+                }),
+                15 => Arg::NetDevArg(tetragon::KprobeNetDev { name: text(0) }),
+                _ => Arg::UserNamespaceArg(tetragon::KprobeUserNamespace {
+                    owner: Some(n[0]),
+                    ..Default::default()
+                }),
+            }
+        },
+    )
+}
+
+prop_compose! {
+    fn argument()(
+        arg in option::of(arg()), label in text(), inode in wide(), device in text(), flags in any::<[bool; 2]>(),
+    ) -> Argument {
+        Argument {
+            compatible: KprobeArgument { arg, label },
+            extra: ArgumentExtra { inode, device, unreachable: flags[0], truncated: flags[1] },
+        }
+    }
+}
+
+/// Functions whose compact lines have words of their own, among others.
+fn function() -> impl Strategy<Value = String> {
+    prop_oneof![
+        text(),
+        prop::sample::select(vec![
+            "__x64_sys_write",
+            "__arm64_sys_read",
+            "fd_install",
+            "__x64_sys_openat",
+            "sys_open",
+            "sys_close",
+            "sys_mount",
+            "sys_setuid",
+            "sys_clock_settime",
+            "sys_pivot_root",
+            "proc_exec_connector",
+            "sys_setns",
+            "tcp_connect",
+            "tcp_close",
+            "tcp_sendmsg",
+            "bpf_check",
+            "security_perf_event_alloc",
+            "security_bpf_map_create",
+            "security_file_permission",
+            "security_mmap_file",
+            "security_path_truncate",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+prop_compose! {
+    fn hook_info()(
+        family in prop::sample::select(Family::ALL.to_vec()), texts in vec(text(), 6), numbers in vec(wide(), 2),
+        tags in vec(text(), 0..3), raw in any::<bool>(),
+    ) -> HookInfo {
+        let [policy, policy_namespace, mut subsystem, mut event, path, message] =
+            texts.try_into().unwrap_or_default();
+        if raw {
+            (subsystem, event) = ("raw_syscalls".to_owned(), "sys_enter".to_owned());
+        }
+        HookInfo {
+            family, policy, policy_namespace, subsystem, event, path, offset: numbers[0],
+            ref_ctr_offset: numbers[1], message, tags,
+        }
+    }
+}
+
+prop_compose! {
+    fn hook()(
+        process in view(), parent in option::of(view()), ancestors in vec(view(), 0..3), tid in small_or_any(),
+        creds in option::of(credentials().boxed()), namespaces in option::of(namespaces().boxed()),
+        info in hook_info(), function in function(),
+        (args, data, result) in (vec(argument().boxed(), 0..4), vec(argument().boxed(), 0..2), option::of(argument().boxed())),
+        actions in vec(prop_oneof![0..17i32, any::<i32>()], 2), selector in any::<Option<u16>>(),
+        (repeats, cgroup_id, entry_missing) in (small_or_any(), wide(), any::<bool>()),
+        return_missing in prop_oneof![Just(""), Just("process_exited")],
+    ) -> EventKind {
+        let caller = Caller { tid, creds: creds.map(Box::new), namespaces: namespaces.map(Box::new) };
+        EventKind::Hook(Box::new(HookEvent {
+            process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
+            action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
+            entry_missing,
+        }))
+    }
+}
+
 prop_compose! {
     fn gap()(
         numbers in vec(wide(), 3), cpu in option::of(small_or_any()),
@@ -176,7 +381,7 @@ prop_compose! {
 
 prop_compose! {
     /// Any event.
-    pub fn event()(time in time(), node in node(), kind in prop_oneof![3 => exec().boxed(), 3 => exit().boxed(), 1 => gap()])
+    pub fn event()(time in time(), node in node(), kind in prop_oneof![3 => exec().boxed(), 3 => exit().boxed(), 5 => hook().boxed(), 1 => gap()])
         -> Event {
         Event { time, node: Arc::new(node), kind }
     }

@@ -11,6 +11,16 @@ use saker_api::filter::{FieldFilters, Filters, Offered, parse_field_filters, par
 use saker_api::{FILE_DESCRIPTOR_SET, json, proto, saker_v1, tetragon};
 use serde_json::Value;
 
+const KINDS: [&str; 7] = [
+    "process_exec",
+    "process_exit",
+    "process_kprobe",
+    "process_tracepoint",
+    "process_uprobe",
+    "process_lsm",
+    "process_usdt",
+];
+
 /// Canonical JSON by the descriptors, independent of the code under test.
 fn canonical<M: Message>(name: &str, message: &M) -> Value {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
@@ -40,14 +50,26 @@ fn without_extras(mut line: Value) -> Value {
             names.iter().for_each(|name| drop(object.shift_remove(name)));
         }
     };
-    for kind in ["process_exec", "process_exit"] {
+    let mut of_hooks = names("saker.v1.HookExtra");
+    of_hooks.retain(|name| !["args", "data", "return"].contains(&name.as_str()));
+    for kind in KINDS {
         let Some(inner) = line.get_mut(kind) else { continue };
         remove(inner.get_mut("process"), &names("saker.v1.ProcessExtra"));
         remove(inner.get_mut("parent"), &names("saker.v1.ProcessExtra"));
         for ancestor in inner.get_mut("ancestors").and_then(Value::as_array_mut).into_iter().flatten() {
             remove(Some(ancestor), &names("saker.v1.ProcessExtra"));
         }
-        remove(Some(inner), &names("saker.v1.ExitExtra"));
+        if kind.starts_with("process_ex") {
+            remove(Some(inner), &names("saker.v1.ExitExtra"));
+            continue;
+        }
+        remove(Some(inner), &of_hooks);
+        remove(inner.get_mut("return"), &names("saker.v1.ArgumentExtra"));
+        for list in ["args", "data"] {
+            for argument in inner.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                remove(Some(argument), &names("saker.v1.ArgumentExtra"));
+            }
+        }
     }
     line
 }
@@ -56,6 +78,7 @@ fn shows_extras(event: &Event) -> bool {
     let (process, parent, ancestors) = match &event.kind {
         EventKind::Exec(exec) => (&exec.process, &exec.parent, &exec.ancestors),
         EventKind::Exit(exit) => (&exit.process, &exit.parent, &exit.ancestors),
+        EventKind::Hook(hook) => (&hook.process, &hook.parent, &hook.ancestors),
         _ => return true,
     };
     std::iter::once(process).chain(parent).chain(ancestors).all(|view| view.process.visible.extras)
@@ -163,9 +186,19 @@ fn our_names_are_not_those_of_the_compatible_form() {
         ("saker.v1.ProcessExtra", "tetragon.Process"),
         ("saker.v1.ExitExtra", "tetragon.ProcessExit"),
         ("saker.v1.ExitExtra", "tetragon.ProcessExec"),
+        ("saker.v1.HookExtra", "tetragon.ProcessKprobe"),
+        ("saker.v1.HookExtra", "tetragon.ProcessTracepoint"),
+        ("saker.v1.HookExtra", "tetragon.ProcessUprobe"),
+        ("saker.v1.HookExtra", "tetragon.ProcessUsdt"),
+        ("saker.v1.HookExtra", "tetragon.ProcessLsm"),
+        ("saker.v1.ArgumentExtra", "tetragon.KprobeArgument"),
     ] {
         let theirs = pool.get_message_by_name(theirs).unwrap();
         for field in pool.get_message_by_name(ours).unwrap().fields() {
+            // These hold what stands inside the arguments of the same lists.
+            if ours == "saker.v1.HookExtra" && ["args", "data", "return"].contains(&field.name()) {
+                continue;
+            }
             assert!(theirs.get_field_by_name(field.name()).is_none(), "{} is taken", field.name());
         }
     }

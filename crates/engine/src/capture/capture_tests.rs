@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::hook::HookText;
 
 fn header() -> CaptureHeader {
     CaptureHeader {
@@ -15,7 +16,7 @@ fn header() -> CaptureHeader {
         setup: Some(Setup {
             cluster: "c=1".into(),
             visible: saker_api::event::Visible { extras: true, ..Default::default() },
-            ancestors: crate::Ancestors { exec: true, exit: false },
+            ancestors: crate::Ancestors { exec: true, lsm: true, ..Default::default() },
             processes: 100,
             environment: crate::Environment { enabled: true, names: vec!["A".into(), "B".into()] },
             users: vec![(0, "root".into()), (33, "web".into())],
@@ -35,7 +36,29 @@ fn inputs() -> Vec<Input<'static>> {
         Input::Lost { stage: "sensor", lost: 1 },
         Input::Clock { boot_to_wall: 5 },
         Input::Snapshot { kind: SnapshotKind::Resync, tasks: vec![] },
+        Input::PolicyLoaded(policy()),
+        Input::PolicyLoaded(PolicyText::default()),
+        Input::PolicyRemoved { id: u32::MAX },
     ]
+}
+
+fn policy() -> PolicyText {
+    let hook = HookText {
+        function: "__x64_sys_openat".into(),
+        subsystem: "s".into(),
+        event: "e".into(),
+        message: "m\u{f6}".into(),
+        tags: vec!["a".into(), String::new()],
+        labels: vec![String::new(), "path".into()],
+        arguments: 1,
+        positions: vec![1, 0],
+        functions: vec![(257, "openat".into()), (u64::MAX, String::new())],
+        path: "/bin/x".into(),
+        offset: 7,
+        ref_ctr_offset: 8,
+        conditional_return: true,
+    };
+    PolicyText { id: 3, name: "p".into(), namespace: "ns".into(), hooks: vec![hook, HookText::default()] }
 }
 
 fn written() -> Vec<u8> {
@@ -102,6 +125,12 @@ fn damage_is_told() {
     ));
     assert!(matches!(entry(ENTRY_SNAPSHOT, 1, &[7]), Err(CaptureError::Damaged { .. })));
     assert!(matches!(entry(ENTRY_SAMPLE, 9, &[0; 9]), Err(CaptureError::Damaged { .. })));
+    let loaded = policy::to_bytes(&policy());
+    for len in 0..loaded.len() {
+        let cut = entry(ENTRY_POLICY_LOADED, len as u32, &loaded[..len]);
+        assert!(matches!(cut, Err(CaptureError::Damaged { .. })), "a policy of {len} bytes");
+    }
+    assert!(matches!(entry(ENTRY_POLICY_REMOVED, 3, &[0; 3]), Err(CaptureError::Damaged { .. })));
     assert!(matches!(entry(ENTRY_TASK, 8, &[255; 8]), Err(CaptureError::Damaged { .. })));
 }
 
@@ -116,6 +145,17 @@ fn entries_of_a_newer_writer_are_left_out_and_counted() {
     assert!(matches!(reader.next().unwrap(), Some(Input::Record(b"one"))));
     assert!(reader.next().unwrap().is_none() && reader.next().unwrap().is_none());
     assert_eq!((reader.unknown(), reader.truncated()), (1, false));
+}
+
+#[test]
+fn a_hook_of_a_newer_writer_is_read_as_far_as_it_is_known() {
+    let text = PolicyText { hooks: policy().hooks[..1].to_vec(), ..policy() };
+    let mut bytes = policy::to_bytes(&text);
+    let length = 4 + 4 + 1 + 4 + 2 + 4;
+    let hook = u32::from_le_bytes(bytes[length..length + 4].try_into().unwrap());
+    bytes[length..length + 4].copy_from_slice(&(hook + 5).to_le_bytes());
+    bytes.extend_from_slice(&[9; 5]);
+    assert_eq!(policy::from_bytes(&bytes), Some(text));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use saker_abi::{NamespaceInums, Stats};
 use zerocopy::FromBytes;
 
 use super::{
-    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LOST, ENTRY_MAX, ENTRY_RECORD, ENTRY_SAMPLE,
-    ENTRY_SNAPSHOT, ENTRY_TASK, HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, Setup, VERSION, stage_of,
+    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LAST, ENTRY_LOST, ENTRY_MAX,
+    ENTRY_POLICY_LOADED, ENTRY_POLICY_REMOVED, ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT, ENTRY_TASK,
+    HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, Setup, VERSION, policy, stage_of,
 };
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -104,7 +105,7 @@ impl<R: Read> Reader<R> {
                 }
                 ENTRY_END => self.ended = true,
                 // A newer version of the same format may write more.
-                kind if kind > ENTRY_END => self.unknown += 1,
+                kind if kind > ENTRY_LAST => self.unknown += 1,
                 ENTRY_RECORD => return Ok(Some(Input::Record(&self.entry))),
                 _ => return parse_other(kind, &self.entry).map(Some).ok_or(damaged),
             }
@@ -154,6 +155,13 @@ impl<R: Read> Reader<R> {
 }
 
 fn parse_other(kind: u8, entry: &[u8]) -> Option<Input<'_>> {
+    match (kind, entry) {
+        (ENTRY_POLICY_LOADED, _) => return policy::from_bytes(entry).map(Input::PolicyLoaded),
+        (ENTRY_POLICY_REMOVED, &[a, b, c, d]) => {
+            return Some(Input::PolicyRemoved { id: u32::from_le_bytes([a, b, c, d]) });
+        }
+        _ => {}
+    }
     let (word, rest) = entry.split_first_chunk::<8>()?;
     match kind {
         ENTRY_SAMPLE if rest.len() % size_of::<Stats>() == 0 => {

@@ -17,7 +17,7 @@ pub fn config() -> EngineConfig {
     EngineConfig {
         node: Arc::new(Node { name: "n".into(), ..Node::default() }),
         visible: Visible { credentials: true, namespaces: true, extras: true },
-        ancestors: Ancestors { exec: true, exit: true },
+        ancestors: Ancestors::all(true),
         boot_to_wall: 1_000_000_000_000_000_000,
         ..EngineConfig::default()
     }

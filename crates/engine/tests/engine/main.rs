@@ -4,6 +4,7 @@
 
 mod details;
 mod golden;
+mod hooks;
 mod host;
 mod lifecycle;
 mod loss;

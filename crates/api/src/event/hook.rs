@@ -1,0 +1,166 @@
+//! Events of policies: what a hook saw.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{Credentials, Namespaces, ProcessView};
+use crate::saker_v1::ArgumentExtra;
+use crate::tetragon::{EventType, KprobeArgument};
+
+/// A hook of a policy matched.
+#[derive(Clone, Debug)]
+pub struct HookEvent {
+    /// The process whose thread called, as of its last exec or its creation.
+    pub process: ProcessView,
+    /// Who created it; `None`: unknown or none.
+    pub parent: Option<ProcessView>,
+    /// From the grandparent upwards; empty unless asked for.
+    pub ancestors: Vec<ProcessView>,
+    /// The thread, as of the event.
+    pub caller: Caller,
+    /// What is the same in all events of the hook.
+    pub hook: Arc<HookInfo>,
+    /// What was called: function, hook of the security modules, system call or symbol; empty: has no name.
+    pub function: Arc<str>,
+    /// Captured arguments, in the order of the policy.
+    pub args: Vec<Argument>,
+    /// Captured values of other sources (`data`); kprobes and uprobes only.
+    pub data: Vec<Argument>,
+    /// What the call returned; kprobes only.
+    pub result: Option<Argument>,
+    /// `KprobeAction` at the entry.
+    pub action: i32,
+    /// `KprobeAction` at the return; 0: no return.
+    pub return_action: i32,
+    /// Selector that matched, from 0; `None`: the hook has none.
+    pub selector: Option<u16>,
+    /// Identical ones before this that a rate limit held back.
+    pub repeats: u32,
+    /// Control group at the time; 0: unknown.
+    pub cgroup_id: u64,
+    /// Why an entry is told without its return; empty: it is not missing.
+    pub return_missing: &'static str,
+    /// A return whose entry was not told or was lost.
+    pub entry_missing: bool,
+}
+
+/// What all events of a hook share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookInfo {
+    /// How it was reached.
+    pub family: Family,
+    /// `policy_name`.
+    pub policy: String,
+    /// Namespace of the policy; empty: none.
+    pub policy_namespace: String,
+    /// `subsys` of a tracepoint, `provider` of a USDT probe.
+    pub subsystem: String,
+    /// `event` of a tracepoint, `name` of a USDT probe.
+    pub event: String,
+    /// `path` of a program or library with a uprobe or USDT probe.
+    pub path: String,
+    /// `offset` of a uprobe that was not given by symbol.
+    pub offset: u64,
+    /// `ref_ctr_offset` of a uprobe.
+    pub ref_ctr_offset: u64,
+    /// `message`.
+    pub message: String,
+    /// `tags`.
+    pub tags: Vec<String>,
+}
+
+/// How a hook was reached; decides what its event is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// `process_kprobe`: functions of the kernel and system calls.
+    #[default]
+    Kprobe,
+    /// `process_tracepoint`.
+    Tracepoint,
+    /// `process_uprobe`.
+    Uprobe,
+    /// `process_usdt`.
+    Usdt,
+    /// `process_lsm`.
+    Lsm,
+}
+
+/// The calling thread as of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Thread id in the host's PID namespace.
+    pub tid: u32,
+    /// Credentials then; `None`: those of the process are shown.
+    pub creds: Option<Box<Credentials>>,
+    /// Namespaces then; `None`: those of the process are shown.
+    pub namespaces: Option<Box<Namespaces>>,
+}
+
+/// A captured value. It is kept in its compatible form, because it is written once and in one event only.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Argument {
+    /// The value and its label.
+    pub compatible: KprobeArgument,
+    /// What only Saker tells of it.
+    pub extra: ArgumentExtra,
+}
+
+impl Family {
+    /// All families.
+    pub const ALL: [Self; 5] = [Self::Kprobe, Self::Tracepoint, Self::Uprobe, Self::Usdt, Self::Lsm];
+
+    /// The compatible type of its events.
+    #[must_use]
+    pub const fn event_type(self) -> EventType {
+        match self {
+            Self::Kprobe => EventType::ProcessKprobe,
+            Self::Tracepoint => EventType::ProcessTracepoint,
+            Self::Uprobe => EventType::ProcessUprobe,
+            Self::Usdt => EventType::ProcessUsdt,
+            Self::Lsm => EventType::ProcessLsm,
+        }
+    }
+
+    /// Whether events have a field for values of other sources.
+    #[must_use]
+    pub const fn has_data(self) -> bool {
+        matches!(self, Self::Kprobe | Self::Uprobe)
+    }
+
+    /// Whether events have a field for what a call returned.
+    #[must_use]
+    pub const fn has_return(self) -> bool {
+        matches!(self, Self::Kprobe)
+    }
+}
+
+impl Argument {
+    /// The value and its label.
+    #[must_use]
+    pub const fn compatible(&self) -> &KprobeArgument {
+        &self.compatible
+    }
+}
+
+impl HookEvent {
+    /// Bytes that it takes beside its process, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let arguments = self.args.iter().chain(&self.data).chain(&self.result);
+        let of_one = |argument: &Argument| size_of::<Argument>() + argument.compatible.encoded_len();
+        size_of::<Self>() + arguments.map(of_one).sum::<usize>()
+    }
+
+    /// What it is called in lists of hooks: the function, `SUBSYSTEM/EVENT` or `PROVIDER:NAME`.
+    #[must_use]
+    pub fn hook_name(&self) -> String {
+        let hook = &*self.hook;
+        match hook.family {
+            Family::Kprobe | Family::Lsm => self.function.to_string(),
+            Family::Tracepoint => format!("{}/{}", hook.subsystem, hook.event),
+            Family::Uprobe => format!("{}:{}", hook.path, self.function),
+            Family::Usdt => format!("{}:{}:{}", hook.path, hook.subsystem, hook.event),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Events of policies in JSON.
+
+use super::argument;
+use super::process;
+use super::text::{comma, flag_field, key, number, number_field, string, string_field, wide_field};
+use super::write_lineage;
+use crate::event::{Argument, Family, HookEvent, HookInfo};
+use crate::tetragon::KprobeAction;
+
+/// Appends the beginning of the line: its kind with everything that belongs to it.
+pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
+    let hook = &*event.hook;
+    out.extend_from_slice(match hook.family {
+        Family::Kprobe => b"{\"process_kprobe\":{\"process\":".as_slice(),
+        Family::Tracepoint => b"{\"process_tracepoint\":{\"process\":",
+        Family::Uprobe => b"{\"process_uprobe\":{\"process\":",
+        Family::Usdt => b"{\"process_usdt\":{\"process\":",
+        Family::Lsm => b"{\"process_lsm\":{\"process\":",
+    });
+    process::write_caller(&event.process, &event.caller, out);
+    write_lineage(event.parent.as_ref(), &event.ancestors, out);
+    write_place(event, hook, out);
+    let extras = event.process.process.visible.extras;
+    write_list(name!("args"), &event.args, extras, out);
+    if hook.family.has_data() {
+        write_list(name!("data"), &event.data, extras, out);
+    }
+    if hook.family.has_return()
+        && let Some(result) = &event.result
+    {
+        key(out, name!("return"));
+        argument::write(result, extras, out);
+    }
+    write_action(name!("action"), event.action, out);
+    if hook.family.has_return() {
+        write_action(name!("return_action"), event.return_action, out);
+    }
+    string_field(out, name!("policy_name"), &hook.policy);
+    string_field(out, name!("message"), &hook.message);
+    write_tags(&hook.tags, out);
+    if extras {
+        write_extra(event, out);
+    }
+    out.push(b'}');
+}
+
+/// Where the hook is.
+fn write_place(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
+    match hook.family {
+        Family::Kprobe | Family::Lsm => string_field(out, name!("function_name"), &event.function),
+        Family::Tracepoint => {
+            string_field(out, name!("subsys"), &hook.subsystem);
+            string_field(out, name!("event"), &hook.event);
+        }
+        Family::Uprobe => {
+            string_field(out, name!("path"), &hook.path);
+            string_field(out, name!("symbol"), &event.function);
+            wide_field(out, name!("offset"), hook.offset);
+            wide_field(out, name!("ref_ctr_offset"), hook.ref_ctr_offset);
+        }
+        Family::Usdt => {
+            string_field(out, name!("path"), &hook.path);
+            string_field(out, name!("provider"), &hook.subsystem);
+            string_field(out, name!("name"), &hook.event);
+        }
+    }
+}
+
+fn write_list(name: &str, arguments: &[Argument], extras: bool, out: &mut Vec<u8>) {
+    if arguments.is_empty() {
+        return;
+    }
+    key(out, name);
+    out.push(b'[');
+    for argument in arguments {
+        comma(out);
+        argument::write(argument, extras, out);
+    }
+    out.push(b']');
+}
+
+fn write_action(name: &str, action: i32, out: &mut Vec<u8>) {
+    if action != 0 {
+        key(out, name);
+        argument::write_enum(
+            action,
+            KprobeAction::try_from(action).ok().map(|action| action.as_str_name()),
+            out,
+        );
+    }
+}
+
+fn write_tags(tags: &[String], out: &mut Vec<u8>) {
+    if tags.is_empty() {
+        return;
+    }
+    key(out, name!("tags"));
+    out.push(b'[');
+    for tag in tags {
+        comma(out);
+        string(out, tag);
+    }
+    out.push(b']');
+}
+
+fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
+    if let Some(selector) = event.selector {
+        key(out, name!("selector"));
+        number(out, u64::from(selector));
+    }
+    number_field(out, name!("repeats"), event.repeats);
+    wide_field(out, name!("cgroup_id"), event.cgroup_id);
+    string_field(out, name!("return_missing"), event.return_missing);
+    flag_field(out, name!("entry_missing"), event.entry_missing);
+    string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
+}

@@ -1,0 +1,109 @@
+//! Events of policies as types of both interfaces.
+
+use super::message::{caller_message, process_message};
+use crate::event::{Argument, Family, HookEvent};
+use crate::tetragon::get_events_response::Event as Kind;
+use crate::{saker_v1, tetragon};
+
+pub(super) fn hook_message(event: &HookEvent) -> Kind {
+    let hook = &*event.hook;
+    let process = Some(caller_message(&event.process, &event.caller));
+    let parent = event.parent.as_ref().map(process_message);
+    let ancestors = event.ancestors.iter().map(process_message).collect();
+    let function = event.function.to_string();
+    let args = compatible(&event.args);
+    let (policy_name, message) = (hook.policy.clone(), hook.message.clone());
+    let (tags, action) = (hook.tags.clone(), event.action);
+    let (subsystem, name, path) = (hook.subsystem.clone(), hook.event.clone(), hook.path.clone());
+    match hook.family {
+        Family::Kprobe => Kind::ProcessKprobe(tetragon::ProcessKprobe {
+            process,
+            parent,
+            function_name: function,
+            args,
+            r#return: event.result.as_ref().map(|result| result.compatible.clone()),
+            action,
+            kernel_stack_trace: Vec::new(),
+            policy_name,
+            return_action: event.return_action,
+            message,
+            tags,
+            user_stack_trace: Vec::new(),
+            ancestors,
+            data: compatible(&event.data),
+        }),
+        Family::Tracepoint => Kind::ProcessTracepoint(tetragon::ProcessTracepoint {
+            process,
+            parent,
+            subsys: subsystem,
+            event: name,
+            args,
+            policy_name,
+            action,
+            message,
+            tags,
+            ancestors,
+        }),
+        Family::Uprobe => Kind::ProcessUprobe(tetragon::ProcessUprobe {
+            process,
+            parent,
+            path,
+            symbol: function,
+            policy_name,
+            message,
+            args,
+            tags,
+            ancestors,
+            offset: hook.offset,
+            ref_ctr_offset: hook.ref_ctr_offset,
+            action,
+            data: compatible(&event.data),
+        }),
+        Family::Usdt => Kind::ProcessUsdt(tetragon::ProcessUsdt {
+            process,
+            parent,
+            path,
+            provider: subsystem,
+            name,
+            policy_name,
+            message,
+            args,
+            tags,
+            ancestors,
+            action,
+            flags: String::new(),
+        }),
+        Family::Lsm => Kind::ProcessLsm(tetragon::ProcessLsm {
+            process,
+            parent,
+            function_name: function,
+            policy_name,
+            message,
+            args,
+            action,
+            tags,
+            ancestors,
+            ima_hash: String::new(),
+        }),
+    }
+}
+
+fn compatible(arguments: &[Argument]) -> Vec<tetragon::KprobeArgument> {
+    arguments.iter().map(|argument| argument.compatible.clone()).collect()
+}
+
+pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
+    let extras = |arguments: &[Argument]| arguments.iter().map(|argument| argument.extra.clone()).collect();
+    let family = event.hook.family;
+    saker_v1::HookExtra {
+        selector: event.selector.map(u32::from),
+        repeats: event.repeats,
+        cgroup_id: event.cgroup_id,
+        return_missing: event.return_missing.to_owned(),
+        entry_missing: event.entry_missing,
+        policy_namespace: event.hook.policy_namespace.clone(),
+        args: extras(&event.args),
+        data: if family.has_data() { extras(&event.data) } else { Vec::new() },
+        r#return: event.result.as_ref().filter(|_| family.has_return()).map(|result| result.extra.clone()),
+    }
+}

@@ -1,0 +1,469 @@
+//! Records of policies' hooks: their events, and entries joined with their returns.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use saker_abi::generated::{
+    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LOADER, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE,
+    SAKER_SELECTOR_NONE, SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_number,
+};
+use saker_abi::{Hook, HookFlags, Key, Kind, Status, Tag};
+use saker_api::event::{Event, EventKind, Family, HookEvent, Timestamp};
+use saker_api::tetragon::kprobe_argument::Arg;
+use saker_engine::hook::{HookText, PolicyText};
+use saker_engine::workload::{LS, Subject};
+use saker_engine::{Ancestors, EngineConfig, Input, Outcome, Unjoined};
+
+use crate::host::{Host, config};
+
+const POLICY: u32 = 7;
+
+fn text() -> PolicyText {
+    let hook = HookText {
+        function: "security_file_permission".into(),
+        message: "a file".into(),
+        tags: vec!["files".into()],
+        labels: vec!["name".into(), String::new(), "late".into()],
+        arguments: 2,
+        ..HookText::default()
+    };
+    let list = HookText { functions: vec![(257, "__x64_sys_openat".into())], ..HookText::default() };
+    let conditional = HookText { conditional_return: true, ..hook.clone() };
+    PolicyText {
+        id: POLICY,
+        name: "files".into(),
+        namespace: "ns".into(),
+        hooks: vec![hook, list, conditional],
+    }
+}
+
+fn hook(number: u32, call: u64, flags: HookFlags) -> Hook {
+    let mut hook = Hook { call, flags: flags.0, family: SAKER_FAMILY_KPROBE as u8, ..Hook::default() };
+    (hook.rec.policy, hook.rec.hook) = (POLICY, number);
+    hook
+}
+
+fn number(value: u64) -> saker_number {
+    saker_number { value }
+}
+
+struct Lab {
+    host: Host,
+    shell: Subject,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::with(config())
+    }
+
+    fn with(config: EngineConfig) -> Self {
+        let mut host = Host::with(config);
+        let init = host.start();
+        let mut shell = host.fork(&init);
+        host.exec(&mut shell, &LS);
+        let mut lab = Self { host, shell };
+        lab.input(Input::PolicyLoaded(text()));
+        lab
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.host.engine.input(input, &mut self.host.events);
+    }
+
+    /// An entry of hook `number` with its first value, whose return will come.
+    fn enter(&mut self, number: u32, call: u64, tid: u32) {
+        let hook = Hook { tid, ..hook(number, call, HookFlags::WAITS) };
+        let record = self.host.world.hook(&self.shell, hook);
+        let value = Tag::captured(0);
+        self.host.give(&record.value(value, Status::Ok, SAKER_TYPE_STRING as u8, b"/etc/passwd").finish());
+    }
+
+    fn return_from(&mut self, number: u32, call: u64) {
+        let mut hook = hook(number, call, HookFlags::RETURN);
+        hook.action = 2;
+        let record = self.host.world.hook(&self.shell, hook);
+        let record = record.captured(Tag::RESULT, SAKER_TYPE_INT, &self::number(-13i64 as u64), b"");
+        self.host.give(&record.captured(Tag::captured(2), SAKER_TYPE_U64, &self::number(5), b"").finish());
+    }
+
+    fn take_hooks(&mut self) -> Vec<HookEvent> {
+        self.host.events.drain(..).filter_map(|event| as_hook(&event)).collect()
+    }
+
+    fn balanced(&self) {
+        assert_eq!(self.host.engine.counters().imbalance(), None);
+    }
+}
+
+fn as_hook(event: &Arc<Event>) -> Option<HookEvent> {
+    if let EventKind::Hook(hook) = &event.kind { Some((**hook).clone()) } else { None }
+}
+
+fn args(event: &HookEvent) -> Vec<String> {
+    event.args.iter().map(|argument| format!("{:?}", argument.compatible.arg.as_ref().unwrap())).collect()
+}
+
+#[test]
+fn an_entry_and_its_return_are_one_event() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    let entered = lab.host.world.clock;
+    assert!(lab.host.events.is_empty());
+    assert_eq!(lab.host.engine.counters().calls.waiting, 1);
+    lab.return_from(0, 1);
+    assert_eq!(lab.host.events[0].time, Timestamp(config().boot_to_wall + entered));
+    let event = lab.take_hooks().remove(0);
+    assert_eq!((event.hook.policy.as_str(), event.hook.policy_namespace.as_str()), ("files", "ns"));
+    assert_eq!((&*event.function, event.hook.message.as_str()), ("security_file_permission", "a file"));
+    assert_eq!((event.action, event.return_action), (1, 3));
+    assert_eq!((event.return_missing, event.entry_missing), ("", false));
+    // The second value did not come with either record.
+    assert_eq!(args(&event)[0], "StringArg(\"/etc/passwd\")");
+    assert!(args(&event)[1].contains("no room"), "{:?}", args(&event));
+    assert_eq!(event.args[0].compatible.label, "name");
+    assert_eq!(event.data.len(), 1);
+    assert_eq!(event.data[0].compatible.arg, Some(Arg::SizeArg(5)));
+    assert_eq!(event.data[0].compatible.label, "late");
+    assert_eq!(event.result.unwrap().compatible.arg, Some(Arg::IntArg(-13)));
+    assert_eq!(&*event.process.process.binary, "/usr/bin/ls");
+    assert_eq!(&*event.parent.unwrap().process.binary, "/usr/lib/systemd/systemd");
+    let counters = lab.host.engine.counters();
+    assert_eq!((counters.calls.joined, counters.calls.waiting, counters.events.hooks[0]), (1, 0, 1));
+    assert_eq!(counters.calls.waiting_bytes, 0);
+    lab.balanced();
+}
+
+#[test]
+fn a_hook_without_return_is_told_at_once() {
+    let mut lab = Lab::new();
+    let mut call = hook(1, 0, HookFlags::IDENTITY);
+    (call.tid, call.function, call.repeats) = (4321, 257, 3);
+    call.selector = SAKER_SELECTOR_NONE as u16;
+    lab.host.world.identity.creds.euid = 33;
+    let record = lab.host.world.hook(&lab.shell, call).finish();
+    lab.host.give(&record);
+    let event = lab.take_hooks().remove(0);
+    assert_eq!((&*event.function, event.repeats, event.selector), ("__x64_sys_openat", 3, None));
+    assert_eq!((event.caller.tid, event.caller.creds.unwrap().euid), (4321, 33));
+    assert!(event.caller.namespaces.is_some() && event.args.is_empty() && event.result.is_none());
+    assert_eq!((event.action, event.return_action, event.cgroup_id), (1, 0, 40));
+    // Their process is shown as of its exec.
+    assert_eq!(event.process.process.creds.as_ref().unwrap().euid, 0);
+    lab.balanced();
+}
+
+#[test]
+fn families_have_the_fields_of_their_messages() {
+    let mut lab = Lab::new();
+    for (raw, family) in [
+        (SAKER_FAMILY_KPROBE, Family::Kprobe),
+        (SAKER_FAMILY_TRACEPOINT, Family::Tracepoint),
+        (SAKER_FAMILY_LSM, Family::Lsm),
+        (SAKER_FAMILY_UPROBE, Family::Uprobe),
+    ] {
+        let call = Hook { family: raw as u8, ..hook(0, 0, HookFlags::default()) };
+        let record = lab.host.world.hook(&lab.shell, call);
+        let record = record.captured(Tag::captured(2), SAKER_TYPE_INT, &number(3), b"");
+        lab.host.give(&record.captured(Tag::RESULT, SAKER_TYPE_INT, &number(9), b"").finish());
+        let event = lab.take_hooks().remove(0);
+        assert_eq!(event.hook.family, family);
+        assert_eq!(event.result.is_some(), family == Family::Kprobe);
+        assert_eq!(event.data.len(), usize::from(family.has_data()));
+        // Nothing is lost where a message has no field of its own for it.
+        assert_eq!(event.args.len() + event.data.len() + usize::from(event.result.is_some()), 4);
+        let counters = lab.host.engine.counters();
+        assert_eq!((counters.hook_records[family as usize], counters.events.hooks[family as usize]), (1, 1));
+    }
+    lab.balanced();
+}
+
+#[test]
+fn a_return_whose_entry_was_lost_is_told_alone() {
+    let mut lab = Lab::new();
+    lab.return_from(0, 5);
+    let event = lab.take_hooks().remove(0);
+    assert!(event.entry_missing && event.args.is_empty());
+    assert_eq!((event.data.len(), event.action, event.return_action), (1, 0, 3));
+    assert_eq!(event.data[0].compatible.label, "late");
+    assert_eq!(lab.host.engine.counters().calls.without_entry, 1);
+    lab.balanced();
+}
+
+#[test]
+fn the_end_of_a_process_ends_its_calls() {
+    let mut lab = Lab::new();
+    let shell = lab.shell;
+    lab.enter(0, 1, 0);
+    lab.enter(0, 2, 77);
+    let exit = lab.host.world.exit(&shell, 9);
+    lab.host.give(&exit);
+    let kinds: Vec<bool> = lab.host.events.iter().map(|event| as_hook(event).is_some()).collect();
+    assert_eq!(kinds, [true, true, false], "calls are told before the end of their process");
+    let events = lab.take_hooks();
+    assert!(events.iter().all(|event| event.return_missing == "process_exited" && event.result.is_none()));
+    assert_eq!(args(&events[0])[0], "StringArg(\"/etc/passwd\")");
+    assert_eq!(lab.host.engine.counters().calls.unjoined[Unjoined::ProcessExited as usize], 2);
+    lab.balanced();
+}
+
+#[test]
+fn an_exec_ends_the_calls_of_other_threads_only() {
+    let mut lab = Lab::new();
+    let mut shell = lab.shell;
+    lab.enter(0, 1, shell.key.pid);
+    lab.enter(0, 2, shell.key.pid + 1);
+    let exec = lab.host.world.exec(&mut shell, &LS);
+    lab.host.give(&exec);
+    let events = lab.take_hooks();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].caller.tid, events[0].return_missing), (shell.key.pid + 1, "process_exited"));
+    // The exec itself returns, under the new identity.
+    lab.shell = shell;
+    lab.return_from(0, 1);
+    let events = lab.take_hooks();
+    assert_eq!((events.len(), events[0].return_missing, events[0].entry_missing), (1, "", false));
+    lab.balanced();
+}
+
+#[test]
+fn an_exit_that_was_lost_ends_calls_when_it_is_noticed() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    let lost = lab.host.world.exit(&lab.shell, 0);
+    lab.host.world.lose(&lost);
+    lab.host.sample();
+    lab.host.world.clock += 1_000_000_000;
+    let init = lab.host.world.existing(1, Key::default());
+    let task = lab.host.world.task(&init, &LS);
+    lab.input(Input::Snapshot { kind: saker_engine::SnapshotKind::Resync, tasks: vec![task] });
+    lab.host.sample();
+    assert_eq!(lab.take_hooks()[0].return_missing, "process_exited");
+    lab.balanced();
+}
+
+#[test]
+fn the_table_of_calls_is_bounded_and_the_oldest_are_told() {
+    let mut lab = Lab::new();
+    for call in 0..16_384 + 3 {
+        lab.enter(0, call, 0);
+    }
+    let events = lab.take_hooks();
+    assert_eq!(events.len(), 3);
+    assert!(events.iter().all(|event| event.return_missing == "table_full"));
+    lab.return_from(0, 0);
+    assert!(lab.take_hooks()[0].entry_missing, "the first was given up");
+    lab.return_from(0, 3);
+    assert!(!lab.take_hooks()[0].entry_missing);
+    assert_eq!(lab.host.engine.counters().calls.waiting, 16_383);
+    lab.balanced();
+}
+
+#[test]
+fn the_bytes_of_waiting_calls_are_bounded() {
+    let mut lab = Lab::new();
+    let long = vec![b'x'; 30_000];
+    for call in 0..1_000 {
+        let record = lab.host.world.hook(&lab.shell, hook(0, call, HookFlags::WAITS));
+        lab.host.give(&record.value(Tag::captured(0), Status::Ok, SAKER_TYPE_STRING as u8, &long).finish());
+        assert!(lab.host.engine.counters().calls.waiting_bytes <= 16 << 20);
+    }
+    let told = lab.take_hooks().len() as u64;
+    assert!(told > 0);
+    assert_eq!(told + lab.host.engine.counters().calls.waiting, 1_000);
+    lab.balanced();
+}
+
+#[test]
+fn a_removed_policy_is_known_for_a_while() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    lab.enter(0, 2, 0);
+    lab.input(Input::PolicyRemoved { id: POLICY });
+    assert!(lab.host.events.is_empty());
+    lab.return_from(0, 1);
+    assert_eq!(lab.take_hooks()[0].hook.policy, "files");
+    lab.host.world.clock += 10_000_000_000;
+    lab.return_from(0, 2);
+    let told = lab.take_hooks();
+    assert_eq!((told.len(), told[0].return_missing), (1, ""), "it came before its policy was forgotten");
+    lab.enter(0, 3, 0);
+    assert!(lab.take_hooks().is_empty());
+    let counters = lab.host.engine.counters();
+    assert_eq!((counters.count(Kind::Hook, Outcome::UnknownPolicy), counters.policies), (1, 0));
+    lab.balanced();
+}
+
+#[test]
+fn calls_of_a_policy_end_with_it() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    lab.input(Input::PolicyRemoved { id: POLICY });
+    lab.host.world.clock += 10_000_000_000;
+    let shell = lab.shell;
+    lab.host.fork(&shell);
+    assert_eq!(lab.take_hooks()[0].return_missing, "policy_removed");
+    // Loaded again under its number, it is another one.
+    lab.input(Input::PolicyLoaded(text()));
+    lab.enter(0, 1, 0);
+    lab.input(Input::PolicyLoaded(PolicyText { name: "again".into(), ..text() }));
+    assert_eq!(lab.take_hooks()[0].return_missing, "policy_removed");
+    lab.return_from(0, 1);
+    assert_eq!(lab.take_hooks()[0].hook.policy, "again");
+    lab.balanced();
+}
+
+#[test]
+fn the_end_of_the_stream_ends_all_calls() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    lab.enter(0, 1, 0);
+    assert_eq!(lab.take_hooks()[0].return_missing, "superseded");
+    lab.host.engine.finish(&mut lab.host.events);
+    assert_eq!(lab.take_hooks()[0].return_missing, "stream_end");
+    assert_eq!(lab.host.engine.counters().calls.waiting, 0);
+    lab.balanced();
+}
+
+#[test]
+fn an_entry_whose_return_may_be_held_back_is_no_event_without_it() {
+    let mut lab = Lab::new();
+    lab.enter(2, 1, 0);
+    lab.enter(2, 2, 0);
+    lab.return_from(2, 2);
+    assert_eq!(lab.take_hooks().len(), 1);
+    let exit = lab.host.world.exit(&lab.shell, 0);
+    lab.host.give(&exit);
+    assert!(lab.take_hooks().is_empty());
+    assert_eq!(lab.host.engine.counters().calls.untold[Unjoined::ProcessExited as usize], 1);
+    lab.balanced();
+}
+
+#[test]
+fn records_that_nothing_is_known_of_are_counted() {
+    let mut lab = Lab::new();
+    for (policy, number, family, outcome) in [
+        (8, 0, SAKER_FAMILY_KPROBE, Outcome::UnknownPolicy),
+        (POLICY, 3, SAKER_FAMILY_KPROBE, Outcome::Unexpected),
+        (POLICY, 0, SAKER_FAMILY_LOADER, Outcome::Unexpected),
+        (POLICY, 0, 99, Outcome::Unexpected),
+    ] {
+        let before = lab.host.engine.counters().count(Kind::Hook, outcome);
+        let mut call = Hook { family: family as u8, ..hook(number, 0, HookFlags::default()) };
+        call.rec.policy = policy;
+        let record = lab.host.world.hook(&lab.shell, call).finish();
+        lab.host.give(&record);
+        assert_eq!(lab.host.engine.counters().count(Kind::Hook, outcome), before + 1);
+    }
+    assert!(lab.host.events.is_empty());
+    lab.balanced();
+}
+
+#[test]
+fn an_unknown_process_is_told_by_what_is_known() {
+    let mut lab = Lab::new();
+    let stranger = lab.host.world.existing(4000, Key::default());
+    let record = lab.host.world.hook(&stranger, hook(0, 0, HookFlags::UNKNOWN)).finish();
+    lab.host.give(&record);
+    let event = lab.take_hooks().remove(0);
+    let process = &event.process.process;
+    assert_eq!((process.pid, &*process.flags, &*process.binary), (4000, "unknown", ""));
+    assert_eq!(process.start_time.0, config().boot_to_wall + 4_000_000_000);
+    assert!(event.parent.is_none());
+    assert_eq!(lab.host.engine.counters().table.unknown_processes, 1);
+    // A derived key has the time of the creation, which the table knows too.
+    let derived = Subject { key: Key::new(lab.shell.key.pid, lab.shell.start), ..lab.shell };
+    let record = lab.host.world.hook(&derived, hook(0, 0, HookFlags::UNKNOWN)).finish();
+    lab.host.give(&record);
+    assert_eq!(&*lab.take_hooks()[0].process.process.binary, "/usr/bin/ls");
+    lab.balanced();
+}
+
+#[test]
+fn ancestors_are_shown_for_the_families_that_are_asked_for() {
+    let ancestors = Ancestors { lsm: true, ..Ancestors::default() };
+    let mut lab = Lab::with(EngineConfig { ancestors, ..config() });
+    let mut child = lab.host.fork(&lab.shell.clone());
+    lab.host.exec(&mut child, &LS);
+    lab.shell = child;
+    for (family, shown) in [(SAKER_FAMILY_LSM, 1), (SAKER_FAMILY_KPROBE, 0)] {
+        let call = Hook { family: family as u8, ..hook(0, 0, HookFlags::default()) };
+        let record = lab.host.world.hook(&lab.shell, call).finish();
+        lab.host.give(&record);
+        assert_eq!(lab.take_hooks()[0].ancestors.len(), shown);
+    }
+}
+
+/// What happens to a call of one of many threads.
+#[derive(Clone, Debug)]
+enum Step {
+    Enter(u32),
+    Return(u32),
+    Exec,
+    Exit,
+    Garbage(Vec<u8>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0u32..40).prop_map(Step::Enter),
+        6 => (0u32..40).prop_map(Step::Return),
+        1 => Just(Step::Exec),
+        1 => Just(Step::Exit),
+        1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Step::Garbage),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #[test]
+    fn every_call_of_many_threads_is_told_once(steps in steps()) {
+        let mut lab = Lab::new();
+        let (mut entered, mut alone, mut under_way) = (0u64, 0u64, HashSet::new());
+        for (index, step) in steps.iter().enumerate() {
+            match step {
+                // A thread is in one call at a time, as the kernel numbers them.
+                Step::Enter(thread) => {
+                    entered += 1;
+                    under_way.insert(*thread);
+                    lab.enter(0, u64::from(*thread), 10_000 + thread);
+                }
+                Step::Return(thread) => {
+                    alone += u64::from(!under_way.remove(thread));
+                    lab.return_from(0, u64::from(*thread));
+                }
+                Step::Exec => {
+                    let mut shell = lab.shell;
+                    let exec = lab.host.world.exec(&mut shell, &LS);
+                    lab.host.give(&exec);
+                    lab.shell = shell;
+                    under_way.clear();
+                }
+                Step::Exit => {
+                    let exit = lab.host.world.exit(&lab.shell, 0);
+                    lab.host.give(&exit);
+                    let init = lab.host.world.existing(1, Key::default());
+                    lab.shell = lab.host.fork(&init);
+                    under_way.clear();
+                }
+                Step::Garbage(bytes) => {
+                    // Values of any bytes.
+                    let call = hook(0, 1_000_000 + index as u64, HookFlags::default());
+                    let mut record = lab.host.world.hook(&lab.shell, call);
+                    for (place, byte) in bytes.iter().enumerate() {
+                        let tag = Tag(250 + place as u16);
+                        record = record.value(tag, Status::from_raw(byte % 4), *byte, bytes);
+                    }
+                    lab.host.give(&record.finish());
+                    entered += 1;
+                }
+            }
+            prop_assert_eq!(lab.host.engine.counters().imbalance(), None);
+            prop_assert_eq!(lab.host.engine.counters().calls.waiting, under_way.len() as u64);
+        }
+        lab.host.engine.finish(&mut lab.host.events);
+        prop_assert_eq!(lab.take_hooks().len() as u64, entered + alone);
+        prop_assert_eq!(lab.host.engine.counters().imbalance(), None);
+    }
+}
