@@ -5,6 +5,7 @@
 //! is done does the agent say that it is ready. End: detach all, stop reading, let everything that was read reach the sinks, within a deadline.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
@@ -100,7 +101,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
 
     let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
     agent.look(true);
-    let outcome = match agent.await_policies() {
+    let outcome = match agent.await_policies(settings.policies.file.as_deref()) {
         Ok(Flow::Go) => {
             agent.state.set_ready();
             run_dir.announce(&settings)?;
@@ -211,8 +212,7 @@ fn start_pipeline(
     Ok(Started { pipeline, sensors, recorded })
 }
 
-/// Starts to load the policies of the files. What cannot be loaded never ends the agent: it is in the log, in the list
-/// of policies and among the problems of the status.
+/// Starts to load the policies of the files.
 fn start_policies(settings: &Settings, sensors: &dyn Sensors, pipeline: &Pipeline) -> Result<Arc<Policies>> {
     let loader = sensors.loader().map_err(|error| format!("{error:#}"));
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone());
@@ -271,8 +271,9 @@ impl Agent {
         Ok(())
     }
 
-    /// Works until the policies of the files have been tried, or that takes too long.
-    fn await_policies(&mut self) -> Result<Flow> {
+    /// Works until the policies of the files have been tried, or that takes too long. What a directory holds and cannot
+    /// be loaded is kept in the list with its reason; a file that the configuration names must be in force.
+    fn await_policies(&mut self, file: Option<&Path>) -> Result<Flow> {
         let deadline = Instant::now() + POLICIES;
         while !self.state.policies.is_started() {
             if self.step(self.patience().min(Duration::from_millis(10)))? == Flow::End {
@@ -284,6 +285,12 @@ impl Agent {
                 );
                 break;
             }
+        }
+        if let (Some(file), Some(reason)) = (file, self.state.policies.unmet()) {
+            bail!(
+                "--tracing-policy {}: {reason}\nFor an agent that runs without it, put the file into --tracing-policy-dir",
+                file.display()
+            );
         }
         Ok(Flow::Go)
     }

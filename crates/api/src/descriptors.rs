@@ -54,7 +54,6 @@ described! {
     crate::saker_v1::ExitExtra = "saker.v1.ExitExtra",
     crate::saker_v1::Gap = "saker.v1.Gap",
     crate::saker_v1::GetStatusResponse = "saker.v1.GetStatusResponse",
-    crate::saker_v1::ListPoliciesResponse = "saker.v1.ListPoliciesResponse",
     crate::saker_v1::ProcessExtra = "saker.v1.ProcessExtra",
     crate::tetragon::Filter = "tetragon.Filter",
     crate::tetragon::GetEventsResponse = "tetragon.GetEventsResponse",
