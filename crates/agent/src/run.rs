@@ -11,6 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
+use saker_abi::NamespaceInums;
 use saker_engine::capture::Setup;
 use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
 use tokio::runtime::Runtime;
@@ -77,8 +78,9 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let fanout = Arc::new(Fanout::default());
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let source = load(&settings).context("the sensors cannot be started")?;
-    let Started { pipeline, sensors, recorded } = start_pipeline(&settings, source, &fanout, &requests)?;
-    let policies = start_policies(&settings, sensors.as_ref(), &pipeline)?;
+    let Started { pipeline, sensors, recorded, host } =
+        start_pipeline(&settings, source, &fanout, &requests)?;
+    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -179,6 +181,8 @@ struct Started {
     pipeline: Pipeline,
     sensors: Box<dyn Sensors>,
     recorded: Option<Arc<Recorded>>,
+    /// Namespaces of the host's first process.
+    host: NamespaceInums,
 }
 
 fn start_pipeline(
@@ -194,6 +198,7 @@ fn start_pipeline(
         .context("cannot start the threads of the pipeline")?;
     let snapshot = sensors.snapshot().context("cannot list the running processes")?;
     let header = header(settings, &snapshot);
+    let host = header.host_namespaces;
     let recorder = settings.record.as_deref().map(|path| {
         let failed = || format!("--record: cannot record to {}", path.display());
         Recorder::create(path, &header).with_context(failed)
@@ -209,12 +214,17 @@ fn start_pipeline(
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());
     }
-    Ok(Started { pipeline, sensors, recorded })
+    Ok(Started { pipeline, sensors, recorded, host })
 }
 
 /// Starts to load the policies of the files.
-fn start_policies(settings: &Settings, sensors: &dyn Sensors, pipeline: &Pipeline) -> Result<Arc<Policies>> {
-    let loader = sensors.loader().map_err(|error| format!("{error:#}"));
+fn start_policies(
+    settings: &Settings,
+    sensors: &dyn Sensors,
+    host: NamespaceInums,
+    pipeline: &Pipeline,
+) -> Result<Arc<Policies>> {
+    let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone());
     policies.map(Arc::new).context("cannot start the thread of the policies")
 }

@@ -1,4 +1,4 @@
-use saker_abi::Stats;
+use saker_abi::{NamespaceInums, Stats};
 use saker_engine::EngineConfig;
 
 use super::*;
@@ -26,7 +26,7 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
-    fn loader(&self) -> Result<Box<dyn Loader>> {
+    fn loader(&self, _: NamespaceInums) -> Result<Box<dyn Loader>> {
         bail!("there is no kernel")
     }
 }
