@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use saker_abi::Stats;
+use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
 use saker_probes::{KernelFacts, Options, Reader, RecordBatch};
 
@@ -70,8 +70,8 @@ impl Sensors for Kernel {
         self.sensors.missed()
     }
 
-    fn loader(&self) -> Result<Box<dyn Loader>> {
-        Ok(Box::new(KernelLoader::beside(&self.sensors)?))
+    fn loader(&self, host: NamespaceInums) -> Result<Box<dyn Loader>> {
+        Ok(Box::new(KernelLoader::beside(&self.sensors, host)?))
     }
 }
 

@@ -165,6 +165,8 @@ struct Shared {
     loading: Mutex<Option<View>>,
     /// What is wrong with the sources.
     problems: Mutex<Vec<String>>,
+    /// Why the file of the option is not in force.
+    unmet: Mutex<Option<String>>,
     started: AtomicBool,
     stop: AtomicBool,
 }
@@ -178,6 +180,10 @@ impl Shared {
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
+    fn set_unmet(&self, reason: Option<String>) {
+        *self.unmet.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
     fn set_problems(&self, problems: Vec<String>) {
         *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
@@ -186,7 +192,7 @@ impl Shared {
 /// Where policies come from beside calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// A file that is read once, at the start.
+    /// A file that is read once, at the start, and must be loaded whole.
     pub file: Option<PathBuf>,
     /// A directory that is watched.
     pub directory: Option<PathBuf>,
@@ -227,6 +233,12 @@ impl Policies {
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.shared.started.load(Ordering::Acquire)
+    }
+
+    /// Why the policies of the file that was asked for at the start are not all in force.
+    #[must_use]
+    pub fn unmet(&self) -> Option<String> {
+        self.shared.unmet.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The thread runs.

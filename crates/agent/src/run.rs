@@ -5,11 +5,13 @@
 //! is done does the agent say that it is ready. End: detach all, stop reading, let everything that was read reach the sinks, within a deadline.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, bail};
+use saker_abi::NamespaceInums;
 use saker_engine::capture::Setup;
 use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
 use tokio::runtime::Runtime;
@@ -76,8 +78,9 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let fanout = Arc::new(Fanout::default());
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let source = load(&settings).context("the sensors cannot be started")?;
-    let Started { pipeline, sensors, recorded } = start_pipeline(&settings, source, &fanout, &requests)?;
-    let policies = start_policies(&settings, sensors.as_ref(), &pipeline)?;
+    let Started { pipeline, sensors, recorded, host } =
+        start_pipeline(&settings, source, &fanout, &requests)?;
+    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -100,7 +103,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
 
     let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
     agent.look(true);
-    let outcome = match agent.await_policies() {
+    let outcome = match agent.await_policies(settings.policies.file.as_deref()) {
         Ok(Flow::Go) => {
             agent.state.set_ready();
             run_dir.announce(&settings)?;
@@ -178,6 +181,8 @@ struct Started {
     pipeline: Pipeline,
     sensors: Box<dyn Sensors>,
     recorded: Option<Arc<Recorded>>,
+    /// Namespaces of the host's first process.
+    host: NamespaceInums,
 }
 
 fn start_pipeline(
@@ -193,6 +198,7 @@ fn start_pipeline(
         .context("cannot start the threads of the pipeline")?;
     let snapshot = sensors.snapshot().context("cannot list the running processes")?;
     let header = header(settings, &snapshot);
+    let host = header.host_namespaces;
     let recorder = settings.record.as_deref().map(|path| {
         let failed = || format!("--record: cannot record to {}", path.display());
         Recorder::create(path, &header).with_context(failed)
@@ -208,13 +214,17 @@ fn start_pipeline(
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());
     }
-    Ok(Started { pipeline, sensors, recorded })
+    Ok(Started { pipeline, sensors, recorded, host })
 }
 
-/// Starts to load the policies of the files. What cannot be loaded never ends the agent: it is in the log, in the list
-/// of policies and among the problems of the status.
-fn start_policies(settings: &Settings, sensors: &dyn Sensors, pipeline: &Pipeline) -> Result<Arc<Policies>> {
-    let loader = sensors.loader().map_err(|error| format!("{error:#}"));
+/// Starts to load the policies of the files.
+fn start_policies(
+    settings: &Settings,
+    sensors: &dyn Sensors,
+    host: NamespaceInums,
+    pipeline: &Pipeline,
+) -> Result<Arc<Policies>> {
+    let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone());
     policies.map(Arc::new).context("cannot start the thread of the policies")
 }
@@ -271,8 +281,9 @@ impl Agent {
         Ok(())
     }
 
-    /// Works until the policies of the files have been tried, or that takes too long.
-    fn await_policies(&mut self) -> Result<Flow> {
+    /// Works until the policies of the files have been tried, or that takes too long. What a directory holds and cannot
+    /// be loaded is kept in the list with its reason; a file that the configuration names must be in force.
+    fn await_policies(&mut self, file: Option<&Path>) -> Result<Flow> {
         let deadline = Instant::now() + POLICIES;
         while !self.state.policies.is_started() {
             if self.step(self.patience().min(Duration::from_millis(10)))? == Flow::End {
@@ -284,6 +295,12 @@ impl Agent {
                 );
                 break;
             }
+        }
+        if let (Some(file), Some(reason)) = (file, self.state.policies.unmet()) {
+            bail!(
+                "--tracing-policy {}: {reason}\nFor an agent that runs without it, put the file into --tracing-policy-dir",
+                file.display()
+            );
         }
         Ok(Flow::Go)
     }

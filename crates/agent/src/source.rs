@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use saker_abi::Stats;
+use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
 use saker_probes::RecordBatch;
 
@@ -50,9 +50,9 @@ pub trait Sensors {
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
 
-    /// What loads policies beside these sensors.
+    /// What loads policies beside these sensors, on a host with these namespaces.
     ///
     /// # Errors
     /// Nothing can be loaded here; each policy is refused with this reason then.
-    fn loader(&self) -> anyhow::Result<Box<dyn Loader>>;
+    fn loader(&self, host: NamespaceInums) -> anyhow::Result<Box<dyn Loader>>;
 }

@@ -56,7 +56,6 @@ described! {
     crate::saker_v1::Gap = "saker.v1.Gap",
     crate::saker_v1::GetStatusResponse = "saker.v1.GetStatusResponse",
     crate::saker_v1::HookExtra = "saker.v1.HookExtra",
-    crate::saker_v1::ListPoliciesResponse = "saker.v1.ListPoliciesResponse",
     crate::saker_v1::ProcessExtra = "saker.v1.ProcessExtra",
     crate::tetragon::Filter = "tetragon.Filter",
     crate::tetragon::KprobeArgument = "tetragon.KprobeArgument",

@@ -125,9 +125,9 @@ pub const OPTIONS: &[OptionDef] = &[
         "Also save everything the kernel tells to this file, for `saker replay`; it is begun anew, with permissions 600, and must be a regular file; empty: off"),
 
     option("tracing-policy", Kind::Path, "", Group::Policies,
-        "File with policies to load at the start; one that cannot be loaded does not keep the agent from starting: see `saker policy list`"),
+        "File with policies to load at the start; without all of them the agent does not start. It is not followed"),
     option("tracing-policy-dir", Kind::Path, "/etc/saker/saker.tp.d", Group::Policies,
-        "Directory whose policy files are loaded and followed: names ending in .yaml, .yml or .json, also one directory below; only the default may be missing; empty: off"),
+        "Directory whose policy files are loaded and followed: names ending in .yaml, .yml or .json, also one directory below; what cannot be loaded is listed with its reason; only the default may be missing; empty: off"),
 
     option("enable-process-cred", Kind::Switch, "false", Group::Events,
         "Show credentials and capabilities of processes, and binary_properties of executions"),

@@ -223,6 +223,19 @@ impl Book {
         waiting.map(|(path, _)| path.clone()).collect()
     }
 
+    /// Why a file is not in force with all it holds.
+    pub(super) fn unmet(&self, path: &Path) -> Option<String> {
+        let refused = self.refused.get(path).map(|refused| refused.reason.clone());
+        let failed = self.entries.iter().filter(|(_, entry)| entry.origin.is(path));
+        let mut failed = failed.filter_map(|(key, entry)| match &entry.content {
+            Content::Failed(failure) => {
+                Some(format!("the policy {key} cannot be loaded: {}", failure.reason))
+            }
+            _ => None,
+        });
+        refused.or_else(|| failed.next())
+    }
+
     fn keys_of(&self, path: &Path) -> Vec<Key> {
         let here = self.entries.iter().filter(|(_, entry)| entry.origin.is(path));
         here.map(|(key, _)| key.clone()).collect()

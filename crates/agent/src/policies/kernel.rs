@@ -1,6 +1,7 @@
 //! The running kernel as what policies are loaded into.
 
 use anyhow::{Context, Result};
+use saker_abi::NamespaceInums;
 use saker_abi::generated::saker_plan;
 use saker_policy::model::Policy;
 use saker_policy::plan::{Attach, Kernel, PolicyPlan, Sets, lower};
@@ -18,6 +19,8 @@ pub(crate) struct KernelLoader {
     hooks: Hooks,
     /// What the kernel says of itself: asked when the first policy comes, and let go when none does.
     kernel: Option<Box<dyn Kernel + Send>>,
+    /// Namespaces of its first process.
+    host: NamespaceInums,
     /// The maps that all hooks share are there.
     shared: bool,
 }
@@ -25,8 +28,8 @@ pub(crate) struct KernelLoader {
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
-    pub(crate) fn beside(sensors: &Sensors) -> Result<Self> {
-        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, shared: false })
+    pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums) -> Result<Self> {
+        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, host, shared: false })
     }
 
     /// The shared maps come with the first hook. They have to be there, and filled, before a hook that needs them is
@@ -45,7 +48,7 @@ impl KernelLoader {
 impl Loader for KernelLoader {
     fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>> {
         if self.kernel.is_none() {
-            let kernel = running().map_err(|error| vec![unknown(policy, &error)])?;
+            let kernel = running(self.host).map_err(|error| vec![unknown(policy, &error)])?;
             self.kernel = Some(kernel);
         }
         match &self.kernel {
@@ -89,8 +92,8 @@ fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {
 }
 
 /// What the running kernel says of itself.
-fn running() -> Result<Box<dyn Kernel + Send>> {
-    Ok(Box::new(saker_probes::RunningKernel::load()?))
+fn running(host: NamespaceInums) -> Result<Box<dyn Kernel + Send>> {
+    Ok(Box::new(saker_probes::RunningKernel::load()?.with_host_namespaces(host)))
 }
 
 #[cfg(test)]

@@ -445,6 +445,7 @@ fn a_file_of_the_option_is_loaded_once_and_calls_cannot_change_it() {
     let policies = kernel.policies(sources);
     wait("the start", || policies.is_started());
     let key = Key { domain: STATIC.into(), ..called("a") };
+    assert_eq!(policies.unmet(), None);
     assert_eq!(view(&policies, "a").key, key);
     let refused = done(policies.replace(policy("a", &["g"]), STATIC.into())).unwrap_err();
     assert!(matches!(refused, PolicyError::Domain(..)), "{refused}");
@@ -455,4 +456,18 @@ fn a_file_of_the_option_is_loaded_once_and_calls_cannot_change_it() {
     wait("the start", || policies.is_started());
     let shown = view(&policies, "no.yaml");
     assert!(shown.state == State::LoadError && shown.error.contains("No such file"), "{}", shown.error);
+    assert_eq!(policies.unmet(), Some(shown.error));
+}
+
+#[test]
+fn a_file_of_the_option_is_unmet_when_one_of_its_policies_is() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("two.yaml");
+    fs::write(&file, format!("{}---\n{}", policy("a", &["f"]), policy("b", &["g"]))).unwrap();
+    let kernel = FakeKernel::default();
+    kernel.with(|memory| memory.broken.insert("g".into()));
+    let policies = kernel.policies(Sources { file: Some(file), ..Sources::default() });
+    wait("the start", || policies.is_started());
+    let reason = policies.unmet().unwrap();
+    assert_eq!(reason, "the policy b (domain static) cannot be loaded: cannot attach g");
 }

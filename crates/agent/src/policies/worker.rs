@@ -92,6 +92,7 @@ impl Worker {
         let mut changes = Changes::default();
         changes.changed.push((path.to_owned(), read(path)));
         self.book.follow(changes, || self.shared.stop.load(Ordering::Acquire));
+        self.shared.set_unmet(self.book.unmet(path));
     }
 
     fn scan(&mut self, first: bool) {

@@ -1,4 +1,4 @@
-use saker_abi::Stats;
+use saker_abi::{NamespaceInums, Stats};
 use saker_engine::EngineConfig;
 
 use super::*;
@@ -26,9 +26,44 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
-    fn loader(&self) -> Result<Box<dyn Loader>> {
+    fn loader(&self, _: NamespaceInums) -> Result<Box<dyn Loader>> {
         bail!("there is no kernel")
     }
+}
+
+#[test]
+fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("p.yaml");
+    let world = World::new();
+    let (requests, requested) = mpsc::channel();
+    let (begin, beginning) = mpsc::channel();
+    let (_records, stream) = mpsc::channel();
+    let pipeline =
+        Pipeline::start(Box::new(Stream(stream)), beginning, &world.fanout, 4096, requests.clone()).unwrap();
+    let engine = Engine::new(EngineConfig::default());
+    begin.send(EngineStart { engine, snapshot: Vec::new(), recorder: None }).unwrap();
+    let sources = crate::policies::Sources { file: Some(file.clone()), ..Default::default() };
+    let policies = Policies::start(Err("no kernel".into()), Box::new(pipeline.policies()), sources).unwrap();
+    let state = State::new(Parts {
+        node: "node".into(),
+        gauges: Arc::clone(&pipeline.gauges),
+        input_capacity: 1,
+        fanout: Arc::clone(&world.fanout),
+        sinks: Vec::new(),
+        recorded: None,
+        processes: 1,
+        client_queue: 1,
+        policies: Arc::new(policies),
+        requests,
+        started: (SystemTime::now(), Instant::now()),
+    });
+    let state = Arc::new(state);
+    let mut agent = Agent { pipeline, sensors: Box::new(NoSensors), state, requested, last: Last::default() };
+    let error = agent.await_policies(Some(&file)).unwrap_err().to_string();
+    assert!(error.starts_with("--tracing-policy /") && error.contains("p.yaml: cannot read"), "{error}");
+    assert_eq!(agent.await_policies(None).unwrap(), Flow::Go);
+    assert!(agent.pipeline.finish(Instant::now() + END));
 }
 
 #[test]

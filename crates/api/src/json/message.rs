@@ -5,9 +5,7 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
 use crate::descriptors::Described;
-use crate::saker_v1::{
-    ArgumentExtra, Event, ExitExtra, Gap, GetStatusResponse, HookExtra, ListPoliciesResponse, ProcessExtra,
-};
+use crate::saker_v1::{ArgumentExtra, Event, ExitExtra, Gap, GetStatusResponse, HookExtra, ProcessExtra};
 use crate::tetragon::{GetEventsResponse, ListTracingPoliciesResponse, RateLimitInfo, get_events_response};
 
 /// What stands in every line beside its event.
@@ -53,12 +51,6 @@ pub fn status_object(status: &GetStatusResponse) -> Value {
 /// The policies of an agent as a JSON object.
 #[must_use]
 pub fn policies_object(policies: &ListTracingPoliciesResponse) -> Value {
-    Value::Object(object(policies))
-}
-
-/// The policies of an agent with their hooks as a JSON object.
-#[must_use]
-pub fn hooks_object(policies: &ListPoliciesResponse) -> Value {
     Value::Object(object(policies))
 }
 

@@ -4,12 +4,14 @@ use anyhow::{Result, bail};
 use clap::Args;
 use saker_api::json;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
-use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy};
+use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy, PolicyHook};
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use saker_api::tetragon::{
     HookState, ListDomainsRequest, ListTracingPoliciesRequest, ListTracingPoliciesResponse,
     TracingPolicyStatus,
 };
+use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::client::{self, ServerArgs};
 use crate::output::{self, Data};
@@ -21,7 +23,7 @@ pub struct ListArgs {
     /// Only policies of this domain
     #[arg(long, default_value = "", hide_default_value = true)]
     domain: String,
-    /// Form of the output; json is that of Tetragon
+    /// Form of the output; json is that of Tetragon, with the hooks of each policy
     #[arg(short, long, value_enum, default_value_t = Data::Table)]
     output: Data,
     #[command(flatten)]
@@ -58,14 +60,22 @@ pub struct DomainsArgs {
 
 /// Lists policies.
 pub fn run(args: &ListArgs) -> Result<()> {
-    let policies = client::runtime()?.block_on(async {
-        let mut client = FineGuidanceSensorsClient::new(args.server.connect().await?);
+    let (policies, own) = client::runtime()?.block_on(async {
+        let channel = args.server.connect().await?;
         let request = ListTracingPoliciesRequest { domain: args.domain.clone() };
-        let answer = client.list_tracing_policies(request).await;
-        anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner())
+        let answer = FineGuidanceSensorsClient::new(channel.clone()).list_tracing_policies(request).await;
+        let policies = answer.map_err(|status| client::refused(&status))?.into_inner();
+        let request = ListPoliciesRequest { domain: args.domain.clone() };
+        let own = match SakerServiceClient::new(channel).list_policies(request).await {
+            Ok(answer) => answer.into_inner(),
+            // Tetragon's agent does not know that call.
+            Err(status) if status.code() == Code::Unimplemented => ListPoliciesResponse::default(),
+            Err(status) => return Err(client::refused(&status)),
+        };
+        anyhow::Ok((policies, own))
     })?;
     match args.output {
-        Data::Json => output::print(&format!("{}\n", json::policies_object(&policies))),
+        Data::Json => output::print(&format!("{}\n", with_hooks(json::policies_object(&policies), &own))),
         Data::Table => output::print(&table(&policies)),
     }
 }
@@ -86,7 +96,10 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         bail!("there is no such policy {name}; see `saker policy list`");
     }
     match args.output {
-        Data::Json => output::print(&format!("{}\n", json::hooks_object(&answer))),
+        Data::Json => {
+            let policies: Vec<Value> = answer.policies.iter().map(policy_object).collect();
+            output::print(&format!("{}\n", json!({ "policies": policies })))
+        }
         Data::Table => output::print(&hooks(&answer)),
     }
 }
@@ -99,9 +112,58 @@ pub fn domains(args: &DomainsArgs) -> Result<()> {
         anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner().domains)
     })?;
     match args.output {
-        Data::Json => output::print(&format!("{}\n", serde_json::json!({ "domains": domains }))),
+        Data::Json => output::print(&format!("{}\n", json!({ "domains": domains }))),
         Data::Table => output::print(&domains.iter().map(|domain| format!("{domain}\n")).collect::<String>()),
     }
+}
+
+/// Tetragon's list with the hooks of each policy.
+fn with_hooks(mut list: Value, own: &ListPoliciesResponse) -> Value {
+    let policies = list.get_mut("policies").and_then(Value::as_array_mut).into_iter().flatten();
+    for policy in policies.filter_map(Value::as_object_mut) {
+        // Numbers of 64 bits are texts in this form.
+        let id = policy.get("id").and_then(Value::as_str).and_then(|id| id.parse::<u32>().ok());
+        if let Some(found) = own.policies.iter().find(|own| Some(own.id) == id) {
+            policy.insert("hooks".into(), found.hooks.iter().map(hook_object).collect());
+        }
+    }
+    list
+}
+
+/// A policy with everything that is told of it.
+fn policy_object(policy: &Policy) -> Value {
+    json!({
+        "id": policy.id,
+        "name": policy.name,
+        "namespace": policy.namespace,
+        "domain": policy.domain,
+        "origin": policy.origin,
+        "state": policy.state,
+        "error": policy.error,
+        "mode": policy.mode,
+        "kernel_memory_bytes": policy.kernel_memory_bytes,
+        "hooks": policy.hooks.iter().map(hook_object).collect::<Vec<_>>(),
+    })
+}
+
+fn hook_object(hook: &PolicyHook) -> Value {
+    let counters = hook.counters.unwrap_or_default();
+    json!({
+        "path": hook.path,
+        "function": hook.function,
+        "mechanism": hook.mechanism,
+        "state": hook.state,
+        "error": hook.error,
+        "missing": hook.missing,
+        "kernel_memory_bytes": hook.kernel_memory_bytes,
+        "calls": counters.calls,
+        "matched": counters.matched,
+        "posted": counters.posted,
+        "limited": counters.limited,
+        "lost": counters.lost,
+        "unpaired": counters.unpaired,
+        "missed": counters.missed,
+    })
 }
 
 /// The columns of Tetragon's list; what is wrong stands below them.
@@ -235,7 +297,7 @@ fn wrong<'a>(errors: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use saker_api::saker_v1::{HookCounters, PolicyHook};
+    use saker_api::saker_v1::HookCounters;
     use saker_api::tetragon::{
         HookStatus, TracingPolicyActionCounters, TracingPolicyMode, TracingPolicyState, TracingPolicyStats,
     };
@@ -272,7 +334,14 @@ mod tests {
             error: "first\nsecond".into(),
             ..TracingPolicyStatus::default()
         };
-        let text = table(&ListTracingPoliciesResponse { policies: vec![policy] });
+        let list = ListTracingPoliciesResponse { policies: vec![policy] };
+        let counters = HookCounters { matched: 7, ..HookCounters::default() };
+        let hooks = vec![PolicyHook { counters: Some(counters), ..PolicyHook::default() }];
+        let own = ListPoliciesResponse { policies: vec![Policy { id: 3, hooks, ..Policy::default() }] };
+        let object = with_hooks(json::policies_object(&list), &own);
+        assert_eq!(object["policies"][0]["hooks"][0]["matched"], 7, "{object}");
+        assert_eq!(object["policies"][0]["state"], "TP_STATE_PARTIALLY_ENABLED", "{object}");
+        let text = table(&list);
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(
             cells,
