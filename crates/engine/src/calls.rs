@@ -1,7 +1,7 @@
 //! Calls of hooked functions that have been entered and not returned from.
 //!
 //! An entry waits here for its return, so that both become one event. The table is bounded by number and bytes;
-//! at a bound the oldest entry is given up, and its event says so.
+//! at a bound an old entry is given up, and its event says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -103,6 +103,8 @@ pub(crate) struct Calls {
     waiting: BTreeMap<u64, Box<Waiting>>,
     by_key: Map<CallKey, u64>,
     by_pid: BTreeSet<(u32, u64)>,
+    /// Those that may have returned already, in the same order.
+    conditional: BTreeSet<u64>,
     bytes: usize,
     next: u64,
 }
@@ -184,6 +186,9 @@ impl Calls {
         self.bytes += waiting.bytes;
         self.by_key.insert(waiting.key, number);
         self.by_pid.insert((waiting.pid, number));
+        if waiting.shape.conditional_return {
+            self.conditional.insert(number);
+        }
         self.waiting.insert(number, Box::new(waiting));
     }
 
@@ -193,13 +198,14 @@ impl Calls {
         self.remove(number)
     }
 
-    /// The oldest entry, when there is more than may wait.
+    /// The entry to give up, when there is more than may wait: the oldest of those that may have returned already
+    /// and been held back, else the oldest.
     pub fn beyond_bounds(&mut self) -> Option<Box<Waiting>> {
         if self.waiting.len() <= CALLS_MAX && self.bytes <= BYTES_MAX {
             return None;
         }
-        let oldest = *self.waiting.keys().next()?;
-        self.remove(oldest)
+        let oldest = self.conditional.first().or_else(|| self.waiting.keys().next());
+        self.remove(*oldest?)
     }
 
     /// The entries of a process, but for those of one thread; the oldest first.
@@ -224,6 +230,7 @@ impl Calls {
     pub fn take_all(&mut self) -> Vec<Waiting> {
         self.by_key.clear();
         self.by_pid.clear();
+        self.conditional.clear();
         self.bytes = 0;
         std::mem::take(&mut self.waiting).into_values().map(|waiting| *waiting).collect()
     }
@@ -232,6 +239,7 @@ impl Calls {
         let waiting = self.waiting.remove(&number)?;
         self.by_key.remove(&waiting.key);
         self.by_pid.remove(&(waiting.pid, number));
+        self.conditional.remove(&number);
         self.bytes -= waiting.bytes;
         Some(waiting)
     }

@@ -36,7 +36,7 @@ pub struct EventsArgs {
     /// Begin compact lines with the time of the event
     #[arg(long)]
     pub timestamps: bool,
-    /// Only these types, e.g. PROCESS_EXEC; also exec, exit
+    /// Only these types, e.g. PROCESS_EXEC; also exec, exit, kprobe, tracepoint, uprobe, usdt, lsm
     #[arg(short, long, value_delimiter = ',', value_name = "TYPE")]
     pub event_types: Vec<String>,
     /// Only these PIDs
@@ -54,6 +54,9 @@ pub struct EventsArgs {
     /// Only processes whose arguments match one of these regular expressions
     #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
     pub arguments: Vec<String>,
+    /// Only events of these policies
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub policy_names: Vec<String>,
     /// Only these fields, as paths below the event, e.g. process.binary
     #[arg(short = 'f', long, value_delimiter = ',', value_name = "FIELD")]
     pub include_fields: Vec<String>,

@@ -98,8 +98,8 @@ fn words(function: &str, args: &[&KprobeArgument]) -> Option<Words> {
         None => String::new(),
     };
     match function {
-        "sys_write" => words_of_bytes("📝", "write", path(args, 0), sized(2)),
-        "sys_read" => words_of_bytes("📚", "read", path(args, 0), sized(2)),
+        "sys_write" => words_of_bytes("📝", "write", path(args, 0), &sized(2)),
+        "sys_read" => words_of_bytes("📚", "read", path(args, 0), &sized(2)),
         "fd_install" => say("📬", "open", &[path(args, 1)]),
         "sys_openat" => say("📬️", "openat", &[path(args, 1)]),
         "sys_open" => say("📬️", "open", &[path(args, 1)]),
@@ -196,7 +196,7 @@ fn words_of_checks(function: &str, args: &[&KprobeArgument]) -> Option<Words> {
     }
 }
 
-fn words_of_bytes(emoji: &'static str, label: &str, file: String, bytes: String) -> Option<Words> {
+fn words_of_bytes(emoji: &'static str, label: &str, file: String, bytes: &str) -> Option<Words> {
     let mut rest = vec![(Color::Arguments, file)];
     rest.extend(bytes.split(' ').map(|word| (Color::Arguments, word.to_owned())));
     Some(Words { emoji, label: label.to_owned(), rest })

@@ -102,6 +102,58 @@ fn each_field_matches_what_it_names() {
 }
 
 #[test]
+fn events_of_policies_are_matched_by_policy_type_and_thread() {
+    let samples = samples::all();
+    let named =
+        |name: &str| samples.iter().find(|(other, _)| *other == name).map(|(_, event)| event).unwrap();
+    for (name, kind) in [
+        ("kprobe", "PROCESS_KPROBE"),
+        ("tracepoint", "PROCESS_TRACEPOINT"),
+        ("uprobe", "PROCESS_UPROBE"),
+        ("usdt", "PROCESS_USDT"),
+        ("lsm", "PROCESS_LSM"),
+    ] {
+        let event = named(name);
+        assert!(allows(&format!(r#"{{"event_set":["{kind}"]}}"#), event), "{name}");
+        assert!(!allows(r#"{"event_set":["PROCESS_EXEC","PROCESS_LOADER"]}"#, event), "{name}");
+        assert!(allows(r#"{"policy_names":["other","watch"]}"#, event), "{name}");
+        assert!(!allows(r#"{"policy_names":["watc"]}"#, event), "{name}");
+        assert!(
+            allows(r#"{"binary_regex":["curl"],"parent_binary_regex":["bash"],"pid":[1001]}"#, event),
+            "{name}"
+        );
+    }
+    // Capabilities are those of the thread at the time, not those at the exec.
+    let event = named("kprobe_everything");
+    assert!(allows(r#"{"capabilities":{"effective":{"all":["CAP_SYS_ADMIN"]}}}"#, event));
+    assert!(!allows(r#"{"capabilities":{"effective":{"none":["CAP_SYS_ADMIN"]}}}"#, event));
+}
+
+#[test]
+fn field_filters_reach_into_arguments_and_our_fields_beside_them() {
+    let samples = samples::all();
+    let event =
+        samples.iter().find(|(name, _)| *name == "kprobe_everything").map(|(_, event)| event).unwrap();
+    let message = saker_v1::Event::from(event);
+    let kept = fields(r#"{"fields":"args.label,args.inode,policy_name,repeats"}"#).apply_event(&message);
+    let hook = kept.hook.unwrap();
+    assert_eq!((hook.repeats, hook.cgroup_id, hook.selector, hook.args.len()), (9, 0, None, 2));
+    assert_eq!((hook.args[0].inode, hook.args[0].device.as_str()), (77, ""));
+    let Some(get_events_response::Event::ProcessKprobe(inner)) = kept.event.unwrap().event else {
+        panic!("another kind")
+    };
+    assert_eq!(
+        (inner.policy_name.as_str(), inner.function_name.as_str(), inner.process),
+        ("watch", "", None)
+    );
+    assert_eq!((inner.args[0].label.as_str(), &inner.args[0].arg), ("opened", &None));
+    let rest = fields(r#"{"fields":"args,process","action":"EXCLUDE"}"#).apply_event(&message);
+    assert!(rest.process.is_none() && rest.parent.is_some());
+    let hook = rest.hook.unwrap();
+    assert_eq!((hook.repeats, hook.args.len(), hook.data.len()), (9, 0, 1));
+}
+
+#[test]
 fn fields_are_anded_values_and_filters_ored() {
     let both = r#"{"binary_regex":["curl"],"pid":[1001]}"#;
     let one = r#"{"binary_regex":["curl"],"pid":[1]}"#;

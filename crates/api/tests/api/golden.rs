@@ -44,8 +44,11 @@ fn compact_lines() {
         plain.write_message(&saker_v1::Event::from(&event), &mut from_message);
         assert_eq!(from_message, out[start..], "{name} from its message");
     }
+    for event in samples::kprobes() {
+        Compact::default().write_event(&event, &mut out);
+    }
     let colored = Compact { colors: true, timestamps: true };
-    for event in [samples::exec(), samples::exit(), samples::gap()] {
+    for event in [samples::exec(), samples::exit(), samples::gap(), samples::kprobe()] {
         colored.write_event(&event, &mut out);
     }
     check("compact.txt", &out);

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use saker_api::event::{
-    BinaryProperties, Credentials, Event, EventKind, ExecEvent, ExitEvent, GapEvent, Namespace, Namespaces,
-    Node, PrivilegesChanged, Process, ProcessExtra, ProcessView, Timestamp, Visible,
+    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family,
+    GapEvent, HookEvent, HookInfo, Namespace, Namespaces, Node, PrivilegesChanged, Process, ProcessExtra,
+    ProcessView, Timestamp, Visible,
 };
+use saker_api::saker_v1::ArgumentExtra;
+use saker_api::tetragon::kprobe_argument::Arg;
+use saker_api::tetragon::{self, KprobeArgument};
 
 /// 2026-11-23T08:30:00.123456789Z
 pub const TIME: Timestamp = Timestamp(1_795_422_600_123_456_789);
@@ -236,6 +240,279 @@ fn unseen_exit() -> Event {
     event(EventKind::Exit(ExitEvent { reconstructed: true, ..exit }))
 }
 
+fn argument(arg: Arg) -> Argument {
+    Argument { compatible: KprobeArgument { arg: Some(arg), label: String::new() }, ..Argument::default() }
+}
+
+fn file(path: &str) -> Arg {
+    let (path, permission) = (path.to_owned(), "-rw-r--r--".to_owned());
+    Arg::FileArg(tetragon::KprobeFile { path, permission, ..Default::default() })
+}
+
+fn text(text: &str) -> Argument {
+    argument(Arg::StringArg(text.to_owned()))
+}
+
+fn socket() -> Arg {
+    Arg::SockArg(tetragon::KprobeSock {
+        family: "AF_INET".to_owned(),
+        r#type: "SOCK_STREAM".to_owned(),
+        protocol: "IPPROTO_TCP".to_owned(),
+        saddr: "10.0.0.5".to_owned(),
+        daddr: "192.0.2.1".to_owned(),
+        sport: 40_000,
+        dport: 443,
+        cookie: 18_446_612_682_070_000_000,
+        state: "TCP_SYN_SENT".to_owned(),
+        ..Default::default()
+    })
+}
+
+/// A hook of a family, called by the only thread of its process.
+fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
+    let info = HookInfo { family, policy: "watch".to_owned(), ..HookInfo::default() };
+    HookEvent {
+        process: view(curl()),
+        parent: Some(view(shell())),
+        ancestors: Vec::new(),
+        caller: Caller { tid: curl().pid, ..Caller::default() },
+        hook: Arc::new(info),
+        function: function.into(),
+        args,
+        data: Vec::new(),
+        result: None,
+        action: 1,
+        return_action: 0,
+        selector: Some(0),
+        repeats: 0,
+        cgroup_id: 0,
+        return_missing: "",
+        entry_missing: false,
+    }
+}
+
+fn told(hook: HookEvent) -> Event {
+    event(EventKind::Hook(Box::new(hook)))
+}
+
+pub fn kprobe() -> Event {
+    let permission = vec![argument(file("/etc/passwd")), argument(Arg::IntArg(4))];
+    let hook = hook_of(Family::Kprobe, "security_file_permission", permission);
+    told(HookEvent { result: Some(argument(Arg::IntArg(0))), return_action: 1, ..hook })
+}
+
+/// With all that a policy can add, by a thread that has changed its credentials, and all of our own fields.
+fn kprobe_everything() -> Event {
+    let creds = Credentials { uid: 1000, euid: 0, cap_effective: 1 << 21, ..Credentials::default() };
+    let at_exec = Credentials { uid: 1000, euid: 1000, ..Credentials::default() };
+    let own = |inum| Namespace { inum, is_host: false };
+    let process = Process {
+        creds: Some(Box::new(at_exec)),
+        namespaces: Some(Box::new(Namespaces { mnt: own(1), ..Namespaces::default() })),
+        visible: EVERYTHING,
+        ..curl()
+    };
+    let mut opened = argument(file("/etc/shadow"));
+    opened.compatible.label = "opened".to_owned();
+    opened.extra = ArgumentExtra { inode: 77, device: "254:1".to_owned(), ..ArgumentExtra::default() };
+    let mut cut = text("very long");
+    cut.extra.truncated = true;
+    let hook = hook_of(Family::Kprobe, "security_file_open", vec![opened, cut]);
+    let info = HookInfo {
+        policy_namespace: "shop".to_owned(),
+        message: "a \"secret\" file".to_owned(),
+        tags: vec!["files".to_owned(), "T1003".to_owned()],
+        ..(*hook.hook).clone()
+    };
+    told(HookEvent {
+        process: view(process),
+        caller: Caller {
+            tid: 1007,
+            creds: Some(Box::new(creds)),
+            namespaces: Some(Box::new(Namespaces { mnt: own(2), ..Namespaces::default() })),
+        },
+        hook: Arc::new(info),
+        data: vec![argument(Arg::SizeArg(u64::MAX))],
+        action: 5,
+        selector: Some(2),
+        repeats: 9,
+        cgroup_id: 4_294_967_297,
+        return_missing: "process_exited",
+        ..hook
+    })
+}
+
+/// One argument of each kind.
+fn kprobe_values() -> Event {
+    let cut = tetragon::KprobeTruncatedBytes { bytes_arg: "ab\0".into(), orig_size: 4096 };
+    let path = tetragon::KprobePath {
+        path: "/srv".to_owned(),
+        flags: "unresolvedPathComponents".to_owned(),
+        permission: "drwxr-xr-x".to_owned(),
+        ..Default::default()
+    };
+    let program = tetragon::KprobeLinuxBinprm {
+        path: "/bin/su".to_owned(),
+        permission: "-rwsr-xr-x".to_owned(),
+        flags: String::new(),
+    };
+    let packet = tetragon::KprobeSkb {
+        len: 52,
+        saddr: "::1".to_owned(),
+        family: "AF_INET6".to_owned(),
+        ..Default::default()
+    };
+    let creds = tetragon::ProcessCredentials { uid: Some(0), securebits: vec![1], ..Default::default() };
+    let namespace = tetragon::UserNamespace { level: Some(0), uid: Some(0), ..Default::default() };
+    let module =
+        tetragon::KernelModule { name: "kvm".to_owned(), signature_ok: Some(false), tainted: vec![4096] };
+    let loaded = tetragon::KprobeBpfAttr {
+        prog_type: "BPF_PROG_TYPE_KPROBE".to_owned(),
+        insn_cnt: 7,
+        prog_name: "p".to_owned(),
+    };
+    let map = tetragon::KprobeBpfMap {
+        map_type: "BPF_MAP_TYPE_HASH".to_owned(),
+        key_size: 4,
+        value_size: 8,
+        max_entries: 9,
+        map_name: "m".to_owned(),
+    };
+    let event = tetragon::KprobePerfEvent {
+        kprobe_func: "f".to_owned(),
+        r#type: "PERF_TYPE_TRACEPOINT".to_owned(),
+        config: 1,
+        probe_offset: 2,
+    };
+    let args = [
+        Arg::IntArg(0),
+        Arg::UintArg(u32::MAX),
+        Arg::LongArg(i64::MIN),
+        Arg::SizeArg(0),
+        Arg::StringArg(String::new()),
+        Arg::BytesArg("\u{0}\u{1}~".into()),
+        Arg::BytesArg("".into()),
+        Arg::TruncatedBytesArg(cut),
+        Arg::PathArg(path),
+        Arg::LinuxBinprmArg(program),
+        socket(),
+        Arg::SkbArg(packet),
+        Arg::SockaddrArg(tetragon::KprobeSockaddr {
+            family: "AF_INET".to_owned(),
+            addr: "127.0.0.1".to_owned(),
+            port: 53,
+        }),
+        Arg::SockaddrunArg(tetragon::KprobeSockaddrUn {
+            family: "AF_UNIX".to_owned(),
+            path: "@x".to_owned(),
+        }),
+        Arg::ProcessCredentialsArg(creds),
+        Arg::UserNsArg(namespace),
+        Arg::CapabilityArg(tetragon::KprobeCapability { value: Some(0), name: "CAP_CHOWN".to_owned() }),
+        Arg::KernelCapTArg("000001ffffffffff".to_owned()),
+        Arg::ModuleArg(module),
+        Arg::BpfAttrArg(loaded),
+        Arg::BpfMapArg(map),
+        Arg::PerfEventArg(event),
+        Arg::BpfCmdArg(5),
+        Arg::SyscallId(tetragon::SyscallId { id: 59, abi: "x64".to_owned() }),
+        Arg::ErrorArg(tetragon::KprobeError { message: "the value could not be read".to_owned() }),
+    ];
+    told(hook_of(Family::Kprobe, "commit_creds", args.into_iter().map(argument).collect()))
+}
+
+fn of_place(family: Family, function: &str, place: [&str; 3], args: Vec<Argument>) -> Event {
+    let hook = hook_of(family, function, args);
+    let [path, subsystem, event] = place.map(str::to_owned);
+    let info = HookInfo { path, subsystem, event, ..(*hook.hook).clone() };
+    told(HookEvent { hook: Arc::new(info), ..hook })
+}
+
+fn tracepoint() -> Event {
+    let args = vec![text("curl"), argument(Arg::IntArg(1001))];
+    of_place(Family::Tracepoint, "", ["", "sched", "sched_process_exec"], args)
+}
+
+fn uprobe() -> Event {
+    of_place(Family::Uprobe, "readline", ["/usr/bin/bash", "", ""], vec![text("ls -l")])
+}
+
+fn usdt() -> Event {
+    of_place(Family::Usdt, "", ["/usr/lib/libc.so.6", "libc", "setjmp"], Vec::new())
+}
+
+fn lsm() -> Event {
+    let hook = hook_of(Family::Lsm, "file_open", vec![argument(file("/etc/hostname"))]);
+    told(HookEvent { action: 5, ..hook })
+}
+
+/// Called by a process of which nothing is known but its PID.
+fn hook_of_unknown() -> Event {
+    let process = Process { pid: 77, flags: "unknown".into(), start_time: TIME, ..Process::default() };
+    let hook = hook_of(Family::Lsm, "file_open", Vec::new());
+    let caller = Caller { tid: 78, ..Caller::default() };
+    told(HookEvent { process: view(process), parent: None, caller, ..hook })
+}
+
+/// Functions whose compact lines have words of their own.
+pub fn kprobes() -> Vec<Event> {
+    let int = |value| argument(Arg::IntArg(value));
+    let size = |value| argument(Arg::SizeArg(value));
+    let open = || argument(file("/tmp/a b"));
+    let program = tetragon::KprobeBpfAttr {
+        prog_type: "BPF_PROG_TYPE_XDP".to_owned(),
+        insn_cnt: 12,
+        prog_name: "drop".to_owned(),
+    };
+    let event = tetragon::KprobePerfEvent {
+        r#type: "PERF_TYPE_TRACEPOINT".to_owned(),
+        kprobe_func: "f".to_owned(),
+        ..Default::default()
+    };
+    let map = tetragon::KprobeBpfMap {
+        map_type: "BPF_MAP_TYPE_HASH".to_owned(),
+        map_name: "m".to_owned(),
+        key_size: 4,
+        value_size: 8,
+        max_entries: 16,
+    };
+    let calls: Vec<(&str, Vec<Argument>)> = vec![
+        ("__x64_sys_write", vec![open(), text("x"), size(12)]),
+        ("__arm64_sys_read", vec![open(), text("x"), size(3)]),
+        ("fd_install", vec![int(3), open()]),
+        ("__x64_sys_openat", vec![int(-100), text("/etc/hosts"), int(0)]),
+        ("__x64_sys_open", vec![int(0), text("/etc/hosts")]),
+        ("__x64_sys_close", vec![open()]),
+        ("__x64_sys_mount", vec![text("/dev/sda1"), text("/mnt")]),
+        ("__x64_sys_setuid", vec![int(0)]),
+        ("__x64_sys_clock_settime", vec![]),
+        ("__x64_sys_pivot_root", vec![text("/a"), text("/b")]),
+        ("proc_exec_connector", vec![]),
+        ("__x64_sys_setns", vec![int(3), int(0x4000_0000)]),
+        ("__x64_sys_setns", vec![int(3), int(0)]),
+        ("tcp_connect", vec![argument(socket())]),
+        ("tcp_close", vec![argument(socket())]),
+        ("tcp_sendmsg", vec![argument(socket()), int(512)]),
+        ("bpf_check", vec![argument(Arg::BpfAttrArg(program))]),
+        ("security_perf_event_alloc", vec![argument(Arg::PerfEventArg(event))]),
+        ("security_bpf_map_create", vec![argument(Arg::BpfMapArg(map))]),
+        ("security_file_permission", vec![open(), int(2)]),
+        ("security_file_permission", vec![open(), int(1)]),
+        ("security_mmap_file", vec![open(), int(5)]),
+        ("security_mmap_file", vec![]),
+        ("security_path_truncate", vec![open()]),
+        ("__x64_sys_ptrace", vec![]),
+        ("tcp_connect", vec![]),
+    ];
+    let mut events: Vec<Event> =
+        calls.into_iter().map(|(function, args)| told(hook_of(Family::Kprobe, function, args))).collect();
+    for (id, abi) in [(59, "x64"), (11, "i386")] {
+        let id = Arg::SyscallId(tetragon::SyscallId { id, abi: abi.to_owned() });
+        events.push(of_place(Family::Tracepoint, "", ["", "raw_syscalls", "sys_enter"], vec![argument(id)]));
+    }
+    events
+}
+
 /// Nothing is known of it but its PID.
 fn unknown() -> Event {
     let process = Process { pid: 77, flags: "unknown".into(), start_time: TIME, ..Process::default() };
@@ -272,11 +549,19 @@ pub fn all() -> Vec<(&'static str, Event)> {
         ("exec", exec()),
         ("exit", exit()),
         ("gap", gap()),
+        ("hook_of_unknown", hook_of_unknown()),
         ("killed", killed()),
+        ("kprobe", kprobe()),
+        ("kprobe_everything", kprobe_everything()),
+        ("kprobe_values", kprobe_values()),
+        ("lsm", lsm()),
         ("memfd", memfd()),
         ("script", script()),
         ("setuid", setuid()),
+        ("tracepoint", tracepoint()),
         ("unknown", unknown()),
         ("unseen_exit", unseen_exit()),
+        ("uprobe", uprobe()),
+        ("usdt", usdt()),
     ]
 }

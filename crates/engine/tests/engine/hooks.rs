@@ -341,6 +341,23 @@ fn an_entry_whose_return_may_be_held_back_is_no_event_without_it() {
 }
 
 #[test]
+fn calls_whose_return_may_have_been_held_back_make_room_for_others() {
+    let mut lab = Lab::new();
+    lab.enter(0, 1, 0);
+    for call in 0..16_384 {
+        lab.enter(2, 100 + call, 0);
+    }
+    assert!(lab.take_hooks().is_empty());
+    assert_eq!(lab.host.engine.counters().calls.untold[Unjoined::TableFull as usize], 1);
+    lab.return_from(0, 1);
+    let told = lab.take_hooks();
+    assert_eq!((told.len(), told[0].entry_missing), (1, false), "the oldest of all waits on");
+    lab.return_from(2, 100);
+    assert!(lab.take_hooks()[0].entry_missing);
+    lab.balanced();
+}
+
+#[test]
 fn records_that_nothing_is_known_of_are_counted() {
     let mut lab = Lab::new();
     for (policy, number, family, outcome) in [

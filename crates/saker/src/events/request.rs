@@ -27,6 +27,7 @@ pub fn request(args: &EventsArgs) -> Result<GetEventsRequest> {
         binary_regex: args.process.clone(),
         parent_binary_regex: args.parent.clone(),
         arguments_regex: args.arguments.clone(),
+        policy_names: args.policy_names.clone(),
         ..Filter::default()
     };
     let mut request = GetEventsRequest::default();
@@ -56,7 +57,8 @@ fn event_type(name: &str) -> Result<EventType> {
     match known {
         Some(known) => Ok(known),
         None => bail!(
-            "there is no event type `{name}`; known are exec, exit, and the names of the event reference"
+            "there is no event type `{name}`; known are exec, exit, kprobe, tracepoint, uprobe, usdt, lsm, and the names of the event \
+             reference"
         ),
     }
 }

@@ -19,7 +19,9 @@ fn args(line: &[&str]) -> EventsArgs {
 fn flags_become_one_filter() {
     let request = request::request(&args(&[
         "-e",
-        "exec,PROCESS_EXIT",
+        "exec,PROCESS_EXIT,kprobe",
+        "--policy-names",
+        "files,net",
         "--pid",
         "1,2",
         "--process",
@@ -33,7 +35,9 @@ fn flags_become_one_filter() {
     ]))
     .unwrap();
     let [filter] = request.allow_list.as_slice() else { panic!("{request:?}") };
-    assert_eq!(filter.event_set, [i32::from(EventType::ProcessExec), i32::from(EventType::ProcessExit)]);
+    let types = [EventType::ProcessExec, EventType::ProcessExit, EventType::ProcessKprobe];
+    assert_eq!(filter.event_set, types.map(i32::from));
+    assert_eq!(filter.policy_names, ["files", "net"]);
     assert_eq!(filter.pid, [1, 2]);
     assert_eq!((&filter.binary_regex[0][..], &filter.parent_binary_regex[0][..]), ("^/bin", "sh$"));
     assert_eq!(request.field_filters[0].action(), FieldFilterAction::Exclude);
