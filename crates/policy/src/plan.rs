@@ -36,6 +36,35 @@ pub enum Attach {
         /// Also their returns.
         on_return: bool,
     },
+    /// A tracepoint by its record, as [`crate::tracepoint::Format`] describes it.
+    Tracepoint {
+        /// Subsystem.
+        subsystem: String,
+        /// Event.
+        event: String,
+    },
+    /// Places in a program or library, which need not be functions; with their returns if asked for.
+    Uprobe {
+        /// The file, as the agent finds it.
+        path: String,
+        /// Where in it; at least one.
+        places: Vec<UserPlace>,
+        /// Also their returns; the places are functions then.
+        on_return: bool,
+    },
+}
+
+/// A place in a program or library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserPlace {
+    /// Where its instruction stands in the file, in bytes.
+    pub offset: u64,
+    /// Where its semaphore stands in the file, in bytes: a counter that the kernel keeps above zero while the place is
+    /// probed. 0: none.
+    pub semaphore: u64,
+    /// What records tell in `saker_hook.function`. For plans with `SAKER_PLAN_COOKIE`, which need Linux 5.15; without
+    /// it the number in the plan is told.
+    pub function: u64,
 }
 
 impl Attach {
@@ -50,6 +79,9 @@ impl Attach {
             Self::Lsm(_) => "lsm",
             Self::RawTracepoint(_) => "raw tracepoint",
             Self::Syscalls { .. } => "raw system call tracepoints",
+            Self::Tracepoint { .. } => "tracepoint",
+            Self::Uprobe { on_return: false, .. } => "uprobe",
+            Self::Uprobe { on_return: true, .. } => "uprobe and uretprobe",
         }
     }
 }
