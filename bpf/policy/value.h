@@ -380,9 +380,41 @@ static __always_inline bool follow_steps(const volatile struct saker_value_plan 
 	return true;
 }
 
+/* Whether the value would be taken for an address in the kernel that a program chose. Text and buffers of
+ * programs are read from programs only. */
+static __always_inline bool is_foreign(const volatile struct saker_value_plan *plan, u64 value)
+{
+	if (!of_program(plan))
+		return false;
+	switch (plan->type) {
+	case SAKER_TYPE_SOCKADDR:
+	case SAKER_TYPE_SOCKADDR_UN:
+		return !of_process(value);
+	case SAKER_TYPE_SKB:
+	case SAKER_TYPE_SOCK:
+	case SAKER_TYPE_CRED:
+	case SAKER_TYPE_FILENAME ... SAKER_TYPE_FILE:
+	case SAKER_TYPE_BPF_ATTR ... SAKER_TYPE_USER_NAMESPACE:
+	case SAKER_TYPE_KIOCB:
+	case SAKER_TYPE_LOAD_INFO:
+	case SAKER_TYPE_MODULE:
+	case SAKER_TYPE_KERNEL_CAP ... SAKER_TYPE_LINUX_BINPRM:
+	case SAKER_TYPE_NET_DEVICE:
+	case SAKER_TYPE_SOCKET ... SAKER_TYPE_BPF_PROG:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 				      const volatile struct saker_value_plan *plan, u64 value, u64 size)
 {
+	if (is_foreign(plan, value)) {
+		if (value_room(s))
+			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
+		return;
+	}
 	switch (plan->type) {
 	case SAKER_TYPE_STRING:
 	case SAKER_TYPE_DATA_LOC:
@@ -428,11 +460,6 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 		break;
 	case SAKER_TYPE_SOCKADDR:
 	case SAKER_TYPE_SOCKADDR_UN:
-		if (of_program(plan) && !of_process(value)) {
-			if (value_room(s))
-				end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
-			break;
-		}
 		put_sockaddr(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_CRED:

@@ -15,6 +15,7 @@ pub mod matcher;
 pub mod model;
 pub mod names;
 pub mod plan;
+pub mod programs;
 pub mod registers;
 mod scenario;
 mod schema;
@@ -22,6 +23,7 @@ mod shape;
 #[cfg(test)]
 mod testing;
 pub mod tracepoint;
+mod types;
 pub mod usdt;
 pub mod values;
 pub mod words;

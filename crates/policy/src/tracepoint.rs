@@ -4,6 +4,8 @@
 
 use saker_abi::generated as abi;
 
+use crate::types::{is_capability_set, is_number};
+
 /// Longest text of a format, in bytes.
 pub const MAX_FORMAT: usize = 256 << 10;
 /// Most fields of a format.
@@ -330,30 +332,6 @@ fn c_integer(ty: &str) -> Option<(u32, bool)> {
         | "qid_t" => (4, false),
         _ => return None,
     })
-}
-
-fn is_capability_set(ty: u32) -> bool {
-    (abi::SAKER_TYPE_KERNEL_CAP..=abi::SAKER_TYPE_CAP_EFFECTIVE).contains(&ty)
-}
-
-fn is_number(ty: u32) -> bool {
-    matches!(
-        ty,
-        abi::SAKER_TYPE_INT
-            | abi::SAKER_TYPE_SIZE
-            | abi::SAKER_TYPE_S64
-            | abi::SAKER_TYPE_U64
-            | abi::SAKER_TYPE_S32
-            | abi::SAKER_TYPE_U32
-            | abi::SAKER_TYPE_S16
-            | abi::SAKER_TYPE_U16
-            | abi::SAKER_TYPE_S8
-            | abi::SAKER_TYPE_U8
-            | abi::SAKER_TYPE_FD
-            | abi::SAKER_TYPE_CAPABILITY
-            | abi::SAKER_TYPE_SYSCALL64
-            | abi::SAKER_TYPE_BPF_CMD
-    )
 }
 
 #[cfg(test)]

@@ -124,6 +124,8 @@ pub struct LoadedHook {
     skel: HookSkel<'static>,
     /// How it was attached.
     pub attach: Attach,
+    /// Its program asks at which place it runs.
+    tells_places: bool,
 }
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
@@ -180,7 +182,8 @@ impl Hooks {
         sets: &Sets,
         set_maps: &mut Vec<MapHandle>,
     ) -> Result<LoadedHook, Error> {
-        if spec.plan.flags & SAKER_PLAN_COOKIE != 0 && !tells_places() {
+        let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
+        if tells_places && !self::tells_places() {
             let what = "this kernel cannot tell places of one hook apart, which needs Linux 5.15; \
                         make a hook of each";
             return Err(Error::Option(what.to_owned()));
@@ -204,7 +207,7 @@ impl Hooks {
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone() })
+        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places })
     }
 
     fn configure(
@@ -391,6 +394,7 @@ fn attach_program(
     program: &ProgramMut<'_>,
     name: &str,
     attach: &Attach,
+    tells_places: bool,
     links: &mut Vec<Link>,
 ) -> Result<(), Error> {
     let refused = |source| Error::Load { operation: "attach", source, log: String::new() };
@@ -411,7 +415,8 @@ fn attach_program(
                 let failed = |source| Error::Uprobe { path: path.clone(), offset: place.offset, source };
                 let options = UprobeOpts {
                     ref_ctr_offset: usize::try_from(place.semaphore).unwrap_or(usize::MAX),
-                    cookie: place.function,
+                    // Kernels without such a number refuse one.
+                    cookie: if tells_places { place.function } else { 0 },
                     retprobe: name == "saker_uretprobe",
                     ..UprobeOpts::default()
                 };
@@ -438,7 +443,7 @@ impl LoadedHook {
             let program = object.progs_mut().find(|program| program.name() == *name);
             let program =
                 program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
-            attach_program(&program, name, &self.attach, &mut self.links)?;
+            attach_program(&program, name, &self.attach, self.tells_places, &mut self.links)?;
         }
         Ok(())
     }

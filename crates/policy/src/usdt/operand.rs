@@ -2,7 +2,9 @@
 
 use saker_abi::generated as abi;
 
+use crate::programs::plain;
 use crate::registers::{Machine, Register};
+use crate::types::is_program_address;
 
 /// Most arguments of a probe. Source: `sys/sdt.h`.
 pub const MAX_OPERANDS: usize = 12;
@@ -186,23 +188,10 @@ impl Operand {
     /// # Errors
     /// Values of this type are not in programs, or an address is narrower than addresses are; in words.
     pub fn value(&self, ty: u32) -> Result<abi::saker_value_plan, String> {
-        let is_address = match ty {
-            abi::SAKER_TYPE_STRING
-            | abi::SAKER_TYPE_CHAR_BUF
-            | abi::SAKER_TYPE_SOCKADDR
-            | abi::SAKER_TYPE_SOCKADDR_UN => true,
-            _ if is_number(ty) => false,
-            _ => return Err("only numbers, text, buffers and addresses are in programs".to_owned()),
-        };
-        if is_address && self.size != 8 {
+        let mut plan = plain(ty)?;
+        if is_program_address(ty) && self.size != 8 {
             return Err(format!("the argument has {} bytes and is no address", self.size));
         }
-        let mut plan = abi::saker_value_plan {
-            type_: u8::try_from(ty).map_err(|_| format!("{ty} is not the number of a type"))?,
-            size_index: abi::SAKER_SIZE_NONE as u8,
-            max: abi::SAKER_STRING_MAX as u16,
-            ..Default::default()
-        };
         if self.size < 8 {
             plan.width = self.size | if self.signed { abi::SAKER_WIDTH_SIGNED as u8 } else { 0 };
         }
@@ -263,23 +252,4 @@ impl Operand {
             ),
         }
     }
-}
-
-fn is_number(ty: u32) -> bool {
-    matches!(
-        ty,
-        abi::SAKER_TYPE_INT
-            | abi::SAKER_TYPE_SIZE
-            | abi::SAKER_TYPE_S64
-            | abi::SAKER_TYPE_U64
-            | abi::SAKER_TYPE_S32
-            | abi::SAKER_TYPE_U32
-            | abi::SAKER_TYPE_S16
-            | abi::SAKER_TYPE_U16
-            | abi::SAKER_TYPE_S8
-            | abi::SAKER_TYPE_U8
-            | abi::SAKER_TYPE_FD
-            | abi::SAKER_TYPE_CAPABILITY
-            | abi::SAKER_TYPE_BPF_CMD
-    )
 }
