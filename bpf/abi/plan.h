@@ -41,9 +41,10 @@ struct saker_step {
 };
 
 /* Steps that tell something else, behind those that are taken. */
-#define SAKER_STEP_SIZE	 10 /* where a size is, for SAKER_SIZE_CONTEXT and SAKER_SIZE_REGISTER */
-#define SAKER_STEP_INDEX 9  /* offset: word of the second register, or SAKER_REGISTER_NONE; load: its factor \
-			     */
+#define SAKER_STEP_SIZE 10 /* where a size is, for SAKER_SIZE_CONTEXT and SAKER_SIZE_REGISTER */
+#define SAKER_STEP_INDEX                                                                                     \
+	9 /* offset: word of the second register, or SAKER_REGISTER_NONE; load: its factor                   \
+	   */
 
 #define SAKER_REGISTER_NONE 255 /* instead of a register: zero */
 

@@ -162,6 +162,16 @@ static __always_inline u64 result(void *ctx)
 	return trampoline_word(ctx, saker_plan.arguments);
 }
 
+#define TS_COMPAT 0x2 /* arch/x86/include/asm/thread_info.h */
+
+/* Whether the system call under way is one of the 32-bit ABI. */
+static __always_inline bool in_compat_call(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+}
+
 /* What no other call under way has. Entry and exit of one call run on one trampoline, so they have one
  * context; a kretprobe or uretprobe finds the stack one word above where the entry found the return address.
  * System calls do not nest. */

@@ -81,6 +81,11 @@ static __noinline void capture(struct call *call, u32 k)
 	if (s->have & (1u << k))
 		return;
 	s->have |= 1u << k;
+	if (!value_room(s)) {
+		/* Long values before it took all: it is left out, and no clause holds of it. */
+		s->failed |= 1u << k;
+		return;
+	}
 	value = source_of(call, plan);
 	if (!follow_steps(plan, &value, &size)) {
 		if (value_room(s))
@@ -105,8 +110,11 @@ static __noinline bool values_hold(struct call *call, const volatile struct sake
 		if (k > RESULT)
 			return false;
 		capture(call, k);
-		if (c->op == SAKER_OP_GAINED && c->first < SAKER_VALUES_MAX)
+		if (c->op == SAKER_OP_GAINED && c->first < SAKER_VALUES_MAX) {
 			capture(call, c->first);
+			if (call->s->failed & (1u << c->first))
+				return false;
+		}
 		if (call->s->failed & (1u << k))
 			return false;
 		if (!clause_holds(call->s, c,
@@ -249,6 +257,18 @@ static __noinline bool held_back(struct call *call, const volatile struct saker_
 	return false;
 }
 
+/* Number of the system call in hand. */
+static __always_inline u64 call_number(struct call *call)
+{
+	u64 regs, number = 0;
+
+	if (!call->entry)
+		return context_word(call->ctx, 8);
+	regs = as_number(&call->s->memory, context_word(call->ctx, 0));
+	bpf_probe_read_kernel(&number, sizeof(number), (void *)(regs + REGS(orig_ax)));
+	return number;
+}
+
 static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
 {
 	struct task_struct *task = call->who.task;
@@ -264,9 +284,10 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 	rec->rec.policy = saker_plan.policy;
 	rec->rec.hook = saker_plan.hook;
 	rec->cgroup_id = bpf_get_current_cgroup_id();
-	rec->function = saker_plan.function;
 	if (saker_plan.flags & SAKER_PLAN_COOKIE)
 		rec->function = bpf_get_attach_cookie(call->ctx);
+	else
+		rec->function = saker_mechanism == BY_SYSCALLS ? call_number(call) : saker_plan.function;
 	rec->tid = call->who.pid_tgid;
 	rec->family = saker_plan.family;
 	if (!call->who.process)
@@ -312,7 +333,8 @@ static __always_inline bool send(struct call *call, struct saker_stats *stats)
 	return true;
 }
 
-static __noinline void tell(struct call *call, const volatile struct saker_selector_plan *selector,
+/* False: a rate limit held it back. */
+static __noinline bool tell(struct call *call, const volatile struct saker_selector_plan *selector,
 			    struct saker_hook_stats *counts, u32 from, u32 to)
 {
 	struct saker_stats *stats = stats_of_cpu();
@@ -320,7 +342,7 @@ static __noinline void tell(struct call *call, const volatile struct saker_selec
 	u64 now = bpf_ktime_get_boot_ns();
 
 	if (!stats)
-		return;
+		return true;
 	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
 		if (k >= to)
 			break;
@@ -329,7 +351,7 @@ static __noinline void tell(struct call *call, const volatile struct saker_selec
 	}
 	if (held_back(call, selector, now)) {
 		counts->limited++;
-		return;
+		return false;
 	}
 	if (saker_plan.flags & SAKER_PLAN_IDENTITY)
 		fill_identity(call);
@@ -339,6 +361,7 @@ static __noinline void tell(struct call *call, const volatile struct saker_selec
 		counts->posted++;
 	else
 		counts->lost++;
+	return true;
 }
 
 static __always_inline void begin_scratch(struct hook_scratch *s)
@@ -358,12 +381,25 @@ static __noinline bool remember(struct call *call, struct saker_hook_stats *coun
 
 	key.frame = frame_of(call->ctx, counts, false);
 	for (u32 i = 0; i < 6; i++) {
-		if (i < saker_plan.arguments)
+		if (saker_plan.flags & SAKER_PLAN_SYSCALL || i < saker_plan.arguments)
 			value.argument[i] = argument(call->ctx, &call->s->memory, i);
 	}
 	if (saker_mechanism == BY_UPROBE)
 		return !keep_program_call(&key, &value);
 	return !bpf_map_update_elem(&saker_calls, &key, &value, BPF_ANY);
+}
+
+/* Of a call that is not told neither is its return. */
+static __noinline void forget_call(struct call *call, struct saker_hook_stats *counts)
+{
+	struct call_key key = {
+		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
+
+	key.frame = frame_of(call->ctx, counts, false);
+	if (saker_mechanism == BY_UPROBE)
+		drop_program_call(&key);
+	else
+		bpf_map_delete_elem(&saker_calls, &key);
 }
 
 static __always_inline void entry_matched(struct call *call, u32 i, struct saker_hook_stats *counts)
@@ -380,8 +416,10 @@ static __always_inline void entry_matched(struct call *call, u32 i, struct saker
 		else
 			counts->unpaired++;
 	}
-	if (!(selector->flags & SAKER_SELECT_NO_POST))
-		tell(call, selector, counts, 0, saker_plan.entry_values);
+	if (selector->flags & SAKER_SELECT_NO_POST)
+		return;
+	if (!tell(call, selector, counts, 0, saker_plan.entry_values) && s->rec.flags & SAKER_HOOK_WAITS)
+		forget_call(call, counts);
 }
 
 static __always_inline void select_and_tell(struct call *call, u64 candidates,
@@ -498,14 +536,14 @@ static __always_inline bool wanted_syscall(u64 number)
 {
 	u32 word = number / 64;
 
-	if (saker_plan.flags & SAKER_PLAN_ALL_CALLS)
-		return true;
-	if (number >= SAKER_SYSCALLS_MAX)
-		return false;
-	forget(word);
-	if (word >= SAKER_SYSCALLS_MAX / 64)
-		return false;
-	return saker_plan.syscall[word] >> (number & 63) & 1;
+	if (!(saker_plan.flags & SAKER_PLAN_ALL_CALLS)) {
+		if (number >= SAKER_SYSCALLS_MAX)
+			return false;
+		forget(word);
+		if (word >= SAKER_SYSCALLS_MAX / 64 || !(saker_plan.syscall[word] >> (number & 63) & 1))
+			return false;
+	}
+	return !in_compat_call();
 }
 
 #define HOOK(name, section, run)                                                                             \

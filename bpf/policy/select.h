@@ -71,7 +71,10 @@ static __always_inline bool process_clause_holds(struct caller *who, CLAUSE *c)
 		holds = pool_has(c, who->pid_tgid >> 32);
 		break;
 	case SAKER_OP_NS_PID:
-		holds = who->process && who->process->ns_pid && pool_has(c, who->process->ns_pid);
+		/* Without a record it is not known; in the first namespace it is 0. */
+		if (!who->process)
+			return false;
+		holds = pool_has(c, who->process->ns_pid);
 		break;
 	case SAKER_OP_BINARY:
 		holds = who->bits >> (c->first & 63) & 1;

@@ -491,6 +491,10 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 		}
 		put_number(s, k, plan->type, value);
 		break;
+	case SAKER_TYPE_SYSCALL64:
+		/* Bit 31 marks numbers of the 32-bit ABI. */
+		put_number(s, k, plan->type, in_compat_call() ? value | 1ull << 31 : value);
+		break;
 	default:
 		put_number(s, k, plan->type, narrow(plan->type, value));
 	}

@@ -1,5 +1,7 @@
 //! Names that the kernel's interface gives to numbers.
 
+pub mod syscalls;
+
 use crate::diagnostic::Problem;
 use crate::words::nearest;
 

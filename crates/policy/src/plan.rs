@@ -4,6 +4,10 @@
 //! entries of the sets it refers to. It is made from a checked policy and what a [`Kernel`] says of itself; loading it
 //! is another crate's.
 
+mod lower;
+
+pub use lower::lower;
+
 use saker_abi::generated::{
     saker_network_key, saker_number_key, saker_plan, saker_prefix_key, saker_text_key,
 };
@@ -127,6 +131,9 @@ pub struct HookText {
     pub labels: Vec<String>,
     /// How many of the captured values are arguments; the others are data.
     pub arguments: usize,
+    /// Where each captured value stands in the policy, among the arguments and then the data that are captured. What
+    /// is read at the return comes last in records.
+    pub positions: Vec<usize>,
     /// Names of system calls by number, for hooks of several: `function` by the number in `saker_hook.function`.
     pub functions: Vec<(u64, String)>,
 }
@@ -162,16 +169,6 @@ pub struct PolicyPlan {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Makes the plan of a checked policy for a kernel.
-///
-/// # Errors
-/// Everything that this kernel, or this program, cannot honour, each with its place and reason; a policy is never made
-/// weaker than it was written.
-pub fn lower(policy: &crate::model::Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
-    let _ = (policy, kernel);
-    Err(Vec::new())
-}
-
 /// How a value's type is written in the kernel's description of its types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeKind {
@@ -186,7 +183,7 @@ pub enum TypeKind {
     Pointer(String),
     /// A structure or union by value.
     Structure(String),
-    /// Nothing, or something else.
+    /// Nothing, or something else. At the end of a path: an array.
     Other,
 }
 
@@ -202,7 +199,8 @@ pub struct Signature {
 /// Where a path through structures leads.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// From the address of the structure: add, load, add, load, …
+    /// From the address of the structure: add, load, add, load, … A structure or array is left as its address: the last
+    /// step loads nothing.
     pub steps: Vec<saker_abi::generated::saker_step>,
     /// What stands there.
     pub kind: TypeKind,
@@ -227,6 +225,10 @@ pub trait Kernel {
     fn mechanisms(&self) -> Mechanisms;
     /// A function that can be hooked.
     fn function(&self, name: &str) -> Option<Signature>;
+    /// Whether there is a function of this name, also one whose arguments are not described.
+    fn symbol(&self, name: &str) -> bool {
+        self.function(name).is_some()
+    }
     /// A tracepoint by the name of its event, with the arguments a raw one sees.
     fn tracepoint(&self, event: &str) -> Option<Signature>;
     /// A hook of the security modules, without `bpf_lsm_`.

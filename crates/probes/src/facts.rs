@@ -200,7 +200,7 @@ fn variants(btf: &Btf<'_>, name: &str) -> Vec<String> {
     found.iter().filter_map(|member| Some(member.name?.to_string_lossy().into_owned())).collect()
 }
 
-fn security_modules() -> Vec<String> {
+pub(crate) fn security_modules() -> Vec<String> {
     let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     list.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

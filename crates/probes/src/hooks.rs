@@ -365,7 +365,7 @@ fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
             }
             programs
         }
-        Attach::Lsm(hook) => vec![("saker_lsm", Some(format!("bpf_lsm_{hook}")))],
+        Attach::Lsm(hook) => vec![("saker_lsm", Some(hook.clone()))],
         Attach::RawTracepoint(event) => vec![("saker_raw", Some(event.clone()))],
         Attach::Syscalls { on_return } => {
             let mut programs = vec![("saker_sys_enter", None)];

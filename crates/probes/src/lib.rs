@@ -1,10 +1,12 @@
 //! The kernel side's loader and reader: what this kernel offers ([`facts`]), the sensors ([`sensors`]), the
-//! records that come out of them ([`reader`]) and the processes that are there ([`snapshot`]).
+//! records that come out of them ([`reader`]) and the processes that are there ([`snapshot`]). For policies: the hooks
+//! ([`hooks`]) and what plans must know of the kernel ([`kernel`]).
 
 pub mod error;
 pub mod executable;
 pub mod facts;
 pub mod hooks;
+pub mod kernel;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
@@ -24,6 +26,7 @@ pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
 pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, tells_places};
+pub use kernel::RunningKernel;
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;

@@ -50,8 +50,15 @@ impl Tried {
 /// Tries all, one object each, so that one refusal says nothing of the others.
 #[must_use]
 pub fn try_all() -> Tried {
+    try_features(&TRIALS.map(|(_, feature, _)| feature))
+}
+
+/// Tries some of them.
+#[must_use]
+pub fn try_features(names: &[&str]) -> Tried {
     libbpf_rs::set_print(None);
-    let results = TRIALS.iter().map(|(program, feature, attach)| (*feature, try_one(program, *attach)));
+    let wanted = TRIALS.iter().filter(|(_, feature, _)| names.contains(feature));
+    let results = wanted.map(|(program, feature, attach)| (*feature, try_one(program, *attach)));
     Tried { results: results.collect() }
 }
 

@@ -11,7 +11,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-mod kind {
+pub(crate) mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
     pub const ARRAY: u32 = 3;
@@ -40,33 +40,33 @@ const TYPE: usize = 12;
 
 /// A type as it stands in a description.
 #[derive(Clone, Copy)]
-struct Type<'a> {
-    name: u32,
-    info: u32,
+pub(crate) struct Type<'a> {
+    pub name: u32,
+    pub info: u32,
     /// Size, or the number of the type it refers to.
-    size_or_type: u32,
+    pub size_or_type: u32,
     /// What its kind adds.
-    extra: &'a [u8],
+    pub extra: &'a [u8],
 }
 
 impl Type<'_> {
-    fn kind(self) -> u32 {
+    pub fn kind(self) -> u32 {
         self.info >> 24 & 0x1f
     }
 }
 
 /// A description of types.
-struct Description<'a> {
-    types: &'a [u8],
+pub(crate) struct Description<'a> {
+    pub types: &'a [u8],
     strings: &'a [u8],
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 impl<'a> Description<'a> {
-    fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
         let magic = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
         let header = word(bytes, 4)? as usize;
         if magic != MAGIC || header < HEADER {
@@ -81,7 +81,7 @@ impl<'a> Description<'a> {
 
     /// The type at an offset, and the offset of the next.
     #[inline]
-    fn at(&self, offset: usize) -> Option<(Type<'a>, usize)> {
+    pub fn at(&self, offset: usize) -> Option<(Type<'a>, usize)> {
         let fixed = self.types.get(offset..)?.first_chunk::<TYPE>()?;
         let word = |at: usize| u32::from_ne_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
         let info = word(4);
@@ -103,7 +103,7 @@ impl<'a> Description<'a> {
 
     /// The bytes of a name, without its NUL.
     #[inline]
-    fn name(&self, offset: u32) -> Option<&'a [u8]> {
+    pub fn name(&self, offset: u32) -> Option<&'a [u8]> {
         let rest = self.strings.get(offset as usize..)?;
         rest.iter().position(|byte| *byte == 0).map(|end| &rest[..end])
     }

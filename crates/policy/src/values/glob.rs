@@ -26,6 +26,26 @@ enum Token {
     Components,
 }
 
+/// What a pattern comes down to when its wildcards stand at one end only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SimpleGlob {
+    /// The text is this.
+    Whole(Vec<u8>),
+    /// It begins with this.
+    Beginning(Vec<u8>),
+    /// It ends with this.
+    Ending(Vec<u8>),
+}
+
+impl SimpleGlob {
+    /// The bytes to compare with.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Whole(bytes) | Self::Beginning(bytes) | Self::Ending(bytes) => bytes,
+        }
+    }
+}
+
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -80,6 +100,26 @@ impl Glob {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The comparison without wildcards that says the same, when there is one. `path`: what is compared begins with `/`.
+    pub(crate) fn simple(&self, path: bool) -> Option<SimpleGlob> {
+        let literal = |tokens: &[Token]| -> Option<Vec<u8>> {
+            let byte = |token: &Token| match token {
+                Token::Byte(byte) => Some(*byte),
+                _ => None,
+            };
+            tokens.iter().map(byte).collect()
+        };
+        match self.tokens.as_slice() {
+            [Token::Across, rest @ ..] if !rest.is_empty() => literal(rest).map(SimpleGlob::Ending),
+            // A whole component somewhere: what begins with `/` cannot be that component alone.
+            [Token::Components, rest @ ..] if path => {
+                literal(rest).map(|rest| SimpleGlob::Ending([b"/".as_slice(), &rest].concat()))
+            }
+            [rest @ .., Token::Across] => literal(rest).map(SimpleGlob::Beginning),
+            all => literal(all).map(SimpleGlob::Whole),
+        }
     }
 
     /// Whether it fits the whole of a text.
@@ -236,6 +276,22 @@ mod tests {
             // Three stars in a row are one `**` here and something else there.
             prop_assume!(!pattern.contains("***"));
             prop_assert_eq!(fits(&pattern, &text), regex(&pattern).is_match(text.as_bytes()), "{}", pattern);
+        }
+
+        #[test]
+        fn simple_forms_say_the_same(
+            parts in prop::collection::vec(prop::sample::select(vec!["a", "b", "/", "**/", "**", "/**"]), 0..4),
+            text in "/[ab/]{0,8}",
+        ) {
+            let glob = Glob::parse(&parts.concat()).unwrap();
+            let bytes = text.as_bytes();
+            let simple = match glob.simple(true) {
+                Some(SimpleGlob::Whole(whole)) => bytes == whole,
+                Some(SimpleGlob::Beginning(begin)) => bytes.starts_with(&begin),
+                Some(SimpleGlob::Ending(end)) => bytes.ends_with(&end),
+                None => glob.matches(bytes),
+            };
+            prop_assert_eq!(simple, glob.matches(bytes), "{}", glob);
         }
 
         #[test]

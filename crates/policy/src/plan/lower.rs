@@ -1,0 +1,225 @@
+//! From a checked policy to plans, for one kernel.
+//!
+//! What a selector asks for becomes clauses (`process`, `clauses`), what is captured becomes value plans (`values`),
+//! what is hooked becomes sites (`targets`). A policy that cannot be honoured in full is refused, with everything that
+//! stands against it.
+
+mod builder;
+mod clauses;
+mod numbers;
+mod process;
+mod renames;
+mod selectors;
+mod targets;
+mod types;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use saker_abi::generated::{
+    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN,
+    SAKER_PLAN_SYSCALL, SAKER_SYSCALLS_MAX,
+};
+
+use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
+use crate::diagnostic::{At, Diagnostic, Path, Problem, Report};
+use crate::model::{Hook, Policy, Target};
+use crate::words::Kind;
+use builder::Builder;
+use targets::Site;
+use values::Slots;
+
+/// Programs of one policy; a list of functions has one for each.
+const PROGRAMS_MAX: usize = 512;
+
+/// Makes the plan of a checked policy for a kernel.
+///
+/// # Errors
+/// Everything that this kernel, or this program, cannot honour, each with its place and reason; a policy is never made
+/// weaker than it was written.
+pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    let mut cx = Lowering {
+        policy,
+        kernel,
+        report: Report::default(),
+        sets: Sets::default(),
+        last_set: 0,
+        binaries: Vec::new(),
+    };
+    cx.whole_policy();
+    let mut hooks = Vec::new();
+    for hook in &policy.hooks {
+        cx.hook(hook, &mut hooks);
+    }
+    if hooks.len() > PROGRAMS_MAX {
+        let message = format!("the policy hooks {} functions, {PROGRAMS_MAX} are possible", hooks.len());
+        cx.report.error_hint(&cx.at_top(), message, "make the lists shorter, or split the policy");
+    }
+    let errors = cx.report.errors();
+    let mut warnings = cx.report.finish();
+    // A list has the same to say of each of its functions.
+    let mut told = HashSet::new();
+    warnings.retain(|one| told.insert((one.span, one.path.clone(), one.message.clone())));
+    if errors > 0 {
+        return Err(warnings);
+    }
+    Ok(PolicyPlan { hooks, sets: cx.sets, binaries: cx.binaries, warnings })
+}
+
+/// A policy on its way.
+struct Lowering<'a> {
+    policy: &'a Policy,
+    kernel: &'a dyn Kernel,
+    report: Report,
+    sets: Sets,
+    /// Numbers of sets that are taken.
+    last_set: u32,
+    binaries: Vec<BinaryTest>,
+}
+
+impl Lowering<'_> {
+    fn at_top(&self) -> At {
+        At { span: self.policy.span, path: Path::default() }
+    }
+
+    /// Says that something cannot be done yet.
+    fn not_yet(&mut self, at: &At, what: &str, hint: &str) {
+        self.report.error_hint(at, format!("{what}: this version cannot do that"), hint);
+    }
+
+    /// What is asked for beside the hooks.
+    fn whole_policy(&mut self) {
+        let spec = Path::default().field("spec");
+        let whole = "a TracingPolicy without workload selectors is for the whole node";
+        if self.policy.kind == Kind::Namespaced {
+            let at = At { span: self.policy.span, path: Path::default().field("kind") };
+            self.not_yet(&at, "the policy is for the pods of one namespace", whole);
+        }
+        if let Some(workloads) = &self.policy.workloads {
+            let at = At { span: workloads.span, path: spec.clone() };
+            self.not_yet(&at, "the policy is for chosen pods, containers or the host", whole);
+        }
+        if self.policy.nodes.is_some() {
+            let at = At { span: self.policy.span, path: spec.field("nodeSelector") };
+            self.not_yet(&at, "the policy is for chosen nodes", "take `nodeSelector` out");
+        }
+        if let Some(span) = self.policy.loader {
+            let at = At { span, path: spec.field("loader") };
+            self.not_yet(&at, "mapped executable files are not told of", "take `loader` out");
+        }
+        if let Some(enforcer) = &self.policy.enforcer {
+            let at = At { span: enforcer.span, path: spec.field("enforcers") };
+            self.not_yet(&at, "calls cannot be refused", "take `enforcers` and its notifications out");
+        }
+    }
+
+    fn hook(&mut self, hook: &Hook, plans: &mut Vec<HookPlan>) {
+        let before = self.report.errors();
+        let at = At { span: hook.span, path: Path::default().field(&hook.path) };
+        let (sites, missing) = targets::sites(self, hook, &at);
+        let slots = Slots::of(self, hook, &at);
+        let mut builder = Builder::new();
+        selectors::lower(self, hook, &slots, &mut builder, &at);
+        let (base, over) = builder.finish();
+        for reason in over {
+            self.report.error_hint(
+                &at,
+                reason,
+                "split the hook: the same call may stand in several policies",
+            );
+        }
+        if self.report.errors() > before {
+            // Values are looked at all the same: everything that is wrong is told at once.
+            if let Some(site) = sites.first() {
+                values::lower(self, hook, &slots, site, &mut base.clone());
+            }
+            return;
+        }
+        for site in &sites {
+            let mut plan = base.clone();
+            plan.family = family(&hook.target);
+            values::lower(self, hook, &slots, site, &mut plan);
+            mark_calls(site, &mut plan);
+            plans.push(HookPlan {
+                span: hook.span,
+                path: hook.path.clone(),
+                attach: site.attach.clone(),
+                plan,
+                text: text(hook, &slots, site),
+                missing: Vec::new(),
+            });
+        }
+        let first = plans.len() - sites.len();
+        if let Some(first) = plans.get_mut(first) {
+            first.missing = missing;
+        }
+    }
+
+    /// A number for a new set; networks take two.
+    fn new_set(&mut self, count: u32) -> u32 {
+        let set = self.last_set + 1;
+        self.last_set += count;
+        set
+    }
+
+    fn problem(&mut self, at: &At, problem: Problem) {
+        self.report.problem(at, problem);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "numbers of families are small")]
+fn family(target: &Target) -> u8 {
+    match target {
+        Target::Tracepoint { .. } => SAKER_FAMILY_TRACEPOINT as u8,
+        Target::Lsm(_) => SAKER_FAMILY_LSM as u8,
+        _ => SAKER_FAMILY_KPROBE as u8,
+    }
+}
+
+/// Says how arguments are read, and which system calls are meant.
+fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
+    plan.arguments = site.words;
+    if site.of_syscall() {
+        plan.flags |= SAKER_PLAN_SYSCALL;
+    }
+    let on_return = match &site.attach {
+        Attach::Trampoline { on_return, .. }
+        | Attach::Kprobe { on_return, .. }
+        | Attach::Syscalls { on_return }
+        | Attach::Uprobe { on_return, .. } => *on_return,
+        Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
+    };
+    if on_return {
+        plan.flags |= SAKER_PLAN_RETURN;
+    }
+    if site.all_syscalls {
+        plan.flags |= SAKER_PLAN_ALL_CALLS;
+    }
+    for number in site.syscalls.iter().filter(|number| **number < SAKER_SYSCALLS_MAX) {
+        if let Some(word) = plan.syscall.get_mut(*number as usize / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+}
+
+fn text(hook: &Hook, slots: &Slots, site: &Site) -> HookText {
+    let (subsystem, event) = match &hook.target {
+        Target::Tracepoint { subsystem, event, .. } => (subsystem.value.clone(), event.value.clone()),
+        _ => (String::new(), String::new()),
+    };
+    let labels = slots.labels(hook);
+    HookText {
+        function: site.function.clone(),
+        subsystem,
+        event,
+        message: hook.message.clone(),
+        tags: hook.tags.clone(),
+        labels: if labels.iter().all(String::is_empty) { Vec::new() } else { labels },
+        arguments: slots.arguments,
+        positions: slots.positions(),
+        functions: site.functions.clone(),
+    }
+}

@@ -1,0 +1,239 @@
+//! Conditions on the process.
+
+use saker_abi::generated::{
+    SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_NAMESPACE, SAKER_OP_NS_PID,
+    SAKER_OP_PID, SAKER_OP_USER_NAMESPACE, SAKER_PLAN_BINARIES, SAKER_SHORT_MAX, saker_clause,
+};
+
+use super::builder::{Builder, SCAN_MAX};
+use super::{Lowering, numbers};
+use crate::diagnostic::{At, Spanned};
+use crate::model::{
+    BinaryFilter, CapabilityFilter, NamespaceFilter, NamespaceValue, PathTest, PidFilter, Selector,
+};
+use crate::plan::BinaryTest;
+use crate::values::{Glob, SimpleGlob};
+use crate::words::Namespace;
+
+/// Filters on binaries of one policy: bits of a process record.
+const BINARIES_MAX: usize = 64;
+/// Different lengths of endings, of all policies.
+const LENGTHS_MAX: usize = 62;
+
+/// The clauses of a selector's filters on the process. What cannot be done is told.
+pub(super) fn clauses(
+    cx: &mut Lowering<'_>,
+    builder: &mut Builder,
+    selector: &Selector,
+    at: &At,
+) -> Vec<saker_clause> {
+    let mut clauses = Vec::new();
+    let place = |field: &str, index: usize, span| At { span, path: at.path.field(field).index(index) };
+    if let Some(filter) = &selector.workloads {
+        let at = At { span: filter.span, path: at.path.field("matchWorkloads") };
+        cx.not_yet(&at, "the selector is for chosen pods, containers or the host", "take the filter out");
+    }
+    for (index, filter) in selector.pids.iter().enumerate() {
+        clauses.extend(pid(cx, builder, filter, &place("matchPIDs", index, filter.span)));
+    }
+    for (index, filter) in selector.binaries.iter().enumerate() {
+        clauses.extend(binary(cx, builder, filter, &place("matchBinaries", index, filter.span)));
+    }
+    for (index, filter) in selector.parent_binaries.iter().enumerate() {
+        let at = place("matchParentBinaries", index, filter.span);
+        cx.not_yet(&at, "the program of the parent is not looked at", "take the filter out");
+    }
+    for (index, filter) in selector.namespaces.iter().enumerate() {
+        clauses.extend(namespace(cx, builder, filter, &place("matchNamespaces", index, filter.span)));
+    }
+    for filter in &selector.capabilities {
+        capability(filter, &mut clauses);
+    }
+    for (index, filter) in selector.namespace_changes.iter().enumerate() {
+        let at = place("matchNamespaceChanges", index, filter.span);
+        cx.not_yet(&at, "changes of namespaces are not looked at", "hook `setns`, `unshare` and `clone`");
+    }
+    for (index, filter) in selector.capability_changes.iter().enumerate() {
+        let at = place("matchCapabilityChanges", index, filter.span);
+        let hint = "hook `commit_creds`, or `security_capset` with `CapabilitiesGained`";
+        cx.not_yet(&at, "changes of capabilities are not looked at", hint);
+    }
+    clauses
+}
+
+fn op(op: u32, negated: bool) -> saker_clause {
+    let flags = if negated { SAKER_CLAUSE_NEGATED } else { 0 };
+    let byte = |number: u32| u8::try_from(number).unwrap_or_default();
+    saker_clause { op: byte(op), flags: byte(flags), ..saker_clause::default() }
+}
+
+fn pid(cx: &mut Lowering<'_>, builder: &mut Builder, filter: &PidFilter, at: &At) -> Option<saker_clause> {
+    if filter.follow_forks {
+        cx.not_yet(at, "`followForks`: descendants are not followed", "take `followForks` out");
+        return None;
+    }
+    let mut numbers: Vec<u64> = filter.values.iter().map(|pid| u64::from(*pid)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() > SCAN_MAX {
+        cx.report.error(at, format!("{} numbers are listed, {SCAN_MAX} are possible", numbers.len()));
+        return None;
+    }
+    let which = if filter.in_namespace { SAKER_OP_NS_PID } else { SAKER_OP_PID };
+    let mut clause = numbers::scanned(builder, which, numbers);
+    clause.flags = op(which, filter.negated).flags;
+    Some(clause)
+}
+
+fn binary(
+    cx: &mut Lowering<'_>,
+    builder: &mut Builder,
+    filter: &BinaryFilter,
+    at: &At,
+) -> Option<saker_clause> {
+    if filter.follow_children {
+        cx.not_yet(at, "`followChildren`: descendants are not followed", "take `followChildren` out");
+        return None;
+    }
+    let bytes = |paths: &[Spanned<String>]| -> Vec<Vec<u8>> {
+        let mut paths: Vec<_> = paths.iter().map(|path| path.value.clone().into_bytes()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    };
+    let test = match &filter.test {
+        PathTest::Equal(paths) => BinaryTest::Equal(bytes(paths)),
+        PathTest::Prefix(paths) => BinaryTest::Prefix(bytes(paths)),
+        PathTest::Postfix(paths) => BinaryTest::Postfix(bytes(paths)),
+        PathTest::Glob(globs) => {
+            let globs: Vec<&Glob> = globs.iter().map(|glob| &glob.value).collect();
+            match simple(&globs, true) {
+                Some((SimpleGlob::Whole(_), texts)) => BinaryTest::Equal(texts),
+                Some((SimpleGlob::Beginning(_), texts)) => BinaryTest::Prefix(texts),
+                Some((_, texts)) => BinaryTest::Postfix(texts),
+                None => {
+                    refuse_globs(cx, at);
+                    return None;
+                }
+            }
+        }
+    };
+    let position = position(cx, test, at)?;
+    builder.flag(SAKER_PLAN_BINARIES);
+    Some(saker_clause { first: position, ..op(SAKER_OP_BINARY, filter.negated) })
+}
+
+/// Says which patterns there are.
+pub(super) fn refuse_globs(cx: &mut Lowering<'_>, at: &At) {
+    let hint = "possible are patterns without wildcards, all of the form `/a/b/**` or all of the form `**/name`; or \
+                use `Prefix`, `Postfix`";
+    cx.not_yet(at, "patterns of this form are not compared in the kernel", hint);
+}
+
+/// The texts of patterns that are all of one simple form, and the form. `path`: what is compared begins with `/`.
+pub(super) fn simple(globs: &[&Glob], path: bool) -> Option<(SimpleGlob, Vec<Vec<u8>>)> {
+    let forms: Vec<SimpleGlob> = globs.iter().map(|glob| glob.simple(path)).collect::<Option<_>>()?;
+    let first = forms.first()?.clone();
+    let same = forms.iter().all(|form| std::mem::discriminant(form) == std::mem::discriminant(&first));
+    same.then(|| (first, forms.into_iter().map(SimpleGlob::into_bytes).collect()))
+}
+
+/// The position of a filter on binaries among those of the policy.
+fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
+    let (BinaryTest::Equal(texts) | BinaryTest::Prefix(texts) | BinaryTest::Postfix(texts)) = &test;
+    if let Some(long) = texts.iter().find(|text| text.len() > SAKER_SHORT_MAX as usize) {
+        let message = format!("a path has {} bytes, {SAKER_SHORT_MAX} can be compared", long.len());
+        cx.report.error(at, message);
+        return None;
+    }
+    let position = cx.binaries.iter().position(|other| *other == test).unwrap_or_else(|| {
+        cx.binaries.push(test);
+        cx.binaries.len() - 1
+    });
+    let mut lengths: Vec<usize> = cx.binaries.iter().flat_map(lengths).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    if lengths.len() > LENGTHS_MAX {
+        let message = format!("endings have {} different lengths, {LENGTHS_MAX} are possible", lengths.len());
+        cx.report.error(at, message);
+        return None;
+    }
+    if position >= BINARIES_MAX {
+        let message = format!("the policy has more than {BINARIES_MAX} different filters on binaries");
+        cx.report.error_hint(at, message, "put the paths of several into one");
+        return None;
+    }
+    u8::try_from(position).ok()
+}
+
+fn lengths(test: &BinaryTest) -> Vec<usize> {
+    match test {
+        BinaryTest::Postfix(texts) => texts.iter().map(Vec::len).collect(),
+        BinaryTest::Equal(_) | BinaryTest::Prefix(_) => Vec::new(),
+    }
+}
+
+fn namespace(
+    cx: &mut Lowering<'_>,
+    builder: &mut Builder,
+    filter: &NamespaceFilter,
+    at: &At,
+) -> Option<saker_clause> {
+    let mut numbers = Vec::new();
+    for value in &filter.values {
+        numbers.push(u64::from(match value {
+            NamespaceValue::Inode(inode) => *inode,
+            NamespaceValue::Host => host(cx, filter.namespace, at)?,
+        }));
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    if numbers.len() > SCAN_MAX {
+        cx.report.error(at, format!("{} namespaces are listed, {SCAN_MAX} are possible", numbers.len()));
+        return None;
+    }
+    let mut clause = numbers::scanned(builder, SAKER_OP_NAMESPACE, numbers);
+    clause.flags = op(SAKER_OP_NAMESPACE, filter.negated).flags;
+    // Both the words and the structure are in this order.
+    clause.first = filter.namespace as u8;
+    Some(clause)
+}
+
+/// The number of a namespace of the host.
+fn host(cx: &mut Lowering<'_>, namespace: Namespace, at: &At) -> Option<u32> {
+    let host = cx.kernel.host_namespaces();
+    let number = match namespace {
+        Namespace::Uts => host.uts,
+        Namespace::Ipc => host.ipc,
+        Namespace::Mnt => host.mnt,
+        Namespace::Pid => host.pid,
+        Namespace::PidForChildren => host.pid_for_children,
+        Namespace::Net => host.net,
+        Namespace::Time => host.time,
+        Namespace::TimeForChildren => host.time_for_children,
+        Namespace::Cgroup => host.cgroup,
+        Namespace::User => host.user,
+    };
+    // A kernel without namespaces of a kind has the number 0 for all; without those of processes there is none.
+    if host.pid == 0 {
+        let hint = "run the agent with the host's PID namespace and /proc, and the right to read the first process's";
+        cx.report.error_hint(
+            at,
+            "the namespaces of the host are not known: `host_ns` cannot be compared",
+            hint,
+        );
+        return None;
+    }
+    Some(number)
+}
+
+fn capability(filter: &CapabilityFilter, clauses: &mut Vec<saker_clause>) {
+    if filter.namespaced {
+        clauses.push(op(SAKER_OP_USER_NAMESPACE, false));
+    }
+    clauses.push(saker_clause {
+        first: filter.set as u8,
+        number: filter.capabilities,
+        ..op(SAKER_OP_CAPABILITY, filter.negated)
+    });
+}

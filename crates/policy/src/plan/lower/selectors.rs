@@ -1,0 +1,100 @@
+//! Selectors and what is done when they match.
+
+use saker_abi::generated::{
+    SAKER_ACTION_NO_POST, SAKER_ACTION_POST, SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST,
+    SAKER_SELECT_PER_PROCESS, saker_selector_plan,
+};
+
+use super::builder::{Builder, Clauses};
+use super::values::Slots;
+use super::{Lowering, clauses, process};
+use crate::diagnostic::At;
+use crate::model::{Action, ActionKind, Hook, Post};
+use crate::words::RateScope;
+
+/// Puts the selectors of a hook into its plan.
+pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: &mut Builder, at: &At) {
+    if hook.selectors.is_empty() {
+        builder.selector(saker_selector_plan::default(), &Clauses::default());
+        if hook.on_return.is_some() {
+            builder.return_selector(saker_selector_plan::default(), &[]);
+        }
+        return;
+    }
+    for (index, selector) in hook.selectors.iter().enumerate() {
+        let at = At { span: selector.span, path: at.path.field("selectors").index(index) };
+        let list = |field: &str| At { span: selector.span, path: at.path.field(field) };
+        let mut found = Clauses {
+            process: process::clauses(cx, builder, selector, &at),
+            values: clauses::lower(cx, builder, slots, &selector.arguments, &list("matchArgs")),
+        };
+        found.values.extend(clauses::lower(cx, builder, slots, &selector.data, &list("matchData")));
+        let entry = actions(cx, &selector.actions, &list("matchActions"));
+        builder.selector(entry, &found);
+        let asked = clauses::lower(cx, builder, slots, &selector.return_arguments, &list("matchReturnArgs"));
+        let mut last = actions(cx, &selector.return_actions, &list("matchReturnActions"));
+        if hook.on_return.is_some() {
+            // One event tells of call and return: what is not told of the call is not told of its return.
+            if u32::from(entry.flags) & SAKER_SELECT_NO_POST != 0 {
+                last.flags = byte(SAKER_SELECT_NO_POST);
+                last.action = byte(SAKER_ACTION_NO_POST);
+            }
+            builder.return_selector(last, &asked);
+        }
+    }
+}
+
+fn byte(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or_default()
+}
+
+/// What is done; what cannot be done is told.
+fn actions(cx: &mut Lowering<'_>, actions: &[Action], at: &At) -> saker_selector_plan {
+    let mut plan = saker_selector_plan { action: byte(SAKER_ACTION_POST), ..saker_selector_plan::default() };
+    let mut silent = false;
+    for (index, action) in actions.iter().enumerate() {
+        let at = At { span: action.span, path: at.path.index(index) };
+        match &action.kind {
+            ActionKind::Post(post) => tell(cx, post, &mut plan, &at),
+            ActionKind::NoPost => silent = true,
+            other => {
+                let name = other.name();
+                let hint = if name.enforces() {
+                    "take the action out: the policy then only tells of what happens"
+                } else {
+                    "take the action out"
+                };
+                let at = At { span: action.span, path: at.path.field("action") };
+                cx.not_yet(&at, &format!("the action `{}`", name.name()), hint);
+            }
+        }
+    }
+    if silent {
+        plan.action = byte(SAKER_ACTION_NO_POST);
+        plan.flags |= byte(SAKER_SELECT_NO_POST);
+    }
+    plan
+}
+
+fn tell(cx: &mut Lowering<'_>, post: &Post, plan: &mut saker_selector_plan, at: &At) {
+    let unknown = [
+        (post.kernel_stack, "kernelStackTrace", "stack traces of the kernel"),
+        (post.user_stack, "userStackTrace", "stack traces of the program"),
+        (post.ima_hash, "imaHash", "hashes of files"),
+    ];
+    for (asked, field, what) in unknown {
+        if asked {
+            let at = At { span: at.span, path: at.path.field(field) };
+            cx.not_yet(&at, what, &format!("take `{field}` out"));
+        }
+    }
+    if let Some(limit) = post.rate_limit {
+        // A year, the longest limit, fits.
+        plan.window = u64::try_from(limit.window.as_nanos()).unwrap_or(u64::MAX);
+        plan.flags |= byte(match limit.scope {
+            RateScope::Thread => 0,
+            RateScope::Process => SAKER_SELECT_PER_PROCESS,
+            RateScope::Global => SAKER_SELECT_GLOBAL,
+        });
+    }
+}

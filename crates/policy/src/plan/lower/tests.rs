@@ -1,0 +1,71 @@
+//! Tests of lowering, with a kernel that is made up.
+
+mod clauses;
+mod fake;
+mod refused;
+mod targets;
+mod values;
+
+use crate::plan::{HookPlan, PolicyPlan, lower};
+use crate::testing::{accepted, with_filter};
+use fake::Fake;
+use saker_abi::generated::{saker_clause, saker_plan};
+
+/// The plan of a policy that the kernel can serve.
+fn planned(text: &str, kernel: &Fake) -> PolicyPlan {
+    match lower(&accepted(text), kernel) {
+        Ok(plan) => plan,
+        Err(problems) => panic!("{text}\n{problems:#?}"),
+    }
+}
+
+/// The plan of a policy's only hook.
+fn hook(text: &str, kernel: &Fake) -> HookPlan {
+    let mut plan = planned(text, kernel);
+    assert_eq!(plan.hooks.len(), 1, "{text}");
+    plan.hooks.remove(0)
+}
+
+/// What is said of a policy that is refused: path, message and hint.
+fn refused(text: &str, kernel: &Fake) -> Vec<String> {
+    let problems = match lower(&accepted(text), kernel) {
+        Ok(plan) => panic!("{} hooks\n{text}", plan.hooks.len()),
+        Err(problems) => problems,
+    };
+    let one = |problem: crate::Diagnostic| {
+        assert!(problem.span.line > 0, "{problem:?}");
+        format!("{}: {} [{}]", problem.path, problem.message, problem.hint.unwrap_or_default())
+    };
+    problems.into_iter().map(one).collect()
+}
+
+/// Asserts that a policy is refused with each of these words.
+fn assert_refused(text: &str, kernel: &Fake, words: &[&str]) {
+    let told = refused(text, kernel);
+    for word in words {
+        assert!(told.iter().any(|line| line.contains(word)), "nothing says {word:?}:\n{text}\n{told:#?}");
+    }
+}
+
+/// The clauses of captured values of the first selector.
+fn value_clauses(plan: &saker_plan) -> Vec<saker_clause> {
+    let selector = &plan.selector[0];
+    plan.clause[usize::from(selector.values)..][..usize::from(selector.value_count)].to_vec()
+}
+
+/// The clauses of the process of the first selector.
+fn process_clauses(plan: &saker_plan) -> Vec<saker_clause> {
+    let selector = &plan.selector[0];
+    plan.clause[usize::from(selector.process)..][..usize::from(selector.process_count)].to_vec()
+}
+
+/// Numbers of a clause; `pairs`: two for each.
+fn pool(plan: &saker_plan, clause: &saker_clause, pairs: bool) -> Vec<u64> {
+    let count = usize::from(clause.count) * if pairs { 2 } else { 1 };
+    plan.pool[usize::from(clause.pool)..][..count].to_vec()
+}
+
+/// The plan of a hook with one filter on one value.
+fn filtered(ty: &str, operator: &str, values: &str) -> PolicyPlan {
+    planned(&with_filter(ty, operator, values), &Fake::default())
+}

@@ -1,0 +1,307 @@
+//! Filters and what they become.
+
+use std::fmt::Write;
+
+use saker_abi::generated::*;
+
+use super::fake::Fake;
+use super::{assert_refused, filtered, hook, planned, pool, process_clauses, value_clauses};
+use crate::plan::BinaryTest;
+use crate::testing::{with_filter, with_hook};
+
+/// Operator, flags and numbers of a hook's only clause.
+fn one(ty: &str, operator: &str, values: &str) -> (u32, u32, Vec<u64>) {
+    let plan = filtered(ty, operator, values);
+    let clauses = value_clauses(&plan.hooks[0].plan);
+    assert_eq!(clauses.len(), 1, "{ty} {operator}");
+    let clause = clauses[0];
+    let pairs = u32::from(clause.op) == SAKER_OP_RANGE;
+    (clause.op.into(), clause.flags.into(), pool(&plan.hooks[0].plan, &clause, pairs))
+}
+
+#[test]
+fn integers() {
+    let signed = SAKER_CLAUSE_SIGNED;
+    let negated = SAKER_CLAUSE_NEGATED;
+    let minus = |number: i64| number.cast_unsigned();
+    for (ty, operator, values, expected) in [
+        ("uint32", "Equal", "['7', '5', '7']", (SAKER_OP_EQUAL, 0, vec![5, 7])),
+        ("int", "Equal", "['-1']", (SAKER_OP_EQUAL, signed, vec![minus(-1)])),
+        ("int", "NotEqual", "['0xffffffff']", (SAKER_OP_EQUAL, signed | negated, vec![minus(-1)])),
+        ("uint64", "Equal", "['0xffffffffffffffff']", (SAKER_OP_EQUAL, 0, vec![u64::MAX])),
+        ("int", "GT", "['5', '-3', '9']", (SAKER_OP_GREATER, signed, vec![minus(-3)])),
+        ("uint16", "LT", "['5', '3', '9']", (SAKER_OP_LESS, 0, vec![9])),
+        ("uint32", "Mask", "['1', '0x10', '2']", (SAKER_OP_MASK, 0, vec![0x13])),
+        ("int", "InRange", "['-5:3', '4:9', '20:21']", (SAKER_OP_RANGE, signed, vec![minus(-5), 9, 20, 21])),
+        ("uint8", "NotInRange", "['1:3']", (SAKER_OP_RANGE, negated, vec![1, 3])),
+        ("uint32", "InMap", "['5', '9', '8']", (SAKER_OP_RANGE, 0, vec![5, 5, 8, 9])),
+        ("uint32", "InMap", "['5', '9']", (SAKER_OP_EQUAL, 0, vec![5, 9])),
+        ("uint32", "NotInMap", "['5', '1:9']", (SAKER_OP_RANGE, negated, vec![1, 9])),
+        ("cap_effective", "Equal", "['CAP_CHOWN,CAP_KILL']", (SAKER_OP_EQUAL, 0, vec![0x21])),
+        ("kernel_cap_t", "Mask", "['CAP_CHOWN', 'CAP_KILL']", (SAKER_OP_MASK, 0, vec![0x21])),
+    ] {
+        assert_eq!(one(ty, operator, values), expected, "{ty} {operator} {values}");
+    }
+}
+
+#[test]
+fn many_numbers_are_a_set_and_many_ranges_too() {
+    let list = |count: u32, text: &dyn Fn(u32) -> String| {
+        let all: Vec<String> = (0..count).map(|number| format!("'{}'", text(number))).collect();
+        format!("[{}]", all.join(", "))
+    };
+    let plan = filtered("uint32", "NotEqual", &list(40, &|number| (number * 3).to_string()));
+    let clause = value_clauses(&plan.hooks[0].plan)[0];
+    assert_eq!((clause.op.into(), clause.flags.into()), (SAKER_OP_NUMBER_SET, SAKER_CLAUSE_NEGATED));
+    let numbers: Vec<u64> = plan.sets.numbers.iter().map(|key| key.number).collect();
+    assert_eq!(numbers, (0..40).map(|number| number * 3).collect::<Vec<u64>>());
+    assert!(plan.sets.numbers.iter().all(|key| key.set == clause.set && clause.set > 0));
+    // More ranges than can be compared one by one, but few numbers.
+    let ranges = list(150, &|number| format!("{}:{}", number * 10, number * 10 + 1));
+    let plan = filtered("uint32", "InRange", &ranges);
+    assert_eq!(u32::from(value_clauses(&plan.hooks[0].plan)[0].op), SAKER_OP_NUMBER_SET);
+    assert_eq!(plan.sets.numbers.len(), 300);
+    let wide = list(150, &|number| format!("{}:{}", number * 10_000, number * 10_000 + 5_000));
+    let text = with_filter("uint32", "InRange", &wide);
+    assert_refused(&text, &Fake::default(), &["150 separate ones"]);
+}
+
+#[test]
+fn texts() {
+    for (operator, op, flags) in [
+        ("Equal", SAKER_OP_TEXT_EQUAL, 0),
+        ("NotEqual", SAKER_OP_TEXT_EQUAL, SAKER_CLAUSE_NEGATED),
+        ("Postfix", SAKER_OP_TEXT_POSTFIX, 0),
+        ("NotPostfix", SAKER_OP_TEXT_POSTFIX, SAKER_CLAUSE_NEGATED),
+    ] {
+        let plan = filtered("string", operator, "['/b', '/aa', '/b']");
+        let clause = value_clauses(&plan.hooks[0].plan)[0];
+        assert_eq!((u32::from(clause.op), u32::from(clause.flags)), (op, flags), "{operator}");
+        let texts: Vec<&[u8]> = plan.sets.texts.iter().map(|key| &key.text[..key.len as usize]).collect();
+        assert_eq!(texts, [b"/aa".as_slice(), b"/b"]);
+        assert!(plan.sets.texts.iter().all(|key| key.set == clause.set));
+        let lengths = if op == SAKER_OP_TEXT_POSTFIX { vec![2, 3] } else { vec![] };
+        assert_eq!(pool(&plan.hooks[0].plan, &clause, false), lengths);
+    }
+    for operator in ["Prefix", "NotPrefix"] {
+        let plan = filtered("file", operator, "['/etc/', /usr]");
+        let keys: Vec<(u32, &[u8])> =
+            plan.sets.prefixes.iter().map(|key| (key.bits, &key.text[..5])).collect();
+        assert_eq!(keys, [(32 + 40, b"/etc/".as_slice()), (32 + 32, b"/usr\0")]);
+    }
+    let longest = "x".repeat(SAKER_SHORT_MAX as usize);
+    filtered("string", "Equal", &format!("['{longest}']"));
+    let text = with_filter("string", "Prefix", &format!("['{longest}x']"));
+    assert_refused(&text, &Fake::default(), &["249 bytes, 248 can be compared"]);
+}
+
+#[test]
+fn patterns_with_one_wildcard_are_compared() {
+    for (values, op) in [
+        ("['/etc/**', '/usr/**']", SAKER_OP_TEXT_PREFIX),
+        ("['**/id_rsa', '**.pem']", SAKER_OP_TEXT_POSTFIX),
+        ("['/etc/passwd']", SAKER_OP_TEXT_EQUAL),
+    ] {
+        let plan = filtered("file", "NotGlob", values);
+        let clause = value_clauses(&plan.hooks[0].plan)[0];
+        assert_eq!((u32::from(clause.op), u32::from(clause.flags)), (op, SAKER_CLAUSE_NEGATED), "{values}");
+    }
+    for values in ["['/etc/*']", "['/etc/**', '**/x']", "['/a?b']", "['/home/**/x']"] {
+        assert_refused(&with_filter("file", "Glob", values), &Fake::default(), &["patterns of this form"]);
+    }
+    // Text that is no path may be the last component alone.
+    assert_refused(&with_filter("string", "Glob", "['**/x']"), &Fake::default(), &["patterns of this form"]);
+}
+
+#[test]
+fn abstract_names_begin_with_nul() {
+    let plan = filtered("sockaddr_un", "Equal", "['@bus', /run/x]");
+    let texts: Vec<&[u8]> = plan.sets.texts.iter().map(|key| &key.text[..key.len as usize]).collect();
+    assert_eq!(texts, [b"\0bus".as_slice(), b"/run/x", b"@bus"]);
+}
+
+#[test]
+fn file_types_are_bits() {
+    let plan = filtered("file", "NotFileType", "[reg, dir]");
+    let clause = value_clauses(&plan.hooks[0].plan)[0];
+    assert_eq!((u32::from(clause.op), clause.number), (SAKER_OP_FILE_TYPE, 1 << 8 | 1 << 4));
+    assert_eq!(u32::from(clause.flags), SAKER_CLAUSE_NEGATED);
+}
+
+#[test]
+fn addresses_and_ports_are_asked_of_internet_sockets_only() {
+    let plan = filtered("sock", "DAddr", "[10.1.2.3/8, '::1', 10.0.0.0/8]");
+    let clauses = value_clauses(&plan.hooks[0].plan);
+    assert_eq!((clauses.len(), u32::from(clauses[0].op)), (1, SAKER_OP_DESTINATION));
+    let keys: Vec<(u32, u32, u8)> =
+        plan.sets.networks.iter().map(|key| (key.set - clauses[0].set, key.bits, key.address[0])).collect();
+    assert_eq!(keys, [(0, 32 + 8, 10), (1, 32 + 128, 0)]);
+    for (operator, values, op, pairs, flags) in [
+        ("NotSAddr", "[10.0.0.0/8]", SAKER_OP_SOURCE, vec![], SAKER_CLAUSE_NEGATED),
+        ("SPort", "['20:25', '26', '80']", SAKER_OP_SOURCE_PORT, vec![20, 26, 80, 80], 0),
+        ("NotDPort", "['53']", SAKER_OP_DESTINATION_PORT, vec![53, 53], SAKER_CLAUSE_NEGATED),
+        ("SPortPriv", "[]", SAKER_OP_SOURCE_PORT, vec![0, 1023], 0),
+        ("NotDPortPriv", "[]", SAKER_OP_DESTINATION_PORT, vec![0, 1023], SAKER_CLAUSE_NEGATED),
+    ] {
+        let plan = filtered("sock", operator, values);
+        let plan = &plan.hooks[0].plan;
+        let clauses = value_clauses(plan);
+        assert_eq!(clauses.len(), 2, "{operator}");
+        assert_eq!((u32::from(clauses[0].op), clauses[0].flags), (SAKER_OP_FAMILY, 0));
+        assert_eq!(pool(plan, &clauses[0], false), [2, 10]);
+        assert_eq!((u32::from(clauses[1].op), u32::from(clauses[1].flags)), (op, flags), "{operator}");
+        assert_eq!(pool(plan, &clauses[1], true), pairs, "{operator}");
+    }
+    let text = with_hook(
+        "args: [{index: 0, type: sock}]
+selectors:
+- matchArgs: [{index: 0, operator: SPort, values: ['1']}, {index: 0, operator: DPort, values: ['2']}]",
+    );
+    let clauses = value_clauses(&hook(&text, &Fake::default()).plan);
+    assert_eq!(clauses.len(), 3, "one question for the family is enough");
+}
+
+#[test]
+fn words_of_sockets_are_numbers() {
+    for (operator, values, op, numbers) in [
+        ("Protocol", "[IPPROTO_UDP, IPPROTO_TCP]", SAKER_OP_PROTOCOL, vec![6, 17]),
+        ("Family", "[AF_INET6]", SAKER_OP_FAMILY, vec![10]),
+        ("State", "[TCP_LISTEN]", SAKER_OP_STATE, vec![10]),
+    ] {
+        assert_eq!(one("sock", operator, values), (op, 0, numbers));
+    }
+}
+
+#[test]
+fn gained_capabilities_name_both_sets() {
+    let text = with_hook(
+        "args: [{index: 0, type: cap_permitted}, {index: 1, type: cap_permitted}]
+selectors:
+- matchArgs: [{args: [1, 0], operator: CapabilitiesGained}]",
+    );
+    let clause = value_clauses(&hook(&text, &Fake::default()).plan)[0];
+    assert_eq!((u32::from(clause.op), clause.value, clause.first), (SAKER_OP_GAINED, 1, 0));
+}
+
+#[test]
+fn what_is_cheap_is_asked_first() {
+    let text = with_hook(
+        "args: [{index: 0, type: file}, {index: 1, type: int}, {index: 1, type: string}]
+selectors:
+- matchArgs:
+  - {index: 0, operator: Equal, values: [/a]}
+  - {args: [2], operator: Prefix, values: [b]}
+  - {args: [1], operator: Equal, values: ['4']}",
+    );
+    let order: Vec<u8> = value_clauses(&hook(&text, &Fake::default()).plan).iter().map(|c| c.value).collect();
+    assert_eq!(order, [1, 2, 0]);
+}
+
+/// The clauses of one filter on the process.
+fn process(filter: &str) -> (Vec<saker_clause>, Box<saker_plan>, Vec<BinaryTest>) {
+    let text = with_hook(&format!("selectors:\n- {filter}"));
+    let mut plan = planned(&text, &Fake::default());
+    let hook = plan.hooks.remove(0);
+    (process_clauses(&hook.plan), hook.plan, plan.binaries)
+}
+
+#[test]
+fn processes() {
+    for (filter, op, first, flags, numbers) in [
+        ("matchPIDs: [{operator: In, values: [9, 3, 9]}]", SAKER_OP_PID, 0, 0, vec![3, 9]),
+        (
+            "matchPIDs: [{operator: NotIn, isNamespacePID: true, values: [0, 1]}]",
+            SAKER_OP_NS_PID,
+            0,
+            SAKER_CLAUSE_NEGATED,
+            vec![0, 1],
+        ),
+        (
+            "matchNamespaces: [{namespace: Net, operator: In, values: [host_ns, '4026']}]",
+            SAKER_OP_NAMESPACE,
+            5,
+            0,
+            vec![15, 4026],
+        ),
+        (
+            "matchNamespaces: [{namespace: User, operator: NotIn, values: [host_ns]}]",
+            SAKER_OP_NAMESPACE,
+            9,
+            SAKER_CLAUSE_NEGATED,
+            vec![19],
+        ),
+    ] {
+        let (clauses, plan, _) = process(filter);
+        assert_eq!(clauses.len(), 1, "{filter}");
+        let clause = clauses[0];
+        assert_eq!((clause.op.into(), clause.first, clause.flags.into()), (op, first, flags), "{filter}");
+        assert_eq!(pool(&plan, &clause, false), numbers, "{filter}");
+    }
+}
+
+#[test]
+fn capabilities_of_processes() {
+    let filter = "matchCapabilities: [{type: Permitted, operator: NotIn, values: [CAP_KILL], isNamespaceCapability: true}]";
+    let (clauses, ..) = process(filter);
+    assert_eq!(u32::from(clauses[0].op), SAKER_OP_USER_NAMESPACE);
+    assert_eq!(clauses[0].flags, 0, "outside of the host's namespace, whether negated or not");
+    assert_eq!(
+        (u32::from(clauses[1].op), clauses[1].first, clauses[1].number),
+        (SAKER_OP_CAPABILITY, 2, 1 << 5)
+    );
+    assert_eq!(u32::from(clauses[1].flags), SAKER_CLAUSE_NEGATED);
+}
+
+#[test]
+fn binaries_are_bits() {
+    let mut text = String::new();
+    for (operator, values) in
+        [("In", "[/b, /a]"), ("NotPrefix", "[/usr/]"), ("Postfix", "[sh]"), ("NotIn", "[/a, /b]")]
+    {
+        writeln!(text, "- matchBinaries: [{{operator: {operator}, values: {values}}}]").unwrap();
+    }
+    let plan = planned(&with_hook(&format!("selectors:\n{text}")), &Fake::default());
+    let bytes = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
+    let expected = [
+        BinaryTest::Equal(bytes(&["/a", "/b"])),
+        BinaryTest::Prefix(bytes(&["/usr/"])),
+        BinaryTest::Postfix(bytes(&["sh"])),
+    ];
+    assert_eq!(plan.binaries, expected);
+    let hook = &plan.hooks[0].plan;
+    assert_eq!(hook.flags & SAKER_PLAN_BINARIES, SAKER_PLAN_BINARIES);
+    let clauses = &hook.clause[..4];
+    let seen: Vec<(u8, u32)> = clauses.iter().map(|clause| (clause.first, clause.flags.into())).collect();
+    assert_eq!(seen, [(0, 0), (1, 1), (2, 0), (0, 1)]);
+    assert!(clauses.iter().all(|clause| u32::from(clause.op) == SAKER_OP_BINARY));
+}
+
+#[test]
+fn actions_and_limits() {
+    let text = with_hook(
+        "args: [{index: 0, type: int}]
+return: true
+returnArg: {index: 0, type: int}
+selectors:
+- matchActions: [{action: Post, rateLimit: 2m, rateLimitScope: process}]
+  matchArgs: [{index: 0, operator: Equal, values: ['1']}]
+  matchReturnArgs: [{index: 0, operator: LT, values: ['0']}]
+- matchActions: [{action: NoPost}]
+  matchArgs: [{index: 0, operator: Equal, values: ['2']}]
+- matchActions: [{action: Post, rateLimit: 5, rateLimitScope: global}]",
+    );
+    let plan = hook(&text, &Fake::default()).plan;
+    assert_eq!((plan.selectors, plan.return_selectors), (3, 3));
+    assert_eq!(
+        (plan.selector[0].window, u32::from(plan.selector[0].flags)),
+        (120_000_000_000, SAKER_SELECT_PER_PROCESS)
+    );
+    assert_eq!(u32::from(plan.selector[1].flags), SAKER_SELECT_NO_POST);
+    assert_eq!(u32::from(plan.selector[1].action), SAKER_ACTION_NO_POST);
+    assert_eq!(u32::from(plan.selector[2].flags), SAKER_SELECT_GLOBAL);
+    let entries: Vec<u16> = plan.return_selector[..3].iter().map(|selector| selector.entry).collect();
+    assert_eq!(entries, [0, 1, 2]);
+    assert_eq!(u32::from(plan.return_selector[1].flags), SAKER_SELECT_NO_POST);
+    let clause = plan.clause[usize::from(plan.return_selector[0].values)];
+    assert_eq!((u32::from(clause.value), u32::from(clause.op)), (SAKER_VALUES_MAX, SAKER_OP_LESS));
+}

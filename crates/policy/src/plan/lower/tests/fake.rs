@@ -1,0 +1,152 @@
+//! A kernel that is made up.
+
+use crate::plan::{Kernel, Mechanisms, Resolved, Signature, TypeKind};
+use crate::values::Step;
+use saker_abi::generated::saker_step;
+
+/// With trampolines, kprobes and LSM programs, unless changed.
+pub(super) struct Fake {
+    pub(super) mechanisms: Mechanisms,
+    pub(super) host: saker_abi::NamespaceInums,
+    /// Functions beside those that all have.
+    pub(super) functions: Vec<&'static str>,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        let host = saker_abi::NamespaceInums {
+            uts: 10,
+            ipc: 11,
+            mnt: 12,
+            pid: 13,
+            pid_for_children: 14,
+            net: 15,
+            time: 16,
+            time_for_children: 17,
+            cgroup: 18,
+            user: 19,
+        };
+        let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true };
+        Self { mechanisms, host, functions: Vec::new() }
+    }
+}
+
+impl Fake {
+    /// With these ways of hooking.
+    pub(super) fn with(trampoline: bool, kprobe: bool, lsm: bool) -> Self {
+        Self { mechanisms: Mechanisms { trampoline, lsm, kprobe }, ..Self::default() }
+    }
+}
+
+fn pointer(name: &str) -> TypeKind {
+    TypeKind::Pointer(name.to_owned())
+}
+
+const INT: TypeKind = TypeKind::Integer { size: 4, signed: true };
+
+fn signature(kinds: Vec<TypeKind>) -> Signature {
+    Signature { arguments: kinds.into_iter().map(|kind| (String::new(), kind)).collect(), result: INT }
+}
+
+impl Kernel for Fake {
+    fn release(&self) -> &str {
+        "6.99.0-fake"
+    }
+
+    fn mechanisms(&self) -> Mechanisms {
+        self.mechanisms
+    }
+
+    fn function(&self, name: &str) -> Option<Signature> {
+        let unsigned = |size| TypeKind::Integer { size, signed: false };
+        match name {
+            // What it takes is left open, so that one function serves all types.
+            "security_file_open" => Some(signature(vec![pointer(""), pointer("")])),
+            "security_file_permission" => Some(signature(vec![pointer("file"), INT])),
+            "narrow" => {
+                Some(signature(vec![unsigned(2), unsigned(4), TypeKind::Integer { size: 4, signed: true }]))
+            }
+            "many" => Some(signature(vec![INT; 9])),
+            "by_value" => Some(signature(vec![INT, TypeKind::Structure("big".into()), INT])),
+            "security_bpf_map_create" => Some(signature(vec![pointer("bpf_map"), pointer("bpf_attr")])),
+            "sk_skb_reason_drop" => Some(signature(vec![pointer("sock"), pointer("sk_buff")])),
+            "__x64_sys_openat" | "__x64_sys_newstat" | "__x64_sys_lseek" => {
+                Some(signature(vec![pointer("pt_regs")]))
+            }
+            other => self.functions.contains(&other).then(|| signature(vec![pointer("file")])),
+        }
+    }
+
+    fn symbol(&self, name: &str) -> bool {
+        name == "undescribed" || self.function(name).is_some()
+    }
+
+    fn tracepoint(&self, event: &str) -> Option<Signature> {
+        match event {
+            "sched_process_exec" => {
+                Some(signature(vec![pointer("task_struct"), INT, pointer("linux_binprm")]))
+            }
+            "sys_enter" => {
+                Some(signature(vec![pointer("pt_regs"), TypeKind::Integer { size: 8, signed: true }]))
+            }
+            "sys_exit" => {
+                Some(signature(vec![pointer("pt_regs"), TypeKind::Integer { size: 8, signed: true }]))
+            }
+            _ => None,
+        }
+    }
+
+    fn lsm_hook(&self, name: &str) -> Option<Signature> {
+        (name == "file_open").then(|| signature(vec![pointer("file")]))
+    }
+
+    fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        let step = |offset, load| saker_step { offset, load };
+        let words: Vec<String> = path.iter().map(ToString::to_string).collect();
+        let (steps, kind) = match (structure, words.join(".").as_str()) {
+            ("file", "f_inode.i_mode") => {
+                (vec![step(32, 8), step(0, 2)], TypeKind::Integer { size: 2, signed: false })
+            }
+            ("file", "f_pos") => (vec![step(64, 8)], TypeKind::Integer { size: 8, signed: true }),
+            ("file", "small") => (vec![step(64, 1)], TypeKind::Integer { size: 1, signed: true }),
+            ("file", "f_path") => (vec![step(16, 0)], TypeKind::Structure("path".into())),
+            ("file", "f_cred") => (vec![step(24, 8)], pointer("cred")),
+            ("cred", "cap_effective") => (vec![step(40, 0)], TypeKind::Structure("kernel_cap_t".into())),
+            ("task_struct", "comm") => (vec![step(700, 0)], TypeKind::Other),
+            ("task_struct", "name") => (vec![step(800, 8)], pointer("")),
+            ("pt_regs", "orig_ax") => (vec![step(120, 8)], TypeKind::Integer { size: 8, signed: false }),
+            ("deep", _) => (vec![step(0, 8); 12], INT),
+            (_, path) => return Err(format!("there is no member `{path}`")),
+        };
+        Ok(Resolved { steps, kind })
+    }
+
+    fn syscall(&self, name: &str) -> Option<u32> {
+        crate::names::syscalls::number(name)
+    }
+
+    fn syscalls(&self) -> Vec<(String, u32)> {
+        crate::names::syscalls::all().map(|(name, number)| (name.to_owned(), number)).collect()
+    }
+
+    fn syscall_prefix(&self) -> &str {
+        "__x64_sys_"
+    }
+
+    fn nearest(&self, name: &str) -> Vec<String> {
+        let near = ["security_file_open", "__x64_sys_openat", "bpf_lsm_file_open"];
+        near.iter().filter(|other| other[..6] == name[..6.min(name.len())]).map(ToString::to_string).collect()
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        if pattern == "^security_file_" {
+            vec!["security_file_open".into(), "security_file_permission".into()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn host_namespaces(&self) -> saker_abi::NamespaceInums {
+        self.host
+    }
+}

@@ -1,0 +1,388 @@
+//! Captured values: where each comes from, and how it is read.
+
+use saker_abi::generated::{
+    SAKER_BUFFER_MAX, SAKER_SOURCE_ARGUMENT, SAKER_SOURCE_RETURN, SAKER_SOURCE_TASK, SAKER_STEPS_MAX,
+    SAKER_STRING_MAX, SAKER_TYPE_INT, SAKER_TYPE_NONE, SAKER_TYPE_S8, SAKER_TYPE_S16, SAKER_TYPE_U8,
+    SAKER_TYPE_U16, SAKER_TYPE_U32, SAKER_VALUES_MAX, saker_plan, saker_step, saker_value_plan,
+};
+
+use super::Lowering;
+use super::targets::Site;
+use super::types::{structures, type_number};
+use crate::diagnostic::{At, Problem};
+use crate::model::{Argument, Hook, Source};
+use crate::plan::{Resolved, TypeKind};
+use crate::words::{ArgType, Group};
+
+/// The place of the result among the values.
+pub(super) const RESULT: u8 = SAKER_VALUES_MAX as u8;
+/// No argument tells a size.
+const NO_SIZE: u8 = 255;
+/// Arguments that are remembered from the call for its return.
+const REMEMBERED: u8 = 6;
+
+/// A value that is captured.
+struct Slot {
+    /// Where it stands in the policy.
+    position: usize,
+    ty: ArgType,
+    /// Read at the return.
+    late: bool,
+}
+
+/// The captured values of a hook, in the order of the plan: what is read at the return comes last.
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    /// Number of the captured values that are arguments.
+    pub(super) arguments: usize,
+    result: Option<ArgType>,
+}
+
+impl Slots {
+    /// The values of a hook; those of a type that cannot be read are told.
+    pub(super) fn of(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> Self {
+        let mut slots = Vec::new();
+        for (position, value) in hook.values.iter().enumerate() {
+            let at = place(hook, position, at);
+            let ty = if value.ty == ArgType::Auto { auto(cx, hook, value, &at) } else { value.ty };
+            supported(cx, value, ty, &at);
+            if ty != ArgType::Nop {
+                slots.push(Slot { position, ty, late: value.return_copy });
+            }
+        }
+        let arguments = slots.iter().filter(|slot| slot.position < hook.arguments).count();
+        slots.sort_by_key(|slot| slot.late);
+        if slots.len() > SAKER_VALUES_MAX as usize {
+            let message = format!("{} values are captured, {SAKER_VALUES_MAX} are possible", slots.len());
+            cx.report.error(at, message);
+        }
+        let result = hook.on_return.as_ref().map(|on_return| {
+            let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
+            supported(cx, &on_return.value, on_return.value.ty, &at);
+            if on_return.socket.is_some() {
+                let at = At { span: at.span, path: at.path.field("returnArgAction") };
+                cx.not_yet(&at, "sockets are not tracked", "take `returnArgAction` out");
+            }
+            on_return.value.ty
+        });
+        Self { slots, arguments, result }
+    }
+
+    /// The number of the value at a position of the policy; none: it is not captured.
+    pub(super) fn slot(&self, position: usize) -> Option<u8> {
+        let found = self.slots.iter().position(|slot| slot.position == position);
+        found.and_then(|slot| u8::try_from(slot).ok())
+    }
+
+    /// Whether it is read at the return only.
+    pub(super) fn is_late(&self, position: usize) -> bool {
+        self.slots.iter().any(|slot| slot.position == position && slot.late)
+    }
+
+    /// The type of a value, or of the result.
+    pub(super) fn type_at(&self, slot: u8) -> ArgType {
+        let found = self.slots.get(usize::from(slot)).map(|slot| slot.ty);
+        if slot == RESULT { self.result.unwrap_or(ArgType::I64) } else { found.unwrap_or(ArgType::Nop) }
+    }
+
+    /// Whether reading the value walks a path.
+    pub(super) fn is_path(&self, slot: u8) -> bool {
+        matches!(self.type_at(slot).group(), Group::Path { .. })
+    }
+
+    /// Labels, in the order of the plan.
+    pub(super) fn labels(&self, hook: &Hook) -> Vec<String> {
+        let label = |slot: &Slot| hook.values.get(slot.position).map(|value| value.label.clone());
+        self.slots.iter().filter_map(label).collect()
+    }
+
+    /// Where each stands among the captured values of the policy.
+    pub(super) fn positions(&self) -> Vec<usize> {
+        let before = |slot: &Slot| self.slots.iter().filter(|other| other.position < slot.position).count();
+        self.slots.iter().map(before).collect()
+    }
+}
+
+/// Where the definition of a value stands.
+fn place(hook: &Hook, position: usize, at: &At) -> At {
+    let (list, index) = match position.checked_sub(hook.arguments) {
+        None => ("args", position),
+        Some(index) => ("data", index),
+    };
+    let span = hook.values.get(position).map_or(at.span, |value| value.span);
+    At { span, path: at.path.field(list).index(index) }
+}
+
+/// The type of a field of a tracepoint.
+fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgType {
+    if let crate::model::Target::Tracepoint { subsystem, .. } = &hook.target
+        && subsystem.value == "raw_syscalls"
+        && matches!(value.source, Source::Argument(4 | 5))
+    {
+        // Number and result of a system call are of the type long.
+        return ArgType::I64;
+    }
+    let at = At { span: at.span, path: at.path.field("type") };
+    cx.not_yet(&at, "the type of the field is not looked up", "write the type, such as `int` or `string`");
+    ArgType::Nop
+}
+
+/// Refuses what the kernel side does not read.
+fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
+    let field = |name: &str| At { span: at.span, path: at.path.field(name) };
+    if type_number(ty).is_none() {
+        let what = format!("values of the type `{}` are not captured", ty.name());
+        cx.not_yet(&field("type"), &what, "take the value out, or capture it with another type");
+    }
+    if value.max_data && ty == ArgType::CharBuf {
+        let what = format!("contents of more than {SAKER_BUFFER_MAX} bytes");
+        cx.not_yet(&field("maxData"), &what, "take `maxData` out: the first bytes are told");
+    }
+    if value.btf_module.is_some() {
+        let hint = "take `btfTypeModule` out when the kernel itself has the structure";
+        cx.not_yet(&field("btfTypeModule"), "structures of kernel modules are not looked up", hint);
+    }
+    if matches!(value.source, Source::Register(_)) {
+        let hint = "arguments are captured under `args`";
+        cx.not_yet(&field("source"), "registers are not captured", hint);
+    }
+}
+
+/// Puts the values of a hook at a function into its plan. What cannot be read is told.
+pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Site, plan: &mut saker_plan) {
+    let at = At { span: hook.span, path: crate::diagnostic::Path::default().field(&hook.path) };
+    for (slot, to) in slots.slots.iter().zip(plan.value.iter_mut()) {
+        let Some(value) = hook.values.get(slot.position) else { continue };
+        let at = place(hook, slot.position, &at);
+        match source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at)) {
+            Ok(found) => *to = found,
+            Err(problem) => cx.problem(&at, problem),
+        }
+    }
+    let count = |late| u8::try_from(slots.slots.iter().filter(|slot| !slot.late || late).count());
+    plan.values = count(true).unwrap_or(u8::MAX);
+    plan.entry_values = count(false).unwrap_or(u8::MAX);
+    if let Some(on_return) = &hook.on_return {
+        let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
+        let from = From { source: SAKER_SOURCE_RETURN, index: 0, steps: Vec::new(), kind: site.result() };
+        match read(cx, &on_return.value, on_return.value.ty, from, site, &at) {
+            Ok(found) => plan.result = found,
+            Err(problem) => cx.problem(&at, problem),
+        }
+    }
+}
+
+/// Where a value comes from, before `resolve`.
+pub(super) struct From {
+    pub(super) source: u32,
+    pub(super) index: u8,
+    pub(super) steps: Vec<saker_step>,
+    /// None: nothing is known of it.
+    pub(super) kind: Option<TypeKind>,
+}
+
+impl From {
+    /// An argument.
+    pub(super) fn argument(index: u8, kind: Option<TypeKind>) -> Self {
+        Self { source: SAKER_SOURCE_ARGUMENT, index, steps: Vec::new(), kind }
+    }
+}
+
+fn source(site: &Site, value: &Argument) -> Result<From, Problem> {
+    match &value.source {
+        Source::Argument(index) => site.argument(*index),
+        Source::CurrentTask => Ok(From {
+            source: SAKER_SOURCE_TASK,
+            index: 0,
+            steps: Vec::new(),
+            kind: Some(TypeKind::Pointer("task_struct".into())),
+        }),
+        Source::Register(name) => Err(Problem::new(format!("the register `{name}` is not captured"))),
+    }
+}
+
+/// How a value is read.
+fn read(
+    cx: &mut Lowering<'_>,
+    value: &Argument,
+    ty: ArgType,
+    mut from: From,
+    site: &Site,
+    at: &At,
+) -> Result<saker_value_plan, Problem> {
+    let direct = value.resolve.is_empty() && from.steps.is_empty();
+    if let Some(name) = &value.btf_type {
+        from.kind = Some(TypeKind::Pointer(name.value.clone()));
+    }
+    if !value.resolve.is_empty() {
+        let found = resolve(cx, value, &from, site)?;
+        from.steps.extend(found.steps);
+        from.kind = Some(found.kind);
+    }
+    let number = fit(cx, ty, &mut from, direct, at)?;
+    let mut plan = saker_value_plan {
+        type_: u8::try_from(number).unwrap_or_default(),
+        source: u8::try_from(from.source).unwrap_or_default(),
+        index: from.index,
+        size_index: size_index(value, site)?,
+        steps: u8::try_from(from.steps.len()).unwrap_or(u8::MAX),
+        max: u16::try_from(SAKER_STRING_MAX.max(SAKER_BUFFER_MAX)).unwrap_or(u16::MAX),
+        ..saker_value_plan::default()
+    };
+    if value.return_copy && site.forgets_arguments() && from.index >= REMEMBERED {
+        let message = format!("at the return the first {REMEMBERED} arguments are known");
+        return Err(Problem::new(message));
+    }
+    if from.steps.len() > SAKER_STEPS_MAX as usize {
+        let message =
+            format!("the way to the value has {} steps, {SAKER_STEPS_MAX} are possible", from.steps.len());
+        return Err(Problem::hint(
+            message,
+            "structures within structures are one step, each pointer is one more",
+        ));
+    }
+    for (to, step) in plan.step.iter_mut().zip(from.steps) {
+        *to = step;
+    }
+    Ok(plan)
+}
+
+fn size_index(value: &Argument, site: &Site) -> Result<u8, Problem> {
+    let Some(index) = value.size else { return Ok(NO_SIZE) };
+    let from = site.argument(index)?;
+    if !from.steps.is_empty() || (value.return_copy && site.forgets_arguments() && from.index >= REMEMBERED) {
+        return Err(Problem::new(format!("argument {index} cannot tell the size")));
+    }
+    Ok(from.index)
+}
+
+/// The way from a structure to the value.
+fn resolve(cx: &Lowering<'_>, value: &Argument, from: &From, site: &Site) -> Result<Resolved, Problem> {
+    if from.source == SAKER_SOURCE_ARGUMENT && site.of_syscall() {
+        let message =
+            "arguments of system calls point into the memory of the process, where `resolve` cannot follow";
+        return Err(Problem::hint(message, "hook the kernel function that the system call ends in"));
+    }
+    let structure = match &from.kind {
+        Some(TypeKind::Pointer(name) | TypeKind::Structure(name)) if !name.is_empty() => name,
+        _ => {
+            let message = "it is not known which structure the value points to";
+            return Err(Problem::hint(message, "name it with `btfType`"));
+        }
+    };
+    let found = cx.kernel.resolve(structure, &value.resolve);
+    found.map_err(|reason| {
+        let path: Vec<String> = value.resolve.iter().map(ToString::to_string).collect();
+        let path = path.join(".").replace(".[", "[");
+        Problem::new(format!(
+            "`resolve: {path}` leads nowhere in struct {structure} of this kernel: {reason}"
+        ))
+    })
+}
+
+/// The number of the type to read, after a look at what is there.
+fn fit(cx: &mut Lowering<'_>, ty: ArgType, from: &mut From, direct: bool, at: &At) -> Result<u32, Problem> {
+    let declared = type_number(ty).unwrap_or(SAKER_TYPE_NONE);
+    if let Group::Integer { signed, bits } = ty.group() {
+        return integer(cx, ty, (declared, signed, bits), from, direct, at);
+    }
+    let is_array = from.steps.last().is_some_and(|step| step.load == 0);
+    match (&from.kind, ty) {
+        (None, _) => {}
+        (Some(TypeKind::Integer { size, .. }), ArgType::Fd | ArgType::Capability) if *size <= 8 => {}
+        (Some(kind), ArgType::String | ArgType::CharBuf) => match kind {
+            TypeKind::Pointer(name) if name.is_empty() => {}
+            TypeKind::Other if is_array => {}
+            other => differs(cx, ty, other, direct, at)?,
+        },
+        (Some(kind), _) => {
+            let fits = structures(ty).is_some_and(|names| match kind {
+                TypeKind::Pointer(name) => name.is_empty() || names.contains(&name.as_str()),
+                TypeKind::Structure(name) => names.contains(&name.as_str()) && is_array,
+                TypeKind::Integer { .. } | TypeKind::Other => false,
+            });
+            if !fits {
+                differs(cx, ty, &kind.clone(), direct, at)?;
+            }
+        }
+    }
+    if ty.group() == Group::Capabilities && !from.steps.is_empty() {
+        // Behind steps the set itself is wanted, not its address.
+        match from.steps.last_mut().filter(|last| last.load == 0) {
+            Some(last) => last.load = 8,
+            None => from.steps.push(saker_step { offset: 0, load: 8 }),
+        }
+    }
+    Ok(declared)
+}
+
+/// The value is of another kind than the policy says. For an argument that is only told: kernels differ, and who wrote
+/// the policy may know better.
+fn differs(
+    cx: &mut Lowering<'_>,
+    ty: ArgType,
+    kind: &TypeKind,
+    direct: bool,
+    at: &At,
+) -> Result<(), Problem> {
+    let there = match kind {
+        TypeKind::Integer { size, .. } => format!("an integer of {size} bytes"),
+        TypeKind::Pointer(name) if name.is_empty() => "a pointer".to_owned(),
+        TypeKind::Pointer(name) => format!("a pointer to struct {name}"),
+        TypeKind::Structure(name) => format!("a struct {name}"),
+        TypeKind::Other => "something else".to_owned(),
+    };
+    let message = format!("the type is `{}`, but this kernel has {there} there", ty.name());
+    if direct {
+        let hint = "the value will probably not be readable, and no filter on it hold";
+        cx.report.warning(at, message, hint);
+        return Ok(());
+    }
+    Err(Problem::new(message))
+}
+
+/// The number of an integer's type: as declared, unless there are fewer bits than that.
+fn integer(
+    cx: &mut Lowering<'_>,
+    ty: ArgType,
+    (declared, signed, bits): (u32, bool, u32),
+    from: &From,
+    direct: bool,
+    at: &At,
+) -> Result<u32, Problem> {
+    let (size, own_sign) = match &from.kind {
+        Some(TypeKind::Integer { size, signed }) => (*size, *signed),
+        None | Some(TypeKind::Pointer(_)) => return Ok(declared),
+        Some(kind) => {
+            differs(cx, ty, kind, direct, at)?;
+            return Ok(declared);
+        }
+    };
+    // Registers hold narrow arguments as 32 bits.
+    let own_bits = if direct { (size * 8).max(32) } else { size * 8 };
+    if own_bits >= bits {
+        if own_bits > bits && !direct {
+            let message =
+                format!("the field has {own_bits} bits, of which `{}` takes the lower {bits}", ty.name());
+            cx.report.warning(
+                at,
+                message,
+                format!("write `{}int{own_bits}`", if own_sign { "" } else { "u" }),
+            );
+        }
+        return Ok(declared);
+    }
+    match (own_sign, own_bits) {
+        (true, _) if !signed => {
+            let message =
+                format!("the type is `{}`, but the value is signed and has {own_bits} bits", ty.name());
+            Err(Problem::hint(message, format!("write `int{own_bits}`")))
+        }
+        (true, 8) => Ok(SAKER_TYPE_S8),
+        (true, 16) => Ok(SAKER_TYPE_S16),
+        (true, _) => Ok(SAKER_TYPE_INT),
+        (false, 8) => Ok(SAKER_TYPE_U8),
+        (false, 16) => Ok(SAKER_TYPE_U16),
+        (false, _) => Ok(SAKER_TYPE_U32),
+    }
+}

@@ -1,0 +1,298 @@
+//! What the running kernel says of itself, for plans of policies.
+//!
+//! It holds the kernel's description of its types, some megabytes: make it when a policy is added, and drop it then.
+
+mod description;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+use saker_abi::NamespaceInums;
+use saker_policy::names::syscalls;
+use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature};
+use saker_policy::values::Step;
+
+use crate::{Error, facts, mechanisms};
+use description::Types;
+
+/// Where the kernel lists the functions that can be traced, when a tracing file system is mounted.
+const TRACEABLE: [&str; 2] = [
+    "/sys/kernel/tracing/available_filter_functions",
+    "/sys/kernel/debug/tracing/available_filter_functions",
+];
+/// Where it lists all of its symbols.
+const SYMBOLS: &str = "/proc/kallsyms";
+/// Memory that a regular expression may take, in bytes.
+const PATTERN_MAX: usize = 1 << 20;
+/// Names that are proposed for one that is not there.
+const PROPOSED: usize = 3;
+
+/// The running kernel.
+pub struct RunningKernel {
+    release: String,
+    machine: String,
+    mechanisms: Mechanisms,
+    host: NamespaceInums,
+    types: Types,
+}
+
+impl RunningKernel {
+    /// Asks the running kernel. The first time, programs without content are loaded to see what it takes.
+    ///
+    /// # Errors
+    /// It does not describe its types, or in a way that is not understood.
+    pub fn load() -> Result<Self, Error> {
+        let path = crate::loader::BTF_PATH;
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy().into_owned();
+        let bytes = fs::read(path).map_err(|_| Error::NoBtf { path: path.into() })?;
+        let types = Types::of(bytes).ok_or_else(|| Error::Unsupported {
+            release: release.clone(),
+            reason: format!("the description of its types at {path} is not understood"),
+        })?;
+        let machine = uname.machine().to_string_lossy().into_owned();
+        Ok(Self { release, machine, mechanisms: mechanisms(), host: host_namespaces(), types })
+    }
+
+    /// The same kernel, with these namespaces of the host: for callers whose `/proc` does not show them.
+    #[must_use]
+    pub fn with_host_namespaces(mut self, host: NamespaceInums) -> Self {
+        self.host = host;
+        self
+    }
+}
+
+/// Ways of hooking, tried once: they do not change while a kernel runs.
+fn mechanisms() -> Mechanisms {
+    static FOUND: OnceLock<Mechanisms> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let tried = mechanisms::try_features(&["fentry", "fexit", "kprobe", "lsm"]);
+        Mechanisms {
+            trampoline: tried.works("fentry") && tried.works("fexit"),
+            lsm: tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf"),
+            kprobe: tried.works("kprobe"),
+        }
+    })
+}
+
+/// Namespaces of the host's first process. Where a hardened kernel hides them those of kthreadd, which is in the initial
+/// ones for ever. 0 where they cannot be seen or the kernel has none of the kind.
+fn host_namespaces() -> NamespaceInums {
+    let first = namespaces_of(1);
+    let hidden = first.pid == 0;
+    if hidden && fs::read("/proc/2/comm").is_ok_and(|name| name == b"kthreadd\n") {
+        return namespaces_of(2);
+    }
+    first
+}
+
+fn namespaces_of(pid: u32) -> NamespaceInums {
+    // The number of the file is that of the namespace, and has 32 bits (`include/linux/ns_common.h`).
+    let of = |name: &str| {
+        let number = fs::metadata(format!("/proc/{pid}/ns/{name}")).map(|file| file.ino());
+        number.ok().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    };
+    NamespaceInums {
+        uts: of("uts"),
+        ipc: of("ipc"),
+        mnt: of("mnt"),
+        pid: of("pid"),
+        pid_for_children: of("pid_for_children"),
+        net: of("net"),
+        time: of("time"),
+        time_for_children: of("time_for_children"),
+        cgroup: of("cgroup"),
+        user: of("user"),
+    }
+}
+
+/// Whether the kernel's list of symbols has a function. Only names that the description lacks are looked for here.
+fn is_symbol(name: &str) -> bool {
+    let Ok(file) = fs::File::open(SYMBOLS) else { return false };
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if !matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+            return false;
+        }
+        // An address, a letter for its section, the name; of a module its name follows.
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let (_, kind, symbol) = (words.next(), words.next(), words.next());
+        if symbol == Some(name.as_bytes()) && matches!(kind, Some(b"t" | b"T" | b"w" | b"W")) {
+            return true;
+        }
+    }
+}
+
+/// Of these functions the ones that can be traced; all, when the kernel does not say.
+fn traceable(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names.dedup();
+    let Some(file) = TRACEABLE.iter().find_map(|path| fs::File::open(path).ok()) else { return names };
+    let mut can = vec![false; names.len()];
+    for line in BufReader::with_capacity(1 << 16, file).lines() {
+        let Ok(line) = line else { break };
+        let name = line.split_ascii_whitespace().next().unwrap_or_default();
+        if let Ok(at) = names.binary_search_by(|other| other.as_str().cmp(name)) {
+            can[at] = true;
+        }
+    }
+    let mut can = can.into_iter();
+    names.retain(|_| can.next().unwrap_or(false));
+    names
+}
+
+impl Kernel for RunningKernel {
+    fn release(&self) -> &str {
+        &self.release
+    }
+
+    fn mechanisms(&self) -> Mechanisms {
+        self.mechanisms
+    }
+
+    fn function(&self, name: &str) -> Option<Signature> {
+        self.types.function(name)
+    }
+
+    fn symbol(&self, name: &str) -> bool {
+        self.types.has_function(name) || is_symbol(name)
+    }
+
+    fn tracepoint(&self, event: &str) -> Option<Signature> {
+        self.types.tracepoint(event)
+    }
+
+    fn lsm_hook(&self, name: &str) -> Option<Signature> {
+        self.types.function(&format!("bpf_lsm_{name}"))
+    }
+
+    fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        self.types.resolve(structure, path)
+    }
+
+    fn syscall(&self, name: &str) -> Option<u32> {
+        if self.machine == "x86_64" { syscalls::number(name) } else { None }
+    }
+
+    fn syscalls(&self) -> Vec<(String, u32)> {
+        if self.machine != "x86_64" {
+            return Vec::new();
+        }
+        syscalls::all().map(|(name, number)| (syscalls::function(name).to_owned(), number)).collect()
+    }
+
+    fn syscall_prefix(&self) -> &str {
+        if self.machine == "aarch64" { "__arm64_sys_" } else { "__x64_sys_" }
+    }
+
+    fn nearest(&self, name: &str) -> Vec<String> {
+        self.types.nearest(name, PROPOSED)
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        let Ok(pattern) = regex::RegexBuilder::new(pattern).size_limit(PATTERN_MAX).build() else {
+            return Vec::new();
+        };
+        let mut names = Vec::new();
+        self.types.each_function(|name| {
+            if pattern.is_match(name) {
+                names.push(name.to_owned());
+            }
+        });
+        traceable(names)
+    }
+
+    fn host_namespaces(&self) -> NamespaceInums {
+        self.host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use saker_policy::plan::TypeKind;
+
+    use super::*;
+
+    fn kernel() -> Option<RunningKernel> {
+        match RunningKernel::load() {
+            Ok(kernel) => Some(kernel),
+            Err(error) => {
+                println!("NOT RUN: {error}");
+                None
+            }
+        }
+    }
+
+    fn path(text: &str) -> Vec<Step> {
+        saker_policy::values::parse_resolve(text).unwrap()
+    }
+
+    #[test]
+    fn functions_and_tracepoints_have_their_arguments() {
+        let Some(kernel) = kernel() else { return };
+        let open = kernel.function("security_file_open").unwrap();
+        assert_eq!(open.arguments[0].1, TypeKind::Pointer("file".into()));
+        assert_eq!(open.result, TypeKind::Integer { size: 4, signed: true });
+        let exec = kernel.tracepoint("sched_process_exec").unwrap();
+        assert_eq!(exec.arguments.len(), 3);
+        assert_eq!(exec.arguments[0].1, TypeKind::Pointer("task_struct".into()));
+        assert!(kernel.function("no_such_function").is_none() && kernel.tracepoint("nothing").is_none());
+        assert!(kernel.symbol("security_file_open") && !kernel.symbol("no_such_function"));
+    }
+
+    #[test]
+    fn paths_lead_through_pointers_structures_and_arrays() {
+        let Some(kernel) = kernel() else { return };
+        let comm = kernel.resolve("task_struct", &path("real_parent.real_parent.comm")).unwrap();
+        let loads: Vec<u32> = comm.steps.iter().map(|step| step.load).collect();
+        assert_eq!(loads, [8, 8, 0]);
+        assert_eq!(comm.steps[0].offset, comm.steps[1].offset);
+        let pid = kernel.resolve("task_struct", &path("tgid")).unwrap();
+        assert_eq!((pid.steps.len(), pid.kind), (1, TypeKind::Integer { size: 4, signed: true }));
+        let inode = kernel.resolve("file", &path("f_path.dentry.d_inode.i_ino")).unwrap();
+        assert_eq!(inode.steps.len(), 3);
+        let third = kernel.resolve("task_struct", &path("comm[3]")).unwrap();
+        assert_eq!((third.steps[0].offset, third.steps[0].load), (comm.steps[2].offset + 3, 1));
+        // Anonymous unions are looked through.
+        assert!(kernel.resolve("sock", &path("__sk_common.skc_daddr")).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_followed_says_why() {
+        let Some(kernel) = kernel() else { return };
+        for (structure, members, words) in [
+            ("task_struct", "nothing", "no member `nothing`"),
+            ("no_struct", "x", "there is no structure"),
+            ("task_struct", "comm.x", "no structure"),
+            ("task_struct", "comm[16]", "16 elements"),
+            ("task_struct", "tgid[0]", "no array"),
+            ("task_struct", "in_execve", "some bits"),
+        ] {
+            let error = kernel.resolve(structure, &path(members)).unwrap_err();
+            assert!(error.contains(words), "{members}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_pattern_and_by_likeness() {
+        let Some(kernel) = kernel() else { return };
+        let found = kernel.matching("^ksys_read$|^ksys_write$");
+        assert!(found.iter().all(|name| name.starts_with("ksys_")), "{found:?}");
+        assert!(kernel.nearest("security_file_opn").contains(&"security_file_open".to_owned()));
+        assert!(kernel.matching("[").is_empty());
+    }
+
+    #[test]
+    fn system_calls_have_numbers() {
+        let Some(kernel) = kernel() else { return };
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(kernel.syscall("openat"), Some(257));
+            assert!(kernel.syscalls().contains(&("newstat".to_owned(), 4)));
+        }
+        assert_eq!(kernel.syscall("nothing"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Sensors with hooks beside them, and what the hooks tell.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use saker_abi::generated::*;
+use saker_policy::plan::{BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, lower};
+use saker_policy::{Diagnostic, Severity, check, render};
+use saker_probes::{
+    Binaries, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel, Sensors,
+};
+use zerocopy::{FromBytes, FromZeros};
+
+pub(crate) fn kernel() -> &'static RunningKernel {
+    static KERNEL: OnceLock<RunningKernel> = OnceLock::new();
+    KERNEL.get_or_init(|| RunningKernel::load().unwrap())
+}
+
+pub(crate) fn mechanisms() -> Mechanisms {
+    kernel().mechanisms()
+}
+
+pub(crate) fn any_function() -> bool {
+    mechanisms().trampoline || mechanisms().kprobe
+}
+
+/// A record of a hook.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) hook: u32,
+    flags: u32,
+    pub(crate) function: u64,
+    pub(crate) action: u8,
+    pub(crate) selector: u16,
+    pub(crate) call: u64,
+    /// Tag, and content.
+    values: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Told {
+    fn of(record: &[u8]) -> Self {
+        let (head, mut rest) = saker_hook::read_from_prefix(record).unwrap();
+        let mut values = BTreeMap::new();
+        while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
+            let len = tlv.len as usize;
+            let content = if tlv.status == 1 { b"failed".to_vec() } else { after[..len].to_vec() };
+            values.insert(u32::from(tlv.tag), content);
+            rest = &after[len.next_multiple_of(8).min(after.len())..];
+        }
+        Self {
+            hook: head.rec.hook,
+            flags: head.flags,
+            function: head.function,
+            action: head.action,
+            selector: head.selector,
+            call: head.call,
+            values,
+        }
+    }
+
+    pub(crate) fn value(&self, index: u32) -> &[u8] {
+        self.values.get(&(SAKER_TAG_VALUE + index)).map_or(b"missing", Vec::as_slice)
+    }
+
+    pub(crate) fn text(&self, index: u32) -> String {
+        String::from_utf8_lossy(self.value(index)).into_owned()
+    }
+
+    /// The path of a file.
+    pub(crate) fn path(&self, index: u32) -> String {
+        String::from_utf8_lossy(&self.value(index)[size_of::<saker_object>()..]).into_owned()
+    }
+
+    pub(crate) fn number(&self, index: u32) -> i64 {
+        i64::from_ne_bytes(self.value(index).try_into().unwrap())
+    }
+
+    pub(crate) fn result(&self) -> i64 {
+        i64::from_ne_bytes(self.values[&SAKER_TAG_RESULT].as_slice().try_into().unwrap())
+    }
+
+    pub(crate) fn is_return(&self) -> bool {
+        self.flags & SAKER_HOOK_RETURN != 0
+    }
+}
+
+pub(crate) struct Lab {
+    sensors: Sensors,
+    hooks: Hooks,
+}
+
+/// A policy in the kernel.
+pub(crate) struct Applied {
+    pub(crate) loaded: LoadedPolicy,
+    pub(crate) plans: Vec<HookPlan>,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("needs root: NOT RUN");
+            return None;
+        }
+        let facts = KernelFacts::for_sensors().unwrap();
+        let sensors = Sensors::load(&Options::default(), &facts).unwrap();
+        let hooks = Hooks::beside(&sensors).unwrap();
+        Some(Self { sensors, hooks })
+    }
+
+    /// Loads a policy; what the kernel cannot do is told.
+    pub(crate) fn apply(&mut self, text: &str) -> Result<Applied, Vec<Diagnostic>> {
+        let plan = plan(text)?;
+        Ok(self.load(plan).unwrap_or_else(|error| panic!("{error:?}\n{text}")))
+    }
+
+    pub(crate) fn load(&mut self, plan: PolicyPlan) -> Result<Applied, saker_probes::Error> {
+        let mut specs = Vec::new();
+        for (number, hook) in (0..).zip(&plan.hooks) {
+            let mut spec = HookSpec { attach: hook.attach.clone(), plan: hook.plan.clone() };
+            (spec.plan.policy, spec.plan.hook) = (3, number);
+            specs.push(spec);
+        }
+        let loaded = self.hooks.load(&specs, &plan.sets)?;
+        self.hooks.set_binaries(&binaries(&plan.binaries))?;
+        Ok(Applied { loaded, plans: plan.hooks })
+    }
+
+    /// What hooks tell of `act` of this thread.
+    pub(crate) fn told(&self, act: impl FnOnce()) -> Vec<Told> {
+        act();
+        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        let mut reader = self.sensors.reader().unwrap();
+        let mut batch = RecordBatch::default();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(1000) {
+            let read = reader.read(Duration::from_millis(50), &mut batch).unwrap();
+            if read.records == 0 && begin.elapsed() > Duration::from_millis(200) {
+                break;
+            }
+        }
+        let own = |record: &&[u8]| {
+            let (header, _) = saker_record::read_from_prefix(record).unwrap();
+            u32::from(header.kind) == SAKER_KIND_HOOK
+                && saker_hook::read_from_prefix(record).unwrap().0.tid == me
+        };
+        batch.records().filter(own).map(Told::of).collect()
+    }
+}
+
+/// The bit of a filter is its position; the loader of an agent gives out those of all policies.
+pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
+    let mut all = Binaries::default();
+    let text = |set, bytes: &[u8]| {
+        let mut key = saker_text_key::new_zeroed();
+        (key.set, key.len) = (set, bytes.len() as u32);
+        key.text[..bytes.len()].copy_from_slice(bytes);
+        key
+    };
+    for (bit, test) in tests.iter().enumerate() {
+        match test {
+            BinaryTest::Equal(texts) => all.texts.extend(texts.iter().map(|t| (text(0, t), 1 << bit))),
+            BinaryTest::Postfix(texts) => {
+                all.texts.extend(texts.iter().map(|t| (text(1, t), 1 << bit)));
+                all.lengths.extend(texts.iter().map(|t| t.len() as u32));
+            }
+            BinaryTest::Prefix(texts) => {
+                for bytes in texts {
+                    let mut key = saker_prefix_key::new_zeroed();
+                    key.bits = 32 + 8 * bytes.len() as u32;
+                    key.text[..bytes.len()].copy_from_slice(bytes);
+                    all.prefixes.push((key, 1 << bit));
+                }
+            }
+        }
+    }
+    all
+}
+
+pub(crate) fn plan(text: &str) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    let checked = check(text);
+    let shown = render("policy", text, &checked.diagnostics);
+    assert_eq!(checked.count(Severity::Error), 0, "{shown}");
+    lower(&checked.policies[0], kernel())
+}
+
+/// A policy with this specification; `OWN` stands for this process.
+pub(crate) fn policy(spec: &str) -> String {
+    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    let spec = spec.replace("OWN", &std::process::id().to_string());
+    format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: x}}\nspec:\n{spec}")
+}
