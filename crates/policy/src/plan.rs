@@ -117,11 +117,11 @@ pub enum BinaryTest {
 /// What an event tells of its hook, beside what the record says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookText {
-    /// Function, LSM hook without `bpf_lsm_`, or system call with the prefix of the architecture.
+    /// Function, LSM hook without `bpf_lsm_`, system call with the prefix of the architecture, or symbol of a uprobe.
     pub function: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a declared probe its provider.
     pub subsystem: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a declared probe its name.
     pub event: String,
     /// Text for people.
     pub message: String,
@@ -134,6 +134,12 @@ pub struct HookText {
     /// Where each captured value stands in the policy, among the arguments and then the data that are captured. What
     /// is read at the return comes last in records.
     pub positions: Vec<usize>,
+    /// Program or library of a uprobe or declared probe, as the policy names it.
+    pub path: String,
+    /// Offset in the file of a uprobe that was not given by symbol.
+    pub offset: u64,
+    /// Offset in the file of a uprobe's semaphore; 0: none.
+    pub ref_ctr_offset: u64,
     /// Names of system calls by number, for hooks of several: `function` by the number in `saker_hook.function`.
     pub functions: Vec<(u64, String)>,
 }
@@ -231,6 +237,20 @@ pub trait Kernel {
     }
     /// A tracepoint by the name of its event, with the arguments a raw one sees.
     fn tracepoint(&self, event: &str) -> Option<Signature>;
+    /// The record of a tracepoint.
+    ///
+    /// # Errors
+    /// There is no such tracepoint, or its record is not known; in words.
+    fn format(&self, subsystem: &str, event: &str) -> Result<crate::tracepoint::Format, String> {
+        Err(format!("the fields of {subsystem}/{event} are not known"))
+    }
+    /// A program or library.
+    ///
+    /// # Errors
+    /// The file is not there or cannot be probed; in words.
+    fn program(&self, path: &str) -> Result<Box<dyn crate::programs::Program>, String> {
+        Err(format!("{path} cannot be looked at"))
+    }
     /// A hook of the security modules, without `bpf_lsm_`.
     fn lsm_hook(&self, name: &str) -> Option<Signature>;
     /// The path of member names (each with an optional index) from a structure.

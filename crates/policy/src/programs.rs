@@ -1,9 +1,45 @@
-//! Values of probed programs: arguments and results of functions, registers.
+//! Probed programs: where their functions and declared probes are, and values of them: arguments and results of
+//! functions, registers.
 
 use saker_abi::generated as abi;
 
 use crate::registers::Machine;
 use crate::types::{is_number, is_program_address};
+use crate::usdt::Site;
+
+/// A program or library that can be probed. Implemented for files, and by tests. Reasons are told in words.
+pub trait Program {
+    /// The machine it is made for.
+    fn machine(&self) -> Machine;
+    /// Whether it is made by the Go compiler, whose functions have arguments of their own kind and cannot be looked at
+    /// when they return.
+    fn is_go(&self) -> bool;
+    /// Offset in the file of a place so many bytes behind the beginning of a function.
+    ///
+    /// # Errors
+    /// There is no such function, or it is not one.
+    fn symbol(&self, name: &str, behind: u64) -> Result<u64, String>;
+    /// Offset in the file of a virtual address.
+    ///
+    /// # Errors
+    /// There is no code.
+    fn address(&self, address: u64) -> Result<u64, String>;
+    /// The offset, when there is code.
+    ///
+    /// # Errors
+    /// There is none.
+    fn offset(&self, offset: u64) -> Result<u64, String>;
+    /// Whether a function begins at the offset; `None`: the file does not tell.
+    ///
+    /// # Errors
+    /// The file is broken.
+    fn begins_function(&self, offset: u64) -> Result<Option<bool>, String>;
+    /// All places of a declared probe.
+    ///
+    /// # Errors
+    /// There is none, or what declares it is broken.
+    fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String>;
+}
 
 /// Arguments that are in registers and can be read. Source: System V ABI, AMD64 supplement.
 pub const MAX_ARGUMENTS: u32 = 6;

@@ -12,6 +12,7 @@ use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{LittleEndian, ReadCache};
 use saker_policy::plan::UserPlace;
+use saker_policy::programs::Program;
 use saker_policy::registers::Machine;
 use saker_policy::usdt::{self, NoteError, Site};
 use saker_policy::words::nearest;
@@ -286,6 +287,36 @@ impl Executable {
             name: name.to_owned(),
             hint: hint.unwrap_or_default(),
         }
+    }
+}
+
+impl Program for Executable {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    fn is_go(&self) -> bool {
+        self.is_go
+    }
+
+    fn symbol(&self, name: &str, behind: u64) -> Result<u64, String> {
+        self.symbol(name, behind).map_err(|error| error.to_string())
+    }
+
+    fn address(&self, address: u64) -> Result<u64, String> {
+        self.address(address).map_err(|error| error.to_string())
+    }
+
+    fn offset(&self, offset: u64) -> Result<u64, String> {
+        self.offset(offset).map_err(|error| error.to_string())
+    }
+
+    fn begins_function(&self, offset: u64) -> Result<Option<bool>, String> {
+        self.begins_function(offset).map_err(|error| error.to_string())
+    }
+
+    fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String> {
+        self.probes(provider, name).map_err(|error| error.to_string())
     }
 }
 

@@ -1,9 +1,7 @@
 //! Functions and declared probes of a program, in the running kernel. Needs root and a C compiler.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use saker_abi::generated::*;
 use saker_policy::plan::{Attach, Sets, UserPlace};
@@ -14,23 +12,11 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 #[path = "common/lab.rs"]
 mod lab;
+#[path = "common/probed.rs"]
+mod probed;
 
 use lab::{Lab, plan, value, values};
-
-/// The compiled program, for all tests of this process.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("saker-programs-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("probed");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/probed.c");
-        let built =
-            Command::new("cc").args(["-O1", "-Wall", "-Werror", "-o"]).arg(&path).arg(source).status();
-        assert!(built.unwrap().success(), "the program does not compile");
-        path
-    })
-}
+use probed::program;
 
 fn executable() -> Executable {
     Executable::open(program().to_str().unwrap()).unwrap()
