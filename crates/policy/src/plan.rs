@@ -51,11 +51,26 @@ pub enum Attach {
     Uprobe {
         /// The file, as the agent finds it.
         path: String,
+        /// What it was when the places were looked up. They would be anywhere in another file.
+        file: FileMark,
         /// Where in it; at least one.
         places: Vec<UserPlace>,
         /// Also their returns; the places are functions then.
         on_return: bool,
     },
+}
+
+/// What tells a file from another, and from what it was before it was written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileMark {
+    /// Device, as `stat` has it.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was changed last, in nanoseconds since 1970.
+    pub changed: i128,
 }
 
 /// A place in a program or library.

@@ -3,12 +3,15 @@
 
 use saker_abi::generated as abi;
 
+use crate::plan::FileMark;
 use crate::registers::Machine;
 use crate::types::{is_number, is_program_address};
 use crate::usdt::Site;
 
 /// A program or library that can be probed. Implemented for files, and by tests. Reasons are told in words.
 pub trait Program {
+    /// Which file it is.
+    fn mark(&self) -> FileMark;
     /// The machine it is made for.
     fn machine(&self) -> Machine;
     /// Whether it is made by the Go compiler, whose functions have arguments of their own kind and cannot be looked at

@@ -58,6 +58,9 @@ pub enum Error {
         /// The library's error.
         source: libbpf_rs::Error,
     },
+    /// A program that cannot be probed.
+    #[error(transparent)]
+    Executable(#[from] crate::ExecutableError),
     /// A place in a program that cannot be probed.
     #[error("cannot probe {path} at offset {offset:#x}: {source}")]
     Uprobe {

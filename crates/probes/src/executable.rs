@@ -4,14 +4,15 @@
 
 mod bounded;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{LittleEndian, ReadCache};
-use saker_policy::plan::UserPlace;
+use saker_policy::plan::{FileMark, UserPlace};
 use saker_policy::programs::Program;
 use saker_policy::registers::Machine;
 use saker_policy::usdt::{self, NoteError, Site};
@@ -23,6 +24,7 @@ use bounded::Bounded;
 pub struct Executable {
     path: String,
     file: File,
+    mark: FileMark,
     machine: Machine,
     segments: Vec<Segment>,
     is_go: bool,
@@ -123,12 +125,15 @@ impl Executable {
     pub fn open(path: &str) -> Result<Self, ExecutableError> {
         let failed = |source| ExecutableError::Open { path: path.to_owned(), source };
         let file = File::open(Path::new(path)).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
             return Err(unusable(path, "it is not a file"));
         }
+        let mark = mark(&metadata);
         let machine = Machine::own();
         let machine = machine.ok_or_else(|| unusable(path, "the registers of this machine are not known"))?;
-        let mut found = Self { path: path.to_owned(), file, machine, segments: Vec::new(), is_go: false };
+        let mut found =
+            Self { path: path.to_owned(), file, mark, machine, segments: Vec::new(), is_go: false };
         let (segments, is_go) = found.with(|elf| {
             let segments = elf.header.program_headers(elf.endian, elf.data).map_err(|e| elf.broken(&e))?;
             let is_go = [".gopclntab", ".note.go.buildid"].iter().any(|name| elf.section(name).is_some());
@@ -136,6 +141,12 @@ impl Executable {
         })?;
         (found.segments, found.is_go) = (segments, is_go);
         Ok(found)
+    }
+
+    /// Which file it is.
+    #[must_use]
+    pub fn mark(&self) -> FileMark {
+        self.mark
     }
 
     /// The machine it is made for.
@@ -290,7 +301,33 @@ impl Executable {
     }
 }
 
+/// Opens a file to attach to places in it that were looked up before.
+///
+/// # Errors
+/// It cannot be opened, or it is not the same any more.
+pub(crate) fn open_again(path: &str, wanted: &FileMark) -> Result<File, ExecutableError> {
+    let failed = |source| ExecutableError::Open { path: path.to_owned(), source };
+    let file = File::open(Path::new(path)).map_err(failed)?;
+    if mark(&file.metadata().map_err(failed)?) != *wanted {
+        return Err(unusable(path, "it was changed while the policy was applied; apply it again"));
+    }
+    Ok(file)
+}
+
+fn mark(metadata: &Metadata) -> FileMark {
+    FileMark {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        changed: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
+    }
+}
+
 impl Program for Executable {
+    fn mark(&self) -> FileMark {
+        self.mark
+    }
+
     fn machine(&self) -> Machine {
         self.machine
     }

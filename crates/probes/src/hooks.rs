@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
-use crate::{Error, Sensors, Tracefs, loader, perf};
+use crate::{Error, Sensors, Tracefs, executable, loader, perf};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -421,7 +421,10 @@ fn attach_program(
             let opened = perf::open_tracepoint(id).map_err(failed)?;
             perf::attach(program, opened)
         }
-        Attach::Uprobe { path, places, .. } => {
+        Attach::Uprobe { path, file, places, .. } => {
+            let file = executable::open_again(path, file)?;
+            // The kernel looks the path up once more: this one leads to the file that is open.
+            let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
             for place in places {
                 let failed = |source| Error::Uprobe { path: path.clone(), offset: place.offset, source };
                 let options = UprobeOpts {
@@ -432,7 +435,7 @@ fn attach_program(
                     ..UprobeOpts::default()
                 };
                 let offset = usize::try_from(place.offset).unwrap_or(usize::MAX);
-                let link = program.attach_uprobe_with_opts(ALL_PROCESSES, path, offset, options);
+                let link = program.attach_uprobe_with_opts(ALL_PROCESSES, &opened, offset, options);
                 links.push(link.map_err(failed)?);
             }
             return Ok(());

@@ -25,7 +25,12 @@ fn executable() -> Executable {
 fn attach(places: &[u64], on_return: bool) -> Attach {
     let places =
         (0..).zip(places).map(|(function, offset)| UserPlace { offset: *offset, semaphore: 0, function });
-    Attach::Uprobe { path: program().to_str().unwrap().to_owned(), places: places.collect(), on_return }
+    Attach::Uprobe {
+        path: program().to_str().unwrap().to_owned(),
+        file: executable().mark(),
+        places: places.collect(),
+        on_return,
+    }
 }
 
 /// A plan that tells these values of every call.
@@ -199,7 +204,10 @@ fn probe(name: &str, types: &[u32], first_hook: u32) -> Vec<HookSpec> {
         plan.family = SAKER_FAMILY_USDT as u8;
         plan.hook = hook;
         let path = program().to_str().unwrap().to_owned();
-        HookSpec { attach: Attach::Uprobe { path, places, on_return: false }, plan }
+        HookSpec {
+            attach: Attach::Uprobe { path, file: executable().mark(), places, on_return: false },
+            plan,
+        }
     };
     groups.map(spec).collect()
 }
@@ -292,4 +300,25 @@ fn files_that_cannot_be_probed() {
         let Ok(file) = Executable::open(path.to_str().unwrap()) else { continue };
         let _ = (file.symbol("greet", 0), file.probes("probed", "mixed"), file.begins_function(0));
     }
+}
+
+/// Places are those of one file: another at the same path is not touched.
+#[test]
+fn a_file_that_was_replaced() {
+    let Some(mut lab) = Lab::new() else { return };
+    let path = program().with_extension("replaced");
+    std::fs::copy(program(), &path).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let before = Executable::open(&path).unwrap();
+    let place = UserPlace { offset: before.symbol("first", 0).unwrap(), ..UserPlace::default() };
+    let attach =
+        Attach::Uprobe { path: path.clone(), file: before.mark(), places: vec![place], on_return: false };
+    let spec = HookSpec { attach, plan: telling(&[value(SAKER_TYPE_INT, 0)]) };
+    let loaded = lab.hooks.load(std::slice::from_ref(&spec), &Sets::default());
+    assert!(loaded.is_ok());
+    drop(loaded);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::copy(program(), &path).unwrap();
+    let refused = lab.hooks.load(&[spec], &Sets::default()).err().unwrap().to_string();
+    assert!(refused.contains("it was changed while the policy was applied"), "{refused}");
 }

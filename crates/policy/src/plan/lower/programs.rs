@@ -57,7 +57,12 @@ pub(super) fn uprobe(
             continue;
         }
         let place = UserPlace { offset, semaphore: found.semaphore, function: 0 };
-        let attach = Attach::Uprobe { path: uprobe.path.value.clone(), places: vec![place], on_return };
+        let attach = Attach::Uprobe {
+            path: uprobe.path.value.clone(),
+            file: program.mark(),
+            places: vec![place],
+            on_return,
+        };
         let reads = Reads::Program(program.machine());
         let mut site = Site::new(attach, found.name, reads, MAX_ARGUMENTS as usize);
         // Symbols say where they are.
@@ -136,7 +141,12 @@ pub(super) fn usdt(cx: &mut Lowering<'_>, usdt: &Usdt, at: &At) -> Vec<Site> {
     for (arguments, places) in groups(found) {
         match operands(&arguments, program.machine()) {
             Ok(operands) => {
-                let attach = Attach::Uprobe { path: usdt.path.value.clone(), places, on_return: false };
+                let attach = Attach::Uprobe {
+                    path: usdt.path.value.clone(),
+                    file: program.mark(),
+                    places,
+                    on_return: false,
+                };
                 let reads = Reads::Operands(program.machine(), operands);
                 sites.push(Site::new(attach, String::new(), reads, 0));
             }

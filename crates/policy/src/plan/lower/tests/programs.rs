@@ -3,7 +3,7 @@
 use saker_abi::generated::*;
 
 use super::{Fake, assert_refused, hook, planned};
-use crate::plan::{Attach, UserPlace};
+use crate::plan::{Attach, FileMark, UserPlace};
 use crate::programs::Program;
 use crate::registers::Machine;
 use crate::usdt::Site;
@@ -23,6 +23,10 @@ pub(super) fn program(path: &str) -> Option<Box<dyn Program>> {
 }
 
 impl Program for Made {
+    fn mark(&self) -> FileMark {
+        FileMark { inode: 7, ..FileMark::default() }
+    }
+
     fn machine(&self) -> Machine {
         Machine::X86
     }
@@ -48,7 +52,7 @@ impl Program for Made {
     }
 
     fn begins_function(&self, offset: u64) -> Result<Option<bool>, String> {
-        Ok((offset != 0x3000).then_some(offset % 0x1000 == 0))
+        Ok((offset != 0x3000).then_some(offset.is_multiple_of(0x1000)))
     }
 
     fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String> {
@@ -88,6 +92,7 @@ fn each_place_is_a_hook() {
     let places: Vec<Attach> = plan.hooks.iter().map(|hook| hook.attach.clone()).collect();
     let place = |offset, semaphore| Attach::Uprobe {
         path: "/bin/c".into(),
+        file: FileMark { inode: 7, ..FileMark::default() },
         places: vec![UserPlace { offset, semaphore, function: 0 }],
         on_return: false,
     };
