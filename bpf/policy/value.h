@@ -104,10 +104,13 @@ static __always_inline void put_text(struct hook_scratch *s, u32 k,
 		n = bpf_probe_read_user_str(to, max, (void *)from);
 	else
 		n = bpf_probe_read_kernel_str(to, max, (void *)from);
-	if (n <= 0) {
+	if (n < 0) {
 		end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
 		return;
 	}
+	/* Older kernels count the NUL of an empty text of a process not. */
+	if (!n)
+		n = 1;
 	end_hook_value(s, k, plan->type, n == max ? SAKER_STATUS_TRUNCATED : SAKER_STATUS_OK, n - 1);
 }
 

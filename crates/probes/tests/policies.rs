@@ -303,7 +303,8 @@ fn hooks_of_security_modules() {
         std::fs::read("/etc/group").unwrap();
         std::fs::read("/etc/passwd").unwrap();
     });
-    assert_eq!(told.iter().map(|one| one.path(0)).collect::<Vec<_>>(), ["/etc/passwd"]);
+    // A file system on top of another opens the file below as well.
+    assert!(!told.is_empty() && told.iter().all(|one| one.path(0) == "/etc/passwd"), "{told:?}");
 }
 
 #[test]

@@ -56,10 +56,6 @@ pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Dia
     for hook in &policy.hooks {
         cx.hook(hook, &mut hooks);
     }
-    if hooks.len() > PROGRAMS_MAX {
-        let message = format!("the policy hooks {} functions, {PROGRAMS_MAX} are possible", hooks.len());
-        cx.report.error_hint(&cx.at_top(), message, "make the lists shorter, or split the policy");
-    }
     let errors = cx.report.errors();
     let mut warnings = cx.report.finish();
     // A list has the same to say of each of its functions.
@@ -122,6 +118,12 @@ impl Lowering<'_> {
         let before = self.report.errors();
         let at = At { span: hook.span, path: Path::default().field(&hook.path) };
         let (sites, missing) = targets::sites(self, hook, &at);
+        let programs = plans.len() + sites.len();
+        if programs > PROGRAMS_MAX {
+            let message =
+                format!("with this hook the policy has {programs} programs, {PROGRAMS_MAX} are possible");
+            self.report.error_hint(&at, message, "make the lists shorter, or split the policy");
+        }
         let slots = Slots::of(self, hook, &at);
         let mut builder = Builder::new();
         selectors::lower(self, hook, &slots, &mut builder, &at);

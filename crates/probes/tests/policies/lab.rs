@@ -35,7 +35,7 @@ pub(crate) struct Told {
     pub(crate) selector: u16,
     pub(crate) call: u64,
     /// Tag, and content.
-    values: BTreeMap<u32, Vec<u8>>,
+    pub(crate) values: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Told {

@@ -159,6 +159,18 @@ fn bounds() {
 }
 
 #[test]
+fn programs_of_a_list() {
+    let text = |count: usize| {
+        let names = vec!["security_file_open"; count].join(", ");
+        with_spec(&format!(
+            "lists: [{{name: l, values: [{names}]}}]\nkprobes: [{{call: 'list:l', syscall: false}}]"
+        ))
+    };
+    assert_eq!(planned(&text(512), &Fake::default()).hooks.len(), 512);
+    assert_refused(&text(513), &Fake::default(), &["513 programs, 512 are possible"]);
+}
+
+#[test]
 fn a_policy_without_hooks_is_an_empty_plan() {
     let policy: Policy = accepted(&with_spec("kprobes: []"));
     assert!(lower(&policy, &Fake::default()).unwrap().hooks.is_empty());
