@@ -52,7 +52,8 @@ struct saker_hook {
 	struct saker_record rec;
 	__u64 call; /* pairs an entry with its return: unique among the calls under way */
 	__u64 cgroup_id;
-	__u64 function; /* of a hook of system calls their number; else 0, or the address in a list */
+	__u64 function; /* of a hook of system calls their number, of places in a program that of the place;
+			 * else 0, or the address in a list */
 	__u32 tid;
 	__u16 selector; /* which matched, from 0 */
 	__u8 action;	/* enum saker_action: the last one */

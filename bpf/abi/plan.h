@@ -20,22 +20,49 @@ enum saker_source {
 	SAKER_SOURCE_ARGUMENT = 0, /* of the function, tracepoint or system call */
 	SAKER_SOURCE_TASK = 1,	   /* address of the task that runs */
 	SAKER_SOURCE_RETURN = 2,   /* what the function returned */
+	SAKER_SOURCE_CONTEXT =
+		3, /* address of the record of a tracepoint, whose fields are steps from there */
+	SAKER_SOURCE_REGISTER = 4, /* saved register, by its word in struct pt_regs, as it is at the probe */
+	SAKER_SOURCE_INDEXED = 5,  /* sum of a register and a multiple of another, see SAKER_STEP_INDEX */
+	SAKER_SOURCE_CONSTANT = 6, /* the first step, taken as 64 bits; there are no steps */
 };
 
-/* From an address to the next: adds the offset and loads so many bytes; 0: the sum is the value. */
+/* A load that leads to where a part of a tracepoint's record stands that has no place of its own. It reads
+ * four bytes: where in the record the part begins, and above that its size, 16 bits each. The size is taken
+ * for the value's. */
+#define SAKER_LOAD_LOCATED  0x100
+#define SAKER_LOAD_RELATIVE 0x101 /* it begins so many bytes behind these four */
+
+/* From an address to the next: adds the offset, which has a sign, and loads so many bytes; 0: the sum is the
+ * value. */
 struct saker_step {
 	__u32 offset;
-	__u32 load;
+	__u32 load; /* 0 to 8, or SAKER_LOAD_* */
 };
+
+/* Steps that tell something else, behind those that are taken. */
+#define SAKER_STEP_SIZE 10 /* where a size is, for SAKER_SIZE_CONTEXT and SAKER_SIZE_REGISTER */
+#define SAKER_STEP_INDEX                                                                                     \
+	9 /* offset: word of the second register, or SAKER_REGISTER_NONE; load: its factor                   \
+	   */
+
+#define SAKER_REGISTER_NONE 255 /* instead of a register: zero */
+
+/* Instead of an argument's index. */
+#define SAKER_SIZE_NONE	    255
+#define SAKER_SIZE_CONTEXT  254 /* load of the step bytes of the record, at its offset */
+#define SAKER_SIZE_REGISTER 253 /* the lower 32 bits of the register whose word is the step's offset */
+
+#define SAKER_WIDTH_SIGNED 0x80
 
 struct saker_value_plan {
 	__u8 type;	 /* enum saker_type */
 	__u8 source;	 /* enum saker_source */
-	__u8 index;	 /* of the argument */
-	__u8 size_index; /* of the argument that tells the size of a buffer; 255: none */
+	__u8 index;	 /* of the argument or register */
+	__u8 size_index; /* of the argument that tells the size of a buffer, or SAKER_SIZE_* */
 	__u8 steps;
-	__u8 zero;
-	__u16 max; /* most bytes of text or a buffer */
+	__u8 width; /* bytes of a number behind the steps, with SAKER_WIDTH_SIGNED if it has a sign; 0: all */
+	__u16 max;  /* most bytes of text or a buffer */
 	struct saker_step step[SAKER_STEPS_MAX];
 };
 
@@ -105,6 +132,7 @@ struct saker_selector_plan {
 #define SAKER_PLAN_IDENTITY  0x4  /* tell credentials and namespaces */
 #define SAKER_PLAN_ALL_CALLS 0x10 /* raw system calls: all of them, not those of the bitmap */
 #define SAKER_PLAN_BINARIES  0x20 /* a clause asks for a bit of the process record */
+#define SAKER_PLAN_COOKIE    0x40 /* the function told is what the attachment says, not that of the plan */
 
 struct saker_plan {
 	__u32 policy, hook;

@@ -9,10 +9,14 @@ enum mechanism {
 	BY_TRAMPOLINE, /* fentry, fexit, LSM and BTF raw tracepoints: one word an argument */
 	BY_KPROBE,     /* saved registers */
 	BY_SYSCALLS, /* BTF raw tracepoints sys_enter and sys_exit: saved registers, then number or result */
+	BY_RECORD,   /* cooked tracepoints: the record that tracefs describes */
+	BY_UPROBE,   /* saved registers of a program */
 };
 
 /* Which of them, known to the verifier. */
 const volatile u32 saker_mechanism;
+
+#define BY_REGISTERS (saker_mechanism == BY_KPROBE || saker_mechanism == BY_UPROBE)
 
 /* Loads a word of the context at a constant offset. In C, the compiler would compute the offset, and the
  * verifier refuses a context that was computed with. */
@@ -57,8 +61,8 @@ static __always_inline u64 trampoline_word(void *ctx, u32 index)
 
 #define REGS(field) __builtin_offsetof(struct pt_regs, field)
 
-/* Arguments of a kernel function. Source: System V ABI, AMD64 supplement. */
-static __always_inline u64 kprobe_word(void *ctx, u32 index)
+/* Arguments of a function. Source: System V ABI, AMD64 supplement. */
+static __always_inline u64 function_word(void *ctx, u32 index)
 {
 	switch (index) {
 	case 0:
@@ -73,6 +77,40 @@ static __always_inline u64 kprobe_word(void *ctx, u32 index)
 		return context_word(ctx, REGS(r8));
 	default:
 		return context_word(ctx, REGS(r9));
+	}
+}
+
+#define REGISTER(word)                                                                                       \
+	case word:                                                                                           \
+		return context_word(ctx, 8 * (word))
+
+/* A saved register by its word in struct pt_regs. */
+static __always_inline u64 register_word(void *ctx, u32 word)
+{
+	switch (word) {
+		REGISTER(0);
+		REGISTER(1);
+		REGISTER(2);
+		REGISTER(3);
+		REGISTER(4);
+		REGISTER(5);
+		REGISTER(6);
+		REGISTER(7);
+		REGISTER(8);
+		REGISTER(9);
+		REGISTER(10);
+		REGISTER(11);
+		REGISTER(12);
+		REGISTER(13);
+		REGISTER(14);
+		REGISTER(15);
+		REGISTER(16);
+		REGISTER(17);
+		REGISTER(18);
+		REGISTER(19);
+		REGISTER(20);
+	default:
+		return 0;
 	}
 }
 
@@ -107,8 +145,8 @@ static __always_inline u64 argument(void *ctx, volatile u64 *memory, u32 index)
 	u64 regs, value = 0;
 
 	if (saker_mechanism != BY_SYSCALLS && !(saker_plan.flags & SAKER_PLAN_SYSCALL))
-		return as_number(memory, saker_mechanism == BY_KPROBE ? kprobe_word(ctx, index)
-								      : trampoline_word(ctx, index));
+		return as_number(memory,
+				 BY_REGISTERS ? function_word(ctx, index) : trampoline_word(ctx, index));
 	regs = as_number(memory,
 			 saker_mechanism == BY_KPROBE ? context_word(ctx, REGS(di)) : context_word(ctx, 0));
 	bpf_probe_read_kernel(&value, sizeof(value), (void *)(regs + syscall_offset(index)));
@@ -117,7 +155,7 @@ static __always_inline u64 argument(void *ctx, volatile u64 *memory, u32 index)
 
 static __always_inline u64 result(void *ctx)
 {
-	if (saker_mechanism == BY_KPROBE)
+	if (BY_REGISTERS)
 		return context_word(ctx, REGS(ax));
 	if (saker_mechanism == BY_SYSCALLS)
 		return context_word(ctx, 8);
@@ -135,11 +173,11 @@ static __always_inline bool in_compat_call(void)
 }
 
 /* What no other call under way has. Entry and exit of one call run on one trampoline, so they have one
- * context; a kretprobe finds the stack one word above where the entry found the return address. System calls
- * do not nest. */
+ * context; a kretprobe or uretprobe finds the stack one word above where the entry found the return address.
+ * System calls do not nest. */
 static __always_inline u64 frame_of(void *ctx, struct saker_hook_stats *counts, bool at_return)
 {
-	if (saker_mechanism == BY_KPROBE)
+	if (BY_REGISTERS)
 		return context_word(ctx, REGS(sp)) - (at_return ? 8 : 0);
 	if (saker_mechanism == BY_SYSCALLS)
 		return 0;

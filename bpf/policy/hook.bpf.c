@@ -29,11 +29,44 @@ static __always_inline u64 source_of(struct call *call, const volatile struct sa
 		return (u64)call->who.task;
 	case SAKER_SOURCE_RETURN:
 		return as_number(&call->s->memory, result(call->ctx));
+	case SAKER_SOURCE_CONTEXT:
+		return as_number(&call->s->memory, (u64)call->ctx);
+	case SAKER_SOURCE_REGISTER:
+		return register_word(call->ctx, plan->index);
+	case SAKER_SOURCE_INDEXED:
+		return register_word(call->ctx, plan->index) +
+		       register_word(call->ctx, plan->step[SAKER_STEP_INDEX].offset) *
+			       plan->step[SAKER_STEP_INDEX].load;
+	case SAKER_SOURCE_CONSTANT:
+		return plan->step[0].offset | (u64)plan->step[0].load << 32;
 	default:
 		/* At a return the registers hold something else by now. */
 		if (call->entry && saker_mechanism != BY_SYSCALLS)
 			return plan->index < 6 ? call->entry->argument[plan->index] : 0;
 		return argument(call->ctx, &call->s->memory, plan->index);
+	}
+}
+
+/* The size of a buffer, where the plan says. */
+static __always_inline u64 size_of_buffer(struct call *call, const volatile struct saker_value_plan *plan)
+{
+	const volatile struct saker_step *step = &plan->step[SAKER_STEP_SIZE];
+	u64 size = 0;
+	u32 load = step->load;
+
+	switch (plan->size_index) {
+	case SAKER_SIZE_REGISTER:
+		return (u32)register_word(call->ctx, step->offset);
+	case SAKER_SIZE_CONTEXT:
+		if (load <= sizeof(size))
+			bpf_probe_read_kernel(&size, load,
+					      (void *)as_number(&call->s->memory, (u64)call->ctx) +
+						      step->offset);
+		return size;
+	default:
+		if (call->entry && saker_mechanism != BY_SYSCALLS)
+			return plan->size_index < 6 ? call->entry->argument[plan->size_index] : 0;
+		return argument(call->ctx, &call->s->memory, plan->size_index);
 	}
 }
 
@@ -54,17 +87,13 @@ static __noinline void capture(struct call *call, u32 k)
 		return;
 	}
 	value = source_of(call, plan);
-	if (!follow_steps(plan, &value)) {
+	if (!follow_steps(plan, &value, &size)) {
 		if (value_room(s))
 			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
 		return;
 	}
-	if (plan->size_index != 255) {
-		if (call->entry && saker_mechanism != BY_SYSCALLS)
-			size = plan->size_index < 6 ? call->entry->argument[plan->size_index] : 0;
-		else
-			size = argument(call->ctx, &call->s->memory, plan->size_index);
-	}
+	if (plan->size_index != SAKER_SIZE_NONE)
+		size = size_of_buffer(call, plan);
 	put_value(s, call->level, k, plan, value, size);
 }
 
@@ -255,7 +284,10 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 	rec->rec.policy = saker_plan.policy;
 	rec->rec.hook = saker_plan.hook;
 	rec->cgroup_id = bpf_get_current_cgroup_id();
-	rec->function = saker_mechanism == BY_SYSCALLS ? call_number(call) : saker_plan.function;
+	if (saker_plan.flags & SAKER_PLAN_COOKIE)
+		rec->function = bpf_get_attach_cookie(call->ctx);
+	else
+		rec->function = saker_mechanism == BY_SYSCALLS ? call_number(call) : saker_plan.function;
 	rec->tid = call->who.pid_tgid;
 	rec->family = saker_plan.family;
 	if (!call->who.process)
@@ -352,6 +384,8 @@ static __noinline bool remember(struct call *call, struct saker_hook_stats *coun
 		if (saker_plan.flags & SAKER_PLAN_SYSCALL || i < saker_plan.arguments)
 			value.argument[i] = argument(call->ctx, &call->s->memory, i);
 	}
+	if (saker_mechanism == BY_UPROBE)
+		return !keep_program_call(&key, &value);
 	return !bpf_map_update_elem(&saker_calls, &key, &value, BPF_ANY);
 }
 
@@ -362,7 +396,10 @@ static __noinline void forget_call(struct call *call, struct saker_hook_stats *c
 		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
 
 	key.frame = frame_of(call->ctx, counts, false);
-	bpf_map_delete_elem(&saker_calls, &key);
+	if (saker_mechanism == BY_UPROBE)
+		drop_program_call(&key);
+	else
+		bpf_map_delete_elem(&saker_calls, &key);
 }
 
 static __always_inline void entry_matched(struct call *call, u32 i, struct saker_hook_stats *counts)
@@ -471,7 +508,10 @@ static __always_inline void on_return(void *ctx)
 		return;
 	key.tid = bpf_get_current_pid_tgid();
 	key.frame = frame_of(ctx, counts, true);
-	entry = bpf_map_lookup_elem(&saker_calls, &key);
+	if (saker_mechanism == BY_UPROBE)
+		entry = find_program_call(&key);
+	else
+		entry = bpf_map_lookup_elem(&saker_calls, &key);
 	if (!entry)
 		return;
 	call.entry = entry;
@@ -484,7 +524,10 @@ static __always_inline void on_return(void *ctx)
 	} else {
 		count_no_scratch(counts);
 	}
-	bpf_map_delete_elem(&saker_calls, &key);
+	if (saker_mechanism == BY_UPROBE)
+		drop_program_call(&key);
+	else
+		bpf_map_delete_elem(&saker_calls, &key);
 }
 
 /* True: the plan asks for this system call. Programs of 32 bits have numbers of their own and are left out.
@@ -519,6 +562,9 @@ HOOK(saker_lsm, "lsm", on_entry)
 HOOK(saker_raw, "tp_btf", on_entry)
 HOOK(saker_kprobe, "kprobe", on_entry)
 HOOK(saker_kretprobe, "kretprobe", on_return)
+HOOK(saker_tracepoint, "tp", on_entry)
+HOOK(saker_uprobe, "uprobe", on_entry)
+HOOK(saker_uretprobe, "uretprobe", on_return)
 
 SEC("tp_btf/sys_enter")
 int saker_sys_enter(void *ctx)

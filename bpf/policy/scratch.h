@@ -86,6 +86,31 @@ struct {
 	__type(value, struct call_value);
 } saker_calls SEC(".maps");
 
+/* The same of functions of programs, which may never return: the process ends within, or jumps out of it. So
+ * the oldest make room. Only there when a hook needs it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct call_key);
+	__type(value, struct call_value);
+} saker_program_calls SEC(".maps");
+
+/* Functions of their own, for the compiler would load the map's address also where the map is not. */
+static __noinline struct call_value *find_program_call(struct call_key *key)
+{
+	return bpf_map_lookup_elem(&saker_program_calls, key);
+}
+
+static __noinline long keep_program_call(struct call_key *key, struct call_value *value)
+{
+	return bpf_map_update_elem(&saker_program_calls, key, value, BPF_ANY);
+}
+
+static __noinline long drop_program_call(struct call_key *key)
+{
+	return bpf_map_delete_elem(&saker_program_calls, key);
+}
+
 /* When an equal record was told last. */
 struct rate_key {
 	u32 policy, hook;

@@ -83,6 +83,12 @@ static __always_inline bool of_process(u64 address)
 	return (s64)address >= 0;
 }
 
+/* The value comes from a program, which must not choose what is read from the kernel. */
+static __always_inline bool of_program(const volatile struct saker_value_plan *plan)
+{
+	return saker_mechanism == BY_UPROBE && plan->source != SAKER_SOURCE_TASK;
+}
+
 static __always_inline void put_text(struct hook_scratch *s, u32 k,
 				     const volatile struct saker_value_plan *plan, u64 from)
 {
@@ -94,7 +100,7 @@ static __always_inline void put_text(struct hook_scratch *s, u32 k,
 		return;
 	if (max > SAKER_STRING_MAX)
 		max = SAKER_STRING_MAX;
-	if (of_process(from))
+	if (of_program(plan) || of_process(from))
 		n = bpf_probe_read_user_str(to, max, (void *)from);
 	else
 		n = bpf_probe_read_kernel_str(to, max, (void *)from);
@@ -123,7 +129,7 @@ static __always_inline void put_buffer(struct hook_scratch *s, u32 k,
 	if (len > SAKER_BUFFER_MAX)
 		len = SAKER_BUFFER_MAX;
 	to->size = size;
-	if (of_process(from))
+	if (of_program(plan) || of_process(from))
 		err = bpf_probe_read_user(to + 1, len, (void *)from);
 	else
 		err = bpf_probe_read_kernel(to + 1, len, (void *)from);
@@ -322,12 +328,36 @@ static __always_inline void put_bpf_map(struct hook_scratch *s, u32 k, u8 type, 
 		  (void *)map + bpf_core_field_offset(struct bpf_map, name));
 }
 
-/* Follows the steps of the plan. False: one of them could not be read. */
-static __always_inline bool follow_steps(const volatile struct saker_value_plan *plan, u64 *value)
+/* A number of so many bytes. */
+static __always_inline u64 of_width(u8 width, u64 number)
 {
+	switch (width) {
+	case 1:
+		return (u8)number;
+	case 2:
+		return (u16)number;
+	case 4:
+		return (u32)number;
+	case SAKER_WIDTH_SIGNED | 1:
+		return (s64)(s8)number;
+	case SAKER_WIDTH_SIGNED | 2:
+		return (s64)(s16)number;
+	case SAKER_WIDTH_SIGNED | 4:
+		return (s64)(s32)number;
+	default:
+		return number;
+	}
+}
+
+/* Follows the steps of the plan; one of them may tell a size. False: one of them could not be read. */
+static __always_inline bool follow_steps(const volatile struct saker_value_plan *plan, u64 *value, u64 *size)
+{
+	u64 start = *value;
+
 	for (u32 i = 0; i < SAKER_STEPS_MAX; i++) {
-		u64 next = *value + plan->step[i].offset, loaded = 0;
+		u64 next = *value + (s64)(s32)plan->step[i].offset, loaded = 0;
 		u32 load = plan->step[i].load;
+		bool located = load & SAKER_LOAD_LOCATED;
 
 		if (i >= plan->steps)
 			break;
@@ -335,16 +365,59 @@ static __always_inline bool follow_steps(const volatile struct saker_value_plan 
 			*value = next;
 			continue;
 		}
-		if (load > sizeof(loaded) || bpf_probe_read_kernel(&loaded, load, (void *)next))
+		if (located)
+			load = 4;
+		if (load > sizeof(loaded))
 			return false;
+		if (of_program(plan) ? bpf_probe_read_user(&loaded, load, (void *)next)
+				     : bpf_probe_read_kernel(&loaded, load, (void *)next))
+			return false;
+		if (located) {
+			*size = (u16)(loaded >> 16);
+			loaded = (u16)loaded;
+			loaded += plan->step[i].load == SAKER_LOAD_RELATIVE ? next + 4 : start;
+		}
 		*value = loaded;
 	}
+	*value = of_width(plan->width, *value);
 	return true;
+}
+
+/* Whether the value would be taken for an address in the kernel that a program chose. Text and buffers of
+ * programs are read from programs only. */
+static __always_inline bool is_foreign(const volatile struct saker_value_plan *plan, u64 value)
+{
+	if (!of_program(plan))
+		return false;
+	switch (plan->type) {
+	case SAKER_TYPE_SOCKADDR:
+	case SAKER_TYPE_SOCKADDR_UN:
+		return !of_process(value);
+	case SAKER_TYPE_SKB:
+	case SAKER_TYPE_SOCK:
+	case SAKER_TYPE_CRED:
+	case SAKER_TYPE_FILENAME ... SAKER_TYPE_FILE:
+	case SAKER_TYPE_BPF_ATTR ... SAKER_TYPE_USER_NAMESPACE:
+	case SAKER_TYPE_KIOCB:
+	case SAKER_TYPE_LOAD_INFO:
+	case SAKER_TYPE_MODULE:
+	case SAKER_TYPE_KERNEL_CAP ... SAKER_TYPE_LINUX_BINPRM:
+	case SAKER_TYPE_NET_DEVICE:
+	case SAKER_TYPE_SOCKET ... SAKER_TYPE_BPF_PROG:
+		return true;
+	default:
+		return false;
+	}
 }
 
 static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 				      const volatile struct saker_value_plan *plan, u64 value, u64 size)
 {
+	if (is_foreign(plan, value)) {
+		if (value_room(s))
+			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
+		return;
+	}
 	switch (plan->type) {
 	case SAKER_TYPE_STRING:
 	case SAKER_TYPE_DATA_LOC:
@@ -357,6 +430,7 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 		put_text(s, k, plan, value + bpf_core_field_offset(struct net_device, name));
 		break;
 	case SAKER_TYPE_CHAR_BUF:
+	case SAKER_TYPE_CONST_BUF:
 		put_buffer(s, k, plan, value, size);
 		break;
 	case SAKER_TYPE_PATH:

@@ -36,6 +36,15 @@ pub const SAKER_POOL_MAX: u32 = 2048;
 pub const SAKER_STEPS_MAX: u32 = 11;
 pub const SAKER_SYSCALLS_MAX: u32 = 1024;
 pub const SAKER_SHORT_MAX: u32 = 248;
+pub const SAKER_LOAD_LOCATED: u32 = 256;
+pub const SAKER_LOAD_RELATIVE: u32 = 257;
+pub const SAKER_STEP_SIZE: u32 = 10;
+pub const SAKER_STEP_INDEX: u32 = 9;
+pub const SAKER_REGISTER_NONE: u32 = 255;
+pub const SAKER_SIZE_NONE: u32 = 255;
+pub const SAKER_SIZE_CONTEXT: u32 = 254;
+pub const SAKER_SIZE_REGISTER: u32 = 253;
+pub const SAKER_WIDTH_SIGNED: u32 = 128;
 pub const SAKER_CLAUSE_NEGATED: u32 = 1;
 pub const SAKER_CLAUSE_SIGNED: u32 = 2;
 pub const SAKER_SELECT_NO_POST: u32 = 1;
@@ -46,6 +55,7 @@ pub const SAKER_PLAN_SYSCALL: u32 = 2;
 pub const SAKER_PLAN_IDENTITY: u32 = 4;
 pub const SAKER_PLAN_ALL_CALLS: u32 = 16;
 pub const SAKER_PLAN_BINARIES: u32 = 32;
+pub const SAKER_PLAN_COOKIE: u32 = 64;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -640,6 +650,10 @@ pub struct saker_perf_event {
 pub const SAKER_SOURCE_ARGUMENT: saker_source = 0;
 pub const SAKER_SOURCE_TASK: saker_source = 1;
 pub const SAKER_SOURCE_RETURN: saker_source = 2;
+pub const SAKER_SOURCE_CONTEXT: saker_source = 3;
+pub const SAKER_SOURCE_REGISTER: saker_source = 4;
+pub const SAKER_SOURCE_INDEXED: saker_source = 5;
+pub const SAKER_SOURCE_CONSTANT: saker_source = 6;
 pub type saker_source = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
@@ -673,7 +687,7 @@ pub struct saker_value_plan {
     pub index: __u8,
     pub size_index: __u8,
     pub steps: __u8,
-    pub zero: __u8,
+    pub width: __u8,
     pub max: __u16,
     pub step: [saker_step; 11usize],
 }

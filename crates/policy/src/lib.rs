@@ -15,11 +15,16 @@ pub mod matcher;
 pub mod model;
 pub mod names;
 pub mod plan;
+pub mod programs;
+pub mod registers;
 mod scenario;
 mod schema;
 mod shape;
 #[cfg(test)]
 mod testing;
+pub mod tracepoint;
+mod types;
+pub mod usdt;
 pub mod values;
 pub mod words;
 mod yaml;

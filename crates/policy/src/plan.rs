@@ -40,6 +40,50 @@ pub enum Attach {
         /// Also their returns.
         on_return: bool,
     },
+    /// A tracepoint by its record, as [`crate::tracepoint::Format`] describes it.
+    Tracepoint {
+        /// Subsystem.
+        subsystem: String,
+        /// Event.
+        event: String,
+    },
+    /// Places in a program or library, which need not be functions; with their returns if asked for.
+    Uprobe {
+        /// The file, as the agent finds it.
+        path: String,
+        /// What it was when the places were looked up. They would be anywhere in another file.
+        file: FileMark,
+        /// Where in it; at least one.
+        places: Vec<UserPlace>,
+        /// Also their returns; the places are functions then.
+        on_return: bool,
+    },
+}
+
+/// What tells a file from another, and from what it was before it was written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileMark {
+    /// Device, as `stat` has it.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was changed last, in nanoseconds since 1970.
+    pub changed: i128,
+}
+
+/// A place in a program or library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserPlace {
+    /// Where its instruction stands in the file, in bytes.
+    pub offset: u64,
+    /// Where its semaphore stands in the file, in bytes: a counter that the kernel keeps above zero while the place is
+    /// probed. 0: none.
+    pub semaphore: u64,
+    /// What records tell in `saker_hook.function`. For plans with `SAKER_PLAN_COOKIE`, which need Linux 5.15; without
+    /// it the number in the plan is told.
+    pub function: u64,
 }
 
 impl Attach {
@@ -54,6 +98,9 @@ impl Attach {
             Self::Lsm(_) => "lsm",
             Self::RawTracepoint(_) => "raw tracepoint",
             Self::Syscalls { .. } => "raw system call tracepoints",
+            Self::Tracepoint { .. } => "tracepoint",
+            Self::Uprobe { on_return: false, .. } => "uprobe",
+            Self::Uprobe { on_return: true, .. } => "uprobe and uretprobe",
         }
     }
 }
@@ -85,11 +132,11 @@ pub enum BinaryTest {
 /// What an event tells of its hook, beside what the record says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookText {
-    /// Function, LSM hook without `bpf_lsm_`, or system call with the prefix of the architecture.
+    /// Function, LSM hook without `bpf_lsm_`, system call with the prefix of the architecture, or symbol of a uprobe.
     pub function: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a declared probe its provider.
     pub subsystem: String,
-    /// Of a tracepoint.
+    /// Of a tracepoint; of a declared probe its name.
     pub event: String,
     /// Text for people.
     pub message: String,
@@ -102,6 +149,12 @@ pub struct HookText {
     /// Where each captured value stands in the policy, among the arguments and then the data that are captured. What
     /// is read at the return comes last in records.
     pub positions: Vec<usize>,
+    /// Program or library of a uprobe or declared probe, as the policy names it.
+    pub path: String,
+    /// Offset in the file of a uprobe that was not given by symbol.
+    pub offset: u64,
+    /// Offset in the file of a uprobe's semaphore; 0: none.
+    pub ref_ctr_offset: u64,
     /// Names of system calls by number, for hooks of several: `function` by the number in `saker_hook.function`.
     pub functions: Vec<(u64, String)>,
 }
@@ -199,6 +252,20 @@ pub trait Kernel {
     }
     /// A tracepoint by the name of its event, with the arguments a raw one sees.
     fn tracepoint(&self, event: &str) -> Option<Signature>;
+    /// The record of a tracepoint.
+    ///
+    /// # Errors
+    /// There is no such tracepoint, or its record is not known; in words.
+    fn format(&self, subsystem: &str, event: &str) -> Result<crate::tracepoint::Format, String> {
+        Err(format!("the fields of {subsystem}/{event} are not known"))
+    }
+    /// A program or library.
+    ///
+    /// # Errors
+    /// The file is not there or cannot be probed; in words.
+    fn program(&self, path: &str) -> Result<Box<dyn crate::programs::Program>, String> {
+        Err(format!("{path} cannot be looked at"))
+    }
     /// A hook of the security modules, without `bpf_lsm_`.
     fn lsm_hook(&self, name: &str) -> Option<Signature>;
     /// The path of member names (each with an optional index) from a structure.

@@ -88,7 +88,7 @@ const COMPARED: usize = 64;
 const CANDIDATES: usize = 128;
 
 /// The nearest of some words, when one is near enough to be what was meant; else the first that begins with the text.
-pub(crate) fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, words: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let begun = words.clone().take(CANDIDATES);
     let text: Vec<char> = text.chars().take(COMPARED).flat_map(char::to_lowercase).collect();
     let limit = (text.len() / 3).clamp(1, 3);

@@ -58,6 +58,39 @@ pub enum Error {
         /// The library's error.
         source: libbpf_rs::Error,
     },
+    /// A program that cannot be probed.
+    #[error(transparent)]
+    Executable(#[from] crate::ExecutableError),
+    /// A place in a program that cannot be probed.
+    #[error("cannot probe {path} at offset {offset:#x}: {source}")]
+    Uprobe {
+        /// The file.
+        path: String,
+        /// Bytes before the place in the file.
+        offset: u64,
+        /// The library's error.
+        source: libbpf_rs::Error,
+    },
+    /// A tracepoint that this kernel does not have.
+    #[error("this kernel has no tracepoint {subsystem}/{event}{hint}")]
+    NoTracepoint {
+        /// Its subsystem.
+        subsystem: String,
+        /// Its event.
+        event: String,
+        /// What may have been meant, or where to look.
+        hint: String,
+    },
+    /// The kernel describes a tracepoint in a way that is not understood.
+    #[error("cannot use the tracepoint {subsystem}/{event}: {source}")]
+    Format {
+        /// Its subsystem.
+        subsystem: String,
+        /// Its event.
+        event: String,
+        /// What is not understood.
+        source: saker_policy::tracepoint::FormatError,
+    },
     /// The task iterator failed.
     #[error("cannot list the running processes: {0}")]
     Iterator(#[source] io::Error),

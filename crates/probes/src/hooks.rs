@@ -3,20 +3,23 @@
 //! Each hook is a program of its own with its plan in frozen read-only data (`bpf/policy/hook.bpf.c`). All share the
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
+use std::cell::OnceCell;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject};
+use libbpf_rs::{
+    Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramMut, ProgramType, UprobeOpts,
+};
 use saker_abi::generated::{
-    saker_binary_sets, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, saker_binary_sets, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
-use crate::{Error, Sensors, loader};
+use crate::{Error, Sensors, Tracefs, executable, loader, perf};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -33,7 +36,20 @@ fn mechanism_number(attach: &Attach) -> u32 {
         Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
         Attach::Kprobe { .. } => 1,
         Attach::Syscalls { .. } => 2,
+        Attach::Tracepoint { .. } => 3,
+        Attach::Uprobe { .. } => 4,
     }
+}
+
+/// Whether this kernel lets a program know which of its places is meant (`SAKER_PLAN_COOKIE`).
+#[must_use]
+pub fn tells_places() -> bool {
+    let helper = libbpf_rs::libbpf_sys::BPF_FUNC_get_attach_cookie;
+    ProgramType::Kprobe.is_helper_supported(helper).unwrap_or(false)
+}
+
+fn needs_program_calls(attach: &Attach) -> bool {
+    matches!(attach, Attach::Uprobe { on_return: true, .. })
 }
 
 /// Which bits a binary's path has; for all policies together.
@@ -75,10 +91,20 @@ pub struct Hooks {
     task_storage: bool,
     /// Functions that forbid preemption, where it must be; empty: nothing to forbid.
     preemption: Vec<(i32, u32)>,
+    /// The same for hooks in programs, which can be preempted in all kernels that have these functions.
+    program_preemption: OnceCell<Vec<(i32, u32)>>,
     ring_limit: u64,
     shared: Vec<(&'static str, MapHandle)>,
+    /// Made by the first hook that looks at returns of programs.
+    program_calls: Option<MapHandle>,
     generation: u32,
 }
+
+/// Instead of the PID of the one process that a uprobe is for.
+const ALL_PROCESSES: i32 = -1;
+
+/// Calls of functions of programs whose return will be told; shared by the hooks that need it.
+const PROGRAM_CALLS: &str = "saker_program_calls";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
 const SHARED: [&str; 7] = [
@@ -101,6 +127,8 @@ pub struct LoadedHook {
     skel: HookSkel<'static>,
     /// How it was attached.
     pub attach: Attach,
+    /// Its program asks at which place it runs.
+    tells_places: bool,
 }
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
@@ -128,7 +156,9 @@ impl Hooks {
             processes,
             task_storage: sensors.uses_task_storage(),
             preemption: if sensors.is_preemptible() { loader::preemption_functions() } else { Vec::new() },
+            program_preemption: OnceCell::new(),
             shared: Vec::new(),
+            program_calls: None,
             generation: 0,
         })
     }
@@ -156,6 +186,12 @@ impl Hooks {
         sets: &Sets,
         set_maps: &mut Vec<MapHandle>,
     ) -> Result<LoadedHook, Error> {
+        let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
+        if tells_places && !self::tells_places() {
+            let what = "this kernel cannot tell places of one hook apart, which needs Linux 5.15; \
+                        make a hook of each";
+            return Err(Error::Option(what.to_owned()));
+        }
         let _lock = loader::lock();
         let log = crate::sensors::LibraryLog::capture();
         let failed = |operation: &'static str| {
@@ -169,10 +205,20 @@ impl Hooks {
         let skel =
             open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
         self.keep_shared(&skel)?;
+        if needs_program_calls(&spec.attach) && self.program_calls.is_none() {
+            self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
+        }
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone() })
+        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places })
+    }
+
+    fn preemption(&self, attach: &Attach) -> &[(i32, u32)] {
+        match attach {
+            Attach::Uprobe { .. } => self.program_preemption.get_or_init(loader::preemption_functions),
+            _ => &self.preemption,
+        }
     }
 
     fn configure(
@@ -184,7 +230,7 @@ impl Hooks {
     ) -> Result<(), libbpf_rs::Error> {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.saker_task_storage = self.task_storage;
-            rodata.saker_preemptible = !self.preemption.is_empty();
+            rodata.saker_preemptible = !self.preemption(&spec.attach).is_empty();
             rodata.saker_ring_limit = self.ring_limit;
             rodata.saker_mechanism = mechanism_number(&spec.attach);
         }
@@ -200,6 +246,10 @@ impl Hooks {
             open.maps.saker_processes_hash.reuse_fd(self.processes.as_fd())?;
         }
         open.maps.saker_leaderless.set_autocreate(false)?;
+        open_map(open, PROGRAM_CALLS)?.set_autocreate(needs_program_calls(&spec.attach))?;
+        if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
+            open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
+        }
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
@@ -211,7 +261,7 @@ impl Hooks {
                 None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
             }
         }
-        choose_programs(open, &spec.attach, &self.preemption)
+        choose_programs(open, &spec.attach, self.preemption(&spec.attach))
     }
 
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
@@ -324,6 +374,14 @@ fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
             }
             programs
         }
+        Attach::Tracepoint { .. } => vec![("saker_tracepoint", None)],
+        Attach::Uprobe { on_return, .. } => {
+            let mut programs = vec![("saker_uprobe", None)];
+            if *on_return {
+                programs.push(("saker_uretprobe", None));
+            }
+            programs
+        }
     }
 }
 
@@ -342,6 +400,54 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(3, &mut sets.networks.iter().map(IntoBytes::as_bytes))
 }
 
+/// Attaches one program of a hook wherever it belongs.
+fn attach_program(
+    program: &ProgramMut<'_>,
+    name: &str,
+    attach: &Attach,
+    tells_places: bool,
+    links: &mut Vec<Link>,
+) -> Result<(), Error> {
+    let refused = |source| Error::Load { operation: "attach", source, log: String::new() };
+    let link = match attach {
+        Attach::Kprobe { function, .. } => program.attach_kprobe(name == "saker_kretprobe", function),
+        Attach::Lsm(_) => program.attach_lsm(),
+        Attach::Tracepoint { subsystem, event } => {
+            let id = Tracefs::open()?.format(subsystem, event)?.id;
+            let failed = |source| Error::System {
+                operation: format!("open the tracepoint {subsystem}/{event}"),
+                source,
+            };
+            let opened = perf::open_tracepoint(id).map_err(failed)?;
+            perf::attach(program, opened)
+        }
+        Attach::Uprobe { path, file, places, .. } => {
+            let file = executable::open_again(path, file)?;
+            // The kernel looks the path up once more: this one leads to the file that is open.
+            let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+            for place in places {
+                let failed = |source| Error::Uprobe { path: path.clone(), offset: place.offset, source };
+                let options = UprobeOpts {
+                    ref_ctr_offset: usize::try_from(place.semaphore).unwrap_or(usize::MAX),
+                    // Kernels without such a number refuse one.
+                    cookie: if tells_places { place.function } else { 0 },
+                    retprobe: name == "saker_uretprobe",
+                    ..UprobeOpts::default()
+                };
+                let offset = usize::try_from(place.offset).unwrap_or(usize::MAX);
+                let link = program.attach_uprobe_with_opts(ALL_PROCESSES, &opened, offset, options);
+                links.push(link.map_err(failed)?);
+            }
+            return Ok(());
+        }
+        Attach::Trampoline { .. } | Attach::RawTracepoint(_) | Attach::Syscalls { .. } => {
+            program.attach_trace()
+        }
+    };
+    links.push(link.map_err(refused)?);
+    Ok(())
+}
+
 impl LoadedHook {
     fn attach(&mut self) -> Result<(), Error> {
         let wanted = programs(&self.attach);
@@ -351,18 +457,7 @@ impl LoadedHook {
             let program = object.progs_mut().find(|program| program.name() == *name);
             let program =
                 program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
-            let link = match &self.attach {
-                Attach::Kprobe { function, .. } => {
-                    program.attach_kprobe(*name == "saker_kretprobe", function)
-                }
-                Attach::Lsm(_) => program.attach_lsm(),
-                _ => program.attach_trace(),
-            };
-            self.links.push(link.map_err(|source| Error::Load {
-                operation: "attach",
-                source,
-                log: String::new(),
-            })?);
+            attach_program(&program, name, &self.attach, self.tells_places, &mut self.links)?;
         }
         Ok(())
     }

@@ -12,9 +12,11 @@ use std::sync::OnceLock;
 use saker_abi::NamespaceInums;
 use saker_policy::names::syscalls;
 use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature};
+use saker_policy::programs::Program;
+use saker_policy::tracepoint::Format;
 use saker_policy::values::Step;
 
-use crate::{Error, facts, mechanisms};
+use crate::{Error, Executable, Tracefs, facts, mechanisms};
 use description::Types;
 
 /// Where the kernel lists the functions that can be traced, when a tracing file system is mounted.
@@ -164,6 +166,18 @@ impl Kernel for RunningKernel {
 
     fn tracepoint(&self, event: &str) -> Option<Signature> {
         self.types.tracepoint(event)
+    }
+
+    fn format(&self, subsystem: &str, event: &str) -> Result<Format, String> {
+        let found = Tracefs::open().and_then(|tracefs| tracefs.format(subsystem, event));
+        found.map_err(|error| error.to_string())
+    }
+
+    fn program(&self, path: &str) -> Result<Box<dyn Program>, String> {
+        match Executable::open(path) {
+            Ok(executable) => Ok(Box::new(executable)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {

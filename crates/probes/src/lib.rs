@@ -3,28 +3,34 @@
 //! ([`hooks`]) and what plans must know of the kernel ([`kernel`]).
 
 pub mod error;
+pub mod executable;
 pub mod facts;
 pub mod hooks;
 pub mod kernel;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
+pub mod tracefs;
 
 mod capabilities;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;
 mod missed;
+#[expect(unsafe_code, reason = "no library has a safe form of this system call")]
+mod perf;
 mod proc_task;
 mod types;
 
 pub use error::Error;
+pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
-pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy};
+pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, tells_places};
 pub use kernel::RunningKernel;
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;
+pub use tracefs::Tracefs;
 
 /// Skeleton of `bpf/process/process.bpf.c`.
 #[allow(missing_docs, unsafe_code, clippy::all, clippy::pedantic, clippy::restriction)]

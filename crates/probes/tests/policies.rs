@@ -10,6 +10,12 @@ mod equivalence;
 mod folder;
 #[path = "policies/lab.rs"]
 mod lab;
+#[path = "common/probed.rs"]
+mod probed;
+#[path = "policies/programs.rs"]
+mod programs;
+#[path = "policies/records.rs"]
+mod records;
 
 use std::io::{Read, Seek};
 

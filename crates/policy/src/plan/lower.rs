@@ -6,8 +6,10 @@
 
 mod builder;
 mod clauses;
+mod fields;
 mod numbers;
 mod process;
+mod programs;
 mod renames;
 mod selectors;
 mod targets;
@@ -20,8 +22,8 @@ mod tests;
 use std::collections::HashSet;
 
 use saker_abi::generated::{
-    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN,
-    SAKER_PLAN_SYSCALL, SAKER_SYSCALLS_MAX,
+    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_FAMILY_USDT,
+    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SYSCALLS_MAX,
 };
 
 use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
@@ -177,6 +179,8 @@ fn family(target: &Target) -> u8 {
     match target {
         Target::Tracepoint { .. } => SAKER_FAMILY_TRACEPOINT as u8,
         Target::Lsm(_) => SAKER_FAMILY_LSM as u8,
+        Target::Uprobe(_) => SAKER_FAMILY_UPROBE as u8,
+        Target::Usdt(_) => SAKER_FAMILY_USDT as u8,
         _ => SAKER_FAMILY_KPROBE as u8,
     }
 }
@@ -190,8 +194,9 @@ fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
     let on_return = match &site.attach {
         Attach::Trampoline { on_return, .. }
         | Attach::Kprobe { on_return, .. }
-        | Attach::Syscalls { on_return } => *on_return,
-        Attach::Lsm(_) | Attach::RawTracepoint(_) => false,
+        | Attach::Syscalls { on_return }
+        | Attach::Uprobe { on_return, .. } => *on_return,
+        Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
     };
     if on_return {
         plan.flags |= SAKER_PLAN_RETURN;
@@ -209,6 +214,7 @@ fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
 fn text(hook: &Hook, slots: &Slots, site: &Site) -> HookText {
     let (subsystem, event) = match &hook.target {
         Target::Tracepoint { subsystem, event, .. } => (subsystem.value.clone(), event.value.clone()),
+        Target::Usdt(usdt) => (usdt.provider.value.clone(), usdt.name.value.clone()),
         _ => (String::new(), String::new()),
     };
     let labels = slots.labels(hook);
@@ -222,5 +228,12 @@ fn text(hook: &Hook, slots: &Slots, site: &Site) -> HookText {
         arguments: slots.arguments,
         positions: slots.positions(),
         functions: site.functions.clone(),
+        path: match &hook.target {
+            Target::Uprobe(uprobe) => uprobe.path.value.clone(),
+            Target::Usdt(usdt) => usdt.path.value.clone(),
+            _ => String::new(),
+        },
+        offset: site.offset,
+        ref_ctr_offset: site.semaphore,
     }
 }

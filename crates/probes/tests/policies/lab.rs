@@ -128,8 +128,15 @@ impl Lab {
 
     /// What hooks tell of `act` of this thread.
     pub(crate) fn told(&self, act: impl FnOnce()) -> Vec<Told> {
-        act();
-        let me = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        self.told_of(|| {
+            act();
+            rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+        })
+    }
+
+    /// What hooks tell of the thread that `act` names, which ran meanwhile.
+    pub(crate) fn told_of(&self, act: impl FnOnce() -> u32) -> Vec<Told> {
+        let me = act();
         let mut reader = self.sensors.reader().unwrap();
         let mut batch = RecordBatch::default();
         let begin = Instant::now();

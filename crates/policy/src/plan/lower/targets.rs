@@ -2,11 +2,14 @@
 
 use super::numbers::{own_abi, syscall_number};
 use super::values::From;
-use super::{Lowering, renames};
+use super::{Lowering, fields, programs, renames};
 use crate::diagnostic::{At, Problem, Spanned};
 use crate::model::{Call, Functions, Hook, ListContent, Source, Syscall, Target};
 use crate::names::syscalls;
 use crate::plan::{Attach, Signature, TypeKind};
+use crate::registers::Machine;
+use crate::tracepoint::Format;
+use crate::usdt::{Operand, OperandError};
 use crate::values::Step;
 
 /// System calls that get a program each; for more, one program looks at all system calls.
@@ -22,7 +25,7 @@ const ID_FIELD: u32 = 4;
 const FIRST_FIELD: u32 = 5;
 
 /// How arguments are found.
-enum Reads {
+pub(super) enum Reads {
     /// Those of a function; none: they are not described.
     Function(Option<Signature>),
     /// Those of a system call, counted from this field on.
@@ -35,6 +38,12 @@ enum Reads {
         /// Of the tracepoint at the return.
         exit: Option<saker_abi::generated::saker_step>,
     },
+    /// Fields of a record.
+    Fields(Format),
+    /// Those of a function of a program.
+    Program(Machine),
+    /// Those of a declared probe.
+    Operands(Machine, Vec<Result<Operand, OperandError>>),
 }
 
 /// One program to attach.
@@ -42,7 +51,10 @@ pub(super) struct Site {
     pub(super) attach: Attach,
     /// As events name it.
     pub(super) function: String,
-    reads: Reads,
+    pub(super) reads: Reads,
+    /// Offset of a place in a program that was not given by symbol, and of its semaphore.
+    pub(super) offset: u64,
+    pub(super) semaphore: u64,
     /// Arguments before the result.
     pub(super) words: u8,
     /// System calls that are meant.
@@ -54,11 +66,13 @@ pub(super) struct Site {
 }
 
 impl Site {
-    fn new(attach: Attach, function: String, reads: Reads, words: usize) -> Self {
+    pub(super) fn new(attach: Attach, function: String, reads: Reads, words: usize) -> Self {
         Self {
             attach,
             function,
             reads,
+            offset: 0,
+            semaphore: 0,
             words: u8::try_from(words).unwrap_or(u8::MAX),
             syscalls: Vec::new(),
             all_syscalls: false,
@@ -109,6 +123,10 @@ impl Site {
                     )),
                 }
             }
+            Reads::Fields(format) => fields::address(format, index),
+            Reads::Program(_) | Reads::Operands(..) => Err(Problem::new(
+                "what an argument of a program points to is not looked up: `resolve` needs a structure of the kernel",
+            )),
         }
     }
 
@@ -154,15 +172,9 @@ pub(super) fn sites(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> (Vec<Site>, 
             (lsm(cx, name, &at).into_iter().collect(), Vec::new())
         }
         Target::Uprobe(uprobe) => {
-            let at = At { span: uprobe.path.span, path: at.path.field("path") };
-            cx.not_yet(&at, "functions of programs are not hooked", "take the hook out");
-            (Vec::new(), Vec::new())
+            (programs::uprobe(cx, uprobe, on_return, captures_arguments(hook), at), Vec::new())
         }
-        Target::Usdt(usdt) => {
-            let at = At { span: usdt.path.span, path: at.path.field("path") };
-            cx.not_yet(&at, "declared probes of programs are not hooked", "take the hook out");
-            (Vec::new(), Vec::new())
-        }
+        Target::Usdt(usdt) => (programs::usdt(cx, usdt, at), Vec::new()),
     }
 }
 
@@ -472,12 +484,7 @@ fn cooked(
             found.syscalls(cx, &[call], false, FIRST_FIELD, at);
             found.sites.pop()
         }
-        _ => {
-            let what = format!("the fields of `{}/{}` are not looked up", subsystem.value, event.value);
-            let hint = "write `raw: true` and count the arguments of the tracepoint itself from 0";
-            cx.not_yet(at, &what, hint);
-            None
-        }
+        _ => fields::site(cx, &subsystem.value, &event.value, at),
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod clauses;
 mod fake;
+mod fields;
+mod programs;
 mod refused;
 mod targets;
 mod values;

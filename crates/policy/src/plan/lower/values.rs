@@ -6,9 +6,9 @@ use saker_abi::generated::{
     SAKER_TYPE_U16, SAKER_TYPE_U32, SAKER_VALUES_MAX, saker_plan, saker_step, saker_value_plan,
 };
 
-use super::Lowering;
 use super::targets::Site;
 use super::types::{structures, type_number};
+use super::{Lowering, fields, programs};
 use crate::diagnostic::{At, Problem};
 use crate::model::{Argument, Hook, Source};
 use crate::plan::{Resolved, TypeKind};
@@ -123,7 +123,10 @@ fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgTyp
         return ArgType::I64;
     }
     let at = At { span: at.span, path: at.path.field("type") };
-    cx.not_yet(&at, "the type of the field is not looked up", "write the type, such as `int` or `string`");
+    match fields::automatic(cx, hook, value) {
+        Ok(ty) => return ty,
+        Err(problem) => cx.problem(&at, problem),
+    }
     ArgType::Nop
 }
 
@@ -142,10 +145,6 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
         let hint = "take `btfTypeModule` out when the kernel itself has the structure";
         cx.not_yet(&field("btfTypeModule"), "structures of kernel modules are not looked up", hint);
     }
-    if matches!(value.source, Source::Register(_)) {
-        let hint = "arguments are captured under `args`";
-        cx.not_yet(&field("source"), "registers are not captured", hint);
-    }
 }
 
 /// Puts the values of a hook at a function into its plan. What cannot be read is told.
@@ -154,7 +153,11 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
     for (slot, to) in slots.slots.iter().zip(plan.value.iter_mut()) {
         let Some(value) = hook.values.get(slot.position) else { continue };
         let at = place(hook, slot.position, &at);
-        match source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at)) {
+        let own = programs::own_value(site, value, slot.ty);
+        let found = own.unwrap_or_else(|| {
+            source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at))
+        });
+        match found {
             Ok(found) => *to = found,
             Err(problem) => cx.problem(&at, problem),
         }
@@ -165,7 +168,8 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
     if let Some(on_return) = &hook.on_return {
         let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
         let from = From { source: SAKER_SOURCE_RETURN, index: 0, steps: Vec::new(), kind: site.result() };
-        match read(cx, &on_return.value, on_return.value.ty, from, site, &at) {
+        let own = programs::own_result(site, &on_return.value);
+        match own.unwrap_or_else(|| read(cx, &on_return.value, on_return.value.ty, from, site, &at)) {
             Ok(found) => plan.result = found,
             Err(problem) => cx.problem(&at, problem),
         }
@@ -197,7 +201,13 @@ fn source(site: &Site, value: &Argument) -> Result<From, Problem> {
             steps: Vec::new(),
             kind: Some(TypeKind::Pointer("task_struct".into())),
         }),
-        Source::Register(name) => Err(Problem::new(format!("the register `{name}` is not captured"))),
+        Source::Register(name) => Err(Problem::hint(
+            format!(
+                "this hook, which is attached by {}, does not see the register `{name}`",
+                site.attach.mechanism()
+            ),
+            "kprobes see registers, and hooks of programs; arguments are captured under `args`",
+        )),
     }
 }
 
@@ -210,6 +220,9 @@ fn read(
     site: &Site,
     at: &At,
 ) -> Result<saker_value_plan, Problem> {
+    if matches!(ty, ArgType::DataLoc | ArgType::ConstBuf) {
+        return Err(Problem::new(format!("values of the type `{}` are fields of tracepoints", ty.name())));
+    }
     let direct = value.resolve.is_empty() && from.steps.is_empty();
     if let Some(name) = &value.btf_type {
         from.kind = Some(TypeKind::Pointer(name.value.clone()));

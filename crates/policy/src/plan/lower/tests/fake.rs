@@ -1,6 +1,8 @@
 //! A kernel that is made up.
 
 use crate::plan::{Kernel, Mechanisms, Resolved, Signature, TypeKind};
+use crate::programs::Program;
+use crate::tracepoint::Format;
 use crate::values::Step;
 use saker_abi::generated::saker_step;
 
@@ -94,6 +96,17 @@ impl Kernel for Fake {
             }
             _ => None,
         }
+    }
+
+    fn format(&self, subsystem: &str, event: &str) -> Result<Format, String> {
+        match event {
+            "sched_process_exec" => Ok(Format::parse(super::fields::EXEC).expect("it is a format")),
+            _ => Err(format!("the fields of {subsystem}/{event} are not known")),
+        }
+    }
+
+    fn program(&self, path: &str) -> Result<Box<dyn Program>, String> {
+        super::programs::program(path).ok_or_else(|| format!("cannot open {path}"))
     }
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {

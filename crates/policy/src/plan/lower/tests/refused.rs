@@ -63,8 +63,6 @@ fn whole_policies() {
         (format!("containerSelector: {{matchLabels: {{name: x}}}}\n{hook}"), "chosen pods"),
         (format!("nodeSelector: {{matchLabels: {{x: y}}}}\n{hook}"), "chosen nodes"),
         ("loader: true".to_owned(), "mapped executable files"),
-        ("uprobes: [{path: /bin/sh, symbols: [main]}]".to_owned(), "functions of programs"),
-        ("usdts: [{path: /bin/sh, provider: a, name: b}]".to_owned(), "declared probes"),
         (
             "kprobes: [{call: security_file_open, syscall: false, return: true, returnArg: {index: 0, type: sock}, \
              returnArgAction: TrackSock}]"
@@ -75,7 +73,7 @@ fn whole_policies() {
             "kprobes: [{call: security_file_open, syscall: false, data: [{index: 0, type: uint64, source: pt_regs, \
              resolve: rax}]}]"
                 .to_owned(),
-            "registers are not captured",
+            "does not see the register `rax`",
         ),
     ] {
         assert_refused(&with_spec(&spec), &Fake::default(), &[words]);

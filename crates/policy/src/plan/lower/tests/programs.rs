@@ -1,0 +1,182 @@
+//! Hooks in programs that are made up.
+
+use saker_abi::generated::*;
+
+use super::{Fake, assert_refused, hook, planned};
+use crate::plan::{Attach, FileMark, UserPlace};
+use crate::programs::Program;
+use crate::registers::Machine;
+use crate::usdt::Site;
+
+/// A program with functions `f` and `g`, and probes.
+struct Made {
+    go: bool,
+}
+
+/// The program at a path.
+pub(super) fn program(path: &str) -> Option<Box<dyn Program>> {
+    match path {
+        "/bin/c" => Some(Box::new(Made { go: false })),
+        "/bin/go" => Some(Box::new(Made { go: true })),
+        _ => None,
+    }
+}
+
+impl Program for Made {
+    fn mark(&self) -> FileMark {
+        FileMark { inode: 7, ..FileMark::default() }
+    }
+
+    fn machine(&self) -> Machine {
+        Machine::X86
+    }
+
+    fn is_go(&self) -> bool {
+        self.go
+    }
+
+    fn symbol(&self, name: &str, behind: u64) -> Result<u64, String> {
+        match name {
+            "f" => Ok(0x1000 + behind),
+            "g" => Ok(0x2000 + behind),
+            _ => Err(format!("no function `{name}`")),
+        }
+    }
+
+    fn address(&self, address: u64) -> Result<u64, String> {
+        address.checked_sub(0x40_0000).ok_or_else(|| "no code".to_owned())
+    }
+
+    fn offset(&self, offset: u64) -> Result<u64, String> {
+        Ok(offset)
+    }
+
+    fn begins_function(&self, offset: u64) -> Result<Option<bool>, String> {
+        Ok((offset != 0x3000).then_some(offset.is_multiple_of(0x1000)))
+    }
+
+    fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String> {
+        let site = |offset, arguments: &str| Site {
+            place: UserPlace { offset, semaphore: 0x50, function: offset },
+            arguments: arguments.to_owned(),
+        };
+        if (provider, name) != ("p", "n") {
+            return Err(format!("no probe `{provider}:{name}`"));
+        }
+        Ok(vec![
+            site(1, "-4@%edi 8@%rsi 8f@%xmm0"),
+            site(2, "-4@$5 8@%rsi 8@%rdx"),
+            site(3, "-4@%edi 8@%rsi 8f@%xmm0"),
+        ])
+    }
+}
+
+fn policy(section: &str, fields: &str) -> String {
+    let fields: String = fields.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: x}}\nspec:\n  {section}:\n  -\n{fields}"
+    )
+}
+
+fn uprobe(fields: &str) -> String {
+    policy("uprobes", fields)
+}
+
+#[test]
+fn each_place_is_a_hook() {
+    let text = uprobe(
+        "path: /bin/c\nsymbols: [f, g+0x10]\nrefCtrOffsets: [80, 0]\nargs: [{index: 1, type: string}]\n\
+         data: [{index: 0, type: uint32, source: pt_regs, resolve: edx}]",
+    );
+    let plan = planned(&text, &Fake::with(false, false, false));
+    let places: Vec<Attach> = plan.hooks.iter().map(|hook| hook.attach.clone()).collect();
+    let place = |offset, semaphore| Attach::Uprobe {
+        path: "/bin/c".into(),
+        file: FileMark { inode: 7, ..FileMark::default() },
+        places: vec![UserPlace { offset, semaphore, function: 0 }],
+        on_return: false,
+    };
+    assert_eq!(places, [place(0x1000, 80), place(0x2010, 0)]);
+    let first = &plan.hooks[0];
+    assert_eq!((first.text.function.as_str(), first.text.path.as_str()), ("f", "/bin/c"));
+    assert_eq!((first.text.offset, first.text.ref_ctr_offset), (0, 80));
+    assert_eq!(plan.hooks[1].text.function, "g+0x10");
+    assert_eq!(u32::from(first.plan.family), SAKER_FAMILY_UPROBE);
+    let values = &first.plan.value;
+    assert_eq!((u32::from(values[0].source), values[0].index), (SAKER_SOURCE_ARGUMENT, 1));
+    assert_eq!(
+        (u32::from(values[1].source), values[1].index, values[1].width),
+        (SAKER_SOURCE_REGISTER, 12, 4)
+    );
+}
+
+#[test]
+fn addresses_offsets_and_results() {
+    let at = |field: &str| {
+        let returns = "return: true\nreturnArg: {index: 0, type: int}";
+        hook(&uprobe(&format!("path: /bin/c\n{field}\n{returns}")), &Fake::default())
+    };
+    let found = at("addrs: [0x401000]");
+    let Attach::Uprobe { places, on_return: true, .. } = &found.attach else { panic!("{:?}", found.attach) };
+    assert_eq!((places[0].offset, found.text.offset, found.plan.arguments), (0x1000, 0x1000, 6));
+    assert_eq!(found.plan.flags & SAKER_PLAN_RETURN, SAKER_PLAN_RETURN);
+    assert_eq!(u32::from(found.plan.result.source), SAKER_SOURCE_RETURN);
+    // A file that does not tell its functions is taken at its word.
+    assert_eq!(at("offsets: [0x3000]").text.offset, 0x3000);
+}
+
+#[test]
+fn places_of_a_probe_whose_arguments_stand_alike_are_one_hook() {
+    let text = policy(
+        "usdts",
+        "path: /bin/c\nprovider: p\nname: n\nargs: [{index: 0, type: int}, {index: 1, type: string}]",
+    );
+    let plan = planned(&text, &Fake::with(false, false, false));
+    let counts: Vec<usize> = plan
+        .hooks
+        .iter()
+        .map(|hook| match &hook.attach {
+            Attach::Uprobe { places, on_return: false, .. } => places.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(counts, [2, 1]);
+    let sources: Vec<u32> = plan.hooks.iter().map(|hook| hook.plan.value[0].source.into()).collect();
+    assert_eq!(sources, [SAKER_SOURCE_REGISTER, SAKER_SOURCE_CONSTANT]);
+    let text = &plan.hooks[0].text;
+    assert_eq!((text.subsystem.as_str(), text.event.as_str(), text.path.as_str()), ("p", "n", "/bin/c"));
+    assert_eq!(u32::from(plan.hooks[0].plan.family), SAKER_FAMILY_USDT);
+}
+
+#[test]
+fn what_cannot_be_had_of_programs() {
+    let returns = "return: true\nreturnArg: {index: 0, type: int}";
+    for (fields, words) in [
+        ("path: /bin/none\nsymbols: [f]".to_owned(), "cannot open /bin/none"),
+        ("path: /bin/c\nsymbols: [f, h]".to_owned(), "spec.uprobes[0].symbols[1]: no function `h`"),
+        (format!("path: /bin/c\nsymbols: [f+0x4]\n{returns}"), "no function begins here"),
+        (format!("path: /bin/go\nsymbols: [f]\n{returns}"), "Go moves stacks"),
+        ("path: /bin/go\nsymbols: [f]\nargs: [{index: 0, type: int}]".to_owned(), "functions of Go"),
+        ("path: /bin/c\nsymbols: [f]\nargs: [{index: 0, type: file}]".to_owned(), "are in programs"),
+        (
+            "path: /bin/c\nsymbols: [f]\nargs: [{index: 0, type: int, btfType: x, resolve: y}]\nbtfPath: /b"
+                .to_owned(),
+            "structures of programs",
+        ),
+        ("path: /bin/c\nsymbols: [f]\nbinaryDigests: ['build-id:abcd']".to_owned(), "digest of a file"),
+        (
+            "path: /bin/c\nsymbols: [f]\ndata: [{index: 0, type: int, source: pt_regs, resolve: rzx}]"
+                .to_owned(),
+            "no register `rzx`",
+        ),
+    ] {
+        assert_refused(&uprobe(&fields), &Fake::default(), &[words]);
+    }
+    for (fields, words) in [
+        ("provider: p\nname: m", "no probe `p:m`"),
+        ("provider: p\nname: n\nargs: [{index: 2, type: int64}]", "floating-point"),
+        ("provider: p\nname: n\nargs: [{index: 3, type: int64}]", "has no argument 3"),
+    ] {
+        assert_refused(&policy("usdts", &format!("path: /bin/c\n{fields}")), &Fake::default(), &[words]);
+    }
+}

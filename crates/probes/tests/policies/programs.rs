@@ -1,0 +1,106 @@
+//! Hooks in a program of the test's own.
+
+use std::process::Command;
+
+use super::lab::{Lab, Told, plan, policy};
+use super::probed::program;
+
+fn run(lab: &Lab, what: &str) -> Vec<Told> {
+    lab.told_of(|| {
+        let mut child = Command::new(program()).arg(what).spawn().unwrap();
+        let id = child.id();
+        assert!(child.wait().unwrap().success());
+        id
+    })
+}
+
+/// `PATH` stands for the program.
+fn with_path(spec: &str) -> String {
+    policy(&spec.replace("PATH", program().to_str().unwrap()))
+}
+
+#[test]
+fn functions_with_filters_and_results() {
+    let Some(mut lab) = Lab::new() else { return };
+    let applied = lab.apply(&with_path(
+        "uprobes:
+- path: PATH
+  symbols: [greet]
+  return: true
+  args:
+  - {index: 0, type: string}
+  - {index: 1, type: int}
+  - {index: 4, type: uint32}
+  returnArg: {index: 0, type: int64}
+  selectors:
+  - matchBinaries: [{operator: In, values: [PATH]}]
+    matchArgs: [{index: 0, operator: Prefix, values: [some]}]
+- path: PATH
+  symbols: [first, second]
+  args: [{index: 0, type: int}]
+- path: PATH
+  symbols: [store]
+  args: [{index: 0, type: char_buf, sizeArgIndex: 2}]
+  data: [{index: 0, type: uint64, source: pt_regs, resolve: rsi}]",
+    ));
+    let applied = applied.unwrap();
+    assert_eq!(applied.plans.len(), 4);
+    let told = run(&lab, "functions");
+    let hooks: Vec<(u32, bool)> = told.iter().map(|one| (one.hook, one.is_return())).collect();
+    assert_eq!(hooks, [(0, false), (0, true), (3, false), (1, false), (2, false)]);
+    assert_eq!(
+        (told[0].text(0), told[0].number(1), told[0].number(2)),
+        ("somebody".into(), -3, 4_000_000_000)
+    );
+    assert_eq!((told[1].result(), told[1].call), (3, told[0].call));
+    assert_eq!((&told[2].value(0)[8..], told[2].number(1)), (&b"0123"[..], 4));
+    assert_eq!((told[3].number(0), told[4].number(0)), (1, 2));
+    let names: Vec<&str> = applied.plans.iter().map(|hook| hook.text.function.as_str()).collect();
+    assert_eq!(names, ["greet", "first", "second", "store"]);
+}
+
+#[test]
+fn declared_probes() {
+    let Some(mut lab) = Lab::new() else { return };
+    let applied = lab.apply(&with_path(
+        "usdts:
+- path: PATH
+  provider: probed
+  name: mixed
+  args:
+  - {index: 0, type: int}
+  - {index: 1, type: string}
+  - {index: 4, type: int64}
+  selectors:
+  - matchArgs: [{index: 0, operator: LT, values: ['50']}]
+- path: PATH
+  provider: probed
+  name: busy
+  args: [{index: 0, type: string}]",
+    ));
+    let applied = applied.unwrap();
+    assert_eq!(applied.plans.len(), 3, "two places with arguments of their own, and one");
+    let told = run(&lab, "probes");
+    assert_eq!(told.len(), 2, "one place is beyond the filter: {told:?}");
+    assert_eq!((told[0].number(0), told[0].text(1), told[0].number(2)), (42, "text of a probe".into(), -22));
+    assert_eq!((told[1].hook, told[1].text(0)), (2, "text of a probe".into()));
+}
+
+#[test]
+fn what_a_program_does_not_have() {
+    let refusal = |spec: &str| {
+        let problems = plan(&with_path(spec)).err().unwrap();
+        problems.iter().map(|one| format!("{}: {}", one.path, one.message)).collect::<Vec<_>>().join("; ")
+    };
+    let said = refusal("uprobes: [{path: PATH, symbols: [first, secnd]}]");
+    assert!(said.starts_with("spec.uprobes[0].symbols[1]: "), "{said}");
+    assert!(said.ends_with("has no function `secnd`; did you mean `second`?"), "{said}");
+    let said = refusal(
+        "uprobes: [{path: PATH, symbols: [first+0x2], return: true, returnArg: {index: 0, type: int}}]",
+    );
+    assert!(said.contains("no function begins here"), "{said}");
+    let said = refusal("usdts: [{path: PATH, provider: probed, name: mixd}]");
+    assert!(said.ends_with("did you mean `probed:mixed`?"), "{said}");
+    let said = refusal("uprobes: [{path: /no/such/file, symbols: [x]}]");
+    assert!(said.starts_with("spec.uprobes[0].path: cannot open /no/such/file"), "{said}");
+}
