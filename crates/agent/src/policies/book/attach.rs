@@ -193,8 +193,10 @@ fn numbered(hook: HookPlan, policy: u32, index: usize, bits: &[u8]) -> Result<(H
         arguments: text.arguments,
         positions: text.positions,
         functions: text.functions,
+        path: text.path,
+        offset: text.offset,
+        ref_ctr_offset: text.ref_ctr_offset,
         conditional_return,
-        ..HookText::default()
     };
     Ok((HookSpec { attach, plan }, text))
 }
