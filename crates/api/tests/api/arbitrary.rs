@@ -346,7 +346,8 @@ prop_compose! {
         process in view(), parent in option::of(view()), ancestors in vec(view(), 0..3), tid in small_or_any(),
         creds in option::of(credentials().boxed()), namespaces in option::of(namespaces().boxed()),
         info in hook_info(), function in function(),
-        (args, data, result) in (vec(argument().boxed(), 0..4), vec(argument().boxed(), 0..2), option::of(argument().boxed())),
+        (args, data, result) in
+            (vec(argument().boxed(), 0..4), vec(argument().boxed(), 0..2), option::of(argument().boxed())),
         actions in vec(prop_oneof![0..17i32, any::<i32>()], 2), selector in any::<Option<u16>>(),
         (repeats, cgroup_id, entry_missing) in (small_or_any(), wide(), any::<bool>()),
         return_missing in prop_oneof![Just(""), Just("process_exited")],
@@ -381,7 +382,10 @@ prop_compose! {
 
 prop_compose! {
     /// Any event.
-    pub fn event()(time in time(), node in node(), kind in prop_oneof![3 => exec().boxed(), 3 => exit().boxed(), 5 => hook().boxed(), 1 => gap()])
+    pub fn event()(
+        time in time(), node in node(),
+        kind in prop_oneof![3 => exec().boxed(), 3 => exit().boxed(), 5 => hook().boxed(), 1 => gap()],
+    )
         -> Event {
         Event { time, node: Arc::new(node), kind }
     }

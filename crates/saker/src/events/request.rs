@@ -57,8 +57,8 @@ fn event_type(name: &str) -> Result<EventType> {
     match known {
         Some(known) => Ok(known),
         None => bail!(
-            "there is no event type `{name}`; known are exec, exit, kprobe, tracepoint, uprobe, usdt, lsm, and the names of the event \
-             reference"
+            "there is no event type `{name}`; known are exec, exit, kprobe, tracepoint, uprobe, usdt, lsm, \
+             and the names of the event reference"
         ),
     }
 }
