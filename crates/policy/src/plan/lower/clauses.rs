@@ -63,6 +63,10 @@ fn one(
 ) {
     let Some(value) = operand(cx, slots, &filter.operand, at) else { return };
     let ty = slots.type_at(value);
+    if ty == ArgType::Auto {
+        // Told where the value is defined.
+        return;
+    }
     let mut predicate = filter.predicate.clone();
     if let Test::Untyped(values) = &predicate.test {
         match crate::typed(predicate.operator, ty, values) {

@@ -113,7 +113,7 @@ fn place(hook: &Hook, position: usize, at: &At) -> At {
     At { span, path: at.path.field(list).index(index) }
 }
 
-/// The type of a field of a tracepoint.
+/// The type of a field of a tracepoint; `auto` still, when it is not known, which is told.
 fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgType {
     if let crate::model::Target::Tracepoint { subsystem, .. } = &hook.target
         && subsystem.value == "raw_syscalls"
@@ -124,13 +124,13 @@ fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgTyp
     }
     let at = At { span: at.span, path: at.path.field("type") };
     cx.not_yet(&at, "the type of the field is not looked up", "write the type, such as `int` or `string`");
-    ArgType::Nop
+    ArgType::Auto
 }
 
 /// Refuses what the kernel side does not read.
 fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
     let field = |name: &str| At { span: at.span, path: at.path.field(name) };
-    if type_number(ty).is_none() {
+    if type_number(ty).is_none() && ty != ArgType::Auto {
         let what = format!("values of the type `{}` are not captured", ty.name());
         cx.not_yet(&field("type"), &what, "take the value out, or capture it with another type");
     }
@@ -152,7 +152,9 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
 pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Site, plan: &mut saker_plan) {
     let at = At { span: hook.span, path: crate::diagnostic::Path::default().field(&hook.path) };
     for (slot, to) in slots.slots.iter().zip(plan.value.iter_mut()) {
-        let Some(value) = hook.values.get(slot.position) else { continue };
+        let Some(value) = hook.values.get(slot.position).filter(|_| slot.ty != ArgType::Auto) else {
+            continue;
+        };
         let at = place(hook, slot.position, &at);
         match source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at)) {
             Ok(found) => *to = found,
