@@ -63,10 +63,6 @@ fn one(
 ) {
     let Some(value) = operand(cx, slots, &filter.operand, at) else { return };
     let ty = slots.type_at(value);
-    if ty == ArgType::Auto {
-        // Told where the value is defined.
-        return;
-    }
     let mut predicate = filter.predicate.clone();
     if let Test::Untyped(values) = &predicate.test {
         match crate::typed(predicate.operator, ty, values) {
@@ -139,7 +135,7 @@ fn operand(cx: &mut Lowering<'_>, slots: &Slots, operand: &Operand, at: &At) -> 
         return None;
     }
     let slot = slots.slot(position);
-    if slot.is_none() {
+    if slot.is_none() && !slots.is_unknown(position) {
         cx.report.error(at, "nothing is captured there: the type is `nop`");
     }
     slot

@@ -36,18 +36,23 @@ pub(super) struct Slots {
     /// Number of the captured values that are arguments.
     pub(super) arguments: usize,
     result: Option<ArgType>,
+    /// Positions whose type was looked for in vain, which is told.
+    unknown: Vec<usize>,
 }
 
 impl Slots {
     /// The values of a hook; those of a type that cannot be read are told.
     pub(super) fn of(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> Self {
         let mut slots = Vec::new();
+        let mut unknown = Vec::new();
         for (position, value) in hook.values.iter().enumerate() {
             let at = place(hook, position, at);
             let ty = if value.ty == ArgType::Auto { auto(cx, hook, value, &at) } else { value.ty };
             supported(cx, value, ty, &at);
             if ty != ArgType::Nop {
                 slots.push(Slot { position, ty, late: value.return_copy });
+            } else if value.ty == ArgType::Auto {
+                unknown.push(position);
             }
         }
         let arguments = slots.iter().filter(|slot| slot.position < hook.arguments).count();
@@ -65,13 +70,18 @@ impl Slots {
             }
             on_return.value.ty
         });
-        Self { slots, arguments, result }
+        Self { slots, arguments, result, unknown }
     }
 
     /// The number of the value at a position of the policy; none: it is not captured.
     pub(super) fn slot(&self, position: usize) -> Option<u8> {
         let found = self.slots.iter().position(|slot| slot.position == position);
         found.and_then(|slot| u8::try_from(slot).ok())
+    }
+
+    /// Whether nothing is captured there because of a mistake that is told already.
+    pub(super) fn is_unknown(&self, position: usize) -> bool {
+        self.unknown.contains(&position)
     }
 
     /// Whether it is read at the return only.
@@ -113,7 +123,7 @@ fn place(hook: &Hook, position: usize, at: &At) -> At {
     At { span, path: at.path.field(list).index(index) }
 }
 
-/// The type of a field of a tracepoint; `auto` still, when it is not known, which is told.
+/// The type of a field of a tracepoint.
 fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgType {
     if let crate::model::Target::Tracepoint { subsystem, .. } = &hook.target
         && subsystem.value == "raw_syscalls"
@@ -124,13 +134,13 @@ fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgTyp
     }
     let at = At { span: at.span, path: at.path.field("type") };
     cx.not_yet(&at, "the type of the field is not looked up", "write the type, such as `int` or `string`");
-    ArgType::Auto
+    ArgType::Nop
 }
 
 /// Refuses what the kernel side does not read.
 fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
     let field = |name: &str| At { span: at.span, path: at.path.field(name) };
-    if type_number(ty).is_none() && ty != ArgType::Auto {
+    if type_number(ty).is_none() {
         let what = format!("values of the type `{}` are not captured", ty.name());
         cx.not_yet(&field("type"), &what, "take the value out, or capture it with another type");
     }
@@ -152,9 +162,7 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
 pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Site, plan: &mut saker_plan) {
     let at = At { span: hook.span, path: crate::diagnostic::Path::default().field(&hook.path) };
     for (slot, to) in slots.slots.iter().zip(plan.value.iter_mut()) {
-        let Some(value) = hook.values.get(slot.position).filter(|_| slot.ty != ArgType::Auto) else {
-            continue;
-        };
+        let Some(value) = hook.values.get(slot.position) else { continue };
         let at = place(hook, slot.position, &at);
         match source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at)) {
             Ok(found) => *to = found,
