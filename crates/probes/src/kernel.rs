@@ -38,6 +38,7 @@ pub struct RunningKernel {
     mechanisms: Mechanisms,
     host: NamespaceInums,
     types: Types,
+    symbols: OnceLock<Vec<u64>>,
 }
 
 impl RunningKernel {
@@ -55,7 +56,14 @@ impl RunningKernel {
             reason: format!("the description of its types at {path} is not understood"),
         })?;
         let machine = uname.machine().to_string_lossy().into_owned();
-        Ok(Self { release, machine, mechanisms: mechanisms(), host: host_namespaces(), types })
+        Ok(Self {
+            release,
+            machine,
+            mechanisms: mechanisms(),
+            host: host_namespaces(),
+            types,
+            symbols: OnceLock::new(),
+        })
     }
 
     /// The same kernel, with these namespaces of the host: for callers whose `/proc` does not show them.
@@ -110,23 +118,31 @@ fn namespaces_of(pid: u32) -> NamespaceInums {
     }
 }
 
-/// Whether the kernel's list of symbols has a function. Only names that the description lacks are looked for here.
-fn is_symbol(name: &str) -> bool {
-    let Ok(file) = fs::File::open(SYMBOLS) else { return false };
+/// FNV-1a.
+fn hash(name: &[u8]) -> u64 {
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Hashes of the names of all functions in the kernel's list of symbols, in order. Reading it takes a tenth of a second,
+/// and it is looked into for names that the description of types lacks.
+fn symbols() -> Vec<u64> {
+    let mut hashes = Vec::new();
+    let Ok(file) = fs::File::open(SYMBOLS) else { return hashes };
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        if !matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-            return false;
-        }
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
         // An address, a letter for its section, the name; of a module its name follows.
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let (_, kind, symbol) = (words.next(), words.next(), words.next());
-        if symbol == Some(name.as_bytes()) && matches!(kind, Some(b"t" | b"T" | b"w" | b"W")) {
-            return true;
+        if let (Some(b"t" | b"T" | b"w" | b"W"), Some(symbol)) = (kind, symbol) {
+            hashes.push(hash(symbol));
         }
+        line.clear();
     }
+    hashes.sort_unstable();
+    hashes
 }
 
 /// Of these functions the ones that can be traced; all, when the kernel does not say.
@@ -161,7 +177,8 @@ impl Kernel for RunningKernel {
     }
 
     fn symbol(&self, name: &str) -> bool {
-        self.types.has_function(name) || is_symbol(name)
+        let known = || self.symbols.get_or_init(symbols).binary_search(&hash(name.as_bytes())).is_ok();
+        self.types.has_function(name) || known()
     }
 
     fn tracepoint(&self, event: &str) -> Option<Signature> {
@@ -256,6 +273,8 @@ mod tests {
         assert_eq!(exec.arguments[0].1, TypeKind::Pointer("task_struct".into()));
         assert!(kernel.function("no_such_function").is_none() && kernel.tracepoint("nothing").is_none());
         assert!(kernel.symbol("security_file_open") && !kernel.symbol("no_such_function"));
+        // In the list of symbols only.
+        assert!(kernel.function("_stext").is_none() && kernel.symbol("_stext"));
     }
 
     #[test]

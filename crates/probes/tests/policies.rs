@@ -21,14 +21,14 @@ use std::io::{Read, Seek};
 
 use saker_abi::generated::*;
 use saker_policy::Diagnostic;
-use saker_policy::plan::Kernel;
+use saker_policy::plan::{Kernel, Mechanisms};
 use zerocopy::FromBytes;
 
-use lab::{Lab, Told, any_function, kernel, mechanisms, plan, policy};
+use lab::{Lab, Told, any_function, kernel, mechanisms, plan, policy, ways};
 
 /// Refused, because there is no way to hook functions.
-fn assert_no_way(refused: &[Diagnostic]) {
-    assert!(!any_function(), "{refused:#?}");
+fn assert_no_way(refused: &[Diagnostic], ways: Mechanisms) {
+    assert!(!ways.trampoline && !ways.kprobe, "{refused:#?}");
     let told = |one: &Diagnostic| one.message.contains("neither trampolines nor kprobes");
     assert!(refused.iter().any(told), "{refused:#?}");
     println!("refused on {}: {}", kernel().release(), refused[0].message);
@@ -43,7 +43,7 @@ fn read_some() {
 #[test]
 fn system_calls_with_text_numbers_and_results() {
     let Some(mut lab) = Lab::new() else { return };
-    let applied = lab.apply(&policy(
+    let text = policy(
         "kprobes:
 - call: sys_openat
   syscall: true
@@ -59,27 +59,30 @@ fn system_calls_with_text_numbers_and_results() {
     - {index: 2, operator: Mask, values: ['524288']}
     matchReturnArgs:
     - {index: 0, operator: GT, values: ['0']}",
-    ));
-    let applied = applied.unwrap();
-    println!("by {}", applied.plans[0].attach.mechanism());
-    assert_eq!(applied.plans[0].text.function, "__x64_sys_openat");
-    let told = lab.told(|| {
-        read_some();
-        assert!(std::fs::read("/nowhere/at/all").is_err());
-    });
-    let entries: Vec<String> = told.iter().filter(|one| !one.is_return()).map(|one| one.text(0)).collect();
-    assert_eq!(entries, ["/proc/self/stat", "/proc/self/status", "/nowhere/at/all"]);
-    let returns: Vec<&Told> = told.iter().filter(|one| one.is_return()).collect();
-    assert_eq!(returns.len(), 2, "what fails has no result above 0: {returns:?}");
-    assert!(returns.iter().all(|one| one.result() > 0));
-    assert_eq!(told[0].call, returns[0].call);
-    assert_eq!(applied.loaded.hooks[0].counts().unwrap().lost, 0);
+    );
+    for way in ways() {
+        let applied = lab.apply_on(&text, &way).unwrap();
+        println!("by {}", applied.plans[0].attach.mechanism());
+        assert_eq!(applied.plans[0].text.function, "__x64_sys_openat");
+        let told = lab.told(|| {
+            read_some();
+            assert!(std::fs::read("/nowhere/at/all").is_err());
+        });
+        let entries: Vec<String> =
+            told.iter().filter(|one| !one.is_return()).map(|one| one.text(0)).collect();
+        assert_eq!(entries, ["/proc/self/stat", "/proc/self/status", "/nowhere/at/all"]);
+        let returns: Vec<&Told> = told.iter().filter(|one| one.is_return()).collect();
+        assert_eq!(returns.len(), 2, "what fails has no result above 0: {returns:?}");
+        assert!(returns.iter().all(|one| one.result() > 0));
+        assert_eq!(told[0].call, returns[0].call);
+        assert_eq!(applied.loaded.hooks[0].counts().unwrap().lost, 0);
+    }
 }
 
 #[test]
 fn a_buffer_is_read_at_the_return() {
     let Some(mut lab) = Lab::new() else { return };
-    let applied = lab.apply(&policy(
+    let text = policy(
         "kprobes:
 - call: sys_read
   syscall: true
@@ -91,18 +94,20 @@ fn a_buffer_is_read_at_the_return() {
   selectors:
   - matchPIDs: [{operator: In, values: [OWN]}]
     matchArgs: [{index: 2, operator: Equal, values: ['23']}]",
-    ));
-    let applied = applied.unwrap();
-    assert_eq!(applied.plans[0].text.positions, [1, 0]);
-    let mut file = std::fs::File::open("/proc/self/comm").unwrap();
-    let mut bytes = [0; 23];
-    let mut length = 0;
-    let told = lab.told(|| length = file.read(&mut bytes).unwrap());
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert_eq!(told[0].number(0), 23);
-    let back = told[1].value(1);
-    assert_eq!(&back[size_of::<saker_buffer>()..][..length], &bytes[..length]);
-    assert_eq!(told[1].result(), length as i64);
+    );
+    for way in ways() {
+        let applied = lab.apply_on(&text, &way).unwrap();
+        assert_eq!(applied.plans[0].text.positions, [1, 0]);
+        let mut file = std::fs::File::open("/proc/self/comm").unwrap();
+        let mut bytes = [0; 23];
+        let mut length = 0;
+        let told = lab.told(|| length = file.read(&mut bytes).unwrap());
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].number(0), 23);
+        let back = told[1].value(1);
+        assert_eq!(&back[size_of::<saker_buffer>()..][..length], &bytes[..length]);
+        assert_eq!(told[1].result(), length as i64);
+    }
 }
 
 #[test]
@@ -232,11 +237,20 @@ fn functions_with_paths_types_and_results() {
     let refused_here = text.replace("'/etc/host.*', '/dev/**'", "'/dev/**'");
     let refused = plan(&text).err().unwrap();
     assert!(refused.iter().any(|one| one.message.contains("patterns of this form")), "{refused:#?}");
-    let applied = match lab.apply(&refused_here) {
-        Ok(applied) => applied,
-        Err(refused) => return assert_no_way(&refused),
-    };
-    assert_eq!(applied.plans[0].text.labels, ["which", "", "", ""]);
+    for way in ways() {
+        match lab.apply_on(&refused_here, &way) {
+            Ok(applied) => {
+                println!("by {}", applied.plans[0].attach.mechanism());
+                assert_eq!(applied.plans[0].text.labels, ["which", "", "", ""]);
+                files_are_told(&lab);
+            }
+            Err(refused) => assert_no_way(&refused, way.0),
+        }
+    }
+}
+
+/// What the policy on files tells of two that it is for, and one that it is not.
+fn files_are_told(lab: &Lab) {
     let told = lab.told(|| {
         std::fs::read("/etc/passwd").unwrap();
         std::fs::read("/etc/group").unwrap();
@@ -330,7 +344,7 @@ fn connections_by_address_and_port() {
     ));
     let _applied = match lab.apply(&text) {
         Ok(applied) => applied,
-        Err(refused) => return assert_no_way(&refused),
+        Err(refused) => return assert_no_way(&refused, mechanisms()),
     };
     let told = lab.told(|| {
         // Nobody listens at the second.

@@ -79,10 +79,6 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    fn at_top(&self) -> At {
-        At { span: self.policy.span, path: Path::default() }
-    }
-
     /// Says that something cannot be done yet.
     fn not_yet(&mut self, at: &At, what: &str, hint: &str) {
         self.report.error_hint(at, format!("{what}: this version cannot do that"), hint);

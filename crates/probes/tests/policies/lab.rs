@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
-use saker_policy::plan::{BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, lower};
+use saker_policy::plan::{BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, lower};
+use saker_policy::values::Step;
 use saker_policy::{Diagnostic, Severity, check, render};
 use saker_probes::{
     Binaries, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel, Sensors,
@@ -23,6 +24,60 @@ pub(crate) fn mechanisms() -> Mechanisms {
 
 pub(crate) fn any_function() -> bool {
     mechanisms().trampoline || mechanisms().kprobe
+}
+
+/// The kernel, with some of its ways of hooking.
+pub(crate) struct Limited(pub(crate) Mechanisms);
+
+/// What it offers, then without trampolines, then without kprobes too; each once.
+pub(crate) fn ways() -> Vec<Limited> {
+    let all = mechanisms();
+    let kprobes = Mechanisms { trampoline: false, ..all };
+    let mut ways = vec![all, kprobes, Mechanisms { kprobe: false, ..kprobes }];
+    ways.dedup();
+    ways.into_iter().map(Limited).collect()
+}
+
+impl Kernel for Limited {
+    fn release(&self) -> &str {
+        kernel().release()
+    }
+    fn mechanisms(&self) -> Mechanisms {
+        self.0
+    }
+    fn function(&self, name: &str) -> Option<Signature> {
+        kernel().function(name)
+    }
+    fn symbol(&self, name: &str) -> bool {
+        kernel().symbol(name)
+    }
+    fn tracepoint(&self, event: &str) -> Option<Signature> {
+        kernel().tracepoint(event)
+    }
+    fn lsm_hook(&self, name: &str) -> Option<Signature> {
+        kernel().lsm_hook(name)
+    }
+    fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        kernel().resolve(structure, path)
+    }
+    fn syscall(&self, name: &str) -> Option<u32> {
+        kernel().syscall(name)
+    }
+    fn syscalls(&self) -> Vec<(String, u32)> {
+        kernel().syscalls()
+    }
+    fn syscall_prefix(&self) -> &str {
+        kernel().syscall_prefix()
+    }
+    fn nearest(&self, name: &str) -> Vec<String> {
+        kernel().nearest(name)
+    }
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        kernel().matching(pattern)
+    }
+    fn host_namespaces(&self) -> saker_abi::NamespaceInums {
+        kernel().host_namespaces()
+    }
 }
 
 /// A record of a hook.
@@ -110,7 +165,12 @@ impl Lab {
 
     /// Loads a policy; what the kernel cannot do is told.
     pub(crate) fn apply(&mut self, text: &str) -> Result<Applied, Vec<Diagnostic>> {
-        let plan = plan(text)?;
+        self.apply_on(text, kernel())
+    }
+
+    /// Loads a policy made for a kernel that offers less.
+    pub(crate) fn apply_on(&mut self, text: &str, kernel: &dyn Kernel) -> Result<Applied, Vec<Diagnostic>> {
+        let plan = plan_for(text, kernel)?;
         Ok(self.load(plan).unwrap_or_else(|error| panic!("{error:?}\n{text}")))
     }
 
@@ -185,10 +245,14 @@ pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
 }
 
 pub(crate) fn plan(text: &str) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    plan_for(text, kernel())
+}
+
+fn plan_for(text: &str, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
     let checked = check(text);
     let shown = render("policy", text, &checked.diagnostics);
     assert_eq!(checked.count(Severity::Error), 0, "{shown}");
-    lower(&checked.policies[0], kernel())
+    lower(&checked.policies[0], kernel)
 }
 
 /// A policy with this specification; `OWN` stands for this process.

@@ -135,7 +135,7 @@ fn operand(cx: &mut Lowering<'_>, slots: &Slots, operand: &Operand, at: &At) -> 
         return None;
     }
     let slot = slots.slot(position);
-    if slot.is_none() {
+    if slot.is_none() && !slots.is_unknown(position) {
         cx.report.error(at, "nothing is captured there: the type is `nop`");
     }
     slot

@@ -36,18 +36,23 @@ pub(super) struct Slots {
     /// Number of the captured values that are arguments.
     pub(super) arguments: usize,
     result: Option<ArgType>,
+    /// Positions whose type was looked for in vain, which is told.
+    unknown: Vec<usize>,
 }
 
 impl Slots {
     /// The values of a hook; those of a type that cannot be read are told.
     pub(super) fn of(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> Self {
         let mut slots = Vec::new();
+        let mut unknown = Vec::new();
         for (position, value) in hook.values.iter().enumerate() {
             let at = place(hook, position, at);
             let ty = if value.ty == ArgType::Auto { auto(cx, hook, value, &at) } else { value.ty };
             supported(cx, value, ty, &at);
             if ty != ArgType::Nop {
                 slots.push(Slot { position, ty, late: value.return_copy });
+            } else if value.ty == ArgType::Auto {
+                unknown.push(position);
             }
         }
         let arguments = slots.iter().filter(|slot| slot.position < hook.arguments).count();
@@ -65,13 +70,18 @@ impl Slots {
             }
             on_return.value.ty
         });
-        Self { slots, arguments, result }
+        Self { slots, arguments, result, unknown }
     }
 
     /// The number of the value at a position of the policy; none: it is not captured.
     pub(super) fn slot(&self, position: usize) -> Option<u8> {
         let found = self.slots.iter().position(|slot| slot.position == position);
         found.and_then(|slot| u8::try_from(slot).ok())
+    }
+
+    /// Whether nothing is captured there because of a mistake that is told already.
+    pub(super) fn is_unknown(&self, position: usize) -> bool {
+        self.unknown.contains(&position)
     }
 
     /// Whether it is read at the return only.

@@ -159,6 +159,20 @@ fn bounds() {
 }
 
 #[test]
+fn a_type_that_is_not_known_is_told_once() {
+    let text = with_spec(
+        "tracepoints:
+- subsystem: syscalls
+  event: sys_enter_lseek
+  args: [{index: 7}]
+  selectors:
+  - matchArgs: [{index: 7, operator: Equal, values: ['4']}]",
+    );
+    let told = refused(&text, &Fake::default());
+    assert!(told.len() == 1 && told[0].contains("args[0].type: the type of the field"), "{told:#?}");
+}
+
+#[test]
 fn programs_of_a_list() {
     let text = |count: usize| {
         let names = vec!["security_file_open"; count].join(", ");
