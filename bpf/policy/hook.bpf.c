@@ -22,6 +22,15 @@ struct call {
 	struct call_value *entry; /* at a return: what the entry left */
 };
 
+/* One more, also when a hook in a program is preempted by another of its CPU that counts. */
+#define COUNT(what)                                                                                          \
+	do {                                                                                                 \
+		if (saker_mechanism == BY_UPROBE)                                                            \
+			__sync_fetch_and_add(&counts->what, 1);                                              \
+		else                                                                                         \
+			counts->what++;                                                                      \
+	} while (0)
+
 static __always_inline u64 source_of(struct call *call, const volatile struct saker_value_plan *plan)
 {
 	switch (plan->source) {
@@ -340,6 +349,7 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	struct saker_stats *stats = stats_of_cpu();
 	struct hook_scratch *s = call->s;
 	u64 now = bpf_ktime_get_boot_ns();
+	bool sent;
 
 	if (!stats)
 		return true;
@@ -350,17 +360,18 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 			capture(call, k);
 	}
 	if (held_back(call, selector, now)) {
-		counts->limited++;
+		COUNT(limited);
 		return false;
 	}
 	if (saker_plan.flags & SAKER_PLAN_IDENTITY)
 		fill_identity(call);
 	s->rec.action = selector->action;
 	fill(call, stats, now);
-	if (send(call, stats))
-		counts->posted++;
+	sent = send(call, stats);
+	if (sent)
+		COUNT(posted);
 	else
-		counts->lost++;
+		COUNT(lost);
 	return true;
 }
 
@@ -407,14 +418,14 @@ static __always_inline void entry_matched(struct call *call, u32 i, struct saker
 	const volatile struct saker_selector_plan *selector = &saker_plan.selector[i];
 	struct hook_scratch *s = call->s;
 
-	counts->matched++;
+	COUNT(matched);
 	s->rec.selector = i;
 	if (saker_plan.flags & SAKER_PLAN_RETURN) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))
 			s->rec.flags |= SAKER_HOOK_WAITS;
 		else
-			counts->unpaired++;
+			COUNT(unpaired);
 	}
 	if (selector->flags & SAKER_SELECT_NO_POST)
 		return;
@@ -441,7 +452,7 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 {
 	struct saker_stats *stats = stats_of_cpu();
 
-	counts->lost++;
+	COUNT(lost);
 	if (stats) {
 		stats->seq++;
 		count_lost(stats, SAKER_KIND_HOOK, SAKER_LOSS_NO_SCRATCH);
@@ -456,7 +467,7 @@ static __always_inline void on_entry(void *ctx)
 
 	if (!counts)
 		return;
-	counts->calls++;
+	COUNT(calls);
 	caller(&call.who);
 	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(&call)) {
 		count_no_scratch(counts);

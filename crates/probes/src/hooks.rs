@@ -3,7 +3,6 @@
 //! Each hook is a program of its own with its plan in frozen read-only data (`bpf/policy/hook.bpf.c`). All share the
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
-use std::cell::OnceCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -91,8 +90,6 @@ pub struct Hooks {
     task_storage: bool,
     /// Functions that forbid preemption, where it must be; empty: nothing to forbid.
     preemption: Vec<(i32, u32)>,
-    /// The same for hooks in programs, which can be preempted in all kernels that have these functions.
-    program_preemption: OnceCell<Vec<(i32, u32)>>,
     ring_limit: u64,
     shared: Vec<(&'static str, MapHandle)>,
     /// Made by the first hook that looks at returns of programs.
@@ -156,7 +153,6 @@ impl Hooks {
             processes,
             task_storage: sensors.uses_task_storage(),
             preemption: if sensors.is_preemptible() { loader::preemption_functions() } else { Vec::new() },
-            program_preemption: OnceCell::new(),
             shared: Vec::new(),
             program_calls: None,
             generation: 0,
@@ -214,13 +210,6 @@ impl Hooks {
         Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places })
     }
 
-    fn preemption(&self, attach: &Attach) -> &[(i32, u32)] {
-        match attach {
-            Attach::Uprobe { .. } => self.program_preemption.get_or_init(loader::preemption_functions),
-            _ => &self.preemption,
-        }
-    }
-
     fn configure(
         &self,
         open: &mut OpenHookSkel<'_>,
@@ -230,7 +219,7 @@ impl Hooks {
     ) -> Result<(), libbpf_rs::Error> {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.saker_task_storage = self.task_storage;
-            rodata.saker_preemptible = !self.preemption(&spec.attach).is_empty();
+            rodata.saker_preemptible = !self.preemption.is_empty();
             rodata.saker_ring_limit = self.ring_limit;
             rodata.saker_mechanism = mechanism_number(&spec.attach);
         }
@@ -261,7 +250,7 @@ impl Hooks {
                 None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
             }
         }
-        choose_programs(open, &spec.attach, self.preemption(&spec.attach))
+        choose_programs(open, &spec.attach, &self.preemption)
     }
 
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {

@@ -169,7 +169,7 @@ fn a_type_that_is_not_known_is_told_once() {
   - matchArgs: [{index: 7, operator: Equal, values: ['4']}]",
     );
     let told = refused(&text, &Fake::default());
-    assert!(told.len() == 1 && told[0].contains("args[0].type: the type of the field"), "{told:#?}");
+    assert!(told.len() == 1 && told[0].contains("args[0].type: the fields of"), "{told:#?}");
 }
 
 #[test]
