@@ -206,7 +206,10 @@ fn check_identity(event: &Event) -> Result<()> {
     same(&format!("line {line}: PID in the exec id"), id.pid, event.pid())?;
     same(&format!("line {line}: node in the exec id"), id.node.as_str(), event.node.as_str())?;
     ensure!(!event.flag("unknown") && !event.flag("miss"), "line {line}: an incomplete process");
-    same(&format!("line {line}: tid"), event.number("process/tid"), u64::from(event.pid()))?;
+    if event.kind != Kind::Hook {
+        // Threads call hooks, and the kernel does for a process what it left to io_uring by threads of their own.
+        same(&format!("line {line}: tid"), event.number("process/tid"), u64::from(event.pid()))?;
+    }
     for place in ["process/inode", "process/cgroup_id", "process/arguments_length"] {
         let value = event.at(place);
         ensure!(value.is_null() || value.is_string(), "line {line}: {place} has 64 bits and is not a string");

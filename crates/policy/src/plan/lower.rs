@@ -121,6 +121,14 @@ impl Lowering<'_> {
             self.report.error_hint(&at, message, "make the lists shorter, or split the policy");
         }
         let slots = Slots::of(self, hook, &at);
+        let asks = slots.any_late() || hook.selectors.iter().any(|one| !one.return_arguments.is_empty());
+        if hook.on_return.is_some() && asks {
+            for site in sites.iter().filter(|site| !returns(&site.attach)) {
+                let message =
+                    format!("{} never returns, so nothing can be asked of its return", site.function);
+                self.report.error_hint(&at, message, "take `matchReturnArgs` and `returnCopy` out");
+            }
+        }
         let mut builder = Builder::new();
         selectors::lower(self, hook, &slots, &mut builder, &at);
         let (base, over) = builder.finish();
@@ -181,20 +189,24 @@ fn family(target: &Target) -> u8 {
     }
 }
 
+/// Whether the return is looked at too.
+fn returns(attach: &Attach) -> bool {
+    match attach {
+        Attach::Trampoline { on_return, .. }
+        | Attach::Kprobe { on_return, .. }
+        | Attach::Syscalls { on_return }
+        | Attach::Uprobe { on_return, .. } => *on_return,
+        Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
+    }
+}
+
 /// Says how arguments are read, and which system calls are meant.
 fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
     plan.arguments = site.words;
     if site.of_syscall() {
         plan.flags |= SAKER_PLAN_SYSCALL;
     }
-    let on_return = match &site.attach {
-        Attach::Trampoline { on_return, .. }
-        | Attach::Kprobe { on_return, .. }
-        | Attach::Syscalls { on_return }
-        | Attach::Uprobe { on_return, .. } => *on_return,
-        Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
-    };
-    if on_return {
+    if returns(&site.attach) {
         plan.flags |= SAKER_PLAN_RETURN;
     }
     if site.all_syscalls {

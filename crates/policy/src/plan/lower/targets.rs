@@ -351,6 +351,7 @@ impl Found {
             .map(|(number, name)| (u64::from(*number), format!("{prefix}{}", syscalls::function(name))))
             .collect();
         let Some((_, function)) = functions.first() else { return };
+        let on_return = on_return && !functions.iter().all(|(_, name)| never_returns(name));
         let attach = Attach::Syscalls { on_return };
         let words = CALL_ARGUMENTS as usize;
         let mut site = Site::new(attach, function.clone(), Reads::Call { first }, words);
@@ -407,6 +408,26 @@ impl Found {
     }
 }
 
+/// Functions that end their thread. Newer kernels refuse a trampoline at their return. Source: the set `noreturn_deny`
+/// of kernel/bpf/verifier.c.
+const NEVER_RETURN: [&str; 11] = [
+    "do_exit",
+    "do_group_exit",
+    "kthread_complete_and_exit",
+    "kthread_exit",
+    "make_task_dead",
+    "__x64_sys_exit",
+    "__x64_sys_exit_group",
+    "__arm64_sys_exit",
+    "__arm64_sys_exit_group",
+    "__ia32_sys_exit",
+    "__ia32_sys_exit_group",
+];
+
+fn never_returns(function: &str) -> bool {
+    NEVER_RETURN.contains(&function)
+}
+
 fn is_native(cx: &Lowering<'_>, call: &Syscall) -> bool {
     call.abi.is_none_or(|abi| abi == own_abi(cx))
 }
@@ -414,6 +435,7 @@ fn is_native(cx: &Lowering<'_>, call: &Syscall) -> bool {
 /// A function that the kernel has, by the cheapest way there is.
 fn function(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Problem> {
     let mechanisms = cx.kernel.mechanisms();
+    let on_return = on_return && !never_returns(name);
     let signature = cx.kernel.function(name);
     let by_value = |(_, kind): &(String, TypeKind)| matches!(kind, TypeKind::Structure(_));
     // A trampoline needs to know the arguments, and older kernels have none for structures by value.

@@ -89,6 +89,11 @@ impl Slots {
         self.slots.iter().any(|slot| slot.position == position && slot.late)
     }
 
+    /// Whether any value is read at the return only.
+    pub(super) fn any_late(&self) -> bool {
+        self.slots.iter().any(|slot| slot.late)
+    }
+
     /// The type of a value, or of the result.
     pub(super) fn type_at(&self, slot: u8) -> ArgType {
         let found = self.slots.get(usize::from(slot)).map(|slot| slot.ty);

@@ -72,7 +72,7 @@ impl Kernel for Fake {
             "by_value" => Some(signature(vec![INT, TypeKind::Structure("big".into()), INT])),
             "security_bpf_map_create" => Some(signature(vec![pointer("bpf_map"), pointer("bpf_attr")])),
             "sk_skb_reason_drop" => Some(signature(vec![pointer("sock"), pointer("sk_buff")])),
-            "__x64_sys_openat" | "__x64_sys_newstat" | "__x64_sys_lseek" => {
+            "__x64_sys_openat" | "__x64_sys_exit_group" | "__x64_sys_newstat" | "__x64_sys_lseek" => {
                 Some(signature(vec![pointer("pt_regs")]))
             }
             other => self.functions.contains(&other).then(|| signature(vec![pointer("file")])),

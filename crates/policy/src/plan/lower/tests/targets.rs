@@ -65,6 +65,27 @@ fn system_calls() {
     );
 }
 
+/// Newer kernels refuse to look at the return of what has none.
+#[test]
+fn what_never_returns_is_told_without_a_return() {
+    let fields = "  syscall: true\n  return: true\n  returnArg: {index: 0, type: int}";
+    let filter = "\n  selectors: [{matchReturnArgs: [{index: 0, operator: Equal, values: ['0']}]}]";
+    for kernel in [Fake::default(), Fake::with(false, true, false), Fake::with(false, false, false)] {
+        for (call, returns) in [("sys_exit_group", false), ("sys_openat", true)] {
+            let found = hook(&calls(call, fields), &kernel);
+            let told = match found.attach {
+                Attach::Trampoline { on_return, .. }
+                | Attach::Kprobe { on_return, .. }
+                | Attach::Syscalls { on_return } => on_return,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((told, found.plan.flags & SAKER_PLAN_RETURN != 0), (returns, returns), "{call}");
+        }
+        let text = calls("sys_exit_group", &format!("{fields}{filter}"));
+        assert_refused(&text, &kernel, &["exit_group never returns"]);
+    }
+}
+
 #[test]
 fn the_convention_must_be_the_right_one() {
     let wrong = calls("security_file_open", "  args: [{index: 0, type: file}]");
