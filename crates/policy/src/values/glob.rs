@@ -113,8 +113,9 @@ impl Glob {
         };
         match self.tokens.as_slice() {
             [Token::Across, rest @ ..] if !rest.is_empty() => literal(rest).map(SimpleGlob::Ending),
-            // A whole component somewhere: what begins with `/` cannot be that component alone.
-            [Token::Components, rest @ ..] if path => {
+            // A whole component somewhere: what begins with `/` cannot be that component alone, unless the rest begins
+            // with `/` too.
+            [Token::Components, rest @ ..] if path && rest.first() != Some(&Token::Byte(b'/')) => {
                 literal(rest).map(|rest| SimpleGlob::Ending([b"/".as_slice(), &rest].concat()))
             }
             [rest @ .., Token::Across] => literal(rest).map(SimpleGlob::Beginning),
