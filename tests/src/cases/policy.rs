@@ -259,7 +259,7 @@ fn replaced() -> Result<()> {
     let program = bench.program();
     bench.add("replaced.yaml", &getpriority("replaced", &program, "generation 0", ""))?;
     let from = bench.lab.stream.events.len();
-    let mut running = bench.lab.programs.start(&bench.lab.scratch, &["calls", "4000", "500"])?;
+    let mut running = bench.lab.programs.start(&bench.lab.scratch, &["calls", "2000", "500"])?;
     let mut generations = 0;
     while generations < 5 && !running.is_over()? {
         generations += 1;
@@ -275,7 +275,7 @@ fn replaced() -> Result<()> {
         hooks(&seen).map(|event| event.text("message")).collect();
     told.sort_unstable();
     told.dedup();
-    let missing = (FIRST..FIRST + 4000).filter(|call| told.binary_search(call).is_err()).count();
+    let missing = (FIRST..FIRST + 2000).filter(|call| told.binary_search(call).is_err()).count();
     same("calls that were not told", missing, 0)?;
     ensure!(messages.len() >= 2, "only {messages:?} told anything: nothing was replaced meanwhile");
     bench.lab.agent.stop()
@@ -465,8 +465,8 @@ fn library() -> Result<()> {
 fn losses_add_up() -> Result<()> {
     let mut bench = Bench::start(&["--rb-size=64K"])?;
     bench.add("flood.yaml", &getpriority("flood", &bench.program(), "asked", ""))?;
-    let run = bench.lab.programs.start(&bench.lab.scratch, &["calls", "60000"])?.finish()?;
-    same("calls", run.facts.number("calls")?, 60000)?;
+    let run = bench.lab.programs.start(&bench.lab.scratch, &["calls", "20000"])?.finish()?;
+    same("calls", run.facts.number("calls")?, 20000)?;
     crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
     let list = bench.list()?;
     let sum = |name: &str| -> u64 {
@@ -480,8 +480,8 @@ fn losses_add_up() -> Result<()> {
         sum("posted"),
         sum("lost")
     );
-    same("matched", sum("matched"), 60000)?;
-    same("posted and lost", sum("posted") + sum("lost"), 60000)?;
+    same("matched", sum("matched"), 20000)?;
+    same("posted and lost", sum("posted") + sum("lost"), 20000)?;
     same("told", told, sum("posted"))?;
     bench.lab.agent.stop()
 }
