@@ -29,9 +29,11 @@ fn main() {
     println!("cargo::rerun-if-changed=workloads");
     println!("cargo::rerun-if-env-changed=CC");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
-    compile(&out.join("workload"), WORKLOAD, &["-pthread"]);
-    compile(&out.join("leaf"), &["leaf.c"], &[]);
-    compile(&out.join("nop"), &["nop.c"], BARE);
+    compile(&out.join("workload"), WORKLOAD, &["-pthread", "-s"]);
+    compile(&out.join("leaf"), &["leaf.c"], &["-s"]);
+    compile(&out.join("nop"), &["nop.c"], &[BARE, &["-s"]].concat());
+    // It is found by its symbol.
+    compile(&out.join("probed"), &["probed.c"], &[]);
 }
 
 fn compile(program: &Path, sources: &[&str], further: &[&str]) {
@@ -39,7 +41,6 @@ fn compile(program: &Path, sources: &[&str], further: &[&str]) {
     let status = Command::new(&compiler)
         .args(STRICT)
         .args(further)
-        .arg("-s")
         .arg("-o")
         .arg(program)
         .args(sources.iter().map(|source| Path::new("workloads").join(source)))

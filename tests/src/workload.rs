@@ -15,6 +15,7 @@ use crate::wait;
 /// The programs, built by the build script and carried along.
 const WORKLOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload"));
 const LEAF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/leaf"));
+const PROBED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probed"));
 const NOP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nop"));
 
 /// The workload programs as files.
@@ -26,6 +27,8 @@ pub struct Programs {
     pub leaf: PathBuf,
     /// Only ends.
     pub nop: PathBuf,
+    /// Has a symbol, `saker_probed`.
+    pub probed: PathBuf,
 }
 
 impl Programs {
@@ -45,6 +48,7 @@ impl Programs {
             workload: write("workload", WORKLOAD)?,
             leaf: write("leaf", LEAF)?,
             nop: write("nop", NOP)?,
+            probed: write("probed", PROBED)?,
         })
     }
 

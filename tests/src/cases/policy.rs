@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     alone("policy-result", result),
     alone("policy-call-that-never-returns", never_returns),
     alone("policy-tracepoint", tracepoint),
+    alone("policy-uprobe", uprobe),
     alone("policy-live", live),
     alone("policy-replaced-without-gap", replaced),
     alone("policy-directory", directory),
@@ -226,6 +227,40 @@ fn tracepoint() -> Result<()> {
     same("event", told[0].text("event"), "sys_enter")?;
     same("number", told[0].number("args/0/syscall_id/id"), 140)?;
     same("ABI", told[0].text("args/0/syscall_id/abi"), "x64")?;
+    bench.lab.agent.stop()
+}
+
+/// A function of a program, found by its symbol.
+fn uprobe() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let program = bench.lab.programs.probed.clone();
+    let path = program.display().to_string();
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: probed\nspec:\n  uprobes:\n  \
+         - path: {path}\n    symbols: [saker_probed]\n    args:\n    - {{index: 0, type: int}}\n    \
+         - {{index: 1, type: string}}\n    selectors:\n    \
+         - matchArgs: [{{index: 0, operator: Equal, values: [\"7\", \"9\"]}}]\n"
+    );
+    let wrong = bench.write("wrong.yaml", &text.replace("saker_probed", "saker_proved"))?;
+    let refused = bench.ask(&["add", &wrong.to_string_lossy()])?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && told.contains("saker_probed"), "no nearest symbol is told: {told}");
+    bench.order(&["delete", "probed"])?;
+    bench.add("probed.yaml", &text)?;
+    let from = bench.lab.stream.events.len();
+    ensure!(Command::new(&program).status()?.success(), "the probed program failed");
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    let events = &bench.lab.stream.events[from..];
+    let told: Vec<&Event> = events.iter().filter(|event| event.kind == Kind::Hook).collect();
+    same("events", told.len(), 2)?;
+    for (event, number) in told.iter().zip([7, 9]) {
+        same("key", event.key.as_str(), "process_uprobe")?;
+        same("path", event.text("path"), path.as_str())?;
+        same("symbol", event.text("symbol"), "saker_probed")?;
+        same("binary", event.text("process/binary"), path.as_str())?;
+        same("number", event.at("args/0/int_arg"), &Value::from(number))?;
+        same("text", event.text("args/1/string_arg"), format!("call {number}").as_str())?;
+    }
     bench.lab.agent.stop()
 }
 
