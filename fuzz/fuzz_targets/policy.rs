@@ -1,4 +1,5 @@
-//! Any bytes are policies, or diagnostics within the text; what is accepted is explained and matched without panic.
+//! Any bytes are policies, or diagnostics within the text; what is accepted is explained, matched and made a plan without
+//! panic, and a plan is within the bounds of the kernel side.
 
 #![no_main]
 
@@ -6,8 +7,11 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use saker_abi::generated::saker_step;
 use saker_policy::matcher::{Ancestor, Container, Event, Matcher, NamespaceState, SocketValue, Value};
 use saker_policy::model::{Hook, Syscall};
+use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature, TypeKind, lower};
+use saker_policy::values::Step;
 use saker_policy::words::Namespace;
 use saker_policy::{Severity, check, explain, parse_tests, render, schema, to_json};
 
@@ -75,6 +79,90 @@ impl Numbers {
     }
 }
 
+/// A kernel that has everything, by the ways that it is made with.
+struct Anything(Mechanisms);
+
+impl Anything {
+    fn signature(name: &str) -> Signature {
+        let integer = TypeKind::Integer { size: 4, signed: name.len() % 2 == 0 };
+        let pointer = |name: &str| (String::new(), TypeKind::Pointer(name.to_owned()));
+        let kinds = ["file", "sock", "path", "dentry", "", "cred"];
+        let mut arguments: Vec<_> = kinds.iter().take(1 + name.len() % 6).map(|name| pointer(name)).collect();
+        arguments.push((String::new(), integer.clone()));
+        Signature { arguments, result: integer }
+    }
+}
+
+impl Kernel for Anything {
+    fn release(&self) -> &str {
+        "fuzzed"
+    }
+    fn mechanisms(&self) -> Mechanisms {
+        self.0
+    }
+    fn function(&self, name: &str) -> Option<Signature> {
+        Some(Self::signature(name))
+    }
+    fn tracepoint(&self, event: &str) -> Option<Signature> {
+        Some(Self::signature(event))
+    }
+    fn lsm_hook(&self, name: &str) -> Option<Signature> {
+        Some(Self::signature(name))
+    }
+    fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        let steps = path.iter().map(|_| saker_step { offset: 8, load: 8 }).collect();
+        Ok(Resolved { steps, kind: TypeKind::Pointer(structure.to_owned()) })
+    }
+    fn syscall(&self, name: &str) -> Option<u32> {
+        Some(name.len() as u32 * 7)
+    }
+    fn syscalls(&self) -> Vec<(String, u32)> {
+        vec![("openat".into(), 257), ("read".into(), 0)]
+    }
+    fn syscall_prefix(&self) -> &str {
+        "__x64_sys_"
+    }
+    fn nearest(&self, name: &str) -> Vec<String> {
+        vec![name.to_owned()]
+    }
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        vec![pattern.to_owned(); pattern.len() % 700]
+    }
+    fn host_namespaces(&self) -> saker_abi::NamespaceInums {
+        saker_abi::NamespaceInums { pid: 4_026_531_836, ..Default::default() }
+    }
+}
+
+/// A plan stays within the bounds that the kernel side has; all else is refused with a reason.
+fn check_plan(policy: &saker_policy::model::Policy) {
+    for ways in 0..4 {
+        let mechanisms = Mechanisms { trampoline: ways & 1 != 0, kprobe: ways & 2 != 0, lsm: ways == 3 };
+        let plan = match lower(policy, &Anything(mechanisms)) {
+            Ok(plan) => plan,
+            Err(reasons) => {
+                assert!(
+                    reasons.iter().any(|one| one.severity == Severity::Error),
+                    "refused without a reason"
+                );
+                continue;
+            }
+        };
+        for hook in &plan.hooks {
+            let plan = &hook.plan;
+            let within =
+                |first: u16, count: u16| usize::from(first) + usize::from(count) <= plan.clause.len();
+            assert!(usize::from(plan.values) <= plan.value.len() && plan.entry_values <= plan.values);
+            assert!(usize::from(plan.selectors) <= plan.selector.len());
+            assert!(usize::from(plan.return_selectors) <= plan.return_selector.len());
+            for selector in plan.selector.iter().take(plan.selectors.into()) {
+                assert!(within(selector.process, selector.process_count));
+                assert!(within(selector.values, selector.value_count));
+            }
+            assert_eq!(hook.text.positions.len(), usize::from(plan.values));
+        }
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     static SCHEMA: OnceLock<serde_json::Value> = OnceLock::new();
     let definitions = &SCHEMA.get_or_init(schema)["$defs"];
@@ -85,8 +173,8 @@ fuzz_target!(|bytes: &[u8]| {
     for diagnostic in &checked.diagnostics {
         assert!(diagnostic.span.line <= lines, "{diagnostic:?} in {lines} lines");
     }
-    render("f", text, &checked.diagnostics);
-    to_json("f", &checked.diagnostics);
+    let _ = render("f", text, &checked.diagnostics);
+    let _ = to_json("f", &checked.diagnostics);
     if checked.policies.is_empty() {
         assert!(checked.count(Severity::Error) > 0, "neither policies nor errors");
     }
@@ -95,8 +183,9 @@ fuzz_target!(|bytes: &[u8]| {
     }));
     let (tests, _) = parse_tests(text);
     for policy in &checked.policies {
-        explain(policy).text();
-        explain(policy).json();
+        let _ = explain(policy).text();
+        let _ = explain(policy).json();
+        check_plan(policy);
         let matcher = Matcher::new(policy);
         for hook in &policy.hooks {
             let event = numbers.event(hook);
