@@ -89,7 +89,7 @@ impl Anything {
         let kinds = ["file", "sock", "path", "dentry", "", "cred"];
         let mut arguments: Vec<_> = kinds.iter().take(1 + name.len() % 6).map(|name| pointer(name)).collect();
         arguments.push((String::new(), integer.clone()));
-        Signature { arguments, result: integer }
+        Signature { arguments, result: integer, readable: name.len() % 3 != 0 }
     }
 }
 

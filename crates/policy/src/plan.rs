@@ -215,6 +215,9 @@ pub struct Signature {
     pub arguments: Vec<(String, TypeKind)>,
     /// What it returns.
     pub result: TypeKind,
+    /// The verifier lets programs of trampolines read all arguments. It refuses pointers to pointers, to functions, and
+    /// to structures of which the description of types has but the name.
+    pub readable: bool,
 }
 
 /// Where a path through structures leads.

@@ -149,15 +149,30 @@ impl Types {
         }
     }
 
+    /// Whether the verifier lets a program of a trampoline read an argument of this type. Source: btf_ctx_access() of
+    /// kernel/bpf/btf.c. Structures by value are another matter.
+    fn is_readable(&self, description: &Description<'_>, number: u32) -> bool {
+        let Some((this, _)) = self.bare(description, number) else { return false };
+        if this.kind() != kind::PTR || this.size_or_type == 0 {
+            return true;
+        }
+        let to = self.bare(description, this.size_or_type).map(|(to, _)| to.kind());
+        // Nothing is behind `const void *`.
+        matches!(to, None | Some(kind::INT | kind::STRUCT | kind::UNION))
+    }
+
     fn signature(&self, description: &Description<'_>, number: u32, skip: usize) -> Option<Signature> {
         let this = self.at(description, number).filter(|this| this.kind() == kind::FUNC_PROTO)?;
         let mut arguments = Vec::new();
+        let mut readable = true;
         for at in (0..this.extra.len()).step_by(8).skip(skip).take(ARGUMENTS) {
             let name = description.name(word(this.extra, at)?).unwrap_or_default();
             let ty = word(this.extra, at + 4)?;
+            readable &= self.is_readable(description, ty);
             arguments.push((String::from_utf8_lossy(name).into_owned(), self.passed(description, ty)));
         }
-        Some(Signature { arguments, result: self.passed(description, this.size_or_type) })
+        let result = self.passed(description, this.size_or_type);
+        Some(Signature { arguments, result, readable })
     }
 
     /// Whether a function is described.

@@ -439,9 +439,10 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Prob
     let signature = cx.kernel.function(name);
     let by_value = |(_, kind): &(String, TypeKind)| matches!(kind, TypeKind::Structure(_));
     // A trampoline needs to know the arguments, and older kernels have none for structures by value.
-    let described = signature
-        .as_ref()
-        .filter(|signature| signature.arguments.len() <= WORDS && !signature.arguments.iter().any(by_value));
+    let described = signature.as_ref().filter(|signature| {
+        let arguments = &signature.arguments;
+        signature.readable && arguments.len() <= WORDS && !arguments.iter().any(by_value)
+    });
     let function = name.to_owned();
     if let (true, Some(described)) = (mechanisms.trampoline, described) {
         let words = described.arguments.len();

@@ -47,7 +47,8 @@ fn pointer(name: &str) -> TypeKind {
 const INT: TypeKind = TypeKind::Integer { size: 4, signed: true };
 
 fn signature(kinds: Vec<TypeKind>) -> Signature {
-    Signature { arguments: kinds.into_iter().map(|kind| (String::new(), kind)).collect(), result: INT }
+    let arguments = kinds.into_iter().map(|kind| (String::new(), kind)).collect();
+    Signature { arguments, result: INT, readable: true }
 }
 
 impl Kernel for Fake {
@@ -68,6 +69,7 @@ impl Kernel for Fake {
             "narrow" => {
                 Some(signature(vec![unsigned(2), unsigned(4), TypeKind::Integer { size: 4, signed: true }]))
             }
+            "opaque" => Some(Signature { readable: false, ..signature(vec![pointer("pt_regs")]) }),
             "many" => Some(signature(vec![INT; 9])),
             "by_value" => Some(signature(vec![INT, TypeKind::Structure("big".into()), INT])),
             "security_bpf_map_create" => Some(signature(vec![pointer("bpf_map"), pointer("bpf_attr")])),

@@ -25,7 +25,9 @@ fn the_cheapest_way_is_taken() {
     }
     let words = ["6.99.0-fake", "neither trampolines nor kprobes", "security_file_open", "raw tracepoints"];
     assert_refused(&text, &Fake::with(false, false, false), &words);
-    // A function that is not described has no trampoline.
+    // A function that is not described has no trampoline, nor one whose arguments the verifier refuses to read.
+    let text = calls("opaque", "  syscall: false");
+    assert!(matches!(hook(&text, &Fake::default()).attach, Attach::Kprobe { .. }));
     let text = calls("undescribed", "  syscall: false");
     assert!(matches!(hook(&text, &Fake::default()).attach, Attach::Kprobe { .. }));
     assert_refused(
