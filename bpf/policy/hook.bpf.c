@@ -413,6 +413,27 @@ static __noinline void forget_call(struct call *call, struct saker_hook_stats *c
 		bpf_map_delete_elem(&saker_calls, &key);
 }
 
+/* Numbers of exit and exit_group, which have no return: to remember them would fill the table for good. */
+#if defined(__TARGET_ARCH_x86)
+#define NR_EXIT	      60
+#define NR_EXIT_GROUP 231
+#else
+#define NR_EXIT	      93
+#define NR_EXIT_GROUP 94
+#endif
+
+static __always_inline bool has_return(struct call *call)
+{
+	u64 number;
+
+	if (!(saker_plan.flags & SAKER_PLAN_RETURN))
+		return false;
+	if (saker_mechanism != BY_SYSCALLS)
+		return true;
+	number = context_word(call->ctx, 8);
+	return number != NR_EXIT && number != NR_EXIT_GROUP;
+}
+
 static __always_inline void entry_matched(struct call *call, u32 i, struct saker_hook_stats *counts)
 {
 	const volatile struct saker_selector_plan *selector = &saker_plan.selector[i];
@@ -420,7 +441,7 @@ static __always_inline void entry_matched(struct call *call, u32 i, struct saker
 
 	COUNT(matched);
 	s->rec.selector = i;
-	if (saker_plan.flags & SAKER_PLAN_RETURN) {
+	if (has_return(call)) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))
 			s->rec.flags |= SAKER_HOOK_WAITS;

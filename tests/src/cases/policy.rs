@@ -201,6 +201,25 @@ fn never_returns() -> Result<()> {
     same("events", told.len(), 1)?;
     same("status asked for", &told[0].at("args/0")["int_arg"], &Value::from(3))?;
     same("result", told[0].at("return"), &Value::Null)?;
+    bench.order(&["delete", "never"])?;
+
+    // Of many calls by one program those that return are waited for, and this one is not.
+    let many = "sys_exit_group, sys_exit, sys_getpriority, sys_chdir, sys_mkdir, sys_rmdir, sys_chmod, sys_chown, \
+                sys_link, sys_symlink, sys_mknod, sys_truncate, sys_rename, sys_mount, sys_swapon, sys_swapoff, sys_sync";
+    let text = text.replace("call: sys_exit_group", "call: list:many").replace("name: never", "name: many");
+    let lists = format!("spec:\n  lists: [{{name: many, type: syscalls, values: [{many}]}}]\n");
+    bench.add("many.yaml", &text.replace("spec:\n", &lists))?;
+    let seen = bench.lab.observe(&["never-returns"])?;
+    let told: Vec<&Event> = hooks(&seen).collect();
+    same("events of the list", told.len(), 1)?;
+    ensure!(told[0].text("function_name").ends_with("sys_exit_group"), "{}", told[0].text("function_name"));
+    same("a return that is waited for", told[0].at("return_missing"), &Value::Null)?;
+    let seen = bench.lab.observe(&["calls", "1"])?;
+    let results: Vec<&Value> = hooks(&seen).map(|event| &event.at("return")["int_arg"]).collect();
+    ensure!(
+        results.contains(&&Value::from(-3)),
+        "the call that returns is told without its result: {results:?}"
+    );
     bench.lab.agent.stop()
 }
 
