@@ -167,17 +167,6 @@ static __always_inline void caller(struct caller *who)
 	who->pid_tgid = bpf_get_current_pid_tgid();
 	who->process = NULL;
 	who->bits = 0;
-	if (saker_task_storage) {
-		struct task_struct *task = bpf_get_current_task_btf();
-		struct task_struct *leader = task->group_leader;
-
-		if (leader)
-			who->process = bpf_task_storage_get(&saker_processes, leader, NULL, 0);
-	} else {
-		u32 pid = who->pid_tgid >> 32;
-
-		who->process = bpf_map_lookup_elem(&saker_processes_hash, &pid);
-	}
 }
 
 /* Fills who.bits, from the record of the process if they are there. False: there is no scratch to find out.
@@ -284,6 +273,8 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 	struct saker_hook *rec = &call->s->rec;
 	struct saker_key key = {.pid = call->who.pid_tgid >> 32};
 
+	if (!call->who.process)
+		find_process(&call->who);
 	if (call->who.process && call->who.process->key.ktime)
 		key.ktime = call->who.process->key.ktime;
 	else
@@ -490,6 +481,8 @@ static __always_inline void on_entry(void *ctx)
 		return;
 	COUNT(calls);
 	caller(&call.who);
+	if (saker_plan.flags & SAKER_PLAN_BINARIES)
+		find_process(&call.who);
 	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(&call)) {
 		count_no_scratch(counts);
 		return;

@@ -13,6 +13,22 @@ struct caller {
 	u64 bits; /* of binaries */
 };
 
+/* The record of the process: looked for when something asks for it, which most calls do not. */
+static __always_inline void find_process(struct caller *who)
+{
+	if (saker_task_storage) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		struct task_struct *leader = task->group_leader;
+
+		if (leader)
+			who->process = bpf_task_storage_get(&saker_processes, leader, NULL, 0);
+	} else {
+		u32 pid = who->pid_tgid >> 32;
+
+		who->process = bpf_map_lookup_elem(&saker_processes_hash, &pid);
+	}
+}
+
 static __always_inline u32 namespace_of(struct task_struct *task, u8 which)
 {
 	struct nsproxy *proxy = BPF_CORE_READ(task, nsproxy);
@@ -72,6 +88,8 @@ static __always_inline bool process_clause_holds(struct caller *who, CLAUSE *c)
 		break;
 	case SAKER_OP_NS_PID:
 		/* Without a record it is not known; in the first namespace it is 0. */
+		if (!who->process)
+			find_process(who);
 		if (!who->process)
 			return false;
 		holds = pool_has(c, who->process->ns_pid);
