@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 
 use crate::agent;
 use crate::case::{Case, How};
@@ -107,7 +107,8 @@ fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
         report("shared-agent-starts", Ok(()), begin);
         for (name, run) in shared {
             let since = Instant::now();
-            let outcome = twice(name, &mut again, || run(&mut lab));
+            let outcome =
+                twice(name, &mut again, || run(&mut lab).map_err(|error| with_problems(&lab, error)));
             report(name, outcome, since);
         }
         let since = Instant::now();
@@ -128,6 +129,12 @@ fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
         println!("needed a second attempt: {}", again.join(" "));
     }
     Ok(failed.len())
+}
+
+/// What failed, and what the agent itself says is wrong: a kernel without memory makes records incomplete.
+fn with_problems(lab: &Lab, error: Error) -> Error {
+    let problems = lab.agent.status().map(|status| status.problems()).unwrap_or_default();
+    if problems.is_empty() { error } else { anyhow!("{error:#}\n        the agent says: {problems}") }
 }
 
 /// Runs a case and, where `SAKER_TEST_RETRIES` is set, once more if it failed: on an emulated kernel beside another
