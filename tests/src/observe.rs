@@ -205,7 +205,12 @@ fn check_identity(event: &Event) -> Result<()> {
     let id = ExecId::parse(event.exec_id())?;
     same(&format!("line {line}: PID in the exec id"), id.pid, event.pid())?;
     same(&format!("line {line}: node in the exec id"), id.node.as_str(), event.node.as_str())?;
-    ensure!(!event.flag("unknown") && !event.flag("miss"), "line {line}: an incomplete process");
+    ensure!(
+        !event.flag("unknown") && !event.flag("miss"),
+        "line {line}: an incomplete process: {:?} with the flags {}",
+        event.kind,
+        event.text("process/flags")
+    );
     if event.kind != Kind::Hook {
         // Threads call hooks, and the kernel does for a process what it left to io_uring by threads of their own.
         same(&format!("line {line}: tid"), event.number("process/tid"), u64::from(event.pid()))?;

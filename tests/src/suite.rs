@@ -137,21 +137,25 @@ fn with_problems(lab: &Lab, error: Error) -> Error {
     if problems.is_empty() { error } else { anyhow!("{error:#}\n        the agent says: {problems}") }
 }
 
-/// Runs a case and, where `SAKER_TEST_RETRIES` is set, once more if it failed: on an emulated kernel beside another
-/// one a process may not run for seconds. Nothing is hidden: the first failure is printed, and the end names it.
+/// Runs a case and, when it fails, again, as often as `SAKER_TEST_RETRIES` says: on an emulated kernel beside another one
+/// a process may not run for seconds. Nothing is hidden: each failure is printed, and the end names the case.
 fn twice(
     name: &'static str,
     again: &mut Vec<&'static str>,
     mut run: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    match run() {
-        Err(error) if std::env::var_os("SAKER_TEST_RETRIES").is_some() => {
-            println!("AGAIN   {name}: the first attempt failed:\n        {error:#}");
-            again.push(name);
-            run()
+    let retries =
+        std::env::var("SAKER_TEST_RETRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(0_u32);
+    for attempt in 1..=retries {
+        match run() {
+            Err(error) => {
+                println!("AGAIN   {name}: attempt {attempt} failed:\n        {error:#}");
+                again.push(name);
+            }
+            outcome => return outcome,
         }
-        outcome => outcome,
     }
+    run()
 }
 
 /// After all shared cases: nothing was lost, the sums hold, and the agent ends in good order.
