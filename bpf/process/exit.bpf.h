@@ -16,16 +16,43 @@ static __always_inline u32 wait_status(struct task_struct *leader, struct signal
 	return leader->exit_code;
 }
 
+/* Processes whose end was told a moment ago, where the record is no longer there to say so: else the second
+ * of two last threads would take the process for one that never had a record. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct saker_key);
+	__type(value, u8);
+} saker_ended SEC(".maps");
+
+/* 0: this is the first to tell; -EEXIST: it has been told. */
+static __always_inline long note_end(struct task_struct *leader)
+{
+	struct saker_key key = {.ktime = leader->start_boottime, .pid = leader->tgid};
+	u8 one = 1;
+
+	return bpf_map_update_elem(&saker_ended, &key, &one, BPF_NOEXIST);
+}
+
 /* True when this thread is the one to tell. The hash's entry goes with the telling; task storage stays, so
  * that children created by a parent that is about to end still find its key. */
-static __always_inline bool claim_exit(struct saker_process *proc, u32 pid, bool storage)
+static __always_inline bool claim_exit(struct saker_process *proc, struct task_struct *leader, u32 pid,
+				       bool storage)
 {
+	long err;
+
 	if (storage) {
 		if (proc && proc->leaderless)
 			bpf_map_delete_elem(&saker_leaderless, &pid);
 		return !proc || !__sync_val_compare_and_swap(&proc->exited, 0, 1);
 	}
-	return !proc || !bpf_map_delete_elem(&saker_processes_hash, &pid);
+	/* As 32 bits: before v6.4 maps return no more, and the rest is not its sign. */
+	err = (int)note_end(leader);
+	if (err == -17) /* EEXIST */
+		return false;
+	if (!proc)
+		return true;
+	return !bpf_map_delete_elem(&saker_processes_hash, &pid) || !err;
 }
 
 static __always_inline void keep_leaderless(struct task_struct *leader)
@@ -74,7 +101,7 @@ static __always_inline void tell_exit(struct task_struct *task, bool storage)
 		creator = proc->parent;
 		proc_flags = proc->flags & (SAKER_PROC_IN_INIT_TREE | SAKER_PROC_FORKED);
 	}
-	if (!claim_exit(proc, key.pid, storage))
+	if (!claim_exit(proc, leader, key.pid, storage))
 		return;
 	rec = bpf_ringbuf_reserve(&saker_ring, sizeof(*rec), 0);
 	if (!rec) {

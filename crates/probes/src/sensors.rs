@@ -325,6 +325,7 @@ fn configure(open: &mut OpenProcessSkel<'_>, wanted: &Wanted<'_>) -> Result<(), 
     open.maps.saker_ring.set_max_entries(ring_bytes)?;
     open.maps.saker_processes.set_autocreate(task_storage)?;
     open.maps.saker_leaderless.set_autocreate(task_storage)?;
+    open.maps.saker_ended.set_autocreate(!task_storage)?;
     open.maps.saker_processes_hash.set_autocreate(!task_storage)?;
     if !task_storage {
         open.maps.saker_processes_hash.set_max_entries(options.hash_entries.max(1))?;
