@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::report::{Report, default_out, grouped};
-use crate::subject::{self, Subject};
+use crate::subject::Subject;
+use crate::vm::Machine;
 use crate::work::Bench;
 
 /// Files of this folder are those that the policies tell of.
@@ -21,18 +21,8 @@ const CALLS: i64 = 2;
 /// Arguments of `policies`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Kernel series to boot
-    #[arg(long, default_value = "6.12")]
-    kernel: String,
-    /// Memory of the machine, MB
-    #[arg(long, default_value_t = 4096)]
-    mem: u32,
-    /// Seconds before the machine is stopped
-    #[arg(long, default_value_t = 3600)]
-    timeout: u64,
-    /// Where the figures go as JSON
-    #[arg(long)]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -58,25 +48,17 @@ pub struct SessionArgs {
 /// Boots, measures, prints.
 pub fn run(args: &Args) -> Result<()> {
     let session = &args.session;
-    let mut command = Command::new("cargo");
-    command.args(["xtask", "vm", "--icount", "--kernel", &args.kernel]);
-    command.args(["--mem", &args.mem.to_string(), "--timeout", &args.timeout.to_string()]);
-    command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
-    command.arg("--").arg(std::env::current_exe()?).arg("policies-session");
-    command.args(["--files", &session.files.to_string()]);
-    command.args(["--connections", &session.connections.to_string()]);
-    command.args(["--order", &session.order.join(",")]);
-    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "the session failed ({}):\n{text}", output.status);
-    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let (files, connections) = (session.files.to_string(), session.connections.to_string());
+    let order = session.order.join(",");
+    let arguments = ["policies-session", "--files", &files, "--connections", &connections, "--order", &order];
+    let lines = args.machine.run(&arguments)?;
     print(args, lines)
 }
 
 fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
     let title = format!(
         "Instructions with policies, kernel {}, one emulated CPU ({} file turns, {} connections)",
-        args.kernel, args.session.files, args.session.connections
+        args.machine.kernel, args.session.files, args.session.connections
     );
     let mut report =
         Report::new(&title, &["workload CPU", "over none", "over none, a call", "agent CPU", "events"]);
@@ -102,7 +84,13 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
         println!("{}: {}", line["loaded"].as_str().unwrap_or(""), line["figures"]);
     }
     report.fact("lines", lines);
-    report.publish(args.out.clone().or_else(|| default_out(&format!("policies-{}", args.kernel))).as_deref())
+    report.publish(
+        args.machine
+            .out
+            .clone()
+            .or_else(|| default_out(&format!("policies-{}", args.machine.kernel)))
+            .as_deref(),
+    )
 }
 
 /// Measures on the kernel that runs, and prints one JSON object for each measurement.

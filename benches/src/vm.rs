@@ -10,12 +10,12 @@ use crate::report::{Report, default_out, grouped, percent};
 use crate::session;
 use crate::subject;
 
-/// Arguments of `vm`.
+/// The machine, and where the figures go.
 #[derive(clap::Args)]
-pub struct Args {
+pub struct Machine {
     /// Kernel series to boot
     #[arg(long, default_value = "6.12")]
-    kernel: String,
+    pub kernel: String,
     /// Memory of the machine, MB
     #[arg(long, default_value_t = 4096)]
     mem: u32,
@@ -24,9 +24,31 @@ pub struct Args {
     timeout: u64,
     /// Where the figures go as JSON
     #[arg(long)]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `vm`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     session: session::Args,
+}
+
+impl Machine {
+    /// Runs this program in the machine, and returns the JSON lines that it prints.
+    pub fn run(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let mut command = Command::new("cargo");
+        command.args(["xtask", "vm", "--icount", "--kernel", &self.kernel]);
+        command.args(["--mem", &self.mem.to_string(), "--timeout", &self.timeout.to_string()]);
+        command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
+        command.arg("--").arg(std::env::current_exe()?).args(arguments);
+        let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "the session failed ({}):\n{text}", output.status);
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
 }
 
 /// Boots, measures, prints.
@@ -34,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let lines = boot(args)?;
     let title = format!(
         "Instructions per operation, kernel {}, one emulated CPU (n = {} execs, {} compiler runs, {} in the burst)",
-        args.kernel, args.session.execs, args.session.compiles, args.session.burst
+        args.machine.kernel, args.session.execs, args.session.compiles, args.session.burst
     );
     let mut report =
         Report::new(&title, &["workload CPU", "over none", "agent CPU", "wall median", "over none"]);
@@ -71,7 +93,9 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{} {}: {}", text(line, "watcher"), text(line, "what"), line["figures"]);
     }
     report.fact("lines", lines);
-    report.publish(args.out.clone().or_else(|| default_out(&format!("vm-{}", args.kernel))).as_deref())
+    report.publish(
+        args.machine.out.clone().or_else(|| default_out(&format!("vm-{}", args.machine.kernel))).as_deref(),
+    )
 }
 
 fn text<'a>(line: &'a Value, name: &str) -> &'a str {
@@ -80,22 +104,13 @@ fn text<'a>(line: &'a Value, name: &str) -> &'a str {
 
 fn boot(args: &Args) -> Result<Vec<Value>> {
     let session = &args.session;
-    let mut command = Command::new("cargo");
-    command.args(["xtask", "vm", "--icount", "--kernel", &args.kernel]);
-    command.args(["--mem", &args.mem.to_string(), "--timeout", &args.timeout.to_string()]);
-    command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
-    command.arg("--").arg(std::env::current_exe()?).arg("session");
-    for (name, value) in
-        [("--execs", session.execs), ("--compiles", session.compiles), ("--burst", session.burst)]
-    {
-        command.args([name, &value.to_string()]);
-    }
-    command.args(["--order", &session.order.join(",")]);
+    let numbers = [session.execs, session.compiles, session.burst].map(|number| number.to_string());
+    let [execs, compiles, burst] = &numbers;
+    let order = session.order.join(",");
+    let mut arguments =
+        vec!["session", "--execs", execs, "--compiles", compiles, "--burst", burst, "--order", &order];
     if !session.saker_flags.is_empty() {
-        command.args(["--saker-flags", &session.saker_flags]);
+        arguments.extend(["--saker-flags", &session.saker_flags]);
     }
-    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "the session failed ({}):\n{text}", output.status);
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    args.machine.run(&arguments)
 }

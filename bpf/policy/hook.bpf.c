@@ -173,9 +173,11 @@ static __always_inline void caller(struct caller *who)
  */
 static __noinline bool binaries(struct call *call)
 {
-	struct saker_process *process = call->who.process;
 	u32 generation = binary_generation();
+	struct saker_process *process;
 
+	find_process(&call->who);
+	process = call->who.process;
 	if (process && process->match_generation == generation) {
 		call->who.bits = process->match_bits;
 		return true;
@@ -481,8 +483,6 @@ static __always_inline void on_entry(void *ctx)
 		return;
 	COUNT(calls);
 	caller(&call.who);
-	if (saker_plan.flags & SAKER_PLAN_BINARIES)
-		find_process(&call.who);
 	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(&call)) {
 		count_no_scratch(counts);
 		return;

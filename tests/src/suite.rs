@@ -108,7 +108,7 @@ fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
         for (name, run) in shared {
             let since = Instant::now();
             let outcome =
-                twice(name, &mut again, || run(&mut lab).map_err(|error| with_problems(&lab, error)));
+                with_retries(name, &mut again, || run(&mut lab).map_err(|error| with_problems(&lab, error)));
             report(name, outcome, since);
         }
         let since = Instant::now();
@@ -117,7 +117,7 @@ fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
     for case in cases {
         if let How::Alone(run) = case.how {
             let since = Instant::now();
-            let outcome = twice(case.name, &mut again, run);
+            let outcome = with_retries(case.name, &mut again, run);
             report(case.name, outcome, since);
         }
     }
@@ -139,7 +139,7 @@ fn with_problems(lab: &Lab, error: Error) -> Error {
 
 /// Runs a case and, when it fails, again, as often as `SAKER_TEST_RETRIES` says: on an emulated kernel beside another one
 /// a process may not run for seconds. Nothing is hidden: each failure is printed, and the end names the case.
-fn twice(
+fn with_retries(
     name: &'static str,
     again: &mut Vec<&'static str>,
     mut run: impl FnMut() -> Result<()>,

@@ -124,7 +124,8 @@ pub fn reference() -> String {
          Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`,\n\
          `tetragon_policy_events_total` and `tetragon_build_info` have fewer labels. Values of labels come from closed\n\
          sets: neither names of programs nor of users are among them. Those of policies and hooks are there while the\n\
-         policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\n\
+         policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\
+         `tetragon_policy_events_total` goes on after that, for at most 10,000 pairs of policy and hook; the rest is `other`.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in METRICS {

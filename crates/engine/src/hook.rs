@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use saker_abi::{Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, ProcessView};
+pub use saker_policy::plan::HookText;
 
 use crate::calls::{CallKey, Captured, Unjoined, Waiting};
 use crate::counters::Outcome;
@@ -23,40 +24,6 @@ pub struct PolicyText {
     pub namespace: String,
     /// Its hooks, by the numbers that records carry.
     pub hooks: Vec<HookText>,
-}
-
-/// What events tell of a hook, beside what its records say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HookText {
-    /// Function, LSM hook without `bpf_lsm_`, system call with the prefix of the architecture, or symbol of a
-    /// uprobe.
-    pub function: String,
-    /// Of a tracepoint; of a USDT probe its provider.
-    pub subsystem: String,
-    /// Of a tracepoint; of a USDT probe its name.
-    pub event: String,
-    /// Text for people; empty: none.
-    pub message: String,
-    /// Tags.
-    pub tags: Vec<String>,
-    /// Labels of the captured values, in the order of records; empty: none.
-    pub labels: Vec<String>,
-    /// How many of the captured values are arguments; the others are data.
-    pub arguments: usize,
-    /// Where each captured value, in the order of records, stands among the arguments and then the data of the policy;
-    /// empty: in the same order.
-    pub positions: Vec<usize>,
-    /// Names by what `saker_hook.function` says (an address or the number of a system call), for hooks of several.
-    pub functions: Vec<(u64, String)>,
-    /// Program or library with a uprobe or USDT probe.
-    pub path: String,
-    /// Offset of a uprobe that was not given by symbol.
-    pub offset: u64,
-    /// Offset of a uprobe's reference counter.
-    pub ref_ctr_offset: u64,
-    /// The return of a call may be left out on purpose: filters, rate limits or `NoPost` apply to it. Then an
-    /// entry without its return is no event, and only counted.
-    pub conditional_return: bool,
 }
 
 /// The family with this number; `None`: it has no events here.

@@ -142,12 +142,12 @@ pub struct HookText {
     pub message: String,
     /// Tags.
     pub tags: Vec<String>,
-    /// Labels of the captured values, in their order; empty: none.
+    /// Labels of the captured values, in the order of records; empty: none.
     pub labels: Vec<String>,
     /// How many of the captured values are arguments; the others are data.
     pub arguments: usize,
-    /// Where each captured value stands in the policy, among the arguments and then the data that are captured. What
-    /// is read at the return comes last in records.
+    /// Where each captured value, in the order of records, stands among the arguments and then the data of the policy;
+    /// empty: in the same order. What is read at the return comes last in records.
     pub positions: Vec<usize>,
     /// Program or library of a uprobe or declared probe, as the policy names it.
     pub path: String,
@@ -155,8 +155,11 @@ pub struct HookText {
     pub offset: u64,
     /// Offset in the file of a uprobe's semaphore; 0: none.
     pub ref_ctr_offset: u64,
-    /// Names of system calls by number, for hooks of several: `function` by the number in `saker_hook.function`.
+    /// Names by what `saker_hook.function` says (an address or the number of a system call), for hooks of several.
     pub functions: Vec<(u64, String)>,
+    /// The return of a call may be left out on purpose: filters, rate limits or `NoPost` apply to it. Then an
+    /// entry without its return is no event, and only counted.
+    pub conditional_return: bool,
 }
 
 /// A hook to load.

@@ -23,7 +23,8 @@ use std::collections::HashSet;
 
 use saker_abi::generated::{
     SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_FAMILY_USDT,
-    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SYSCALLS_MAX,
+    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SELECT_NO_POST, SAKER_SYSCALLS_MAX,
+    saker_plan,
 };
 
 use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
@@ -155,8 +156,8 @@ impl Lowering<'_> {
                 span: hook.span,
                 path: hook.path.clone(),
                 attach: site.attach.clone(),
+                text: text(hook, &slots, site, &plan),
                 plan,
-                text: text(hook, &slots, site),
                 missing: Vec::new(),
             });
         }
@@ -201,7 +202,7 @@ fn returns(attach: &Attach) -> bool {
 }
 
 /// Says how arguments are read, and which system calls are meant.
-fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
+fn mark_calls(site: &Site, plan: &mut saker_plan) {
     plan.arguments = site.words;
     if site.of_syscall() {
         plan.flags |= SAKER_PLAN_SYSCALL;
@@ -219,7 +220,21 @@ fn mark_calls(site: &Site, plan: &mut saker_abi::generated::saker_plan) {
     }
 }
 
-fn text(hook: &Hook, slots: &Slots, site: &Site) -> HookText {
+/// Whether the return of a call that was told may be left out on purpose.
+fn has_conditional_return(plan: &saker_plan) -> bool {
+    let told = |entry: u16| {
+        let mut returns = plan.return_selector.iter().take(plan.return_selectors.into());
+        returns.any(|one| {
+            one.entry == entry
+                && one.value_count == 0
+                && one.window == 0
+                && u32::from(one.flags) & SAKER_SELECT_NO_POST == 0
+        })
+    };
+    plan.flags & SAKER_PLAN_RETURN != 0 && !(0..plan.selectors.max(1)).all(told)
+}
+
+fn text(hook: &Hook, slots: &Slots, site: &Site, plan: &saker_plan) -> HookText {
     let (subsystem, event) = match &hook.target {
         Target::Tracepoint { subsystem, event, .. } => (subsystem.value.clone(), event.value.clone()),
         Target::Usdt(usdt) => (usdt.provider.value.clone(), usdt.name.value.clone()),
@@ -236,6 +251,7 @@ fn text(hook: &Hook, slots: &Slots, site: &Site) -> HookText {
         arguments: slots.arguments,
         positions: slots.positions(),
         functions: site.functions.clone(),
+        conditional_return: has_conditional_return(plan),
         path: match &hook.target {
             Target::Uprobe(uprobe) => uprobe.path.value.clone(),
             Target::Usdt(usdt) => usdt.path.value.clone(),

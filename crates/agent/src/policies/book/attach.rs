@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use saker_abi::generated::{SAKER_OP_BINARY, SAKER_PLAN_RETURN, SAKER_SELECT_NO_POST, saker_plan};
+use saker_abi::generated::SAKER_OP_BINARY;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
 use saker_policy::plan::{HookPlan, PolicyPlan};
@@ -182,37 +182,7 @@ fn numbered(hook: HookPlan, policy: u32, index: usize, bits: &[u8]) -> Result<(H
             Failure::new(format!("{path}: its plan asks for a filter on binaries that is not in the plan"))
         })?;
     }
-    let conditional_return = has_conditional_return(&plan);
-    let text = HookText {
-        function: text.function,
-        subsystem: text.subsystem,
-        event: text.event,
-        message: text.message,
-        tags: text.tags,
-        labels: text.labels,
-        arguments: text.arguments,
-        positions: text.positions,
-        functions: text.functions,
-        path: text.path,
-        offset: text.offset,
-        ref_ctr_offset: text.ref_ctr_offset,
-        conditional_return,
-    };
     Ok((HookSpec { attach, plan }, text))
-}
-
-/// Whether the return of a call that was told may be left out on purpose.
-fn has_conditional_return(plan: &saker_plan) -> bool {
-    let told = |entry: u16| {
-        let mut returns = plan.return_selector.iter().take(plan.return_selectors.into());
-        returns.any(|one| {
-            one.entry == entry
-                && one.value_count == 0
-                && one.window == 0
-                && u32::from(one.flags) & SAKER_SELECT_NO_POST == 0
-        })
-    };
-    plan.flags & SAKER_PLAN_RETURN != 0 && !(0..plan.selectors.max(1)).all(told)
 }
 
 fn view(hook: &HookPlan) -> HookView {

@@ -305,3 +305,22 @@ selectors:
     let clause = plan.clause[usize::from(plan.return_selector[0].values)];
     assert_eq!((u32::from(clause.value), u32::from(clause.op)), (SAKER_VALUES_MAX, SAKER_OP_LESS));
 }
+
+/// Only where the policy lets a return be held back is an entry without one no event.
+#[test]
+fn a_return_that_may_be_held_back_is_marked() {
+    let with = |selectors: &str| {
+        with_hook(&format!("return: true\nreturnArg: {{index: 0, type: int}}\nselectors: {selectors}"))
+    };
+    let filter = "matchReturnArgs: [{index: 0, operator: Equal, values: ['0']}]";
+    for (text, marked) in [
+        (with_hook("args: []"), false),
+        (with("[]"), false),
+        (with("[{matchPIDs: [{operator: In, values: [1]}]}]"), false),
+        (with(&format!("[{{{filter}}}]")), true),
+        (with(&format!("[{{matchPIDs: [{{operator: In, values: [1]}}]}}, {{{filter}}}]")), true),
+        (with("[{matchReturnActions: [{action: NoPost}]}]"), true),
+    ] {
+        assert_eq!(hook(&text, &Fake::default()).text.conditional_return, marked, "{text}");
+    }
+}
