@@ -42,6 +42,17 @@ impl Client {
     /// Starts one and waits until the agent has it in its list.
     fn start(lab: &Lab, arguments: &[&str]) -> Result<Self> {
         let before = lab.agent.status()?.sinks("grpc").count();
+        let mut client = Self::spawn(lab, arguments)?;
+        wait::until("the agent to know of its client", wait::LONG, || {
+            let ended = client.child.try_wait()?;
+            ensure!(ended.is_none(), "the client ended: {}", client.log());
+            Ok((lab.agent.status()?.sinks("grpc").count() > before).then_some(()))
+        })?;
+        Ok(client)
+    }
+
+    /// Starts one.
+    fn spawn(lab: &Lab, arguments: &[&str]) -> Result<Self> {
         let out = lab.scratch.fresh("client")?.join("lines");
         let child = lab
             .agent
@@ -51,13 +62,7 @@ impl Client {
             .stdout(File::create(&out)?)
             .stderr(File::create(out.with_extension("log"))?)
             .spawn()?;
-        let mut client = Self { child, out };
-        wait::until("the agent to know of its client", wait::LONG, || {
-            let ended = client.child.try_wait()?;
-            ensure!(ended.is_none(), "the client ended: {}", client.log());
-            Ok((lab.agent.status()?.sinks("grpc").count() > before).then_some(()))
-        })?;
-        Ok(client)
+        Ok(Self { child, out })
     }
 
     fn log(&self) -> String {
@@ -137,10 +142,12 @@ fn filters(lab: &mut Lab) -> Result<()> {
 }
 
 fn counted(lab: &mut Lab) -> Result<()> {
-    let mut client = Client::start(lab, &["-o", "json", "-n", "3"])?;
-    lab.observe(&["plain"])?;
-    let status =
-        wait::until("the client to end after three events", wait::LONG, || Ok(client.child.try_wait()?))?;
+    // Whether the agent knows of it is not asked: who asks is a process with events too, after which it may have ended.
+    let mut client = Client::spawn(lab, &["-o", "json", "-n", "3"])?;
+    let status = wait::until("the client to end after three events", wait::LONG, || {
+        lab.observe(&["plain"])?;
+        Ok(client.child.try_wait()?)
+    })?;
     ensure!(status.success(), "it ended with {status}: {}", client.log());
     same("lines", fs::read_to_string(&client.out)?.lines().count(), 3)
 }
