@@ -443,7 +443,9 @@ static __always_inline void entry_matched(struct call *call, u32 i, struct saker
 	}
 	if (selector->flags & SAKER_SELECT_NO_POST)
 		return;
-	if (!tell(call, selector, counts, 0, saker_plan.entry_values) && s->rec.flags & SAKER_HOOK_WAITS)
+	/* The plan too, which the verifier knows: without returns the map of calls may not be there. */
+	if (!tell(call, selector, counts, 0, saker_plan.entry_values) &&
+	    saker_plan.flags & SAKER_PLAN_RETURN && s->rec.flags & SAKER_HOOK_WAITS)
 		forget_call(call, counts);
 }
 

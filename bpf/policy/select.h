@@ -80,6 +80,8 @@ static __always_inline u64 capabilities_of(struct task_struct *task, u8 which)
 
 static __always_inline bool process_clause_holds(struct caller *who, CLAUSE *c)
 {
+	/* Not through who: the structure is ours, and no kernel could relocate an access to it. */
+	struct task_struct *task = who->task;
 	bool holds;
 
 	switch (c->op) {
@@ -98,13 +100,13 @@ static __always_inline bool process_clause_holds(struct caller *who, CLAUSE *c)
 		holds = who->bits >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_NAMESPACE:
-		holds = pool_has(c, namespace_of(who->task, c->first));
+		holds = pool_has(c, namespace_of(task, c->first));
 		break;
 	case SAKER_OP_CAPABILITY:
-		holds = capabilities_of(who->task, c->first) & c->number;
+		holds = capabilities_of(task, c->first) & c->number;
 		break;
 	case SAKER_OP_USER_NAMESPACE:
-		holds = BPF_CORE_READ(who->task, cred, user_ns, level) != 0;
+		holds = BPF_CORE_READ(task, cred, user_ns, level) != 0;
 		break;
 	default:
 		return false;

@@ -14,6 +14,8 @@ mod lab;
 mod probed;
 #[path = "policies/programs.rs"]
 mod programs;
+#[path = "policies/random.rs"]
+mod random;
 #[path = "policies/records.rs"]
 mod records;
 
@@ -384,6 +386,17 @@ fn filters_on_the_process() {
         ("matchCapabilities: [{type: Effective, operator: In, values: [CAP_SYS_ADMIN]}]".to_owned(), true),
         (
             "matchCapabilities: [{type: Effective, operator: NotIn, values: [CAP_SYS_ADMIN]}]".to_owned(),
+            false,
+        ),
+        // This process is in the first user namespace.
+        (
+            "matchCapabilities: [{operator: In, isNamespaceCapability: true, values: [CAP_SYS_ADMIN]}]"
+                .to_owned(),
+            false,
+        ),
+        (
+            "matchCapabilities: [{operator: NotIn, isNamespaceCapability: true, values: [CAP_BPF]}]"
+                .to_owned(),
             false,
         ),
     ];
