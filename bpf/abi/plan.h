@@ -10,6 +10,7 @@
 
 #define SAKER_SELECTORS_MAX 64
 #define SAKER_CLAUSES_MAX   512	 /* of all selectors of a hook */
+#define SAKER_STAGES_MAX    13	 /* values and the result */
 #define SAKER_POOL_MAX	    2048 /* numbers of all clauses of a hook; larger sets are in maps */
 #define SAKER_STEPS_MAX	    11
 #define SAKER_SYSCALLS_MAX  1024
@@ -77,10 +78,10 @@ enum saker_op {
 	SAKER_OP_CAPABILITY = 5,     /* first: 0 effective, 1 inheritable, 2 permitted; number: mask */
 	SAKER_OP_USER_NAMESPACE = 6, /* the process is in a user namespace other than the first */
 	/* Of a captured value: */
-	SAKER_OP_EQUAL = 16,   /* pool: numbers */
-	SAKER_OP_GREATER = 17, /* pool */
-	SAKER_OP_LESS = 18,
-	SAKER_OP_MASK = 19,
+	SAKER_OP_EQUAL = 16,	    /* pool: numbers */
+	SAKER_OP_GREATER = 17,	    /* pool: one number */
+	SAKER_OP_LESS = 18,	    /* likewise */
+	SAKER_OP_MASK = 19,	    /* likewise */
 	SAKER_OP_RANGE = 20,	    /* pool: pairs of least and greatest */
 	SAKER_OP_NUMBER_SET = 21,   /* set */
 	SAKER_OP_TEXT_EQUAL = 22,   /* set */
@@ -107,23 +108,32 @@ struct saker_clause {
 	__u8 first; /* see the op */
 	__u16 pool; /* where its numbers begin */
 	__u16 count;
-	__u32 set; /* number of its set in the maps of the policy */
-	__u32 zero;
+	__u32 set;	/* number of its set in the maps of the policy */
+	__u16 selector; /* of a captured value: whose clause it is, among those of the entry or the return */
+	__u16 zero;
 	__u64 number;
+};
+
+/* All clauses on one captured value: a value is read once, when the first of their selectors can still match,
+ * and then leaves those whose clauses hold. Stages stand in the order in which they are gone through: what is
+ * cheap to read comes first. */
+struct saker_stage {
+	__u8 value;
+	__u8 zero[3];
+	__u16 clause, count;
+	__u64 selectors; /* bit: a clause is of this selector */
 };
 
 #define SAKER_SELECT_NO_POST	 0x1
 #define SAKER_SELECT_PER_PROCESS 0x8 /* scope of the rate limit; without both: thread */
 #define SAKER_SELECT_GLOBAL	 0x10
 
-/* A range of clauses: first those of the process, then those of captured values. */
+/* A selector, with the range of its clauses on the process. */
 struct saker_selector_plan {
 	__u16 process, process_count;
-	__u16 values, value_count;
-	__u8 action; /* enum saker_action, as told */
-	__u8 flags;  /* SAKER_SELECT_* */
-	__u16 entry; /* of a return's: the selector of the entry it belongs to */
-	__u32 zero;
+	__u8 action;  /* enum saker_action, as told */
+	__u8 flags;   /* SAKER_SELECT_* */
+	__u16 entry;  /* of a return's: the selector of the entry it belongs to */
 	__u64 window; /* nanoseconds in which equal records are told once; 0: no limit */
 };
 
@@ -143,12 +153,15 @@ struct saker_plan {
 	__u8 arguments;	   /* of the hooked function: where a trampoline has its result */
 	__u16 selectors;
 	__u16 return_selectors;
-	__u32 zero;
+	__u16 stages;
+	__u16 return_stages;
 	__u64 function; /* address, of a list's function */
 	struct saker_value_plan value[SAKER_VALUES_MAX];
 	struct saker_value_plan result;
 	struct saker_selector_plan selector[SAKER_SELECTORS_MAX];
 	struct saker_selector_plan return_selector[SAKER_SELECTORS_MAX];
+	struct saker_stage stage[SAKER_STAGES_MAX];
+	struct saker_stage return_stage[SAKER_STAGES_MAX];
 	struct saker_clause clause[SAKER_CLAUSES_MAX];
 	__u64 pool[SAKER_POOL_MAX];
 	__u64 syscall[SAKER_SYSCALLS_MAX / 64]; /* bit: its number */

@@ -5,7 +5,7 @@
  * read-only data. What the plan does not use is dead code to the verifier.
  *
  *     1. select   which selectors can match this process at all; mostly none, and the hook is over
- *     2. capture  read a value when a clause asks for it
+ *     2. capture  read a value when a clause of a selector asks for it that can still match
  *     3. match    the first selector whose clauses all hold decides
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
@@ -106,45 +106,88 @@ static __noinline void capture(struct call *call, u32 k)
 	put_value(s, call->level, k, plan, value, size);
 }
 
-static __noinline bool values_hold(struct call *call, const volatile struct saker_selector_plan *selector)
+/* Whether a clause holds of its value, as 1 or 0; 0 if no bit of wanted is set. Without a branch, for after
+ * each the verifier would follow the rest of the clauses twice. A value that could not be read fulfils none.
+ */
+static __always_inline u64 value_holds(struct call *call, u32 clause, u32 k, u64 wanted)
 {
-	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
-		u32 at = selector->values + i, k;
-		CLAUSE *c;
+	CLAUSE *c = &saker_plan.clause[clause];
+	struct hook_scratch *s = call->s;
+	u64 holds, failed;
 
-		if (i >= selector->value_count || at >= SAKER_CLAUSES_MAX)
-			break;
-		c = &saker_plan.clause[at];
-		k = c->value;
-		if (k > RESULT)
-			return false;
-		capture(call, k);
-		if (c->op == SAKER_OP_GAINED && c->first < SAKER_VALUES_MAX) {
-			capture(call, c->first);
-			if (call->s->failed & (1u << c->first))
-				return false;
-		}
-		if (call->s->failed & (1u << k))
-			return false;
-		if (!clause_holds(call->s, c,
-				  k == RESULT ? saker_plan.result.type : saker_plan.value[k & 15].type, k))
-			return false;
+	if (c->op == SAKER_OP_GAINED && c->first < SAKER_VALUES_MAX) {
+		capture(call, c->first);
+		holds = !!(s->number[c->first] & ~s->number[k]) ^ !!(c->flags & SAKER_CLAUSE_NEGATED);
+		failed = s->failed >> k | s->failed >> c->first;
+	} else {
+		holds = c->op >= SAKER_OP_EQUAL && c->op <= SAKER_OP_NUMBER_SET
+				? saker_number_holds(clause, s->number[k], wanted)
+				: saker_value_holds(call->level, clause, k, wanted);
+		failed = s->failed >> k;
 	}
-	return true;
+	return holds & ~failed & 1;
 }
 
-static __always_inline bool process_holds(struct caller *who,
-					  const volatile struct saker_selector_plan *selector)
+/* Reads a value if a selector that can still match asks for it, and drops those whose clauses do not hold.
+ * What was found stands in the scratch: of numbers it knows, the verifier would follow each combination. */
+static __noinline void go_through(struct call *call, const volatile struct saker_stage *stage)
 {
+	struct hook_scratch *s = call->s;
+	u32 k = stage->value;
+
+	if (k > RESULT || !(s->found & stage->selectors))
+		return;
+	capture(call, k);
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = stage->clause + i;
+		u64 bit;
+
+		if (i >= stage->count || at >= SAKER_CLAUSES_MAX)
+			break;
+		bit = 1ull << (saker_plan.clause[at].selector & 63);
+		s->found &= ~(bit & (value_holds(call, at, k, s->found & bit) - 1));
+	}
+}
+
+/* As 1 or 0. */
+static __always_inline u64 process_holds(struct caller *who,
+					 const volatile struct saker_selector_plan *selector)
+{
+	u64 holds = 1;
+
 	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
 		u32 at = selector->process + i;
 
 		if (i >= selector->process_count || at >= SAKER_CLAUSES_MAX)
 			break;
-		if (!process_clause_holds(who, &saker_plan.clause[at]))
-			return false;
+		/* A branch only before what takes longer. */
+		if (is_looked_up(&saker_plan.clause[at]) && !holds)
+			break;
+		holds &= process_clause_holds(who, at);
 	}
-	return true;
+	return holds;
+}
+
+/* Makes of a number that the verifier knows one it does not: a global function can return any. Otherwise it
+ * would follow the rest of the program for each combination of selectors. */
+__noinline u64 saker_any(u64 number)
+{
+	forget(number);
+	return number;
+}
+
+/* Number of the lowest bit; some bit is set. */
+static __always_inline u32 lowest_bit(u64 bits)
+{
+	u32 at = 0;
+
+	for (u32 half = 32; half; half /= 2) {
+		if (bits & ((1ull << half) - 1))
+			continue;
+		bits >>= half;
+		at += half;
+	}
+	return at;
 }
 
 /* Bit: the process part of this selector holds. */
@@ -155,10 +198,9 @@ static __always_inline u64 candidates(struct caller *who)
 	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
 		if (i >= saker_plan.selectors)
 			break;
-		if (process_holds(who, &saker_plan.selector[i]))
-			found |= 1ull << i;
+		found |= process_holds(who, &saker_plan.selector[i]) << i;
 	}
-	return found;
+	return saker_any(found);
 }
 
 static __always_inline void caller(struct caller *who)
@@ -427,13 +469,14 @@ static __always_inline bool has_return(struct call *call)
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
 }
 
-static __always_inline void entry_matched(struct call *call, u32 i, struct saker_hook_stats *counts)
+static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
 {
-	const volatile struct saker_selector_plan *selector = &saker_plan.selector[i];
+	const volatile struct saker_selector_plan *selector;
 	struct hook_scratch *s = call->s;
+	u32 i = *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 
 	COUNT(matched);
-	s->rec.selector = i;
+	selector = &saker_plan.selector[i];
 	if (has_return(call)) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))
@@ -449,19 +492,22 @@ static __always_inline void entry_matched(struct call *call, u32 i, struct saker
 		forget_call(call, counts);
 }
 
+/* The first selector that matches decides. */
 static __always_inline void select_and_tell(struct call *call, u64 candidates,
 					    struct saker_hook_stats *counts)
 {
-	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
-		if (i >= saker_plan.selectors)
+	struct hook_scratch *s = call->s;
+
+	s->found = candidates;
+	for (u32 i = 0; i < SAKER_STAGES_MAX; i++) {
+		if (i >= saker_plan.stages)
 			break;
-		if (!(candidates >> i & 1))
-			continue;
-		if (values_hold(call, &saker_plan.selector[i])) {
-			entry_matched(call, i, counts);
-			break;
-		}
+		go_through(call, &saker_plan.stage[i]);
 	}
+	if (!s->found)
+		return;
+	s->rec.selector = lowest_bit(s->found);
+	entry_matched(call, counts);
 }
 
 static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
@@ -504,24 +550,36 @@ static __always_inline void on_entry(void *ctx)
 
 static __noinline void return_told(struct call *call, struct saker_hook_stats *counts)
 {
+	const volatile struct saker_selector_plan *selector;
 	struct hook_scratch *s = call->s;
+	u32 at;
 
 	s->rec.call = call->entry->call;
 	s->rec.flags |= SAKER_HOOK_RETURN;
 	capture(call, RESULT);
+	s->found = 0;
 	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
 		if (i >= saker_plan.return_selectors)
 			break;
-		if (call->entry->selector != saker_plan.return_selector[i].entry)
-			continue;
-		if (values_hold(call, &saker_plan.return_selector[i])) {
-			s->rec.selector = call->entry->selector;
-			if (!(saker_plan.return_selector[i].flags & SAKER_SELECT_NO_POST))
-				tell(call, &saker_plan.return_selector[i], counts, saker_plan.entry_values,
-				     saker_plan.values);
+		if (call->entry->selector == saker_plan.return_selector[i].entry) {
+			s->found = 1ull << i;
+			break;
 		}
-		break;
 	}
+	for (u32 i = 0; i < SAKER_STAGES_MAX; i++) {
+		if (i >= saker_plan.return_stages)
+			break;
+		go_through(call, &saker_plan.return_stage[i]);
+	}
+	if (!s->found)
+		return;
+	s->rec.selector = lowest_bit(s->found);
+	/* Read back from the map, so that it is any for the verifier. */
+	at = *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
+	selector = &saker_plan.return_selector[at];
+	s->rec.selector = call->entry->selector;
+	if (!(selector->flags & SAKER_SELECT_NO_POST))
+		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }
 
 static __always_inline void on_return(void *ctx)

@@ -40,62 +40,79 @@ struct {
 
 #define CLAUSE const volatile struct saker_clause
 
-static __always_inline u64 pool_at(CLAUSE *c, u32 i)
-{
-	u32 at = c->pool + i;
+#define POOL_SCAN_MAX 128 /* numbers of one clause; more are a set */
 
-	return at < SAKER_POOL_MAX ? saker_plan.pool[at] : 0;
+static __always_inline u64 pool_at(u32 at)
+{
+	/* Not by comparison: after each, the verifier would follow the rest twice. */
+	return saker_plan.pool[at & (SAKER_POOL_MAX - 1)];
 }
 
-#define POOL_SCAN_MAX 128 /* numbers of one clause; more are a set */
+/* The functions that go through numbers and those that compare text are global: the verifier checks them
+ * once, for any clause, and not at each clause of a plan with all that may come of it. Whether a number is
+ * among the count ones from pool on. */
+__noinline int saker_pool_has(u32 pool, u32 count, u64 number)
+{
+	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
+		if (i >= count)
+			break;
+		if (pool_at(pool + i) == number)
+			return 1;
+	}
+	return 0;
+}
+
+/* 1: a is less than b. In arithmetic, for the verifier would remember of each comparison what it says of a.
+ */
+static __always_inline u64 less(u64 a, u64 b, u32 is_signed)
+{
+	/* With the sign turned over, numbers with a sign are in the order of those without. */
+	u64 turn = (u64)is_signed << 63;
+
+	a ^= turn;
+	b ^= turn;
+	forget(a);
+	forget(b);
+	return ((~a & b) | (~(a ^ b) & (a - b))) >> 63;
+}
+
+/* Whether it lies within one of count pairs of least and greatest. */
+__noinline int saker_pool_has_range(u32 pool, u32 count, u64 number, u32 is_signed)
+{
+	u64 outside = 1;
+
+	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
+		if (i >= count)
+			break;
+		outside &= less(number, pool_at(pool + 2 * i), is_signed) |
+			   less(pool_at(pool + 2 * i + 1), number, is_signed);
+	}
+	return !outside;
+}
+
+/* Whether it is greater or less than another, or has a bit of it. */
+static __always_inline bool compares(CLAUSE *c, u64 number, u32 is_signed)
+{
+	u64 other = pool_at(c->pool);
+
+	if (c->op == SAKER_OP_MASK)
+		return number & other;
+	return c->op == SAKER_OP_LESS ? less(number, other, is_signed) : less(other, number, is_signed);
+}
+
+static __always_inline u32 is_signed(CLAUSE *c)
+{
+	return !!(c->flags & SAKER_CLAUSE_SIGNED);
+}
 
 static __always_inline bool pool_has(CLAUSE *c, u64 number)
 {
-	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
-		if (i >= c->count)
-			break;
-		if (pool_at(c, i) == number)
-			return true;
-	}
-	return false;
-}
-
-static __always_inline bool less(u64 a, u64 b, bool is_signed)
-{
-	return is_signed ? (s64)a < (s64)b : a < b;
+	return saker_pool_has(c->pool, c->count, number);
 }
 
 static __always_inline bool pool_has_range(CLAUSE *c, u64 number)
 {
-	bool is_signed = c->flags & SAKER_CLAUSE_SIGNED;
-
-	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
-		if (i >= c->count)
-			break;
-		if (!less(number, pool_at(c, 2 * i), is_signed) &&
-		    !less(pool_at(c, 2 * i + 1), number, is_signed))
-			return true;
-	}
-	return false;
-}
-
-/* Greater or less than one of the numbers, or with a bit of one of them. */
-static __always_inline bool pool_compares(CLAUSE *c, u64 number)
-{
-	bool is_signed = c->flags & SAKER_CLAUSE_SIGNED;
-
-	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
-		u64 other;
-
-		if (i >= c->count)
-			break;
-		other = pool_at(c, i);
-		if (c->op == SAKER_OP_MASK   ? number & other
-		    : c->op == SAKER_OP_LESS ? less(number, other, is_signed)
-					     : less(other, number, is_signed))
-			return true;
-	}
-	return false;
+	return saker_pool_has_range(c->pool, c->count, number, is_signed(c));
 }
 
 /* Text of a value: behind the structure of an object or buffer. */
@@ -135,32 +152,60 @@ static __always_inline bool texts_have(struct hook_scratch *s, u32 set, u32 at, 
 	return bpf_map_lookup_elem(&saker_texts, &s->text) != NULL;
 }
 
-static __always_inline bool has_prefix(struct hook_scratch *s, u32 set, u32 at, u32 len)
+/* The functions that compare text are global: the verifier checks them once, not at each clause and length.
+ * The text stands in the scratch of this level. Whether len bytes from at on are in a set of texts. */
+__noinline int saker_text_is(u32 level, u32 set, u32 at, u32 len)
 {
+	struct hook_scratch *s;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	return s && texts_have(s, set, at, len);
+}
+
+/* Whether the last n bytes of a text that ends at an offset and has len bytes are in a set of texts. */
+__noinline int saker_text_ends(u32 level, u32 set, u32 end, u32 len, u32 n)
+{
+	struct hook_scratch *s;
+
+	if (level >= HOOK_LEVELS || n > len)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	return s && texts_have(s, set, end - n, n);
+}
+
+/* Whether a text begins with one of a set of prefixes. */
+__noinline int saker_text_begins(u32 level, u32 set, u32 at, u32 len)
+{
+	struct hook_scratch *s;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	if (!s)
+		return 0;
 	if (len > SAKER_SHORT_MAX)
 		len = SAKER_SHORT_MAX;
 	forget(len);
 	if (len > SAKER_SHORT_MAX)
-		return false;
+		return 0;
 	forget(at);
 	if (at > HOOK_VALUES_MAX)
-		return false;
+		return 0;
 	s->prefix.set = set;
 	s->prefix.bits = 32 + 8 * len;
 	if (bpf_probe_read_kernel(s->prefix.text, len, &s->values[at]))
-		return false;
+		return 0;
 	return bpf_map_lookup_elem(&saker_prefixes, &s->prefix) != NULL;
 }
 
-static __always_inline bool has_postfix(struct hook_scratch *s, CLAUSE *c, u32 at, u32 len)
+static __always_inline bool has_postfix(u32 level, CLAUSE *c, u32 at, u32 len)
 {
 	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
-		u32 n;
-
 		if (i >= c->count)
 			break;
-		n = pool_at(c, i);
-		if (n <= len && texts_have(s, c->set, at + len - n, n))
+		if (saker_text_ends(level, c->set, at + len, len, pool_at(c->pool + i)))
 			return true;
 	}
 	return false;
@@ -215,13 +260,15 @@ static __always_inline bool network_holds(CLAUSE *c, u8 type, const u8 *value)
 	}
 }
 
-static __always_inline bool number_holds(CLAUSE *c, u64 number)
+static __always_inline bool number_fits(CLAUSE *c, u64 number)
 {
 	struct saker_number_key key = {};
 
 	switch (c->op) {
-	case SAKER_OP_EQUAL:
-		return pool_has(c, number);
+	case SAKER_OP_GREATER:
+	case SAKER_OP_LESS:
+	case SAKER_OP_MASK:
+		return compares(c, number, is_signed(c));
 	case SAKER_OP_RANGE:
 		return pool_has_range(c, number);
 	case SAKER_OP_NUMBER_SET:
@@ -229,47 +276,65 @@ static __always_inline bool number_holds(CLAUSE *c, u64 number)
 		key.number = number;
 		return bpf_map_lookup_elem(&saker_numbers, &key) != NULL;
 	default:
-		return pool_compares(c, number);
+		return pool_has(c, number);
 	}
 }
 
-/* Whether a clause holds of a value that has been read. A value that could not be read holds for none, and a
- * path or text that is empty because its object has none for no comparison of text, negated or not. */
-static __always_inline bool clause_holds(struct hook_scratch *s, CLAUSE *c, u8 type, u32 k)
+/* Whether a clause holds of a number. wanted: not 0 if somebody wants to know; whoever calls has no branch to
+ * make. */
+__noinline int saker_number_holds(u32 clause, u64 number, u64 wanted)
 {
-	u32 at = s->at[k], len = s->len[k], skip;
+	CLAUSE *c;
+
+	if (!wanted || clause >= SAKER_CLAUSES_MAX)
+		return 0;
+	c = &saker_plan.clause[clause];
+	return number_fits(c, number) != !!(c->flags & SAKER_CLAUSE_NEGATED);
+}
+
+static __always_inline bool text_holds(struct hook_scratch *s, u32 level, CLAUSE *c, u8 type, u32 at, u32 len)
+{
+	u32 skip = text_skip(type);
 	bool holds;
 
+	/* Of a path or text that is empty because its object has none, none holds, negated or not. */
+	if (len < skip || (len == skip && skip == sizeof(struct saker_object)))
+		return false;
+	at += skip;
+	len -= skip;
+	holds = c->op == SAKER_OP_TEXT_EQUAL	? saker_text_is(level, c->set, at, len)
+		: c->op == SAKER_OP_TEXT_PREFIX ? saker_text_begins(level, c->set, at, len)
+						: has_postfix(level, c, at, len);
+	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
+}
+
+/* Whether a clause holds of a value other than a number, which has been read into the scratch of this level.
+ */
+__noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
+{
+	struct hook_scratch *s;
+	CLAUSE *c;
+	bool holds;
+	u32 at;
+	u8 type;
+
+	if (!wanted || level >= HOOK_LEVELS || clause >= SAKER_CLAUSES_MAX || k > SAKER_VALUES_MAX)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	if (!s)
+		return 0;
+	c = &saker_plan.clause[clause];
+	type = k < SAKER_VALUES_MAX ? saker_plan.value[k].type : saker_plan.result.type;
+	at = s->at[k];
 	forget(at);
 	if (at > HOOK_VALUES_MAX)
-		return false;
-	switch (c->op) {
-	case SAKER_OP_TEXT_EQUAL:
-	case SAKER_OP_TEXT_PREFIX:
-	case SAKER_OP_TEXT_POSTFIX:
-		skip = text_skip(type);
-		if (len < skip)
-			return false;
-		at += skip;
-		len -= skip;
-		if (!len && skip == sizeof(struct saker_object))
-			return false;
-		holds = c->op == SAKER_OP_TEXT_EQUAL	? texts_have(s, c->set, at, len)
-			: c->op == SAKER_OP_TEXT_PREFIX ? has_prefix(s, c->set, at, len)
-							: has_postfix(s, c, at, len);
-		break;
-	case SAKER_OP_FILE_TYPE:
+		return 0;
+	if (c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX)
+		return text_holds(s, level, c, type, at, s->len[k]);
+	if (c->op == SAKER_OP_FILE_TYPE)
 		holds = c->number >> (((struct saker_object *)&s->values[at])->mode >> 12 & 15) & 1;
-		break;
-	case SAKER_OP_SOURCE ... SAKER_OP_STATE:
+	else
 		holds = network_holds(c, type, &s->values[at]);
-		break;
-	case SAKER_OP_GAINED:
-		holds = c->first < SAKER_VALUES_MAX && (s->number[c->first] & ~s->number[k]);
-		break;
-	default:
-		holds = number_holds(c, s->number[k]);
-	}
 	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 

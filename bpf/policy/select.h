@@ -78,40 +78,43 @@ static __always_inline u64 capabilities_of(struct task_struct *task, u8 which)
 	return set;
 }
 
-static __always_inline bool process_clause_holds(struct caller *who, CLAUSE *c)
+/* Whether a clause asks for what has to be read first. */
+static __always_inline bool is_looked_up(CLAUSE *c)
 {
+	return c->op != SAKER_OP_PID && c->op != SAKER_OP_BINARY;
+}
+
+/* As 1 or 0. */
+static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
+{
+	CLAUSE *c = &saker_plan.clause[clause];
 	/* Not through who: the structure is ours, and no kernel could relocate an access to it. */
 	struct task_struct *task = who->task;
-	bool holds;
+	u64 holds;
 
 	switch (c->op) {
 	case SAKER_OP_PID:
-		holds = pool_has(c, who->pid_tgid >> 32);
-		break;
+		return saker_number_holds(clause, who->pid_tgid >> 32, 1);
 	case SAKER_OP_NS_PID:
 		/* Without a record it is not known; in the first namespace it is 0. */
 		if (!who->process)
 			find_process(who);
-		if (!who->process)
-			return false;
-		holds = pool_has(c, who->process->ns_pid);
-		break;
+		return who->process ? saker_number_holds(clause, who->process->ns_pid, 1) : 0;
+	case SAKER_OP_NAMESPACE:
+		return saker_number_holds(clause, namespace_of(task, c->first), 1);
 	case SAKER_OP_BINARY:
 		holds = who->bits >> (c->first & 63) & 1;
 		break;
-	case SAKER_OP_NAMESPACE:
-		holds = pool_has(c, namespace_of(task, c->first));
-		break;
 	case SAKER_OP_CAPABILITY:
-		holds = capabilities_of(task, c->first) & c->number;
+		holds = !!(capabilities_of(task, c->first) & c->number);
 		break;
 	case SAKER_OP_USER_NAMESPACE:
 		holds = BPF_CORE_READ(task, cred, user_ns, level) != 0;
 		break;
 	default:
-		return false;
+		return 0;
 	}
-	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
+	return holds ^ !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 
 #endif

@@ -21,6 +21,7 @@ struct saker_hook a_hook;
 struct saker_step a_step;
 struct saker_clause a_clause;
 struct saker_selector_plan a_selector_plan;
+struct saker_stage a_stage;
 struct saker_plan a_plan;
 struct saker_number_key a_number_key;
 struct saker_text_key a_text_key;

@@ -156,8 +156,12 @@ fn check_plan(policy: &saker_policy::model::Policy) {
             assert!(usize::from(plan.return_selectors) <= plan.return_selector.len());
             for selector in plan.selector.iter().take(plan.selectors.into()) {
                 assert!(within(selector.process, selector.process_count));
-                assert!(within(selector.values, selector.value_count));
             }
+            let stages = plan.stage.iter().take(plan.stages.into());
+            for stage in stages.chain(plan.return_stage.iter().take(plan.return_stages.into())) {
+                assert!(stage.count > 0 && within(stage.clause, stage.count) && stage.selectors != 0);
+            }
+            assert!(usize::from(plan.stages.max(plan.return_stages)) <= plan.stage.len());
             assert_eq!(hook.text.positions.len(), usize::from(plan.values));
         }
     }

@@ -32,6 +32,7 @@ pub const SAKER_HOOK_UNKNOWN: u32 = 4;
 pub const SAKER_HOOK_IDENTITY: u32 = 32;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
+pub const SAKER_STAGES_MAX: u32 = 13;
 pub const SAKER_POOL_MAX: u32 = 2048;
 pub const SAKER_STEPS_MAX: u32 = 11;
 pub const SAKER_SYSCALLS_MAX: u32 = 1024;
@@ -736,8 +737,27 @@ pub struct saker_clause {
     pub pool: __u16,
     pub count: __u16,
     pub set: __u32,
-    pub zero: __u32,
+    pub selector: __u16,
+    pub zero: __u16,
     pub number: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_stage {
+    pub value: __u8,
+    pub zero: [__u8; 3usize],
+    pub clause: __u16,
+    pub count: __u16,
+    pub selectors: __u64,
 }
 #[repr(C)]
 #[derive(
@@ -753,12 +773,9 @@ pub struct saker_clause {
 pub struct saker_selector_plan {
     pub process: __u16,
     pub process_count: __u16,
-    pub values: __u16,
-    pub value_count: __u16,
     pub action: __u8,
     pub flags: __u8,
     pub entry: __u16,
-    pub zero: __u32,
     pub window: __u64,
 }
 #[repr(C)]
@@ -781,12 +798,15 @@ pub struct saker_plan {
     pub arguments: __u8,
     pub selectors: __u16,
     pub return_selectors: __u16,
-    pub zero: __u32,
+    pub stages: __u16,
+    pub return_stages: __u16,
     pub function: __u64,
     pub value: [saker_value_plan; 12usize],
     pub result: saker_value_plan,
     pub selector: [saker_selector_plan; 64usize],
     pub return_selector: [saker_selector_plan; 64usize],
+    pub stage: [saker_stage; 13usize],
+    pub return_stage: [saker_stage; 13usize],
     pub clause: [saker_clause; 512usize],
     pub pool: [__u64; 2048usize],
     pub syscall: [__u64; 16usize],

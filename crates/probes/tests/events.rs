@@ -41,7 +41,7 @@ fn spec() -> (HookSpec, Sets) {
     plan.result = value(SAKER_TYPE_INT, 0);
     plan.result.source = SAKER_SOURCE_RETURN as u8;
     (plan.selectors, plan.return_selectors) = (1, 1);
-    plan.selector[0].value_count = 1;
+    (plan.stages, plan.stage[0]) = (1, saker_stage { count: 1, selectors: 1, ..Default::default() });
     plan.clause[0] = saker_clause { op: SAKER_OP_TEXT_PREFIX as u8, set: 1, ..Default::default() };
     let mut sets = Sets::default();
     let mut prefix = saker_prefix_key::new_zeroed();

@@ -26,7 +26,7 @@ fn system_calls_are_hooked_without_trampolines_and_kprobes() {
     plan.value[0] = value(SAKER_TYPE_STRING, 1);
     plan.value[1] = value(SAKER_TYPE_INT, 2);
     plan.selectors = 1;
-    plan.selector[0].value_count = 1;
+    (plan.stages, plan.stage[0]) = (1, saker_stage { count: 1, selectors: 1, ..Default::default() });
     plan.clause[0] = saker_clause { op: SAKER_OP_TEXT_PREFIX as u8, set: 1, ..Default::default() };
     let mut sets = Sets::default();
     let mut prefix = saker_prefix_key::new_zeroed();
@@ -67,7 +67,9 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
         plan.result = value(SAKER_TYPE_INT, 0);
         plan.result.source = SAKER_SOURCE_RETURN as u8;
         plan.selectors = 1;
-        plan.selector[0].value_count = 2;
+        plan.stages = 2;
+        plan.stage[0] = saker_stage { value: 1, count: 1, selectors: 1, ..Default::default() };
+        plan.stage[1] = saker_stage { value: 0, clause: 1, count: 1, selectors: 1, ..Default::default() };
         plan.clause[0] =
             saker_clause { op: SAKER_OP_EQUAL as u8, value: 1, pool: 0, count: 1, ..Default::default() };
         plan.clause[1] = saker_clause { op: SAKER_OP_TEXT_EQUAL as u8, set: 1, ..Default::default() };
@@ -159,8 +161,8 @@ fn clauses_hold_and_do_not_hold() {
         ("suffix", vec![], vec![maps], 1),
         ("no suffix", vec![], vec![negated(maps)], 2),
         ("number in set", vec![], vec![value(SAKER_OP_NUMBER_SET, 1, 3, 0)], 3),
-        ("mask", vec![], vec![value(SAKER_OP_MASK, 1, 0, 2)], 0),
-        ("greater", vec![], vec![value(SAKER_OP_GREATER, 1, 0, 2), maps], 1),
+        ("mask", vec![], vec![value(SAKER_OP_MASK, 1, 0, 1)], 0),
+        ("greater", vec![], vec![value(SAKER_OP_GREATER, 1, 0, 1), maps], 1),
         ("only one of two", vec![binary(0)], vec![maps, value(SAKER_OP_RANGE, 1, 0, 1)], 0),
     ];
     for (name, process, values, wanted) in cases {
@@ -172,8 +174,12 @@ fn clauses_hold_and_do_not_hold() {
         plan.value[1] = self::value(SAKER_TYPE_INT, 2);
         plan.pool[..3].copy_from_slice(&[u64::from(std::process::id()), 4, 8]);
         plan.selector[0].process_count = process.len() as u16;
-        plan.selector[0].values = process.len() as u16;
-        plan.selector[0].value_count = values.len() as u16;
+        plan.stages = values.len() as u16;
+        for (number, (stage, clause)) in plan.stage.iter_mut().zip(&values).enumerate() {
+            let at = (process.len() + number) as u16;
+            *stage =
+                saker_stage { value: clause.value, clause: at, count: 1, selectors: 1, ..Default::default() };
+        }
         for (to, clause) in plan.clause.iter_mut().zip(process.iter().chain(&values)) {
             *to = *clause;
         }

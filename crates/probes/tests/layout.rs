@@ -140,21 +140,9 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
         }
     );
     same_layout!(btf, saker_step { offset, load });
-    same_layout!(btf, saker_clause { op, value, flags, first, pool, count, set, zero, number });
-    same_layout!(
-        btf,
-        saker_selector_plan {
-            process,
-            process_count,
-            values,
-            value_count,
-            action,
-            flags,
-            entry,
-            zero,
-            window
-        }
-    );
+    same_layout!(btf, saker_clause { op, value, flags, first, pool, count, set, selector, zero, number });
+    same_layout!(btf, saker_stage { value, zero, clause, count, selectors });
+    same_layout!(btf, saker_selector_plan { process, process_count, action, flags, entry, window });
     same_layout!(
         btf,
         saker_plan {
@@ -167,12 +155,15 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             arguments,
             selectors,
             return_selectors,
-            zero,
+            stages,
+            return_stages,
             function,
             value,
             result,
             selector,
             return_selector,
+            stage,
+            return_stage,
             clause,
             pool,
             syscall

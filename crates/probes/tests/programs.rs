@@ -102,7 +102,7 @@ fn a_text_is_matched_and_a_buffer_has_its_size() {
     let Some(mut lab) = Lab::new() else { return };
     let file = executable();
     let mut greet = telling(&[value(SAKER_TYPE_STRING, 0)]);
-    greet.selector[0].value_count = 1;
+    (greet.stages, greet.stage[0]) = (1, saker_stage { count: 1, selectors: 1, ..Default::default() });
     greet.clause[0] = saker_clause { op: SAKER_OP_TEXT_EQUAL as u8, set: 1, ..Default::default() };
     let mut text = saker_text_key::new_zeroed();
     (text.set, text.len) = (1, 6);

@@ -47,7 +47,8 @@ fn fields_of_a_system_call() {
         field(&format, "flags").value(SAKER_TYPE_INT).unwrap(),
     ];
     let mut spec = spec(("syscalls", "sys_enter_openat"), &plans);
-    spec.plan.selector[0].value_count = 1;
+    (spec.plan.stages, spec.plan.stage[0]) =
+        (1, saker_stage { count: 1, selectors: 1, ..Default::default() });
     spec.plan.clause[0] =
         saker_clause { op: SAKER_OP_TEXT_POSTFIX as u8, set: 1, count: 1, ..Default::default() };
     spec.plan.pool[0] = 8;
@@ -81,7 +82,8 @@ fn a_buffer_with_its_size() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
     let fd = field(&format, "fd").value(SAKER_TYPE_INT).unwrap();
     let mut spec = spec(("syscalls", "sys_enter_write"), &[fd, buffer]);
-    spec.plan.selector[0].value_count = 1;
+    (spec.plan.stages, spec.plan.stage[0]) =
+        (1, saker_stage { count: 1, selectors: 1, ..Default::default() });
     spec.plan.clause[0] = saker_clause { op: SAKER_OP_EQUAL as u8, count: 1, ..Default::default() };
     spec.plan.pool[0] = file.as_raw_fd() as u64;
     let _loaded = lab.hooks.load(&[spec], &Sets::default()).unwrap();

@@ -222,11 +222,12 @@ fn mark_calls(site: &Site, plan: &mut saker_plan) {
 
 /// Whether the return of a call that was told may be left out on purpose.
 fn has_conditional_return(plan: &saker_plan) -> bool {
+    let asked = plan.return_stage.iter().fold(0, |selectors, stage| selectors | stage.selectors);
     let told = |entry: u16| {
-        let mut returns = plan.return_selector.iter().take(plan.return_selectors.into());
-        returns.any(|one| {
+        let mut returns = (0_u32..).zip(plan.return_selector.iter().take(plan.return_selectors.into()));
+        returns.any(|(index, one)| {
             one.entry == entry
-                && one.value_count == 0
+                && asked.checked_shr(index).unwrap_or_default() & 1 == 0
                 && one.window == 0
                 && u32::from(one.flags) & SAKER_SELECT_NO_POST == 0
         })

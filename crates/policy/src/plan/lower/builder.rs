@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use saker_abi::generated::{
     SAKER_CLAUSES_MAX, SAKER_POOL_MAX, SAKER_SELECTORS_MAX, saker_clause, saker_plan, saker_selector_plan,
+    saker_stage,
 };
 use zerocopy::FromZeros;
 
@@ -17,20 +18,39 @@ pub(super) struct Builder {
     pool: usize,
     selectors: usize,
     returns: usize,
+    values: Vec<Asked>,
+    return_values: Vec<Asked>,
     known: HashMap<Vec<u64>, u16>,
+}
+
+/// A clause on a captured value.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) clause: saker_clause,
+    /// What it takes to read the value and to look at it; only the order counts.
+    pub(super) cost: u32,
 }
 
 /// Clauses of a selector.
 #[derive(Default)]
 pub(super) struct Clauses {
     pub(super) process: Vec<saker_clause>,
-    pub(super) values: Vec<saker_clause>,
+    pub(super) values: Vec<Asked>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
         let plan = Box::new(saker_plan::new_zeroed());
-        Self { plan, clauses: 0, pool: 0, selectors: 0, returns: 0, known: HashMap::new() }
+        Self {
+            plan,
+            clauses: 0,
+            pool: 0,
+            selectors: 0,
+            returns: 0,
+            values: Vec::new(),
+            return_values: Vec::new(),
+            known: HashMap::new(),
+        }
     }
 
     pub(super) fn flag(&mut self, flag: u32) {
@@ -64,7 +84,7 @@ impl Builder {
     /// Adds a selector of the entry.
     pub(super) fn selector(&mut self, mut selector: saker_selector_plan, clauses: &Clauses) {
         (selector.process, selector.process_count) = self.clause_list(&clauses.process);
-        (selector.values, selector.value_count) = self.clause_list(&clauses.values);
+        self.values.extend(of_selector(&clauses.values, self.selectors));
         if let Some(to) = self.plan.selector.get_mut(self.selectors) {
             *to = selector;
         }
@@ -72,8 +92,8 @@ impl Builder {
     }
 
     /// Adds what is asked of the return, for the entry selector added last.
-    pub(super) fn return_selector(&mut self, mut selector: saker_selector_plan, clauses: &[saker_clause]) {
-        (selector.values, selector.value_count) = self.clause_list(clauses);
+    pub(super) fn return_selector(&mut self, mut selector: saker_selector_plan, clauses: &[Asked]) {
+        self.return_values.extend(of_selector(clauses, self.returns));
         selector.entry = u16::try_from(self.selectors.saturating_sub(1)).unwrap_or(u16::MAX);
         if let Some(to) = self.plan.return_selector.get_mut(self.returns) {
             *to = selector;
@@ -81,8 +101,35 @@ impl Builder {
         self.returns += 1;
     }
 
+    /// Sorts clauses into stages, one for each value.
+    fn stages(&mut self, asked: &mut [Asked]) -> Vec<saker_stage> {
+        asked.sort_by_key(|one| (one.clause.value, one.clause.selector, one.cost));
+        let of_value = |a: &Asked, b: &Asked| a.clause.value == b.clause.value;
+        let mut stages: Vec<&[Asked]> = asked.chunk_by(of_value).collect();
+        stages.sort_by_key(|stage| stage.iter().map(|one| one.cost).max());
+        let stage = |stage: &[Asked]| {
+            let clauses: Vec<saker_clause> = stage.iter().map(|one| one.clause).collect();
+            let (clause, count) = self.clause_list(&clauses);
+            let bit = |clause: &saker_clause| 1_u64.checked_shl(clause.selector.into()).unwrap_or_default();
+            saker_stage {
+                value: clauses.first().map_or(0, |clause| clause.value),
+                clause,
+                count,
+                selectors: clauses.iter().fold(0, |bits, clause| bits | bit(clause)),
+                ..saker_stage::default()
+            }
+        };
+        stages.into_iter().map(stage).collect()
+    }
+
     /// The plan, and which of its bounds are exceeded.
     pub(super) fn finish(mut self) -> (Box<saker_plan>, Vec<String>) {
+        let (mut values, mut return_values) =
+            (std::mem::take(&mut self.values), std::mem::take(&mut self.return_values));
+        let stages = self.stages(&mut values);
+        let return_stages = self.stages(&mut return_values);
+        self.plan.stages = put(&mut self.plan.stage, &stages);
+        self.plan.return_stages = put(&mut self.plan.return_stage, &return_stages);
         self.plan.selectors = u16::try_from(self.selectors).unwrap_or(u16::MAX);
         self.plan.return_selectors = u16::try_from(self.returns).unwrap_or(u16::MAX);
         let bounds = [
@@ -95,4 +142,18 @@ impl Builder {
         let over = over.collect();
         (self.plan, over)
     }
+}
+
+/// Clauses that say whose they are.
+fn of_selector(clauses: &[Asked], selector: usize) -> impl Iterator<Item = Asked> {
+    let selector = u16::try_from(selector).unwrap_or(u16::MAX);
+    clauses.iter().map(move |one| Asked { clause: saker_clause { selector, ..one.clause }, cost: one.cost })
+}
+
+/// Puts stages into their place; there is one for each value at most. Says how many.
+fn put(to: &mut [saker_stage], stages: &[saker_stage]) -> u16 {
+    for (to, stage) in to.iter_mut().zip(stages) {
+        *to = *stage;
+    }
+    u16::try_from(stages.len()).unwrap_or(u16::MAX)
 }

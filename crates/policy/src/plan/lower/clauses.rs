@@ -10,7 +10,7 @@ use saker_abi::generated::{
 };
 use zerocopy::FromZeros;
 
-use super::builder::{Builder, SCAN_MAX};
+use super::builder::{Asked, Builder, SCAN_MAX};
 use super::process::{refuse_globs, simple};
 use super::values::{RESULT, Slots};
 use super::{Lowering, numbers};
@@ -25,22 +25,21 @@ const INTERNET: [u64; 2] = [2, 10];
 /// Texts of one set.
 const TEXTS_MAX: usize = 65_536;
 
-/// The clauses of a list of filters, what is cheap first. What cannot be done is told.
+/// The clauses of a list of filters. What cannot be done is told.
 pub(super) fn lower(
     cx: &mut Lowering<'_>,
     builder: &mut Builder,
     slots: &Slots,
     filters: &[ArgumentFilter],
     at: &At,
-) -> Vec<saker_clause> {
+) -> Vec<Asked> {
     let mut clauses = Vec::new();
     for (index, filter) in filters.iter().enumerate() {
         let at = At { span: filter.span, path: at.path.index(index) };
         one(cx, builder, slots, filter, &at, &mut clauses);
     }
     // All must hold, in whatever order: a number is compared before a path is walked.
-    clauses.sort_by_key(|clause| cost(slots, clause));
-    clauses
+    clauses.into_iter().map(|clause| Asked { cost: cost(slots, &clause), clause }).collect()
 }
 
 /// What it takes to read a value and look at it.

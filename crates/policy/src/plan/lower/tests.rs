@@ -11,7 +11,7 @@ mod values;
 use crate::plan::{HookPlan, PolicyPlan, lower};
 use crate::testing::{accepted, with_filter};
 use fake::Fake;
-use saker_abi::generated::{saker_clause, saker_plan};
+use saker_abi::generated::{saker_clause, saker_plan, saker_stage};
 
 /// The plan of a policy that the kernel can serve.
 fn planned(text: &str, kernel: &Fake) -> PolicyPlan {
@@ -51,8 +51,17 @@ fn assert_refused(text: &str, kernel: &Fake, words: &[&str]) {
 
 /// The clauses of captured values of the first selector.
 fn value_clauses(plan: &saker_plan) -> Vec<saker_clause> {
-    let selector = &plan.selector[0];
-    plan.clause[usize::from(selector.values)..][..usize::from(selector.value_count)].to_vec()
+    of_stages(plan, &plan.stage[..usize::from(plan.stages)])
+}
+
+/// The clauses of stages that are of the first selector.
+fn of_stages(plan: &saker_plan, stages: &[saker_stage]) -> Vec<saker_clause> {
+    let of = |stage: &saker_stage| &plan.clause[usize::from(stage.clause)..][..usize::from(stage.count)];
+    let all = stages.iter().flat_map(|stage| {
+        assert!(of(stage).iter().all(|clause| clause.value == stage.value), "a clause of another value");
+        of(stage)
+    });
+    all.filter(|clause| clause.selector == 0).copied().collect()
 }
 
 /// The clauses of the process of the first selector.

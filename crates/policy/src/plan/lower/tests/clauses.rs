@@ -302,8 +302,29 @@ selectors:
     let entries: Vec<u16> = plan.return_selector[..3].iter().map(|selector| selector.entry).collect();
     assert_eq!(entries, [0, 1, 2]);
     assert_eq!(u32::from(plan.return_selector[1].flags), SAKER_SELECT_NO_POST);
-    let clause = plan.clause[usize::from(plan.return_selector[0].values)];
+    assert_eq!((plan.return_stages, plan.return_stage[0].selectors), (1, 1));
+    let clause = plan.clause[usize::from(plan.return_stage[0].clause)];
     assert_eq!((u32::from(clause.value), u32::from(clause.op)), (SAKER_VALUES_MAX, SAKER_OP_LESS));
+}
+
+/// A value is read once for all selectors, and what is cheap to read comes first.
+#[test]
+fn clauses_are_sorted_into_stages() {
+    let text = with_hook(
+        "args: [{index: 0, type: file}, {index: 1, type: int}]
+selectors:
+- matchArgs: [{index: 0, operator: Prefix, values: [/a]}, {index: 1, operator: Equal, values: ['1']}]
+- matchPIDs: [{operator: In, values: [1]}]
+- matchArgs: [{index: 0, operator: Postfix, values: [/b]}, {index: 0, operator: Equal, values: [/c]}]",
+    );
+    let plan = hook(&text, &Fake::default()).plan;
+    let stages: Vec<(u8, u16, u64)> = plan.stage[..usize::from(plan.stages)]
+        .iter()
+        .map(|stage| (stage.value, stage.count, stage.selectors))
+        .collect();
+    assert_eq!(stages, [(1, 1, 0b001), (0, 3, 0b101)]);
+    let of_files = &plan.clause[usize::from(plan.stage[1].clause)..][..3];
+    assert_eq!(of_files.iter().map(|clause| clause.selector).collect::<Vec<_>>(), [0, 2, 2]);
 }
 
 /// Only where the policy lets a return be held back is an entry without one no event.
