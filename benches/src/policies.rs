@@ -80,7 +80,7 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
             report.row(&format!("{what}, {}", line["loaded"].as_str().unwrap_or("")), cells);
         }
     }
-    for line in lines.iter().filter(|line| line["what"] == "apply") {
+    for line in lines.iter().filter(|line| line["what"] == "apply" || line["what"] == "memory") {
         println!("{}: {}", line["loaded"].as_str().unwrap_or(""), line["figures"]);
     }
     report.fact("lines", lines);
@@ -109,6 +109,9 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     let subject = if loaded == "none" { None } else { Some(Subject::saker(bench, &[])?) };
     if let Some(subject) = subject.as_ref().filter(|_| loaded != "agent") {
         tell("apply", apply(subject, bench, &texts(loaded)?)?);
+    }
+    if let Some(subject) = &subject {
+        tell("memory", json!({ "kernel_bytes_of_all": subject.kernel_memory()? }));
     }
     let watched: Vec<u32> = subject.iter().map(Subject::pid).collect();
     let (other, ours) = (bench.path("file"), Path::new(WATCHED).join("file"));

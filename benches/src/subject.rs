@@ -1,5 +1,6 @@
 //! Who watches during a measurement: nobody, Saker, or auditd.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -126,6 +127,24 @@ impl Subject {
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
         let value = value.with_context(|| format!("/proc has no line {line}"))?;
         Ok(value.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Kernel memory of all its BPF maps and programs, in bytes, as `/proc` tells it of what it holds open.
+    pub fn kernel_memory(&self) -> Result<u64> {
+        let mut known = HashSet::new();
+        let mut sum = 0;
+        for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid()))? {
+            let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+            let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let id = field("map_id:").map(|id| ("map", id.to_owned()));
+            let id = id.or_else(|| field("prog_id:").map(|id| ("program", id.to_owned())));
+            // A link names the program it holds, but has no memory of its own.
+            let (Some(id), Some(bytes)) = (id, field("memlock:")) else { continue };
+            if known.insert(id) {
+                sum += bytes.parse::<u64>()?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Runs `saker policy VERB` with the rest of the arguments.

@@ -19,6 +19,9 @@ pub struct Machine {
     /// Memory of the machine, MB
     #[arg(long, default_value_t = 4096)]
     mem: u32,
+    /// CPUs the machine's kernel makes ready for; it has one
+    #[arg(long, default_value_t = 1)]
+    possible_cpus: u32,
     /// Seconds before the machine is stopped
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
@@ -42,6 +45,7 @@ impl Machine {
         let mut command = Command::new("cargo");
         command.args(["xtask", "vm", "--icount", "--kernel", &self.kernel]);
         command.args(["--mem", &self.mem.to_string(), "--timeout", &self.timeout.to_string()]);
+        command.args(["--possible-cpus", &self.possible_cpus.to_string()]);
         command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
         command.arg("--").arg(std::env::current_exe()?).args(arguments);
         let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;

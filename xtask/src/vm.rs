@@ -55,6 +55,9 @@ pub(crate) struct Options {
     /// CPUs
     #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "icount")]
     smp: u32,
+    /// CPUs the kernel makes ready for, as if more could be plugged in: what it keeps for each CPU is that large
+    #[arg(long, value_name = "N")]
+    possible_cpus: Option<u32>,
     /// Run the CPUs at the same time, each on a host thread (QEMU before 8.1: kernels may crash at boot)
     #[arg(long, conflicts_with = "icount")]
     parallel: bool,
@@ -89,6 +92,7 @@ impl Options {
             hardware: Hardware {
                 icount: self.icount,
                 smp: self.smp,
+                possible: self.possible_cpus,
                 parallel: self.parallel,
                 memory: self.mem,
                 append: self.append.clone(),

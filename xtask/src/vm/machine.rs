@@ -19,6 +19,8 @@ const ICOUNT_ARGUMENTS: &str = " nokaslr lpj=4000000";
 pub(crate) struct Hardware {
     pub(crate) icount: bool,
     pub(crate) smp: u32,
+    /// CPUs that could be plugged in, those that are there included; at least as many as are there.
+    pub(crate) possible: Option<u32>,
     /// A host thread for each CPU instead of one that serves them in turn.
     pub(crate) parallel: bool,
     pub(crate) memory: u32,
@@ -45,11 +47,10 @@ pub(crate) fn arguments(hardware: &Hardware, paths: &Paths<'_>, root: bool) -> R
     // With a thread for each CPU, QEMU before 8.1 can keep running code that another CPU is just
     // patching; kernels that switch their static branches at boot now and then die of it.
     add("-accel", format!("tcg,thread={}", if hardware.parallel { "multi" } else { "single" }));
+    let cpus = if hardware.icount { 1 } else { hardware.smp };
+    add("-smp", hardware.possible.map_or_else(|| cpus.to_string(), |most| format!("{cpus},maxcpus={most}")));
     if hardware.icount {
-        add("-smp", "1".into());
         add("-icount", "shift=0,sleep=off".into());
-    } else {
-        add("-smp", hardware.smp.to_string());
     }
     add("-virtfs", folder("host", Path::new("/"), Access::Read)?);
     add("-virtfs", folder("kmod", &paths.kernel.modules(), Access::Read)?);
@@ -130,7 +131,14 @@ mod tests {
     }
 
     fn hardware(icount: bool) -> Hardware {
-        Hardware { icount, smp: 2, parallel: false, memory: 2048, append: vec!["debug".into()] }
+        Hardware {
+            icount,
+            smp: 2,
+            possible: None,
+            parallel: false,
+            memory: 2048,
+            append: vec!["debug".into()],
+        }
     }
 
     #[test]
