@@ -75,8 +75,12 @@ enum saker_op {
 	SAKER_OP_BINARY = 3, /* first: bit of the process record */
 	SAKER_OP_NAMESPACE =
 		4, /* first: which, in the order of struct saker_namespaces; pool: inode numbers */
-	SAKER_OP_CAPABILITY = 5,     /* first: 0 effective, 1 inheritable, 2 permitted; number: mask */
-	SAKER_OP_USER_NAMESPACE = 6, /* the process is in a user namespace other than the first */
+	SAKER_OP_CAPABILITY = 5,       /* first: 0 effective, 1 inheritable, 2 permitted; number: mask */
+	SAKER_OP_USER_NAMESPACE = 6,   /* the process is in a user namespace other than the first */
+	SAKER_OP_FOLLOWED = 7,	       /* first: bit of its lineage */
+	SAKER_OP_IN_PID_NAMESPACE = 8, /* the process is in a PID namespace other than the first */
+	SAKER_OP_PARENT_BINARY = 9,    /* first: bit of the parent's binary */
+	SAKER_OP_PARENT_FOLLOWED = 10, /* first: bit of the parent's lineage */
 	/* Of a captured value: */
 	SAKER_OP_EQUAL = 16,	    /* pool: numbers */
 	SAKER_OP_GREATER = 17,	    /* pool: one number */
@@ -137,12 +141,14 @@ struct saker_selector_plan {
 	__u64 window; /* nanoseconds in which equal records are told once; 0: no limit */
 };
 
-#define SAKER_PLAN_RETURN    0x1  /* the return of a call is told too */
-#define SAKER_PLAN_SYSCALL   0x2  /* arguments are those of a system call, in saved registers */
-#define SAKER_PLAN_IDENTITY  0x4  /* tell credentials and namespaces */
-#define SAKER_PLAN_ALL_CALLS 0x10 /* raw system calls: all of them, not those of the bitmap */
-#define SAKER_PLAN_BINARIES  0x20 /* a clause asks for a bit of the process record */
-#define SAKER_PLAN_COOKIE    0x40 /* the function told is what the attachment says, not that of the plan */
+#define SAKER_PLAN_RETURN    0x1   /* the return of a call is told too */
+#define SAKER_PLAN_SYSCALL   0x2   /* arguments are those of a system call, in saved registers */
+#define SAKER_PLAN_IDENTITY  0x4   /* tell credentials and namespaces */
+#define SAKER_PLAN_ALL_CALLS 0x10  /* raw system calls: all of them, not those of the bitmap */
+#define SAKER_PLAN_BINARIES  0x20  /* a clause asks for a bit of the process record */
+#define SAKER_PLAN_COOKIE    0x40  /* the function told is what the attachment says, not that of the plan */
+#define SAKER_PLAN_FOLLOW    0x80  /* a clause asks for a bit of the lineage of a process */
+#define SAKER_PLAN_PARENT    0x100 /* a clause asks for a bit of the parent */
 
 struct saker_plan {
 	__u32 policy, hook;
@@ -196,6 +202,23 @@ struct saker_binary_sets {
 	__u32 generation; /* changes with every change of the maps; never 0 */
 	__u32 lengths;	  /* of suffixes in use */
 	__u32 length[62];
+	__u64 followed;	 /* bits that are handed on to descendants */
+	__u32 since[64]; /* of these: the generation from which on they mean what they mean */
+};
+
+/* Which processes have bits by their number. */
+struct saker_follow_key {
+	__u32 own; /* 0: the number that the first PID namespace has, 1: that of the process's own */
+	__u32 pid;
+};
+
+/* What a process has of those before it: kept for each while a policy follows. */
+struct saker_lineage {
+	__u64 start;	 /* of its leader, CLOCK_BOOTTIME: tells it from others that had its number */
+	__u64 bits;	 /* what it, what it executed before, or what it descends from fulfils */
+	__u64 inherited; /* the same without itself */
+	__u32 generation;
+	__u32 zero;
 };
 
 /* What the kernel counts for each hook and CPU. */

@@ -29,7 +29,9 @@ enum saker_place {
 	SAKER_PLACE_TTY = 10,
 	SAKER_PLACE_INTERP = 11,
 	SAKER_PLACE_DATA = 12, /* a data record was lost; its exec record says so */
-	SAKER_PLACE_MAX = 16,  /* size of tables indexed by place; grows with the places */
+	SAKER_PLACE_FOLLOW =
+		13, /* the lineage of a process was not kept: it is looked for when it is asked for */
+	SAKER_PLACE_MAX = 16, /* size of tables indexed by place; grows with the places */
 };
 
 struct saker_stats {

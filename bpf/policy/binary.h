@@ -4,7 +4,7 @@
 #ifndef SAKER_POLICY_BINARY_H
 #define SAKER_POLICY_BINARY_H
 
-#include "match.h"
+#include "full_path.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -107,7 +107,8 @@ static __always_inline u64 bits_of_task(struct hook_scratch *s, u32 level, struc
 
 	if (!exe)
 		return 0;
-	full_path(s, level, (u64)BPF_CORE_READ(exe, f_path.dentry), (u64)BPF_CORE_READ(exe, f_path.mnt));
+	full_path_of(s, level, task, (u64)BPF_CORE_READ(exe, f_path.dentry),
+		     (u64)BPF_CORE_READ(exe, f_path.mnt));
 	return saker_binary_bits(level);
 }
 

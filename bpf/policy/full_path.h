@@ -99,11 +99,11 @@ __noinline int saker_full_path(u32 level)
 	return 0;
 }
 
-/* Writes the path of a dentry at the end of s->path; walk.off tells where it begins. Without a mount the path
- * is that within its file system. */
-static __always_inline void full_path(struct hook_scratch *s, u32 level, u64 dentry, u64 mnt)
+/* Writes the path of a dentry at the end of s->path, from the root of a task on; walk.off tells where it
+ * begins. Without a mount the path is that within its file system. */
+static __always_inline void full_path_of(struct hook_scratch *s, u32 level, struct task_struct *task,
+					 u64 dentry, u64 mnt)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
 	struct hook_walk *walk = &s->walk;
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 
@@ -119,6 +119,12 @@ static __always_inline void full_path(struct hook_scratch *s, u32 level, u64 den
 	saker_full_path(level);
 	if (!walk->ended)
 		walk->partial = 1;
+}
+
+/* The same from the root of the task that runs. */
+static __always_inline void full_path(struct hook_scratch *s, u32 level, u64 dentry, u64 mnt)
+{
+	full_path_of(s, level, (void *)bpf_get_current_task(), dentry, mnt);
 }
 
 #endif

@@ -535,6 +535,11 @@ static __always_inline void on_entry(void *ctx)
 		count_no_scratch(counts);
 		return;
 	}
+	if (saker_plan.flags & (SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) &&
+	    !ask_kin(&call.who.kin, call.who.task)) {
+		count_no_scratch(counts);
+		return;
+	}
 	found = candidates(&call.who);
 	if (!found)
 		return;

@@ -25,6 +25,17 @@ struct hook_walk {
 	u32 flags;   /* SAKER_PATH_* */
 };
 
+/* A process whose lineage is looked for (lineage.h). */
+struct hook_kin {
+	u64 task;   /* a task of it that has its memory */
+	u64 leader; /* of its group */
+	u64 at;	    /* where the walk over its ancestors is */
+	u64 at_leader;
+	u64 found; /* what these fulfil */
+	u64 bits;  /* see struct saker_lineage */
+	u64 inherited;
+};
+
 /* A record in the making. */
 struct hook_scratch {
 	struct saker_hook rec;
@@ -43,6 +54,7 @@ struct hook_scratch {
 	u8 path[HOOK_PATH_MAX + 512];
 	struct saker_text_key text;
 	struct saker_prefix_key prefix;
+	struct hook_kin kin;
 };
 
 /* The levels of one CPU, one entry each: index = level. */
@@ -96,18 +108,21 @@ struct {
 	__type(value, struct call_value);
 } saker_program_calls SEC(".maps");
 
-/* Functions of their own, for the compiler would load the map's address also where the map is not. */
-static __noinline struct call_value *find_program_call(struct call_key *key)
+/* Functions of their own, for the compiler would load the map's address also where the map is not. Not every
+ * object needs them. */
+#define UNUSED __attribute__((unused))
+
+static __noinline UNUSED struct call_value *find_program_call(struct call_key *key)
 {
 	return bpf_map_lookup_elem(&saker_program_calls, key);
 }
 
-static __noinline long keep_program_call(struct call_key *key, struct call_value *value)
+static __noinline UNUSED long keep_program_call(struct call_key *key, struct call_value *value)
 {
 	return bpf_map_update_elem(&saker_program_calls, key, value, BPF_ANY);
 }
 
-static __noinline long drop_program_call(struct call_key *key)
+static __noinline UNUSED long drop_program_call(struct call_key *key)
 {
 	return bpf_map_delete_elem(&saker_program_calls, key);
 }

@@ -3,7 +3,8 @@
 #ifndef SAKER_POLICY_SELECT_H
 #define SAKER_POLICY_SELECT_H
 
-#include "binary.h"
+#include "kin.h"
+#include "match.h"
 
 /* Who calls. */
 struct caller {
@@ -11,6 +12,7 @@ struct caller {
 	struct saker_process *process;
 	u64 pid_tgid;
 	u64 bits; /* of binaries */
+	struct kin kin;
 };
 
 /* The record of the process: looked for when something asks for it, which most calls do not. */
@@ -110,6 +112,19 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		break;
 	case SAKER_OP_USER_NAMESPACE:
 		holds = BPF_CORE_READ(task, cred, user_ns, level) != 0;
+		break;
+	case SAKER_OP_FOLLOWED:
+		/* With its program of now, also where an exec has not been looked at yet. */
+		holds = (who->kin.bits | who->bits) >> (c->first & 63) & 1;
+		break;
+	case SAKER_OP_IN_PID_NAMESPACE:
+		holds = BPF_CORE_READ(task, thread_pid, level) != 0;
+		break;
+	case SAKER_OP_PARENT_BINARY:
+		holds = who->kin.parent >> (c->first & 63) & 1;
+		break;
+	case SAKER_OP_PARENT_FOLLOWED:
+		holds = (who->kin.before_parent | who->kin.parent) >> (c->first & 63) & 1;
 		break;
 	default:
 		return 0;

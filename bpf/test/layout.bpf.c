@@ -28,4 +28,6 @@ struct saker_text_key a_text_key;
 struct saker_prefix_key a_prefix_key;
 struct saker_network_key a_network_key;
 struct saker_binary_sets a_binary_sets;
+struct saker_follow_key a_follow_key;
+struct saker_lineage a_lineage;
 struct saker_hook_stats a_hook_stats;

@@ -12,10 +12,11 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 3] = [
+const OBJECTS: [(&str, &str); 4] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
     ("policy/hook.bpf.c", "hook"),
+    ("policy/follow.bpf.c", "follow"),
 ];
 
 fn main() -> Result<()> {

@@ -68,7 +68,7 @@ impl Numbers {
         event.process.pid = (self.next() % 3) as u32;
         event.process.namespace_pid = (self.next() % 2 == 0).then_some(1);
         event.process.binary = String::from_utf8_lossy(&self.bytes()).into_owned();
-        event.process.ancestors = vec![Ancestor { pid: 1, namespace_pid: None, binary: "/bin/sh".into() }];
+        event.process.ancestors = vec![Ancestor { pid: 1, binary: "/bin/sh".into(), ..Ancestor::default() }];
         event.process.namespaces = [(Namespace::User, NamespaceState::Inode(7))].into();
         event.process.namespace_changes = vec![Namespace::Mnt];
         event.process.capabilities.effective = self.next();

@@ -88,7 +88,7 @@ pub struct Place(pub usize);
 
 impl Place {
     /// Places that have a name.
-    pub const COUNT: usize = raw::SAKER_PLACE_DATA as usize + 1;
+    pub const COUNT: usize = raw::SAKER_PLACE_FOLLOW as usize + 1;
 
     /// Its name in metrics.
     #[must_use]
@@ -107,6 +107,7 @@ impl Place {
             "tty",
             "interp",
             "data",
+            "follow",
         ];
         if self.0 < Self::COUNT { NAMES[self.0] } else { "other" }
     }
@@ -128,6 +129,7 @@ impl Place {
             "bpf_probe_read_kernel_str",
             "bpf_probe_read_kernel_str",
             "bpf_ringbuf_output",
+            "bpf_map_update_elem",
         ];
         if self.0 < Self::COUNT { HELPERS[self.0] } else { "other" }
     }

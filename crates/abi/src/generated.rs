@@ -57,6 +57,8 @@ pub const SAKER_PLAN_IDENTITY: u32 = 4;
 pub const SAKER_PLAN_ALL_CALLS: u32 = 16;
 pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub const SAKER_PLAN_COOKIE: u32 = 64;
+pub const SAKER_PLAN_FOLLOW: u32 = 128;
+pub const SAKER_PLAN_PARENT: u32 = 256;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -699,6 +701,10 @@ pub const SAKER_OP_BINARY: saker_op = 3;
 pub const SAKER_OP_NAMESPACE: saker_op = 4;
 pub const SAKER_OP_CAPABILITY: saker_op = 5;
 pub const SAKER_OP_USER_NAMESPACE: saker_op = 6;
+pub const SAKER_OP_FOLLOWED: saker_op = 7;
+pub const SAKER_OP_IN_PID_NAMESPACE: saker_op = 8;
+pub const SAKER_OP_PARENT_BINARY: saker_op = 9;
+pub const SAKER_OP_PARENT_FOLLOWED: saker_op = 10;
 pub const SAKER_OP_EQUAL: saker_op = 16;
 pub const SAKER_OP_GREATER: saker_op = 17;
 pub const SAKER_OP_LESS: saker_op = 18;
@@ -887,6 +893,41 @@ pub struct saker_binary_sets {
     pub generation: __u32,
     pub lengths: __u32,
     pub length: [__u32; 62usize],
+    pub followed: __u64,
+    pub since: [__u32; 64usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_follow_key {
+    pub own: __u32,
+    pub pid: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_lineage {
+    pub start: __u64,
+    pub bits: __u64,
+    pub inherited: __u64,
+    pub generation: __u32,
+    pub zero: __u32,
 }
 #[repr(C)]
 #[derive(
@@ -927,6 +968,7 @@ pub const SAKER_PLACE_CGROUP: saker_place = 9;
 pub const SAKER_PLACE_TTY: saker_place = 10;
 pub const SAKER_PLACE_INTERP: saker_place = 11;
 pub const SAKER_PLACE_DATA: saker_place = 12;
+pub const SAKER_PLACE_FOLLOW: saker_place = 13;
 pub const SAKER_PLACE_MAX: saker_place = 16;
 pub type saker_place = ::core::ffi::c_uint;
 #[repr(C)]

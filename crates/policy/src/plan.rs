@@ -9,6 +9,7 @@ mod lower;
 pub use lower::lower;
 
 use saker_abi::generated::{
+    SAKER_OP_BINARY, SAKER_OP_FOLLOWED, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, saker_clause,
     saker_network_key, saker_number_key, saker_plan, saker_prefix_key, saker_text_key,
 };
 
@@ -118,7 +119,7 @@ pub struct Sets {
     pub networks: Vec<saker_network_key>,
 }
 
-/// One filter on binaries, which is one bit of the records of processes.
+/// One filter on binaries, or on what a process comes from, which is one bit of what is known of processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryTest {
     /// The path is one of these.
@@ -127,6 +128,33 @@ pub enum BinaryTest {
     Prefix(Vec<Vec<u8>>),
     /// It ends with one of these.
     Postfix(Vec<Vec<u8>>),
+    /// The number of the process is one of these.
+    Pids(Vec<u32>),
+    /// The number that it has in its own PID namespace, when that is not the first, is one of these.
+    NamespacePids(Vec<u32>),
+    /// This is so of the process, was when it ran another program, or is so of one that it descends from. Not within
+    /// another of its kind.
+    Followed(Box<BinaryTest>),
+}
+
+impl BinaryTest {
+    /// The test itself, whether it is followed or not.
+    #[must_use]
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::Followed(test) => test,
+            test => test,
+        }
+    }
+
+    /// The texts that it compares.
+    #[must_use]
+    pub fn texts(&self) -> &[Vec<u8>] {
+        match self.inner() {
+            Self::Equal(texts) | Self::Prefix(texts) | Self::Postfix(texts) => texts,
+            Self::Pids(_) | Self::NamespacePids(_) | Self::Followed(_) => &[],
+        }
+    }
 }
 
 /// What an event tells of its hook, beside what the record says.
@@ -179,6 +207,13 @@ pub struct HookPlan {
     pub missing: Vec<String>,
 }
 
+/// Whether a clause asks for the bit of a [`BinaryTest`].
+#[must_use]
+pub fn asks_for_bit(clause: &saker_clause) -> bool {
+    let ops = [SAKER_OP_BINARY, SAKER_OP_FOLLOWED, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED];
+    ops.contains(&u32::from(clause.op))
+}
+
 /// A policy made for a kernel.
 #[derive(Clone, Default)]
 pub struct PolicyPlan {
@@ -186,8 +221,8 @@ pub struct PolicyPlan {
     pub hooks: Vec<HookPlan>,
     /// Sets of all its hooks.
     pub sets: Sets,
-    /// Filters on binaries. A clause with the operator `SAKER_OP_BINARY` names one by position in its `first`; the
-    /// loader gives each its bit and puts that in instead.
+    /// Filters on binaries and on what processes come from. A clause that [`asks_for_bit`] names one by position in its
+    /// `first`; the loader gives each its bit and puts that in instead.
     pub binaries: Vec<BinaryTest>,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,

@@ -3,6 +3,7 @@
 //! Each hook is a program of its own with its plan in frozen read-only data (`bpf/policy/hook.bpf.c`). All share the
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -11,11 +12,13 @@ use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramMut, ProgramType, UprobeOpts,
 };
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, saker_binary_sets, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, saker_binary_sets, saker_follow_key,
+    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use crate::follow::{self, Follow};
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
 use crate::{Error, Sensors, Tracefs, executable, loader, perf};
@@ -60,6 +63,10 @@ pub struct Binaries {
     pub prefixes: Vec<(saker_prefix_key, u64)>,
     /// Lengths of the suffixes.
     pub lengths: Vec<u32>,
+    /// Processes by their number.
+    pub pids: Vec<(saker_follow_key, u64)>,
+    /// Bits that are handed on to descendants, by what they mean: another number when a bit means something else.
+    pub followed: BTreeMap<u8, u64>,
 }
 
 /// What a hook counted on all CPUs.
@@ -94,7 +101,22 @@ pub struct Hooks {
     shared: Vec<(&'static str, MapHandle)>,
     /// Made by the first hook that looks at returns of programs.
     program_calls: Option<MapHandle>,
+    /// Made by the first hook that looks at parents.
+    parents: Option<MapHandle>,
     generation: u32,
+    task_iterator: bool,
+    /// There while a hook or a filter follows.
+    follow: Option<Following>,
+    /// Instead of its maps, for hooks that do not follow; in the same order. The first such hook makes them.
+    nothing: Vec<MapHandle>,
+    /// What each bit that is followed means, and since which generation.
+    followed: BTreeMap<u8, (u64, u32)>,
+}
+
+/// What hands lineages on, and its maps in the order of [`follow::MAPS`].
+struct Following {
+    programs: Follow,
+    maps: [MapHandle; 2],
 }
 
 /// Instead of the PID of the one process that a uprobe is for.
@@ -102,6 +124,9 @@ const ALL_PROCESSES: i32 = -1;
 
 /// Calls of functions of programs whose return will be told; shared by the hooks that need it.
 const PROGRAM_CALLS: &str = "saker_program_calls";
+
+/// What is known of parents; shared by the hooks that need it.
+const PARENTS: &str = "saker_parents";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
 const SHARED: [&str; 7] = [
@@ -155,7 +180,12 @@ impl Hooks {
             preemption: if sensors.is_preemptible() { loader::preemption_functions() } else { Vec::new() },
             shared: Vec::new(),
             program_calls: None,
+            parents: None,
             generation: 0,
+            task_iterator: sensors.has_task_iterator(),
+            follow: None,
+            nothing: Vec::new(),
+            followed: BTreeMap::new(),
         })
     }
 
@@ -188,6 +218,9 @@ impl Hooks {
                         make a hook of each";
             return Err(Error::Option(what.to_owned()));
         }
+        if spec.plan.flags & SAKER_PLAN_FOLLOW != 0 {
+            self.follow()?;
+        }
         let _lock = loader::lock();
         let log = crate::sensors::LibraryLog::capture();
         let failed = |operation: &'static str| {
@@ -203,6 +236,12 @@ impl Hooks {
         self.keep_shared(&skel)?;
         if needs_program_calls(&spec.attach) && self.program_calls.is_none() {
             self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
+        }
+        if spec.plan.flags & SAKER_PLAN_FOLLOW == 0 && self.nothing.is_empty() {
+            self.nothing = follow::MAPS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
+        }
+        if spec.plan.flags & SAKER_PLAN_PARENT != 0 && self.parents.is_none() {
+            self.parents = Some(handle(&skel, PARENTS)?);
         }
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
@@ -242,6 +281,7 @@ impl Hooks {
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
+        self.configure_kin(open, spec.plan.flags)?;
         let sizes = [sets.numbers.len(), sets.texts.len(), sets.prefixes.len(), sets.networks.len()];
         for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
             let mut map = open_map(open, name)?;
@@ -253,6 +293,53 @@ impl Hooks {
         choose_programs(open, &spec.attach, &self.preemption)
     }
 
+    /// Maps for hooks that look at what a process comes from.
+    fn configure_kin(&self, open: &mut OpenHookSkel<'_>, flags: u32) -> Result<(), libbpf_rs::Error> {
+        let follows = flags & SAKER_PLAN_FOLLOW != 0;
+        for (index, name) in follow::MAPS.iter().enumerate() {
+            let mut map = open_map(open, name)?;
+            let made = match self.follow.as_ref().filter(|_| follows) {
+                Some(follow) => follow.maps.get(index),
+                None => self.nothing.get(index),
+            };
+            match made {
+                Some(made) => map.reuse_fd(made.as_fd())?,
+                None => map.set_max_entries(1)?,
+            }
+        }
+        let asks = flags & SAKER_PLAN_PARENT != 0;
+        let mut map = open_map(open, PARENTS)?;
+        map.set_autocreate(asks)?;
+        if let Some(made) = self.parents.as_ref().filter(|_| asks) {
+            map.reuse_fd(made.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// What hands lineages on, which is loaded if it is not there.
+    fn follow(&mut self) -> Result<&Following, Error> {
+        if self.follow.is_none() {
+            let mut shared: Vec<_> = self.shared.iter().map(|(name, map)| (*name, map)).collect();
+            shared.push(("saker_stats", &self.stats));
+            let programs = Follow::load(&follow::Wanted {
+                preemption: &self.preemption,
+                task_iterator: self.task_iterator,
+                shared,
+                made: &SHARED,
+            })?;
+            if self.shared.is_empty() {
+                self.shared = SHARED
+                    .into_iter()
+                    .map(|name| Ok((name, programs.map(name)?)))
+                    .collect::<Result<_, Error>>()?;
+            }
+            let [lineages, pids] = follow::MAPS;
+            let maps = [programs.map(lineages)?, programs.map(pids)?];
+            self.follow = Some(Following { programs, maps });
+        }
+        self.follow.as_ref().ok_or_else(|| Error::Option("nothing hands lineages on".to_owned()))
+    }
+
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
         if self.shared.is_empty() {
             for name in SHARED {
@@ -262,43 +349,92 @@ impl Hooks {
         Ok(())
     }
 
-    /// Says which binaries have which bits, from now on. Records of processes are made anew as hooks meet them.
+    /// Says which binaries have which bits, from now on. Records of processes are made anew as hooks meet them; what
+    /// is followed is found out at once for all processes that are there.
     ///
     /// # Errors
-    /// No hook has been loaded yet, a map is full or cannot be written.
+    /// No hook has been loaded yet, a map is full or cannot be written, or what hands lineages on cannot be loaded.
     pub fn set_binaries(&mut self, binaries: &Binaries) -> Result<(), Error> {
-        let map = |name: &'static str| {
-            let found = self.shared.iter().find(|(shared, _)| *shared == name).map(|(_, map)| map);
-            found.ok_or_else(|| Error::Option(format!("the map {name} is not there yet")))
-        };
-        let failed = |map| move |source| Error::Map { map, source };
-        let texts = map("saker_binary_texts")?;
-        let prefixes = map("saker_binary_prefixes")?;
-        for (key, bits) in &binaries.texts {
-            texts
-                .update(key.as_bytes(), bits.as_bytes(), MapFlags::ANY)
-                .map_err(failed("saker_binary_texts"))?;
-        }
-        for (key, bits) in &binaries.prefixes {
-            let done = prefixes.update(key.as_bytes(), bits.as_bytes(), MapFlags::ANY);
-            done.map_err(failed("saker_binary_prefixes"))?;
-        }
         let generation = self.generation.checked_add(1).unwrap_or(1);
+        let followed = self.meanings(&binaries.followed, generation);
+        if !followed.is_empty() {
+            let [_, pids] = &self.follow()?.maps;
+            put(pids, "saker_follow_pids", &binaries.pids)?;
+        }
+        let texts = self.shared_map("saker_binary_texts")?;
+        let prefixes = self.shared_map("saker_binary_prefixes")?;
+        put(texts, "saker_binary_texts", &binaries.texts)?;
+        put(prefixes, "saker_binary_prefixes", &binaries.prefixes)?;
         let mut sets = saker_binary_sets::new_zeroed();
-        sets.generation = generation;
         sets.lengths = u32::try_from(binaries.lengths.len()).unwrap_or(u32::MAX);
         for (to, length) in sets.length.iter_mut().zip(&binaries.lengths) {
             *to = *length;
         }
-        let done = map("saker_binary_sets")?.update(&0_u32.to_ne_bytes(), sets.as_bytes(), MapFlags::ANY);
-        done.map_err(failed("saker_binary_sets"))?;
-        remove_others(texts, binaries.texts.iter().map(|(key, _)| key.as_bytes()))
-            .map_err(failed("saker_binary_texts"))?;
-        remove_others(prefixes, binaries.prefixes.iter().map(|(key, _)| key.as_bytes()))
-            .map_err(failed("saker_binary_prefixes"))?;
+        for (bit, (_, since)) in &followed {
+            sets.followed |= 1_u64.checked_shl((*bit).into()).unwrap_or(0);
+            if let Some(to) = sets.since.get_mut(usize::from(*bit)) {
+                *to = *since;
+            }
+        }
+        // The generation last: nobody may take it for known before all of it can be seen.
+        for generation in [self.generation, generation] {
+            sets.generation = generation;
+            let map = "saker_binary_sets";
+            let done = self.shared_map(map)?.update(&0_u32.to_ne_bytes(), sets.as_bytes(), MapFlags::ANY);
+            done.map_err(|source| Error::Map { map, source })?;
+        }
+        keep_only(texts, "saker_binary_texts", &binaries.texts)?;
+        keep_only(prefixes, "saker_binary_prefixes", &binaries.prefixes)?;
+        let new = followed.values().any(|(_, since)| *since == generation);
         self.generation = generation;
+        self.followed = followed;
+        if let Some(follow) = &self.follow {
+            keep_only(&follow.maps[1], "saker_follow_pids", &binaries.pids)?;
+            if new {
+                follow.programs.look_at_all()?;
+            }
+        }
+        if self.followed.is_empty() {
+            self.follow = None;
+        }
         Ok(())
     }
+
+    /// What bits mean, each with the generation since when.
+    fn meanings(&self, followed: &BTreeMap<u8, u64>, generation: u32) -> BTreeMap<u8, (u64, u32)> {
+        let since = |(bit, meaning): (&u8, &u64)| {
+            let known = self.followed.get(bit).filter(|(known, _)| known == meaning);
+            (*bit, known.copied().unwrap_or((*meaning, generation)))
+        };
+        followed.iter().map(since).collect()
+    }
+
+    fn shared_map(&self, name: &'static str) -> Result<&MapHandle, Error> {
+        let found = self.shared.iter().find(|(shared, _)| *shared == name).map(|(_, map)| map);
+        found.ok_or_else(|| Error::Option(format!("the map {name} is not there yet")))
+    }
+}
+
+/// Puts all entries into a map.
+fn put<K: IntoBytes + zerocopy::Immutable>(
+    to: &MapHandle,
+    map: &'static str,
+    entries: &[(K, u64)],
+) -> Result<(), Error> {
+    entries
+        .iter()
+        .try_for_each(|(key, bits)| to.update(key.as_bytes(), bits.as_bytes(), MapFlags::ANY))
+        .map_err(|source| Error::Map { map, source })
+}
+
+/// Removes all other entries from a map.
+fn keep_only<K: IntoBytes + zerocopy::Immutable>(
+    from: &MapHandle,
+    map: &'static str,
+    entries: &[(K, u64)],
+) -> Result<(), Error> {
+    remove_others(from, entries.iter().map(|(key, _)| key.as_bytes()))
+        .map_err(|source| Error::Map { map, source })
 }
 
 /// Removes all keys but these.

@@ -13,6 +13,7 @@ pub mod snapshot;
 pub mod tracefs;
 
 mod capabilities;
+mod follow;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;
@@ -42,6 +43,12 @@ pub(crate) mod process_skel {
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod hook_skel {
     include!(concat!(env!("OUT_DIR"), "/hook.skel.rs"));
+}
+
+/// Skeleton of `bpf/policy/follow.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod follow_skel {
+    include!(concat!(env!("OUT_DIR"), "/follow.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

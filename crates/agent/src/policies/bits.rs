@@ -1,11 +1,11 @@
-//! Which bit of a process record stands for which filter on binaries.
+//! Which bit of what is known of a process stands for which filter on binaries, or on what a process comes from.
 //!
 //! There are 64 for all policies together. Filters that ask for the same share one; a bit is free again when the
 //! last policy that uses it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use saker_abi::generated::{SAKER_SHORT_MAX, saker_prefix_key, saker_text_key};
+use saker_abi::generated::{SAKER_SHORT_MAX, saker_follow_key, saker_prefix_key, saker_text_key};
 use saker_policy::plan::BinaryTest;
 use saker_probes::Binaries;
 
@@ -23,8 +23,9 @@ const ENTRIES: usize = 65_536;
 pub(super) enum BitsError {
     /// No bit is left.
     #[error(
-        "all {BITS} bits for filters on binaries (matchBinaries) are taken by the policies that are loaded; delete \
-         or disable one of them, or put several paths into one filter: equal filters share a bit"
+        "all {BITS} bits for filters on binaries (matchBinaries, matchParentBinaries, matchPIDs with followForks) are \
+         taken by the policies that are loaded; delete or disable one of them, or put several paths into one filter: \
+         equal filters share a bit"
     )]
     NoneLeft,
     /// A path is longer than the kernel side can look up.
@@ -47,12 +48,15 @@ pub(super) enum BitsError {
 #[derive(Default)]
 pub(super) struct Bits {
     slots: BTreeMap<u8, Slot>,
+    /// How often a bit was given a meaning.
+    meanings: u64,
     stale: bool,
 }
 
 struct Slot {
     test: BinaryTest,
     users: usize,
+    meaning: u64,
 }
 
 impl Bits {
@@ -78,7 +82,7 @@ impl Bits {
 
     fn take_one(&mut self, test: &BinaryTest) -> Result<u8, BitsError> {
         let long = |path: &&Vec<u8>| path.len() > LONGEST;
-        if let Some(path) = paths(test).iter().find(long) {
+        if let Some(path) = test.texts().iter().find(long) {
             let shown = String::from_utf8_lossy(path).chars().take(40).collect();
             return Err(BitsError::TooLong(shown));
         }
@@ -88,14 +92,15 @@ impl Bits {
             return Ok(bit);
         }
         let free = (0..BITS as u8).find(|bit| !self.slots.contains_key(bit)).ok_or(BitsError::NoneLeft)?;
-        self.slots.insert(free, Slot { test, users: 1 });
+        self.meanings += 1;
+        self.slots.insert(free, Slot { test, users: 1, meaning: self.meanings });
         self.stale = true;
         Ok(free)
     }
 
     fn fits(&self) -> Result<(), BitsError> {
         let of = |wanted: fn(&BinaryTest) -> bool| {
-            self.slots.values().filter(move |slot| wanted(&slot.test)).flat_map(|slot| paths(&slot.test))
+            self.slots.values().filter(move |slot| wanted(slot.test.inner())).flat_map(|slot| slot.test.texts())
         };
         let suffixes = || of(|test| matches!(test, BinaryTest::Postfix(_)));
         if suffixes().map(Vec::len).collect::<BTreeSet<_>>().len() > LENGTHS {
@@ -137,24 +142,35 @@ impl Bits {
     pub(super) fn table(&self) -> Binaries {
         let mut texts: BTreeMap<(u32, &[u8]), u64> = BTreeMap::new();
         let mut prefixes: BTreeMap<&[u8], u64> = BTreeMap::new();
+        let mut pids: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         for (&bit, slot) in &self.slots {
             let mask = 1_u64 << bit;
-            for path in paths(&slot.test) {
-                match &slot.test {
-                    BinaryTest::Equal(_) => *texts.entry((0, path)).or_default() |= mask,
-                    BinaryTest::Postfix(_) => *texts.entry((1, path)).or_default() |= mask,
-                    BinaryTest::Prefix(_) => *prefixes.entry(path).or_default() |= mask,
+            match slot.test.inner() {
+                BinaryTest::Equal(paths) => paths.iter().for_each(|path| add(&mut texts, (0, path), mask)),
+                BinaryTest::Postfix(paths) => paths.iter().for_each(|path| add(&mut texts, (1, path), mask)),
+                BinaryTest::Prefix(paths) => paths.iter().for_each(|path| add(&mut prefixes, path, mask)),
+                BinaryTest::Pids(numbers) => numbers.iter().for_each(|pid| add(&mut pids, (0, *pid), mask)),
+                BinaryTest::NamespacePids(numbers) => {
+                    numbers.iter().for_each(|pid| add(&mut pids, (1, *pid), mask));
                 }
+                BinaryTest::Followed(_) => {}
             }
         }
+        let followed = self.slots.iter().filter(|(_, slot)| matches!(slot.test, BinaryTest::Followed(_)));
         let lengths: BTreeSet<usize> =
             texts.keys().filter(|(set, _)| *set == 1).map(|(_, suffix)| suffix.len()).collect();
         Binaries {
             texts: texts.into_iter().map(|((set, path), bits)| (text_key(set, path), bits)).collect(),
             prefixes: with_shorter(prefixes),
             lengths: lengths.into_iter().filter_map(|length| u32::try_from(length).ok()).collect(),
+            pids: pids.into_iter().map(|((own, pid), bits)| (saker_follow_key { own, pid }, bits)).collect(),
+            followed: followed.map(|(bit, slot)| (*bit, slot.meaning)).collect(),
         }
     }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, u64>, key: K, mask: u64) {
+    *to.entry(key).or_default() |= mask;
 }
 
 /// The kernel finds the longest prefix only, so each has the bits of those it begins with too.
@@ -173,20 +189,21 @@ fn with_shorter(prefixes: BTreeMap<&[u8], u64>) -> Vec<(saker_prefix_key, u64)> 
     done
 }
 
-fn paths(test: &BinaryTest) -> &[Vec<u8>] {
-    match test {
-        BinaryTest::Equal(paths) | BinaryTest::Prefix(paths) | BinaryTest::Postfix(paths) => paths,
-    }
-}
-
-/// The filter with its paths in order and each once, so that equal ones look equal.
+/// The filter with its paths and numbers in order and each once, so that equal ones look equal.
 fn normal(test: &BinaryTest) -> BinaryTest {
     let sorted = |paths: &[Vec<u8>]| paths.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     match test {
         BinaryTest::Equal(paths) => BinaryTest::Equal(sorted(paths)),
         BinaryTest::Prefix(paths) => BinaryTest::Prefix(sorted(paths)),
         BinaryTest::Postfix(paths) => BinaryTest::Postfix(sorted(paths)),
+        BinaryTest::Pids(numbers) => BinaryTest::Pids(in_order(numbers)),
+        BinaryTest::NamespacePids(numbers) => BinaryTest::NamespacePids(in_order(numbers)),
+        BinaryTest::Followed(test) => BinaryTest::Followed(Box::new(normal(test))),
     }
+}
+
+fn in_order(numbers: &[u32]) -> Vec<u32> {
+    numbers.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn padded(path: &[u8]) -> [u8; LONGEST] {

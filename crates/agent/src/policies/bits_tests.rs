@@ -23,6 +23,27 @@ fn equal_filters_share_a_bit_which_is_free_after_the_last() {
 }
 
 #[test]
+fn what_is_followed_means_something_else_when_its_bit_is_given_anew() {
+    let mut bits = Bits::default();
+    let followed = |test| BinaryTest::Followed(Box::new(test));
+    let tests = [followed(equal(&["/a"])), equal(&["/a"]), followed(BinaryTest::Pids(vec![9, 3]))];
+    let taken = bits.take(&tests).unwrap();
+    assert_eq!(taken, [0, 1, 2], "one that is followed shares no bit with one that is not");
+    let table = bits.table();
+    assert_eq!(table.texts.iter().map(|(_, bits)| *bits).collect::<Vec<_>>(), [0b11]);
+    assert_eq!(table.pids, [(saker_follow_key { own: 0, pid: 3 }, 4), (saker_follow_key { own: 0, pid: 9 }, 4)]);
+    assert_eq!(table.followed.keys().copied().collect::<Vec<_>>(), [0, 2]);
+    // As long as somebody has it, it means the same; then it does not.
+    assert_eq!(bits.take(&tests[..1]).unwrap(), [0]);
+    bits.release(&taken);
+    assert_eq!(bits.table().followed.get(&0), table.followed.get(&0));
+    bits.release(&[0]);
+    assert_eq!(bits.take(&[followed(BinaryTest::NamespacePids(vec![1]))]).unwrap(), [0]);
+    assert_ne!(bits.table().followed.get(&0), table.followed.get(&0));
+    assert_eq!(bits.table().pids, [(saker_follow_key { own: 1, pid: 1 }, 1)]);
+}
+
+#[test]
 fn bits_run_out_and_nothing_is_kept_of_what_did_not_fit() {
     let mut bits = Bits::default();
     let tests: Vec<_> = (0..63).map(|n| equal(&[&format!("/{n}")])).collect();
@@ -70,6 +91,7 @@ fn holds(test: &BinaryTest, path: &[u8]) -> bool {
         BinaryTest::Equal(paths) => paths.iter().any(|one| one == path),
         BinaryTest::Prefix(paths) => paths.iter().any(|one| path.starts_with(one)),
         BinaryTest::Postfix(paths) => paths.iter().any(|one| path.ends_with(one)),
+        _ => false,
     }
 }
 

@@ -49,6 +49,7 @@ static PROCESS: ObjectDef = ObjectDef {
         field("pid", U32, "1000", "its number"),
         field("nspid", U32, "", "its number in its own PID namespace, when that is not the host's"),
         field("binary", Shape::Text, "\"\"", "resolved path of its program"),
+        field("earlier", TEXTS, "", "those of the programs that it ran before"),
         field(
             "ancestors",
             Shape::List(&Shape::Object(&ANCESTOR), UNLIMITED),
@@ -79,6 +80,7 @@ static ANCESTOR: ObjectDef = ObjectDef {
         field("pid", U32, "1", "its number"),
         field("nspid", U32, "", "its number in its own PID namespace, when that is not the host's"),
         field("binary", Shape::Text, "\"\"", "resolved path of its program"),
+        field("earlier", TEXTS, "", "those of the programs that it ran before"),
     ],
 };
 

@@ -26,6 +26,8 @@ pub struct Process {
     pub namespace_pid: Option<u32>,
     /// Resolved path of its program; empty: it has none, as kernel threads.
     pub binary: String,
+    /// Those of the programs that it ran before.
+    pub earlier: Vec<String>,
     /// Its ancestors, the parent first.
     pub ancestors: Vec<Ancestor>,
     /// Its namespaces; what is missing is the host's.
@@ -57,6 +59,8 @@ pub struct Ancestor {
     pub namespace_pid: Option<u32>,
     /// Resolved path of its program.
     pub binary: String,
+    /// Those of the programs that it ran before.
+    pub earlier: Vec<String>,
 }
 
 /// A namespace of a process.

@@ -1,6 +1,6 @@
 //! Filters on processes.
 
-use super::event::{NamespaceState, Process};
+use super::event::{Ancestor, NamespaceState, Process};
 use super::{Clause, Outcome, workload};
 use crate::diagnostic::Span;
 use crate::model::{
@@ -69,18 +69,24 @@ fn path_fits(test: &PathTest, path: &str) -> bool {
 }
 
 fn binary(filter: &BinaryFilter, process: &Process) -> Outcome {
-    let own = path_fits(&filter.test, &process.binary);
-    let inherited =
-        filter.follow_children && process.ancestors.iter().any(|one| path_fits(&filter.test, &one.binary));
-    Outcome::of((own || inherited) != filter.negated)
+    let fits = |path: &String| path_fits(&filter.test, path);
+    let followed =
+        || process.earlier.iter().any(fits) || process.ancestors.iter().any(|one| ran(filter, one));
+    let found = fits(&process.binary) || filter.follow_children && followed();
+    Outcome::of(found != filter.negated)
+}
+
+/// Whether an ancestor runs, or ran before, a program that fits.
+fn ran(filter: &BinaryFilter, ancestor: &Ancestor) -> bool {
+    let fits = |path: &String| path_fits(&filter.test, path);
+    fits(&ancestor.binary) || ancestor.earlier.iter().any(fits)
 }
 
 fn parent(filter: &BinaryFilter, process: &Process) -> Outcome {
     // A process without parent has no program there: nothing fits it.
     let own = process.ancestors.first().is_some_and(|parent| path_fits(&filter.test, &parent.binary));
-    let inherited = filter.follow_children
-        && process.ancestors.iter().skip(1).any(|one| path_fits(&filter.test, &one.binary));
-    Outcome::of((own || inherited) != filter.negated)
+    let found = own || filter.follow_children && process.ancestors.iter().any(|one| ran(filter, one));
+    Outcome::of(found != filter.negated)
 }
 
 fn pid(filter: &PidFilter, process: &Process) -> Outcome {

@@ -245,7 +245,7 @@ fn system_calls_in_lists() {
 
 #[test]
 fn pids_and_descent() {
-    let ancestor = |pid, namespace_pid| Ancestor { pid, namespace_pid, binary: String::new() };
+    let ancestor = |pid, namespace_pid| Ancestor { pid, namespace_pid, ..Ancestor::default() };
     let inside = Process {
         pid: 500,
         namespace_pid: Some(7),
@@ -277,7 +277,11 @@ fn binaries_and_descent() {
     let ancestor = |binary: &str| Ancestor { binary: binary.into(), ..Ancestor::default() };
     let process = Process {
         binary: "/usr/bin/cat".into(),
-        ancestors: vec![ancestor("/usr/bin/bash"), ancestor("/usr/sbin/sshd")],
+        earlier: vec!["/usr/bin/env".into()],
+        ancestors: vec![
+            Ancestor { earlier: vec!["/usr/bin/su".into()], ..ancestor("/usr/bin/bash") },
+            ancestor("/usr/sbin/sshd"),
+        ],
         ..Process::default()
     };
     for (filter, expected) in [
@@ -293,6 +297,12 @@ fn binaries_and_descent() {
         ("matchParentBinaries: [{operator: In, values: [/usr/bin/bash]}]", true),
         ("matchParentBinaries: [{operator: In, values: [/usr/sbin/sshd]}]", false),
         ("matchParentBinaries: [{operator: In, values: [/usr/sbin/sshd], followChildren: true}]", true),
+        ("matchBinaries: [{operator: In, values: [/usr/bin/env]}]", false),
+        ("matchBinaries: [{operator: In, values: [/usr/bin/env], followChildren: true}]", true),
+        ("matchBinaries: [{operator: NotIn, values: [/usr/bin/su], followChildren: true}]", false),
+        ("matchParentBinaries: [{operator: In, values: [/usr/bin/su]}]", false),
+        ("matchParentBinaries: [{operator: In, values: [/usr/bin/su], followChildren: true}]", true),
+        ("matchParentBinaries: [{operator: In, values: [/usr/bin/env], followChildren: true}]", false),
     ] {
         assert_eq!(selects(filter, &process), expected, "{filter}");
     }

@@ -22,6 +22,7 @@ pub(super) fn process(record: Option<&Record>, report: &mut Report) -> Process {
         pid: record.integer("pid").unwrap_or(1000),
         namespace_pid: record.integer("nspid"),
         binary: text(record, "binary"),
+        earlier: texts(record, "earlier"),
         ancestors: record.records("ancestors").map(ancestor).collect(),
         namespaces: namespaces(record, report),
         namespace_changes: changes.filter_map(|word| Namespace::parse(&word.value)).collect(),
@@ -40,7 +41,12 @@ fn ancestor(record: &Record) -> Ancestor {
         pid: record.integer("pid").unwrap_or(1),
         namespace_pid: record.integer("nspid"),
         binary: text(record, "binary"),
+        earlier: texts(record, "earlier"),
     }
+}
+
+fn texts(record: &Record, field: &str) -> Vec<String> {
+    record.list(field).iter().filter_map(Item::text).map(|text| text.value).collect()
 }
 
 fn container(record: &Record) -> Container {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
@@ -149,6 +150,7 @@ pub(crate) struct Lab {
 pub(crate) struct Applied {
     pub(crate) loaded: LoadedPolicy,
     pub(crate) plans: Vec<HookPlan>,
+    pub(crate) binaries: Binaries,
 }
 
 impl Lab {
@@ -182,8 +184,13 @@ impl Lab {
             specs.push(spec);
         }
         let loaded = self.hooks.load(&specs, &plan.sets)?;
-        self.hooks.set_binaries(&binaries(&plan.binaries))?;
-        Ok(Applied { loaded, plans: plan.hooks })
+        let binaries = binaries(&plan.binaries);
+        self.set_binaries(&binaries);
+        Ok(Applied { loaded, plans: plan.hooks, binaries })
+    }
+
+    pub(crate) fn set_binaries(&mut self, binaries: &Binaries) {
+        self.hooks.set_binaries(binaries).unwrap();
     }
 
     /// What hooks tell of `act` of this thread.
@@ -197,6 +204,16 @@ impl Lab {
     /// What hooks tell of the thread that `act` names, which ran meanwhile.
     pub(crate) fn told_of(&self, act: impl FnOnce() -> u32) -> Vec<Told> {
         let me = act();
+        self.read(|hook| hook.tid == me)
+    }
+
+    /// What hooks tell of anybody while `act` is done.
+    pub(crate) fn told_of_all(&self, act: impl FnOnce()) -> Vec<Told> {
+        act();
+        self.read(|_| true)
+    }
+
+    fn read(&self, wanted: impl Fn(&saker_hook) -> bool) -> Vec<Told> {
         let mut reader = self.sensors.reader().unwrap();
         let mut batch = RecordBatch::default();
         let begin = Instant::now();
@@ -206,17 +223,18 @@ impl Lab {
                 break;
             }
         }
-        let own = |record: &&[u8]| {
+        let fits = |record: &&[u8]| {
             let (header, _) = saker_record::read_from_prefix(record).unwrap();
             u32::from(header.kind) == SAKER_KIND_HOOK
-                && saker_hook::read_from_prefix(record).unwrap().0.tid == me
+                && wanted(&saker_hook::read_from_prefix(record).unwrap().0)
         };
-        batch.records().filter(own).map(Told::of).collect()
+        batch.records().filter(fits).map(Told::of).collect()
     }
 }
 
 /// The bit of a filter is its position; the loader of an agent gives out those of all policies.
 pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
+    static MEANINGS: AtomicU64 = AtomicU64::new(1);
     let mut all = Binaries::default();
     let text = |set, bytes: &[u8]| {
         let mut key = saker_text_key::new_zeroed();
@@ -225,7 +243,10 @@ pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
         key
     };
     for (bit, test) in tests.iter().enumerate() {
-        match test {
+        let pids = |own, pids: &[u32]| -> Vec<_> {
+            pids.iter().map(|pid| (saker_follow_key { own, pid: *pid }, 1 << bit)).collect()
+        };
+        match test.inner() {
             BinaryTest::Equal(texts) => all.texts.extend(texts.iter().map(|t| (text(0, t), 1 << bit))),
             BinaryTest::Postfix(texts) => {
                 all.texts.extend(texts.iter().map(|t| (text(1, t), 1 << bit)));
@@ -239,6 +260,12 @@ pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
                     all.prefixes.push((key, 1 << bit));
                 }
             }
+            BinaryTest::Pids(numbers) => all.pids.extend(pids(0, numbers)),
+            BinaryTest::NamespacePids(numbers) => all.pids.extend(pids(1, numbers)),
+            BinaryTest::Followed(_) => panic!("followed twice"),
+        }
+        if matches!(test, BinaryTest::Followed(_)) {
+            all.followed.insert(bit as u8, MEANINGS.fetch_add(1, Ordering::Relaxed));
         }
     }
     all

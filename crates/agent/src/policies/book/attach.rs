@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use saker_abi::generated::SAKER_OP_BINARY;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
-use saker_policy::plan::{HookPlan, PolicyPlan};
+use saker_policy::plan::{HookPlan, PolicyPlan, asks_for_bit};
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
 
@@ -177,7 +176,7 @@ fn numbered(hook: HookPlan, policy: u32, index: usize, bits: &[u8]) -> Result<(H
     let HookPlan { attach, mut plan, text, path, .. } = hook;
     plan.policy = policy;
     plan.hook = u32::try_from(index).map_err(|_| Failure::new("it has too many hooks"))?;
-    for clause in plan.clause.iter_mut().filter(|clause| u32::from(clause.op) == SAKER_OP_BINARY) {
+    for clause in plan.clause.iter_mut().filter(|clause| asks_for_bit(clause)) {
         clause.first = *bits.get(usize::from(clause.first)).ok_or_else(|| {
             Failure::new(format!("{path}: its plan asks for a filter on binaries that is not in the plan"))
         })?;

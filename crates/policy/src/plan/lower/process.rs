@@ -1,8 +1,10 @@
 //! Conditions on the process.
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_NAMESPACE, SAKER_OP_NS_PID,
-    SAKER_OP_PID, SAKER_OP_USER_NAMESPACE, SAKER_PLAN_BINARIES, SAKER_SHORT_MAX, saker_clause,
+    SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_FOLLOWED, SAKER_OP_IN_PID_NAMESPACE,
+    SAKER_OP_NAMESPACE, SAKER_OP_NS_PID, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, SAKER_OP_PID,
+    SAKER_OP_USER_NAMESPACE, SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_SHORT_MAX,
+    saker_clause,
 };
 
 use super::builder::{Builder, SCAN_MAX};
@@ -15,7 +17,7 @@ use crate::plan::BinaryTest;
 use crate::values::{Glob, SimpleGlob};
 use crate::words::Namespace;
 
-/// Filters on binaries of one policy: bits of a process record.
+/// Filters on binaries and on descendants of one policy: bits of what is known of a process.
 const BINARIES_MAX: usize = 64;
 /// Different lengths of endings, of all policies.
 const LENGTHS_MAX: usize = 62;
@@ -34,14 +36,13 @@ pub(super) fn clauses(
         cx.not_yet(&at, "the selector is for chosen pods, containers or the host", "take the filter out");
     }
     for (index, filter) in selector.pids.iter().enumerate() {
-        clauses.extend(pid(cx, builder, filter, &place("matchPIDs", index, filter.span)));
+        pid(cx, builder, filter, &place("matchPIDs", index, filter.span), &mut clauses);
     }
     for (index, filter) in selector.binaries.iter().enumerate() {
         clauses.extend(binary(cx, builder, filter, &place("matchBinaries", index, filter.span)));
     }
     for (index, filter) in selector.parent_binaries.iter().enumerate() {
-        let at = place("matchParentBinaries", index, filter.span);
-        cx.not_yet(&at, "the program of the parent is not looked at", "take the filter out");
+        clauses.extend(parent_binary(cx, builder, filter, &place("matchParentBinaries", index, filter.span)));
     }
     for (index, filter) in selector.namespaces.iter().enumerate() {
         clauses.extend(namespace(cx, builder, filter, &place("matchNamespaces", index, filter.span)));
@@ -67,22 +68,35 @@ fn op(op: u32, negated: bool) -> saker_clause {
     saker_clause { op: byte(op), flags: byte(flags), ..saker_clause::default() }
 }
 
-fn pid(cx: &mut Lowering<'_>, builder: &mut Builder, filter: &PidFilter, at: &At) -> Option<saker_clause> {
-    if filter.follow_forks {
-        cx.not_yet(at, "`followForks`: descendants are not followed", "take `followForks` out");
-        return None;
-    }
-    let mut numbers: Vec<u64> = filter.values.iter().map(|pid| u64::from(*pid)).collect();
+fn pid(
+    cx: &mut Lowering<'_>,
+    builder: &mut Builder,
+    filter: &PidFilter,
+    at: &At,
+    clauses: &mut Vec<saker_clause>,
+) {
+    let mut numbers = filter.values.clone();
     numbers.sort_unstable();
     numbers.dedup();
     if numbers.len() > SCAN_MAX {
         cx.report.error(at, format!("{} numbers are listed, {SCAN_MAX} are possible", numbers.len()));
-        return None;
+        return;
+    }
+    if filter.follow_forks {
+        let test = if filter.in_namespace { BinaryTest::NamespacePids } else { BinaryTest::Pids };
+        if let Some(position) = position(cx, BinaryTest::Followed(Box::new(test(numbers))), at) {
+            if filter.in_namespace {
+                clauses.push(op(SAKER_OP_IN_PID_NAMESPACE, false));
+            }
+            builder.flag(SAKER_PLAN_FOLLOW);
+            clauses.push(saker_clause { first: position, ..op(SAKER_OP_FOLLOWED, filter.negated) });
+        }
+        return;
     }
     let which = if filter.in_namespace { SAKER_OP_NS_PID } else { SAKER_OP_PID };
-    let mut clause = numbers::scanned(builder, which, numbers);
+    let mut clause = numbers::scanned(builder, which, numbers.into_iter().map(u64::from).collect());
     clause.flags = op(which, filter.negated).flags;
-    Some(clause)
+    clauses.push(clause);
 }
 
 fn binary(
@@ -91,17 +105,44 @@ fn binary(
     filter: &BinaryFilter,
     at: &At,
 ) -> Option<saker_clause> {
+    let position = binary_position(cx, filter, at)?;
+    builder.flag(SAKER_PLAN_BINARIES);
+    let which = if filter.follow_children { SAKER_OP_FOLLOWED } else { SAKER_OP_BINARY };
     if filter.follow_children {
-        cx.not_yet(at, "`followChildren`: descendants are not followed", "take `followChildren` out");
-        return None;
+        builder.flag(SAKER_PLAN_FOLLOW);
     }
+    Some(saker_clause { first: position, ..op(which, filter.negated) })
+}
+
+fn parent_binary(
+    cx: &mut Lowering<'_>,
+    builder: &mut Builder,
+    filter: &BinaryFilter,
+    at: &At,
+) -> Option<saker_clause> {
+    let position = binary_position(cx, filter, at)?;
+    builder.flag(SAKER_PLAN_PARENT);
+    let which = if filter.follow_children { SAKER_OP_PARENT_FOLLOWED } else { SAKER_OP_PARENT_BINARY };
+    if filter.follow_children {
+        builder.flag(SAKER_PLAN_FOLLOW);
+    }
+    Some(saker_clause { first: position, ..op(which, filter.negated) })
+}
+
+/// The position of a filter's test among those of the policy.
+fn binary_position(cx: &mut Lowering<'_>, filter: &BinaryFilter, at: &At) -> Option<u8> {
+    let test = binary_test(cx, &filter.test, at)?;
+    position(cx, if filter.follow_children { BinaryTest::Followed(Box::new(test)) } else { test }, at)
+}
+
+fn binary_test(cx: &mut Lowering<'_>, test: &PathTest, at: &At) -> Option<BinaryTest> {
     let bytes = |paths: &[Spanned<String>]| -> Vec<Vec<u8>> {
         let mut paths: Vec<_> = paths.iter().map(|path| path.value.clone().into_bytes()).collect();
         paths.sort_unstable();
         paths.dedup();
         paths
     };
-    let test = match &filter.test {
+    Some(match test {
         PathTest::Equal(paths) => BinaryTest::Equal(bytes(paths)),
         PathTest::Prefix(paths) => BinaryTest::Prefix(bytes(paths)),
         PathTest::Postfix(paths) => BinaryTest::Postfix(bytes(paths)),
@@ -117,10 +158,7 @@ fn binary(
                 }
             }
         }
-    };
-    let position = position(cx, test, at)?;
-    builder.flag(SAKER_PLAN_BINARIES);
-    Some(saker_clause { first: position, ..op(SAKER_OP_BINARY, filter.negated) })
+    })
 }
 
 /// Says which patterns there are.
@@ -140,8 +178,7 @@ pub(super) fn simple(globs: &[&Glob], path: bool) -> Option<(SimpleGlob, Vec<Vec
 
 /// The position of a filter on binaries among those of the policy.
 fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
-    let (BinaryTest::Equal(texts) | BinaryTest::Prefix(texts) | BinaryTest::Postfix(texts)) = &test;
-    if let Some(long) = texts.iter().find(|text| text.len() > SAKER_SHORT_MAX as usize) {
+    if let Some(long) = test.texts().iter().find(|text| text.len() > SAKER_SHORT_MAX as usize) {
         let message = format!("a path has {} bytes, {SAKER_SHORT_MAX} can be compared", long.len());
         cx.report.error(at, message);
         return None;
@@ -159,17 +196,18 @@ fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
         return None;
     }
     if position >= BINARIES_MAX {
-        let message = format!("the policy has more than {BINARIES_MAX} different filters on binaries");
-        cx.report.error_hint(at, message, "put the paths of several into one");
+        let message =
+            format!("the policy has more than {BINARIES_MAX} different filters on binaries and descendants");
+        cx.report.error_hint(at, message, "put the paths or numbers of several into one");
         return None;
     }
     u8::try_from(position).ok()
 }
 
 fn lengths(test: &BinaryTest) -> Vec<usize> {
-    match test {
+    match test.inner() {
         BinaryTest::Postfix(texts) => texts.iter().map(Vec::len).collect(),
-        BinaryTest::Equal(_) | BinaryTest::Prefix(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 

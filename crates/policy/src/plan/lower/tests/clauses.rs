@@ -276,6 +276,69 @@ fn binaries_are_bits() {
     assert!(clauses.iter().all(|clause| u32::from(clause.op) == SAKER_OP_BINARY));
 }
 
+/// Each with the operators of its clauses, the flags of the plan, and what its bit stands for.
+#[test]
+fn descendants_and_parents_are_bits() {
+    let followed = |test| BinaryTest::Followed(Box::new(test));
+    let equal = || BinaryTest::Equal(vec![b"/a".to_vec()]);
+    for (filter, ops, flags, test) in [
+        (
+            "matchPIDs: [{operator: NotIn, followForks: true, values: [7, 3, 7]}]",
+            vec![(SAKER_OP_FOLLOWED, SAKER_CLAUSE_NEGATED)],
+            SAKER_PLAN_FOLLOW,
+            followed(BinaryTest::Pids(vec![3, 7])),
+        ),
+        (
+            // A process without number in a namespace is left out, whether negated or not.
+            "matchPIDs: [{operator: NotIn, followForks: true, isNamespacePID: true, values: [0, 1]}]",
+            vec![(SAKER_OP_IN_PID_NAMESPACE, 0), (SAKER_OP_FOLLOWED, SAKER_CLAUSE_NEGATED)],
+            SAKER_PLAN_FOLLOW,
+            followed(BinaryTest::NamespacePids(vec![0, 1])),
+        ),
+        (
+            "matchBinaries: [{operator: In, followChildren: true, values: [/a]}]",
+            vec![(SAKER_OP_FOLLOWED, 0)],
+            SAKER_PLAN_FOLLOW | SAKER_PLAN_BINARIES,
+            followed(equal()),
+        ),
+        (
+            "matchBinaries: [{operator: NotPostfix, followChildren: true, values: [/b]}]",
+            vec![(SAKER_OP_FOLLOWED, SAKER_CLAUSE_NEGATED)],
+            SAKER_PLAN_FOLLOW | SAKER_PLAN_BINARIES,
+            followed(BinaryTest::Postfix(vec![b"/b".to_vec()])),
+        ),
+        (
+            "matchParentBinaries: [{operator: NotIn, values: [/a]}]",
+            vec![(SAKER_OP_PARENT_BINARY, SAKER_CLAUSE_NEGATED)],
+            SAKER_PLAN_PARENT,
+            equal(),
+        ),
+        (
+            "matchParentBinaries: [{operator: Prefix, followChildren: true, values: [/c/]}]",
+            vec![(SAKER_OP_PARENT_FOLLOWED, 0)],
+            SAKER_PLAN_PARENT | SAKER_PLAN_FOLLOW,
+            followed(BinaryTest::Prefix(vec![b"/c/".to_vec()])),
+        ),
+    ] {
+        let (clauses, plan, binaries) = process(filter);
+        let found: Vec<_> = clauses.iter().map(|one| (u32::from(one.op), u32::from(one.flags))).collect();
+        assert_eq!(found, ops, "{filter}");
+        assert_eq!(plan.flags, flags, "{filter}");
+        assert_eq!(binaries, [test], "{filter}");
+    }
+}
+
+#[test]
+fn what_is_followed_has_a_bit_of_its_own() {
+    let text = "selectors:\n- matchBinaries: [{operator: In, values: [/a]}]\n- matchBinaries: [{operator: In, \
+                values: [/a], followChildren: true}]\n- matchParentBinaries: [{operator: NotIn, values: [/a], \
+                followChildren: true}]";
+    let plan = planned(&with_hook(text), &Fake::default());
+    assert_eq!(plan.binaries.len(), 2);
+    let bits: Vec<u8> = plan.hooks[0].plan.clause[..3].iter().map(|clause| clause.first).collect();
+    assert_eq!(bits, [0, 1, 1]);
+}
+
 #[test]
 fn actions_and_limits() {
     let text = with_hook(

@@ -11,14 +11,7 @@ use crate::testing::{accepted, with_hook, with_spec};
 #[test]
 fn filters_and_actions() {
     for (selector, path, words) in [
-        ("matchPIDs: [{operator: In, values: [1], followForks: true}]", "matchPIDs[0]", "`followForks`"),
-        (
-            "matchBinaries: [{operator: In, values: [/a], followChildren: true}]",
-            "matchBinaries[0]",
-            "`followChildren`",
-        ),
         ("matchBinaries: [{operator: Glob, values: ['/a/*']}]", "matchBinaries[0]", "patterns of this form"),
-        ("matchParentBinaries: [{operator: In, values: [/a]}]", "matchParentBinaries[0]", "parent"),
         ("matchNamespaceChanges: [{operator: In, values: [Uts]}]", "matchNamespaceChanges[0]", "changes"),
         (
             "matchCapabilityChanges: [{operator: In, values: [CAP_KILL]}]",
@@ -94,7 +87,7 @@ kprobes:
   syscall: false
   args: [{index: 0, type: iov_iter}]
   selectors:
-  - matchPIDs: [{operator: In, values: [1], followForks: true}]
+  - matchWorkloads: {hostSelector: {}}
     matchActions: [{action: Sigkill}]
 - call: security_file_open
   syscall: false
@@ -103,7 +96,7 @@ kprobes:
   - matchActions: [{action: Sigkill}]",
     );
     let words =
-        ["chosen pods", "none_such", "iov_iter", "followForks", "kprobes[0].selectors[0].matchActions[0]"];
+        ["chosen pods", "none_such", "iov_iter", "matchWorkloads", "kprobes[0].selectors[0].matchActions[0]"];
     assert_refused(&text, &Fake::default(), &words);
     assert_refused(&text, &Fake::default(), &["kprobes[1].selectors[0].matchActions[0]", "no argument 5"]);
 }
