@@ -81,6 +81,9 @@ enum saker_op {
 	SAKER_OP_IN_PID_NAMESPACE = 8, /* the process is in a PID namespace other than the first */
 	SAKER_OP_PARENT_BINARY = 9,    /* first: bit of the parent's binary */
 	SAKER_OP_PARENT_FOLLOWED = 10, /* first: bit of the parent's lineage */
+	SAKER_OP_NAMESPACE_CHANGE =
+		11, /* number: which, one bit each, in the order of struct saker_namespaces */
+	SAKER_OP_CAPABILITY_CHANGE = 12, /* first and number: as of SAKER_OP_CAPABILITY */
 	/* Of a captured value: */
 	SAKER_OP_EQUAL = 16,	    /* pool: numbers */
 	SAKER_OP_GREATER = 17,	    /* pool: one number */

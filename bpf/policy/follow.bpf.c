@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Hands the lineage of processes on, while a policy follows descendants (lineage.h).
+/* What is kept of each process while a policy asks for it. There are two jobs; user space loads the object
+ * for each that is asked for.
+ *
+ * follow: hands the lineage of processes on (lineage.h).
  *
  *     fork   a new process has what its creator has, whoever its parent is
  *     exec   a process keeps what it has, and has what its new program fulfils
  *     free   forgets a process when nothing can ask for it any more
  *     task   iterator over all: those that were there before
  *
+ * watch: keeps what namespaces and capabilities a task has when it is created, executes something, or is
+ * there when the first policy asks for changes (change.h); the same four.
+ *
  * All can run again for the same process, and in any order with the sensors and hooks at the same place: they
  * share nothing with them but the table and the sets. So where they may be preempted (compat.h), each is
  * attached twice, and what the kernel leaves out of one the other does. */
+#include "change.h"
 #include "lineage.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -158,5 +165,78 @@ int saker_follow_task(struct bpf_iter__task *ctx)
 			add_program(s, level);
 	}
 	give_scratch(level);
+	return 0;
+}
+
+/* Threads too: each has namespaces and capabilities of its own. */
+static __always_inline void on_begin(u64 task)
+{
+	struct task_state state;
+
+	hold_cpu();
+	keep_state(&state, task, BPF_ANY);
+	release_cpu();
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_watch_fork, struct task_struct *parent, struct task_struct *child)
+{
+	on_begin((u64)child);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(saker_watch_fork_2, struct task_struct *parent, struct task_struct *child)
+{
+	on_begin((u64)child);
+	return 0;
+}
+
+/* A thread that is not the first has its number no more. */
+static __always_inline void on_program(u32 old_pid)
+{
+	u32 pid = bpf_get_current_pid_tgid();
+
+	on_begin(bpf_get_current_task());
+	if (old_pid != pid)
+		bpf_map_delete_elem(&saker_task_states, &old_pid);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_watch_exec, struct task_struct *task, pid_t old_pid)
+{
+	on_program(old_pid);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(saker_watch_exec_2, struct task_struct *task, pid_t old_pid)
+{
+	on_program(old_pid);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(saker_watch_free, struct task_struct *task)
+{
+	struct task_state *known;
+	u32 pid = task->pid;
+
+	known = bpf_map_lookup_elem(&saker_task_states, &pid);
+	if (known && known->start == task->start_boottime)
+		bpf_map_delete_elem(&saker_task_states, &pid);
+	return 0;
+}
+
+SEC("iter/task")
+int saker_watch_task(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct task_state state;
+
+	/* Read once: the verifier takes each read for another pointer. */
+	forget(task);
+	if (task)
+		keep_state(&state, (u64)task, BPF_NOEXIST);
 	return 0;
 }

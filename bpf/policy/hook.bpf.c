@@ -469,6 +469,34 @@ static __always_inline bool has_return(struct call *call)
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
 }
 
+/* All bits if two small numbers are the same, else none. Without a branch, for the verifier does not know
+ * which selector it is. */
+#define WHERE_SAME(a, b) (0 - ((((u64)(a) ^ (b)) - 1) >> 63))
+
+/* The changes that a selector asked for are told: once is enough. */
+static __noinline void note_changes(struct call *call, const volatile struct saker_selector_plan *selector)
+{
+	u64 asked[CAPABILITY_SETS] = {}, namespaces = 0;
+	u32 first = selector->process, count = selector->process_count;
+
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = first + i;
+		u64 number, of_sets;
+		CLAUSE *c;
+
+		if (i >= count || at >= SAKER_CLAUSES_MAX)
+			break;
+		c = &saker_plan.clause[at];
+		number = c->number;
+		of_sets = number & WHERE_SAME(c->op, SAKER_OP_CAPABILITY_CHANGE);
+		namespaces |= number & WHERE_SAME(c->op, SAKER_OP_NAMESPACE_CHANGE);
+		for (u32 k = 0; k < CAPABILITY_SETS; k++)
+			asked[k] |= of_sets & WHERE_SAME(c->first, k);
+	}
+	if (namespaces | asked[0] | asked[1] | asked[2])
+		changes_told(call->who.task, asked, namespaces);
+}
+
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
 {
 	const volatile struct saker_selector_plan *selector;
@@ -477,6 +505,8 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 
 	COUNT(matched);
 	selector = &saker_plan.selector[i];
+	if (saker_watches)
+		note_changes(call, selector);
 	if (has_return(call)) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))

@@ -3,6 +3,7 @@
 #ifndef SAKER_POLICY_SELECT_H
 #define SAKER_POLICY_SELECT_H
 
+#include "change.h"
 #include "kin.h"
 #include "match.h"
 
@@ -31,59 +32,11 @@ static __always_inline void find_process(struct caller *who)
 	}
 }
 
-static __always_inline u32 namespace_of(struct task_struct *task, u8 which)
-{
-	struct nsproxy *proxy = BPF_CORE_READ(task, nsproxy);
-	struct pid *pid;
-	u32 level;
-	struct pid_namespace *ns = NULL;
-
-	/* The order of struct saker_namespaces. */
-	switch (which) {
-	case 0:
-		return BPF_CORE_READ(proxy, uts_ns, ns.inum);
-	case 1:
-		return BPF_CORE_READ(proxy, ipc_ns, ns.inum);
-	case 2:
-		return BPF_CORE_READ(proxy, mnt_ns, ns.inum);
-	case 3:
-		pid = BPF_CORE_READ(task, thread_pid);
-		level = BPF_CORE_READ(pid, level);
-		bpf_core_read(&ns, sizeof(ns), &pid->numbers[level & 63].ns);
-		return BPF_CORE_READ(ns, ns.inum);
-	case 4:
-		return BPF_CORE_READ(proxy, pid_ns_for_children, ns.inum);
-	case 5:
-		return BPF_CORE_READ(proxy, net_ns, ns.inum);
-	case 6:
-		return BPF_CORE_READ(proxy, time_ns, ns.inum);
-	case 7:
-		return BPF_CORE_READ(proxy, time_ns_for_children, ns.inum);
-	case 8:
-		return BPF_CORE_READ(proxy, cgroup_ns, ns.inum);
-	default:
-		return BPF_CORE_READ(task, cred, user_ns, ns.inum);
-	}
-}
-
-static __always_inline u64 capabilities_of(struct task_struct *task, u8 which)
-{
-	struct cred___quad *cred = (void *)BPF_CORE_READ(task, cred);
-	u64 set = 0;
-
-	if (which == 0)
-		bpf_core_read(&set, sizeof(set), &cred->cap_effective);
-	else if (which == 1)
-		bpf_core_read(&set, sizeof(set), &cred->cap_inheritable);
-	else
-		bpf_core_read(&set, sizeof(set), &cred->cap_permitted);
-	return set;
-}
-
 /* Whether a clause asks for what has to be read first. */
 static __always_inline bool is_looked_up(CLAUSE *c)
 {
-	return c->op != SAKER_OP_PID && c->op != SAKER_OP_BINARY;
+	return c->op != SAKER_OP_PID && c->op != SAKER_OP_BINARY && c->op != SAKER_OP_FOLLOWED &&
+	       c->op != SAKER_OP_PARENT_BINARY && c->op != SAKER_OP_PARENT_FOLLOWED;
 }
 
 /* As 1 or 0. */
@@ -125,6 +78,12 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		break;
 	case SAKER_OP_PARENT_FOLLOWED:
 		holds = (who->kin.before_parent | who->kin.parent) >> (c->first & 63) & 1;
+		break;
+	case SAKER_OP_NAMESPACE_CHANGE:
+		holds = !!(namespaces_changed(task) & c->number);
+		break;
+	case SAKER_OP_CAPABILITY_CHANGE:
+		holds = !!(capabilities_changed(task, c->first) & c->number);
 		break;
 	default:
 		return 0;

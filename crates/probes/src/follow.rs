@@ -1,5 +1,4 @@
-//! Handing on what processes have of those before them, while a policy follows descendants
-//! (`bpf/policy/follow.bpf.c`).
+//! What is kept of each process while a policy asks for it (`bpf/policy/follow.bpf.c`).
 
 use std::io::Read;
 use std::mem::MaybeUninit;
@@ -12,18 +11,58 @@ use crate::follow_skel::{FollowSkel, FollowSkelBuilder, OpenFollowSkel};
 use crate::sensors::LibraryLog;
 use crate::{Error, loader};
 
-/// Table of processes, and bits by number: maps that hooks which follow share.
-pub(crate) const MAPS: [&str; 2] = ["saker_lineages", "saker_follow_pids"];
+/// What the programs do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// Hand lineages on.
+    Follow,
+    /// Keep what namespaces and capabilities tasks began with.
+    Watch,
+}
 
-/// Attached wherever programs of tracepoints run undisturbed.
-const PROGRAMS: [&str; 3] = ["saker_follow_fork", "saker_follow_exec", "saker_follow_free"];
-/// Attached as well where they may be preempted.
-const SECOND: [&str; 2] = ["saker_follow_fork_2", "saker_follow_exec_2"];
-/// Looks at all processes.
-const ITERATOR: &str = "saker_follow_task";
+/// Names of a job's programs and maps.
+struct Names {
+    /// Attached wherever programs of tracepoints run undisturbed.
+    programs: [&'static str; 3],
+    /// Attached as well where they may be preempted.
+    second: [&'static str; 2],
+    /// Looks at all processes.
+    iterator: &'static str,
+    maps: [&'static str; 2],
+}
+
+const FOLLOW: Names = Names {
+    programs: ["saker_follow_fork", "saker_follow_exec", "saker_follow_free"],
+    second: ["saker_follow_fork_2", "saker_follow_exec_2"],
+    iterator: "saker_follow_task",
+    maps: ["saker_lineages", "saker_follow_pids"],
+};
+
+const WATCH: Names = Names {
+    programs: ["saker_watch_fork", "saker_watch_exec", "saker_watch_free"],
+    second: ["saker_watch_fork_2", "saker_watch_exec_2"],
+    iterator: "saker_watch_task",
+    maps: ["saker_task_states", "saker_changes_told"],
+};
+
+impl Job {
+    const fn names(self) -> &'static Names {
+        match self {
+            Self::Follow => &FOLLOW,
+            Self::Watch => &WATCH,
+        }
+    }
+
+    /// Maps that its programs and the hooks that need it share.
+    pub const fn maps(self) -> [&'static str; 2] {
+        self.names().maps
+    }
+}
 
 /// How the programs are loaded.
 pub(crate) struct Wanted<'a> {
+    /// What for.
+    pub job: Job,
     /// Functions that forbid preemption, where it must be.
     pub preemption: &'a [(i32, u32)],
     /// The kernel has task iterators.
@@ -34,16 +73,19 @@ pub(crate) struct Wanted<'a> {
     pub made: &'a [&'static str],
 }
 
-/// The programs, attached. Dropping them forgets all lineages.
+/// The programs of a job, attached. Dropping them forgets what they kept.
 pub(crate) struct Follow {
     // Links go first: nothing runs any more when the maps go.
     _links: Vec<Link>,
     skel: FollowSkel<'static>,
+    /// Those of the job, in its order.
+    pub maps: [MapHandle; 2],
+    job: Job,
     task_iterator: bool,
 }
 
 impl Follow {
-    /// Loads and attaches. Lineages are handed on from here on.
+    /// Loads and attaches: from here on the job is done.
     ///
     /// # Errors
     /// A program the kernel refuses, with the end of what its verifier said.
@@ -63,11 +105,13 @@ impl Follow {
         let mut links = Vec::new();
         for program in skel.object().progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
-            if name != ITERATOR && is_wanted(&name, wanted) {
+            if name != wanted.job.names().iterator && is_wanted(&name, wanted) {
                 links.push(program.attach_trace().map_err(failed("attach"))?);
             }
         }
-        Ok(Self { _links: links, skel, task_iterator: wanted.task_iterator })
+        let [first, second] = wanted.job.maps();
+        let maps = [map_of(&skel, first)?, map_of(&skel, second)?];
+        Ok(Self { _links: links, skel, maps, job: wanted.job, task_iterator: wanted.task_iterator })
     }
 
     /// One of its maps.
@@ -75,13 +119,11 @@ impl Follow {
     /// # Errors
     /// The object has no such map, or it cannot be passed on.
     pub fn map(&self, name: &'static str) -> Result<MapHandle, Error> {
-        let map = self.skel.object().maps().find(|map| map.name() == name);
-        let map = map.ok_or_else(|| Error::Option(format!("the object has no map {name}")))?;
-        MapHandle::try_from(&map).map_err(|source| Error::Map { map: name, source })
+        map_of(&self.skel, name)
     }
 
-    /// Finds out the lineage of all processes that are there. Where the kernel has no task iterator, that of a
-    /// process is found out when it is asked for.
+    /// Does for all processes that are there what is done for those that begin. Where the kernel has no task iterator,
+    /// that is done for a process when a hook asks for it.
     ///
     /// # Errors
     /// The iterator cannot be read.
@@ -89,8 +131,15 @@ impl Follow {
         if !self.task_iterator {
             return Ok(());
         }
-        let link = loader::attach_iterator(&self.skel.progs.saker_follow_task)
-            .map_err(|source| Error::Load { operation: "attach", source, log: String::new() })?;
+        let program = match self.job {
+            Job::Follow => &self.skel.progs.saker_follow_task,
+            Job::Watch => &self.skel.progs.saker_watch_task,
+        };
+        let link = loader::attach_iterator(program).map_err(|source| Error::Load {
+            operation: "attach",
+            source,
+            log: String::new(),
+        })?;
         let mut iterator =
             Iter::new(&link).map_err(|e| Error::Iterator(std::io::Error::other(e.to_string())))?;
         let mut nothing = Vec::new();
@@ -99,10 +148,17 @@ impl Follow {
     }
 }
 
+fn map_of(skel: &FollowSkel<'_>, name: &'static str) -> Result<MapHandle, Error> {
+    let map = skel.object().maps().find(|map| map.name() == name);
+    let map = map.ok_or_else(|| Error::Option(format!("the object has no map {name}")))?;
+    MapHandle::try_from(&map).map_err(|source| Error::Map { map: name, source })
+}
+
 fn is_wanted(name: &str, wanted: &Wanted<'_>) -> bool {
-    PROGRAMS.contains(&name)
-        || name == ITERATOR && wanted.task_iterator
-        || SECOND.contains(&name) && !wanted.preemption.is_empty()
+    let names = wanted.job.names();
+    names.programs.contains(&name)
+        || name == names.iterator && wanted.task_iterator
+        || names.second.contains(&name) && !wanted.preemption.is_empty()
 }
 
 fn configure(open: &mut OpenFollowSkel<'_>, wanted: &Wanted<'_>) -> Result<(), libbpf_rs::Error> {
@@ -115,7 +171,7 @@ fn configure(open: &mut OpenFollowSkel<'_>, wanted: &Wanted<'_>) -> Result<(), l
             map.reuse_fd(shared.as_fd())?;
         } else if name.starts_with("saker_")
             && !wanted.made.contains(&name.as_str())
-            && !MAPS.contains(&name.as_str())
+            && !wanted.job.maps().contains(&name.as_str())
         {
             map.set_autocreate(false)?;
         }

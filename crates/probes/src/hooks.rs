@@ -6,19 +6,21 @@
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, Weak};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramMut, ProgramType, UprobeOpts,
 };
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, saker_binary_sets, saker_follow_key,
-    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
+    SAKER_PLAN_PARENT, saker_binary_sets, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key,
+    saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::follow::{self, Follow};
+use crate::follow::{self, Follow, Job};
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
 use crate::{Error, Sensors, Tracefs, executable, loader, perf};
@@ -48,6 +50,12 @@ fn mechanism_number(attach: &Attach) -> u32 {
 pub fn tells_places() -> bool {
     let helper = libbpf_rs::libbpf_sys::BPF_FUNC_get_attach_cookie;
     ProgramType::Kprobe.is_helper_supported(helper).unwrap_or(false)
+}
+
+/// Whether a clause of the process asks for changes.
+fn asks_for_changes(plan: &saker_plan) -> bool {
+    let ops = [SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_CAPABILITY_CHANGE];
+    plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
 }
 
 fn needs_program_calls(attach: &Attach) -> bool {
@@ -105,18 +113,14 @@ pub struct Hooks {
     parents: Option<MapHandle>,
     generation: u32,
     task_iterator: bool,
-    /// There while a hook or a filter follows.
-    follow: Option<Following>,
+    /// Hands lineages on, while a hook or a filter follows.
+    follow: Option<Follow>,
+    /// Keeps what tasks began with, while a hook asks for changes: it belongs to these hooks.
+    watch: Weak<Follow>,
     /// Instead of its maps, for hooks that do not follow; in the same order. The first such hook makes them.
     nothing: Vec<MapHandle>,
     /// What each bit that is followed means, and since which generation.
     followed: BTreeMap<u8, (u64, u32)>,
-}
-
-/// What hands lineages on, and its maps in the order of [`follow::MAPS`].
-struct Following {
-    programs: Follow,
-    maps: [MapHandle; 2],
 }
 
 /// Instead of the PID of the one process that a uprobe is for.
@@ -151,6 +155,8 @@ pub struct LoadedHook {
     pub attach: Attach,
     /// Its program asks at which place it runs.
     tells_places: bool,
+    /// What keeps what it asks for.
+    _watch: Option<Arc<Follow>>,
 }
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
@@ -184,6 +190,7 @@ impl Hooks {
             generation: 0,
             task_iterator: sensors.has_task_iterator(),
             follow: None,
+            watch: Weak::new(),
             nothing: Vec::new(),
             followed: BTreeMap::new(),
         })
@@ -221,6 +228,7 @@ impl Hooks {
         if spec.plan.flags & SAKER_PLAN_FOLLOW != 0 {
             self.follow()?;
         }
+        let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
         let _lock = loader::lock();
         let log = crate::sensors::LibraryLog::capture();
         let failed = |operation: &'static str| {
@@ -230,7 +238,7 @@ impl Hooks {
         // The object lives as long as its hook, and the skeleton borrows its place.
         let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = HookSkelBuilder::default().open(place).map_err(failed("open"))?;
-        self.configure(&mut open, spec, sets, set_maps).map_err(failed("configure"))?;
+        self.configure(&mut open, spec, watch.as_deref(), sets, set_maps).map_err(failed("configure"))?;
         let skel =
             open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
         self.keep_shared(&skel)?;
@@ -238,7 +246,8 @@ impl Hooks {
             self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
         }
         if spec.plan.flags & SAKER_PLAN_FOLLOW == 0 && self.nothing.is_empty() {
-            self.nothing = follow::MAPS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
+            self.nothing =
+                Job::Follow.maps().into_iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
         if spec.plan.flags & SAKER_PLAN_PARENT != 0 && self.parents.is_none() {
             self.parents = Some(handle(&skel, PARENTS)?);
@@ -246,13 +255,14 @@ impl Hooks {
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places })
+        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places, _watch: watch })
     }
 
     fn configure(
         &self,
         open: &mut OpenHookSkel<'_>,
         spec: &HookSpec,
+        watch: Option<&Follow>,
         sets: &Sets,
         set_maps: &[MapHandle],
     ) -> Result<(), libbpf_rs::Error> {
@@ -261,6 +271,7 @@ impl Hooks {
             rodata.saker_preemptible = !self.preemption.is_empty();
             rodata.saker_ring_limit = self.ring_limit;
             rodata.saker_mechanism = mechanism_number(&spec.attach);
+            rodata.saker_watches = watch.is_some();
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -282,6 +293,13 @@ impl Hooks {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
         self.configure_kin(open, spec.plan.flags)?;
+        for (index, name) in Job::Watch.maps().iter().enumerate() {
+            let mut map = open_map(open, name)?;
+            map.set_autocreate(watch.is_some())?;
+            if let Some(made) = watch.and_then(|watch| watch.maps.get(index)) {
+                map.reuse_fd(made.as_fd())?;
+            }
+        }
         let sizes = [sets.numbers.len(), sets.texts.len(), sets.prefixes.len(), sets.networks.len()];
         for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
             let mut map = open_map(open, name)?;
@@ -296,7 +314,7 @@ impl Hooks {
     /// Maps for hooks that look at what a process comes from.
     fn configure_kin(&self, open: &mut OpenHookSkel<'_>, flags: u32) -> Result<(), libbpf_rs::Error> {
         let follows = flags & SAKER_PLAN_FOLLOW != 0;
-        for (index, name) in follow::MAPS.iter().enumerate() {
+        for (index, name) in Job::Follow.maps().iter().enumerate() {
             let mut map = open_map(open, name)?;
             let made = match self.follow.as_ref().filter(|_| follows) {
                 Some(follow) => follow.maps.get(index),
@@ -317,27 +335,35 @@ impl Hooks {
     }
 
     /// What hands lineages on, which is loaded if it is not there.
-    fn follow(&mut self) -> Result<&Following, Error> {
+    fn follow(&mut self) -> Result<&Follow, Error> {
         if self.follow.is_none() {
-            let mut shared: Vec<_> = self.shared.iter().map(|(name, map)| (*name, map)).collect();
-            shared.push(("saker_stats", &self.stats));
-            let programs = Follow::load(&follow::Wanted {
-                preemption: &self.preemption,
-                task_iterator: self.task_iterator,
-                shared,
-                made: &SHARED,
-            })?;
-            if self.shared.is_empty() {
-                self.shared = SHARED
-                    .into_iter()
-                    .map(|name| Ok((name, programs.map(name)?)))
-                    .collect::<Result<_, Error>>()?;
-            }
-            let [lineages, pids] = follow::MAPS;
-            let maps = [programs.map(lineages)?, programs.map(pids)?];
-            self.follow = Some(Following { programs, maps });
+            self.follow = Some(self.begin(Job::Follow)?);
         }
         self.follow.as_ref().ok_or_else(|| Error::Option("nothing hands lineages on".to_owned()))
+    }
+
+    /// What keeps what tasks began with; likewise.
+    fn watch(&mut self) -> Result<Arc<Follow>, Error> {
+        if let Some(watch) = self.watch.upgrade() {
+            return Ok(watch);
+        }
+        let watch = Arc::new(self.begin(Job::Watch)?);
+        watch.look_at_all()?;
+        self.watch = Arc::downgrade(&watch);
+        Ok(watch)
+    }
+
+    fn begin(&mut self, job: Job) -> Result<Follow, Error> {
+        let mut shared: Vec<_> = self.shared.iter().map(|(name, map)| (*name, map)).collect();
+        shared.push(("saker_stats", &self.stats));
+        let (preemption, task_iterator) = (&self.preemption, self.task_iterator);
+        let programs =
+            Follow::load(&follow::Wanted { job, preemption, task_iterator, shared, made: &SHARED })?;
+        if self.shared.is_empty() {
+            let shared = SHARED.into_iter().map(|name| Ok((name, programs.map(name)?)));
+            self.shared = shared.collect::<Result<_, Error>>()?;
+        }
+        Ok(programs)
     }
 
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
@@ -391,7 +417,7 @@ impl Hooks {
         if let Some(follow) = &self.follow {
             keep_only(&follow.maps[1], "saker_follow_pids", &binaries.pids)?;
             if new {
-                follow.programs.look_at_all()?;
+                follow.look_at_all()?;
             }
         }
         if self.followed.is_empty() {

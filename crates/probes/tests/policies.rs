@@ -4,6 +4,8 @@
 //! Needs root. Where a kernel offers no way for a policy, that it is refused and why is what is tested.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[path = "policies/changes.rs"]
+mod changes;
 #[path = "policies/descent.rs"]
 mod descent;
 #[path = "policies/equivalence.rs"]

@@ -144,6 +144,8 @@ impl Told {
 pub(crate) struct Lab {
     sensors: Sensors,
     hooks: Hooks,
+    /// Number of the last policy.
+    policies: u32,
 }
 
 /// A policy in the kernel.
@@ -162,7 +164,7 @@ impl Lab {
         let facts = KernelFacts::for_sensors().unwrap();
         let sensors = Sensors::load(&Options::default(), &facts).unwrap();
         let hooks = Hooks::beside(&sensors).unwrap();
-        Some(Self { sensors, hooks })
+        Some(Self { sensors, hooks, policies: 2 })
     }
 
     /// Loads a policy; what the kernel cannot do is told.
@@ -177,10 +179,11 @@ impl Lab {
     }
 
     pub(crate) fn load(&mut self, plan: PolicyPlan) -> Result<Applied, saker_probes::Error> {
+        self.policies += 1;
         let mut specs = Vec::new();
         for (number, hook) in (0..).zip(&plan.hooks) {
             let mut spec = HookSpec { attach: hook.attach.clone(), plan: hook.plan.clone() };
-            (spec.plan.policy, spec.plan.hook) = (3, number);
+            (spec.plan.policy, spec.plan.hook) = (self.policies, number);
             specs.push(spec);
         }
         let loaded = self.hooks.load(&specs, &plan.sets)?;

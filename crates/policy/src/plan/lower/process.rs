@@ -1,17 +1,18 @@
 //! Conditions on the process.
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_FOLLOWED, SAKER_OP_IN_PID_NAMESPACE,
-    SAKER_OP_NAMESPACE, SAKER_OP_NS_PID, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, SAKER_OP_PID,
-    SAKER_OP_USER_NAMESPACE, SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_SHORT_MAX,
-    saker_clause,
+    SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_CAPABILITY_CHANGE,
+    SAKER_OP_FOLLOWED, SAKER_OP_IN_PID_NAMESPACE, SAKER_OP_NAMESPACE, SAKER_OP_NAMESPACE_CHANGE,
+    SAKER_OP_NS_PID, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, SAKER_OP_PID, SAKER_OP_USER_NAMESPACE,
+    SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_SHORT_MAX, saker_clause,
 };
 
 use super::builder::{Builder, SCAN_MAX};
 use super::{Lowering, numbers};
 use crate::diagnostic::{At, Spanned};
 use crate::model::{
-    BinaryFilter, CapabilityFilter, NamespaceFilter, NamespaceValue, PathTest, PidFilter, Selector,
+    BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest,
+    PidFilter, Selector,
 };
 use crate::plan::BinaryTest;
 use crate::values::{Glob, SimpleGlob};
@@ -19,6 +20,8 @@ use crate::words::Namespace;
 
 /// Filters on binaries and on descendants of one policy: bits of what is known of a process.
 const BINARIES_MAX: usize = 64;
+/// A bit for each kind of namespace, in the order of the words.
+const NAMESPACES: u64 = (1 << 10) - 1;
 /// Different lengths of endings, of all policies.
 const LENGTHS_MAX: usize = 62;
 
@@ -50,14 +53,9 @@ pub(super) fn clauses(
     for filter in &selector.capabilities {
         capability(filter, &mut clauses);
     }
-    for (index, filter) in selector.namespace_changes.iter().enumerate() {
-        let at = place("matchNamespaceChanges", index, filter.span);
-        cx.not_yet(&at, "changes of namespaces are not looked at", "hook `setns`, `unshare` and `clone`");
-    }
-    for (index, filter) in selector.capability_changes.iter().enumerate() {
-        let at = place("matchCapabilityChanges", index, filter.span);
-        let hint = "hook `commit_creds`, or `security_capset` with `CapabilitiesGained`";
-        cx.not_yet(&at, "changes of capabilities are not looked at", hint);
+    clauses.extend(selector.namespace_changes.iter().map(namespace_change));
+    for filter in &selector.capability_changes {
+        capability_change(filter, &mut clauses);
     }
     clauses
 }
@@ -274,4 +272,20 @@ fn capability(filter: &CapabilityFilter, clauses: &mut Vec<saker_clause>) {
         number: filter.capabilities,
         ..op(SAKER_OP_CAPABILITY, filter.negated)
     });
+}
+
+/// That a namespace changed which is named or, negated, which is not.
+fn namespace_change(filter: &NamespaceChangeFilter) -> saker_clause {
+    let named = filter.namespaces.iter().fold(0_u64, |all, namespace| all | 1 << (*namespace as u8));
+    let number = if filter.negated { !named & NAMESPACES } else { named };
+    saker_clause { number, ..op(SAKER_OP_NAMESPACE_CHANGE, false) }
+}
+
+/// The same of capabilities.
+fn capability_change(filter: &CapabilityFilter, clauses: &mut Vec<saker_clause>) {
+    if filter.namespaced {
+        clauses.push(op(SAKER_OP_USER_NAMESPACE, false));
+    }
+    let number = if filter.negated { !filter.capabilities } else { filter.capabilities };
+    clauses.push(saker_clause { first: filter.set as u8, number, ..op(SAKER_OP_CAPABILITY_CHANGE, false) });
 }

@@ -329,6 +329,25 @@ fn descendants_and_parents_are_bits() {
 }
 
 #[test]
+fn changes_are_masks() {
+    for (filter, first, number) in [
+        ("matchNamespaceChanges: [{operator: In, values: [Uts, User]}]", 0, 1 | 1 << 9),
+        ("matchNamespaceChanges: [{operator: NotIn, values: [Uts, User]}]", 0, 0x1fe),
+        ("matchCapabilityChanges: [{type: Permitted, operator: In, values: [CAP_KILL]}]", 2, 1 << 5),
+        ("matchCapabilityChanges: [{operator: NotIn, values: [CAP_KILL]}]", 0, !(1 << 5)),
+    ] {
+        let (clauses, ..) = process(filter);
+        assert_eq!((clauses.len(), clauses[0].first, clauses[0].number), (1, first, number), "{filter}");
+        assert_eq!(clauses[0].flags, 0, "what is not named must have changed: {filter}");
+        let wanted =
+            if filter.contains("Namespace") { SAKER_OP_NAMESPACE_CHANGE } else { SAKER_OP_CAPABILITY_CHANGE };
+        assert_eq!(u32::from(clauses[0].op), wanted, "{filter}");
+    }
+    let filter = "matchCapabilityChanges: [{operator: In, values: [CAP_KILL], isNamespaceCapability: true}]";
+    assert_eq!(u32::from(process(filter).0[0].op), SAKER_OP_USER_NAMESPACE);
+}
+
+#[test]
 fn what_is_followed_has_a_bit_of_its_own() {
     let text = "selectors:\n- matchBinaries: [{operator: In, values: [/a]}]\n- matchBinaries: [{operator: In, \
                 values: [/a], followChildren: true}]\n- matchParentBinaries: [{operator: NotIn, values: [/a], \

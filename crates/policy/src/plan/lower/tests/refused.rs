@@ -12,12 +12,6 @@ use crate::testing::{accepted, with_hook, with_spec};
 fn filters_and_actions() {
     for (selector, path, words) in [
         ("matchBinaries: [{operator: Glob, values: ['/a/*']}]", "matchBinaries[0]", "patterns of this form"),
-        ("matchNamespaceChanges: [{operator: In, values: [Uts]}]", "matchNamespaceChanges[0]", "changes"),
-        (
-            "matchCapabilityChanges: [{operator: In, values: [CAP_KILL]}]",
-            "matchCapabilityChanges[0]",
-            "changes",
-        ),
         ("matchWorkloads: {hostSelector: {}}", "matchWorkloads", "chosen pods"),
         ("matchArgs: [{index: 0, operator: SubString, values: [x]}]", "matchArgs[0]", "searched for"),
         ("matchArgs: [{index: 0, operator: SubStringIgnCase, values: [x]}]", "matchArgs[0]", "searched for"),
