@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     alone("policy-sockets", sockets),
     alone("policy-library", library),
     alone("policy-losses-add-up", losses_add_up),
+    alone("policy-processes", processes),
 ];
 
 /// Number of the first call of the workload `calls`.
@@ -537,5 +538,39 @@ fn losses_add_up() -> Result<()> {
     same("matched", sum("matched"), 20000)?;
     same("posted and lost", sum("posted") + sum("lost"), 20000)?;
     same("told", told, sum("posted"))?;
+    bench.lab.agent.stop()
+}
+
+/// Filters on what a process comes from and on what it changed, by the processes that end: who was told.
+fn processes() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let program = bench.program().display().to_string();
+    let text = |filter: &str| {
+        format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: ends}}\nspec:\n  kprobes:\n  \
+             - call: sys_exit_group\n    syscall: true\n    selectors:\n    - {filter}\n"
+        )
+    };
+    let binaries =
+        |field: &str, more: &str| format!("{field}: [{{operator: In, values: [{program}]{more}}}]");
+    // The orphan executed another program, when its creator had ended; that one's parent is the first.
+    for (filter, wanted) in [
+        (binaries("matchBinaries", ""), [true, true, false]),
+        (binaries("matchBinaries", ", followChildren: true"), [true, true, true]),
+        (binaries("matchParentBinaries", ""), [false, true, false]),
+    ] {
+        bench.add("ends.yaml", &text(&filter))?;
+        let seen = bench.lab.observe(&["double-fork"])?;
+        let told: Vec<u32> = hooks(&seen).map(Event::pid).collect();
+        let facts = &seen.run.facts;
+        let pids = [u64::from(seen.run.pid), facts.number("middle.pid")?, facts.number("orphan.pid")?];
+        same(&filter, pids.map(|pid| told.iter().any(|one| u64::from(*one) == pid)), wanted)?;
+        same("events", told.len(), wanted.iter().filter(|told| **told).count())?;
+        bench.order(&["delete", "ends"])?;
+    }
+    let changes = "matchNamespaceChanges: [{operator: In, values: [Uts]}]\n      ";
+    bench.add("ends.yaml", &text(&format!("{changes}{}", binaries("matchBinaries", ""))))?;
+    same("changed", hooks(&bench.lab.observe(&["kernel-changes"])?).count(), 1)?;
+    same("not changed", hooks(&bench.lab.observe(&["calls", "1"])?).count(), 0)?;
     bench.lab.agent.stop()
 }

@@ -100,7 +100,10 @@ impl Bits {
 
     fn fits(&self) -> Result<(), BitsError> {
         let of = |wanted: fn(&BinaryTest) -> bool| {
-            self.slots.values().filter(move |slot| wanted(slot.test.inner())).flat_map(|slot| slot.test.texts())
+            self.slots
+                .values()
+                .filter(move |slot| wanted(slot.test.inner()))
+                .flat_map(|slot| slot.test.texts())
         };
         let suffixes = || of(|test| matches!(test, BinaryTest::Postfix(_)));
         if suffixes().map(Vec::len).collect::<BTreeSet<_>>().len() > LENGTHS {

@@ -32,11 +32,11 @@ pub struct Process {
     pub ancestors: Vec<Ancestor>,
     /// Its namespaces; what is missing is the host's.
     pub namespaces: BTreeMap<Namespace, NamespaceState>,
-    /// Namespaces that changed since it began or last executed.
+    /// Namespaces that changed since it began or last executed, and of which this policy was not told yet.
     pub namespace_changes: Vec<Namespace>,
     /// Its capabilities.
     pub capabilities: CapabilitySets,
-    /// Capabilities that were gained or lost since it began or last executed.
+    /// Capabilities that were gained or lost since it began or last executed, likewise.
     pub capability_changes: CapabilitySets,
     /// The container it runs in; none: a process of the host.
     pub container: Option<Container>,

@@ -57,6 +57,20 @@ impl Running {
         writeln!(self.input.as_mut().unwrap(), "go").unwrap();
     }
 
+    /// Waits until it says so.
+    fn wait_ready(&mut self) {
+        let mut line = [0; 6];
+        self.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"ready\n");
+    }
+
+    /// The number of the process that it began.
+    fn only_child(&self) -> String {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        children.trim().to_owned()
+    }
+
     /// Ends the shell itself, not what it began.
     fn end_shell(&mut self) {
         self.child.kill().unwrap();
@@ -118,10 +132,6 @@ impl Scene {
     }
 }
 
-fn pause() {
-    std::thread::sleep(Duration::from_millis(500));
-}
-
 /// A shell, children, grandchildren, what they execute, and one whose parent has ended.
 const FAMILY: &str = "true < @own; cat @child; sh -c 'cat @grandchild; :'; \
                       (sh -c 'sleep 0.5; cat @orphan; :' &) ; exec sh -c 'cat @later; :'";
@@ -162,7 +172,7 @@ fn children_of_programs() {
 }
 
 /// Waits for a line; then, and after it, opens something.
-const WAITS: &str = "exec 3<&0; (sh -c 'exec 0<&3; read line; cat @before; cat @again; :') & ";
+const WAITS: &str = "exec 3<&0; (sh -c 'exec 0<&3; echo ready; read line; cat @before; cat @again; :') & ";
 
 #[test]
 fn what_was_there_before_the_policy() {
@@ -170,7 +180,8 @@ fn what_was_there_before_the_policy() {
     let (shell, other) = (Shell::new(), Shell::new());
     let begin = |path: &str| scene.begin(path, &["-c"], &format!("{WAITS} wait"));
     let (mut ours, mut theirs) = (begin(shell.path()), begin(other.path()));
-    pause();
+    ours.wait_ready();
+    theirs.wait_ready();
     let _applied = scene.apply(&format!(
         "matchBinaries: [{{operator: In, values: ['{}'], followChildren: true}}]",
         shell.path()
@@ -196,7 +207,7 @@ fn what_is_known_outlasts_other_filters() {
         shell.path()
     ));
     let mut ours = scene.begin(shell.path(), &["-c"], &format!("{WAITS} wait"));
-    pause();
+    ours.wait_ready();
     ours.end_shell();
     let mut more = applied.binaries.clone();
     more.followed.insert(1, u64::MAX);
@@ -209,7 +220,7 @@ fn what_is_known_outlasts_other_filters() {
     assert_eq!(told, ["again", "before"]);
     // A bit that means something else means nothing of what it meant.
     let mut ours = scene.begin(shell.path(), &["-c"], &format!("{WAITS} wait"));
-    pause();
+    ours.wait_ready();
     let mut changed = applied.binaries.clone();
     changed.texts.clear();
     changed.followed.insert(0, u64::MAX - 1);
@@ -249,8 +260,8 @@ fn policies_come_while_processes_fork() {
 fn forks_of_processes() {
     let Some(mut scene) = Scene::new() else { return };
     for (operator, wanted) in [("In", &OF_FAMILY[..]), ("NotIn", &["foreign"])] {
-        let mut ours = scene.begin("sh", &["-c"], &format!("true < @early; read line; {FAMILY}"));
-        pause();
+        let mut ours = scene.begin("sh", &["-c"], &format!("true < @early; echo ready; read line; {FAMILY}"));
+        ours.wait_ready();
         let pid = ours.child.id();
         let _applied = scene.apply(&format!(
             "matchPIDs: [{{operator: {operator}, followForks: true, values: [1999999, {pid}]}}]"
@@ -267,16 +278,22 @@ fn forks_of_processes() {
 #[test]
 fn forks_of_the_first_process_of_a_namespace() {
     let Some(mut scene) = Scene::new() else { return };
-    // A process that comes into the namespace from outside descends from none within.
-    let script = "true < @first; cat @second; sh -c 'cat @third; :'";
-    let enters = "nsenter -t $(cat /proc/$!/task/*/children) -p sh -c 'cat @entered; :'; wait";
-    let family = format!("unshare -fp sh -c \"{script}; sleep 1; :\" & sleep 0.5; cat @outside; {enters}");
+    let script = "true < @first; cat @second; sh -c 'cat @third; :'; echo ready; read line";
     for (operator, wanted) in [("In", &["first", "second", "third"][..]), ("NotIn", &["entered"])] {
         let filter = format!(
             "matchPIDs: [{{operator: {operator}, followForks: true, isNamespacePID: true, values: [0, 1]}}]"
         );
         let _applied = scene.apply(&filter);
-        let told = scene.told(|| scene.run("sh", &family));
+        let told = scene.told(|| {
+            let mut inside = scene.begin("unshare", &["-fp", "sh", "-c"], script);
+            inside.wait_ready();
+            scene.run("sh", "cat @outside; :");
+            // What comes into the namespace from outside descends from none within.
+            let first = inside.only_child();
+            scene.begin("nsenter", &["-t", &first, "-p", "sh", "-c"], "cat @entered; :").finish();
+            inside.say();
+            inside.finish();
+        });
         assert_eq!(told, wanted, "{operator}");
     }
 }
