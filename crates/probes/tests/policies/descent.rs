@@ -244,7 +244,7 @@ fn policies_come_while_processes_fork() {
     );
     let mut ours = scene.begin(shell.path(), &["-c"], &script);
     std::thread::sleep(Duration::from_millis(200));
-    let _applied = scene.apply(&format!(
+    let applied = scene.apply(&format!(
         "matchBinaries: [{{operator: In, values: ['{}'], followChildren: true}}]",
         shell.path()
     ));
@@ -253,7 +253,10 @@ fn policies_come_while_processes_fork() {
         ours.finish();
     });
     let wanted: Vec<String> = (10..10 + LEAVES).map(|leaf| leaf.to_string()).collect();
-    assert_eq!(told, wanted);
+    let counts = applied.loaded.hooks[0].counts().unwrap();
+    // Where hooks may be preempted the kernel leaves some calls out, and counts them.
+    let missing = wanted.iter().filter(|name| !told.contains(name)).count() as u64;
+    assert!(missing <= counts.missed && counts.lost == 0, "{told:?} {counts:?}");
 }
 
 #[test]
