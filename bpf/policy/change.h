@@ -54,7 +54,7 @@ static __always_inline void read_state(struct task_state *to, struct task_struct
 }
 
 /* Keeps what a task has now. flags: BPF_NOEXIST leaves what is there. */
-static __noinline void keep_state(struct task_state *state, u64 task, u64 flags)
+static __noinline UNUSED void keep_state(struct task_state *state, u64 task, u64 flags)
 {
 	struct task_struct *of = (void *)task;
 	u32 tid = BPF_CORE_READ(of, pid);
@@ -67,16 +67,35 @@ static __noinline void keep_state(struct task_state *state, u64 task, u64 flags)
 		count_failure(SAKER_PLACE_FOLLOW, err);
 }
 
-/* What this policy knows of the task that runs. */
-static __noinline void last_state(struct task_state *to, struct task_struct *task)
+/* The same of the task that runs. Checked by the verifier once, by themselves. */
+__noinline u32 saker_own_namespace(u32 which)
 {
+	return namespace_of((void *)bpf_get_current_task(), which);
+}
+
+__noinline u64 saker_own_capabilities(u32 which)
+{
+	return capabilities_of((void *)bpf_get_current_task(), which);
+}
+
+/* What this policy knows of the task that runs. */
+static __noinline void last_state(struct task_state *to)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct told_key key = {.policy = saker_plan.policy, .tid = BPF_CORE_READ(task, pid)};
 	struct task_state *begun, *told;
 
 	begun = bpf_map_lookup_elem(&saker_task_states, &key.tid);
 	if (!begun || begun->start != BPF_CORE_READ(task, start_boottime)) {
 		/* It was not seen to begin. From now on it is known. */
-		keep_state(to, (u64)task, BPF_ANY);
+		to->start = BPF_CORE_READ(task, start_boottime);
+		to->since = bpf_ktime_get_boot_ns();
+		for (u32 i = 0; i < CAPABILITY_SETS; i++)
+			to->capabilities[i] = saker_own_capabilities(i);
+		for (u32 i = 0; i < NAMESPACES; i++)
+			to->namespaces[i] = saker_own_namespace(i);
+		if (bpf_map_update_elem(&saker_task_states, &key.tid, to, BPF_ANY))
+			count_failure(SAKER_PLACE_FOLLOW, -7); /* E2BIG: the table is full */
 		return;
 	}
 	told = bpf_map_lookup_elem(&saker_changes_told, &key);
@@ -84,38 +103,40 @@ static __noinline void last_state(struct task_state *to, struct task_struct *tas
 }
 
 /* Bit: this namespace is another. */
-static __noinline UNUSED u32 namespaces_changed(struct task_struct *task)
+static __noinline UNUSED u32 namespaces_changed(void)
 {
 	struct task_state last;
 	u32 changed = 0;
 
-	last_state(&last, task);
+	last_state(&last);
 	for (u32 i = 0; i < NAMESPACES; i++)
-		changed |= (u32)(last.namespaces[i] != namespace_of(task, i)) << i;
+		changed |= (u32)(last.namespaces[i] != saker_own_namespace(i)) << i;
 	return changed;
 }
 
 /* Capabilities that were gained or lost. */
-static __noinline UNUSED u64 capabilities_changed(struct task_struct *task, u32 which)
+static __noinline UNUSED u64 capabilities_changed(u32 which)
 {
 	struct task_state last;
 
-	last_state(&last, task);
-	return which < CAPABILITY_SETS ? last.capabilities[which] ^ capabilities_of(task, which) : 0;
+	last_state(&last);
+	return which < CAPABILITY_SETS ? last.capabilities[which] ^ saker_own_capabilities(which) : 0;
 }
 
 /* Remembers that the policy was told of these capabilities, by set, and namespaces. */
-static __noinline UNUSED void changes_told(struct task_struct *task, const u64 *asked, u64 namespaces)
+static __noinline UNUSED void changes_told(const u64 *asked, u64 namespaces)
 {
-	struct told_key key = {.policy = saker_plan.policy, .tid = BPF_CORE_READ(task, pid)};
+	struct told_key key = {.policy = saker_plan.policy, .tid = bpf_get_current_pid_tgid()};
 	struct task_state last;
 
-	last_state(&last, task);
+	last_state(&last);
 	for (u32 i = 0; i < CAPABILITY_SETS; i++)
-		last.capabilities[i] ^= (last.capabilities[i] ^ capabilities_of(task, i)) & asked[i];
+		last.capabilities[i] ^= (last.capabilities[i] ^ saker_own_capabilities(i)) & asked[i];
 	for (u32 i = 0; i < NAMESPACES; i++) {
-		if (namespaces >> i & 1)
-			last.namespaces[i] = namespace_of(task, i);
+		u32 wanted = 0 - (namespaces >> i & 1);
+
+		/* Without a branch, of which the verifier would follow both ends each time. */
+		last.namespaces[i] ^= (last.namespaces[i] ^ saker_own_namespace(i)) & wanted;
 	}
 	bpf_map_update_elem(&saker_changes_told, &key, &last, BPF_ANY);
 }

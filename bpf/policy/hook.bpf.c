@@ -473,28 +473,41 @@ static __always_inline bool has_return(struct call *call)
  * which selector it is. */
 #define WHERE_SAME(a, b) (0 - ((((u64)(a) ^ (b)) - 1) >> 63))
 
-/* The changes that a selector asked for are told: once is enough. */
-static __noinline void note_changes(struct call *call, const volatile struct saker_selector_plan *selector)
+/* Which changes a selector asks for: of this capability set, or with CAPABILITY_SETS of namespaces. Checked
+ * by the verifier once, by itself. */
+__noinline u64 saker_asks_for(u32 selector, u32 of)
 {
-	u64 asked[CAPABILITY_SETS] = {}, namespaces = 0;
-	u32 first = selector->process, count = selector->process_count;
+	u64 op = of < CAPABILITY_SETS ? SAKER_OP_CAPABILITY_CHANGE : SAKER_OP_NAMESPACE_CHANGE;
+	u64 first = of < CAPABILITY_SETS ? of : 0, asked = 0;
+	u32 begin, count;
 
+	if (selector >= SAKER_SELECTORS_MAX)
+		return 0;
+	begin = saker_plan.selector[selector].process;
+	count = saker_plan.selector[selector].process_count;
 	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
-		u32 at = first + i;
-		u64 number, of_sets;
+		u32 at = begin + i;
 		CLAUSE *c;
 
+		forget(at);
 		if (i >= count || at >= SAKER_CLAUSES_MAX)
 			break;
 		c = &saker_plan.clause[at];
-		number = c->number;
-		of_sets = number & WHERE_SAME(c->op, SAKER_OP_CAPABILITY_CHANGE);
-		namespaces |= number & WHERE_SAME(c->op, SAKER_OP_NAMESPACE_CHANGE);
-		for (u32 k = 0; k < CAPABILITY_SETS; k++)
-			asked[k] |= of_sets & WHERE_SAME(c->first, k);
+		asked |= c->number & WHERE_SAME(c->op, op) & WHERE_SAME(c->first, first);
+		forget(asked);
 	}
+	return asked;
+}
+
+/* The changes that a selector asked for are told: once is enough. */
+static __noinline void note_changes(u32 selector)
+{
+	u64 namespaces = saker_asks_for(selector, CAPABILITY_SETS), asked[CAPABILITY_SETS];
+
+	for (u32 i = 0; i < CAPABILITY_SETS; i++)
+		asked[i] = saker_asks_for(selector, i);
 	if (namespaces | asked[0] | asked[1] | asked[2])
-		changes_told(call->who.task, asked, namespaces);
+		changes_told(asked, namespaces);
 }
 
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
@@ -506,7 +519,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	COUNT(matched);
 	selector = &saker_plan.selector[i];
 	if (saker_watches)
-		note_changes(call, selector);
+		note_changes(i);
 	if (has_return(call)) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))

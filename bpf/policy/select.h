@@ -80,10 +80,10 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		holds = (who->kin.before_parent | who->kin.parent) >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_NAMESPACE_CHANGE:
-		holds = !!(namespaces_changed(task) & c->number);
+		holds = !!(namespaces_changed() & c->number);
 		break;
 	case SAKER_OP_CAPABILITY_CHANGE:
-		holds = !!(capabilities_changed(task, c->first) & c->number);
+		holds = !!(capabilities_changed(c->first) & c->number);
 		break;
 	default:
 		return 0;

@@ -175,6 +175,6 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_network_key { bits, set, address });
     same_layout!(btf, saker_binary_sets { generation, lengths, length, followed, since });
     same_layout!(btf, saker_follow_key { own, pid });
-    same_layout!(btf, saker_lineage { start, bits, inherited, generation });
+    same_layout!(btf, saker_lineage { start, bits, inherited, generation, zero });
     same_layout!(btf, saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory });
 }
