@@ -70,12 +70,12 @@ static __noinline UNUSED void keep_state(struct task_state *state, u64 task, u64
 /* The same of the task that runs. Checked by the verifier once, by themselves. */
 __noinline u32 saker_own_namespace(u32 which)
 {
-	return namespace_of((void *)bpf_get_current_task(), which);
+	return saker_watches ? namespace_of((void *)bpf_get_current_task(), which) : 0;
 }
 
 __noinline u64 saker_own_capabilities(u32 which)
 {
-	return capabilities_of((void *)bpf_get_current_task(), which);
+	return saker_watches ? capabilities_of((void *)bpf_get_current_task(), which) : 0;
 }
 
 /* What this policy knows of the task that runs. */

@@ -481,7 +481,7 @@ __noinline u64 saker_asks_for(u32 selector, u32 of)
 	u64 first = of < CAPABILITY_SETS ? of : 0, asked = 0;
 	u32 begin, count;
 
-	if (selector >= SAKER_SELECTORS_MAX)
+	if (!saker_watches || selector >= SAKER_SELECTORS_MAX)
 		return 0;
 	begin = saker_plan.selector[selector].process;
 	count = saker_plan.selector[selector].process_count;

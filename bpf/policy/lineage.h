@@ -31,8 +31,10 @@ struct {
 #define KIN_MAX	    64 /* ancestors that are looked at; those behind one that is known do not count */
 #define FOLLOW_BITS 64
 
-/* Functions that are not static are checked by the verifier once, by themselves, and so cost a hook nothing
- * that does not call them; but both maps must be there. Hooks that do not follow share two that are empty. */
+/* The maps are there: user space says so, and the verifier drops what would need them otherwise. Functions
+ * that are not static it checks by themselves, once, also where nothing calls them; so they ask for it too.
+ */
+const volatile bool saker_follows;
 
 /* What the table has of a process; NULL: nothing, or of another process that had the number before. */
 static __always_inline struct saker_lineage *lineage_of(u64 leader)
@@ -82,6 +84,8 @@ __noinline u64 saker_fresh_bits(u32 generation)
 	u32 zero = 0;
 	u64 fresh = 0;
 
+	if (!saker_follows)
+		return 0;
 	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
 	if (!sets)
 		return 0;
@@ -112,9 +116,12 @@ static __always_inline struct hook_scratch *scratch_at(u32 level)
 /* What the process in hand fulfils by itself, or the ancestor at which the walk is. */
 __noinline u64 saker_own_bits(u32 level, u32 ancestor)
 {
-	struct hook_scratch *s = scratch_at(level);
+	struct hook_scratch *s;
 	u64 task, leader;
 
+	if (!saker_follows)
+		return 0;
+	s = scratch_at(level);
 	if (!s)
 		return 0;
 	task = ancestor ? s->kin.at : s->kin.task;
@@ -125,10 +132,13 @@ __noinline u64 saker_own_bits(u32 level, u32 ancestor)
 /* One step up from the ancestor at which the walk is; returns whether it was the last. */
 __noinline int saker_next_ancestor(u32 level, u32 generation)
 {
-	struct hook_scratch *s = scratch_at(level);
 	struct task_struct *below, *parent;
 	struct saker_lineage *known;
+	struct hook_scratch *s;
 
+	if (!saker_follows)
+		return 1;
+	s = scratch_at(level);
 	if (!s)
 		return 1;
 	below = (void *)s->kin.at_leader;
@@ -176,11 +186,14 @@ static __always_inline void keep_lineage(struct hook_scratch *s, u32 generation)
 /* Fills bits and inherited of s->kin, whose task and leader are set, and keeps them. */
 __noinline int saker_find_lineage(u32 level)
 {
-	struct hook_scratch *s = scratch_at(level);
 	struct saker_lineage *known;
+	struct hook_scratch *s;
 	u32 generation;
 	u64 fresh;
 
+	if (!saker_follows)
+		return 0;
+	s = scratch_at(level);
 	if (!s)
 		return 0;
 	known = lineage_of(s->kin.leader);

@@ -164,6 +164,7 @@ fn is_wanted(name: &str, wanted: &Wanted<'_>) -> bool {
 fn configure(open: &mut OpenFollowSkel<'_>, wanted: &Wanted<'_>) -> Result<(), libbpf_rs::Error> {
     if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
         rodata.saker_preemptible = !wanted.preemption.is_empty();
+        rodata.saker_follows = wanted.job == Job::Follow;
     }
     for mut map in open.open_object_mut().maps_mut() {
         let name = map.name().to_string_lossy().into_owned();

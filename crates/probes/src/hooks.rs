@@ -21,7 +21,7 @@ use saker_abi::generated::{
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::follow::{Follow, Job};
+use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
 use crate::{Error, Sensors, Tracefs, executable, loader, perf};
@@ -118,8 +118,6 @@ pub struct Hooks {
     follow: Option<Follow>,
     /// Keeps what tasks began with, while a hook asks for changes: it belongs to these hooks.
     watch: Weak<Follow>,
-    /// Instead of its maps, for hooks that do not follow; in the same order. The first such hook makes them.
-    nothing: Vec<MapHandle>,
     /// What each bit that is followed means, and since which generation.
     followed: BTreeMap<u8, (u64, u32)>,
 }
@@ -192,7 +190,6 @@ impl Hooks {
             task_iterator: sensors.has_task_iterator(),
             follow: None,
             watch: Weak::new(),
-            nothing: Vec::new(),
             followed: BTreeMap::new(),
         })
     }
@@ -246,10 +243,6 @@ impl Hooks {
         if needs_program_calls(&spec.attach) && self.program_calls.is_none() {
             self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
         }
-        if spec.plan.flags & SAKER_PLAN_FOLLOW == 0 && self.nothing.is_empty() {
-            self.nothing =
-                Job::Follow.maps().into_iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
-        }
         if spec.plan.flags & SAKER_PLAN_PARENT != 0 && self.parents.is_none() {
             self.parents = Some(handle(&skel, PARENTS)?);
         }
@@ -273,6 +266,7 @@ impl Hooks {
             rodata.saker_ring_limit = self.ring_limit;
             rodata.saker_mechanism = mechanism_number(&spec.attach);
             rodata.saker_watches = watch.is_some();
+            rodata.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;

@@ -24,13 +24,10 @@ impl Hooks {
         let follows = flags & SAKER_PLAN_FOLLOW != 0;
         for (index, name) in Job::Follow.maps().iter().enumerate() {
             let mut map = open_map(open, name)?;
-            let made = match self.follow.as_ref().filter(|_| follows) {
-                Some(follow) => follow.maps.get(index),
-                None => self.nothing.get(index),
-            };
-            match made {
-                Some(made) => map.reuse_fd(made.as_fd())?,
-                None => map.set_max_entries(1)?,
+            map.set_autocreate(follows)?;
+            let made = self.follow.as_ref().filter(|_| follows).and_then(|follow| follow.maps.get(index));
+            if let Some(made) = made {
+                map.reuse_fd(made.as_fd())?;
             }
         }
         let asks = flags & SAKER_PLAN_PARENT != 0;
