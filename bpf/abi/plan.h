@@ -14,7 +14,9 @@
 #define SAKER_POOL_MAX	    2048 /* numbers of all clauses of a hook; larger sets are in maps */
 #define SAKER_STEPS_MAX	    11
 #define SAKER_SYSCALLS_MAX  1024
-#define SAKER_SHORT_MAX	    248 /* bytes of text in a set's key; longer text is in the map of long keys */
+#define SAKER_SHORT_MAX	    248	 /* bytes of text in a set's key; longer text is a chain of such keys */
+#define SAKER_LONG_MAX	    4096 /* bytes of a text to compare with */
+#define SAKER_COLUMNS_MAX   256	 /* of the patterns of a clause; of all filters on binaries together */
 
 /* Where a value comes from. */
 enum saker_source {
@@ -102,11 +104,48 @@ enum saker_op {
 	SAKER_OP_PROTOCOL = 30, /* pool */
 	SAKER_OP_FAMILY = 31,
 	SAKER_OP_STATE = 32,
-	SAKER_OP_GAINED = 33, /* second: the new set */
+	SAKER_OP_GAINED = 33,	    /* second: the new set */
+	SAKER_OP_TEXT_PATTERN = 34, /* set: the first of its columns, of which there are count; number: bytes
+				     * of the shortest text that can fit */
+	SAKER_OP_EXPRESSION = 35,   /* pool: words of the expression; number: a bit for each value it takes */
 };
+
+/* What a word of an expression does, in its lowest byte. The next byte is the type, enum saker_number_type.
+ */
+enum saker_expression_step {
+	SAKER_STEP_LITERAL = 0, /* the next word is the value */
+	SAKER_STEP_VALUE = 1,	/* the third byte says which captured value */
+	/* With the value on top of the stack: */
+	SAKER_STEP_WRAP = 2, /* its low bits as one of the type */
+	SAKER_STEP_TURN = 3, /* all bits turned round */
+	SAKER_STEP_NOT = 4,  /* of true and false */
+	/* With the two on top: */
+	SAKER_STEP_ADD = 5,
+	SAKER_STEP_SUBTRACT = 6,
+	SAKER_STEP_AND = 7,
+	SAKER_STEP_OR = 8,
+	SAKER_STEP_XOR = 9,
+	SAKER_STEP_EQUAL = 10,
+	SAKER_STEP_LESS = 11,
+	SAKER_STEP_BOTH = 12,
+	SAKER_STEP_EITHER = 13,
+};
+
+/* Values are held with their sign in all 64 bits. */
+enum saker_number_type {
+	SAKER_NUMBER_S32 = 0,
+	SAKER_NUMBER_U32 = 1,
+	SAKER_NUMBER_S64 = 2,
+	SAKER_NUMBER_U64 = 3,
+};
+
+#define SAKER_EXPRESSION_MAX 256 /* words of an expression */
+#define SAKER_STACK_MAX	     64	 /* values of it that wait for others */
 
 #define SAKER_CLAUSE_NEGATED 0x1
 #define SAKER_CLAUSE_SIGNED  0x2
+#define SAKER_CLAUSE_LONG                                                                                    \
+	0x4 /* texts of the set are longer than SAKER_SHORT_MAX; of prefixes, pool: the lengths of these */
 
 struct saker_clause {
 	__u8 op;    /* enum saker_op */
@@ -187,6 +226,12 @@ struct saker_text_key {
 	__u8 text[SAKER_SHORT_MAX];
 };
 
+/* What a piece of SAKER_SHORT_MAX bytes, or the last of a long text, leads to. */
+struct saker_piece {
+	__u32 next; /* set of the pieces that follow */
+	__u32 ends; /* 1: a text ends here */
+};
+
 struct saker_prefix_key {
 	__u32 bits; /* of set and text */
 	__u32 set;
@@ -199,12 +244,36 @@ struct saker_network_key {
 	__u8 address[16];
 };
 
+/* Patterns, 64 positions of them: a bit for each place within a pattern that a text may have come to. A byte
+ * takes a place on to the next, or leaves it where it is; the shift is the same for all. A pattern of more
+ * positions goes on in the next column. */
+struct saker_column {
+	__u64 mask[256]; /* by byte: the places it takes on */
+	__u64 stay[2];	 /* places that it leaves: any byte but '/', and '/' */
+	__u64 skip;	 /* places that need no byte: who comes there has also come to the next */
+	__u64 start;	 /* before the first byte */
+	__u64 accept;	 /* behind the last */
+	__u32 flags;	 /* SAKER_COLUMN_* */
+	__u32 zero;
+};
+
+#define SAKER_COLUMN_FOLLOWS 0x1 /* a pattern comes from the column before */
+#define SAKER_COLUMN_LEADS   0x2 /* a pattern goes on in the next */
+
+/* Of filters on binaries: which bits a pattern that ends at a place gives. */
+struct saker_binary_column {
+	struct saker_column column;
+	__u64 bits[64];
+};
+
 /* What the bits of process records stand for: values of the maps of binaries are bits. A longer prefix has
  * the bits of those it begins with. */
 struct saker_binary_sets {
 	__u32 generation; /* changes with every change of the maps; never 0 */
 	__u32 lengths;	  /* of suffixes in use */
 	__u32 length[62];
+	__u32 columns; /* of patterns in use */
+	__u32 zero;
 	__u64 followed;	 /* bits that are handed on to descendants */
 	__u32 since[64]; /* of these: the generation from which on they mean what they mean */
 };

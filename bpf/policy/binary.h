@@ -5,6 +5,7 @@
 #define SAKER_POLICY_BINARY_H
 
 #include "full_path.h"
+#include "pattern.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -72,6 +73,48 @@ static __always_inline u64 prefix_bits(struct hook_scratch *s, u32 len)
 	return bits ? *bits : 0;
 }
 
+/* Bits of the patterns of one column that fit the path. */
+__noinline u64 saker_binary_column_bits(u32 level, u32 column)
+{
+	u64 fits = saker_column(level, column | BINARY_COLUMN), bits = 0;
+	struct saker_binary_column *c;
+
+	if (!fits)
+		return 0;
+	c = bpf_map_lookup_elem(&saker_binary_columns, &column);
+	if (!c)
+		return 0;
+	for (u32 i = 0; i < 64; i++) {
+		if (fits >> i & 1)
+			bits |= c->bits[i];
+	}
+	return bits;
+}
+
+/* Bits of patterns and long texts that fit the path. */
+__noinline u64 saker_binary_patterns(u32 level)
+{
+	struct saker_binary_sets *sets;
+	struct hook_scratch *s;
+	u32 zero = 0, off;
+	u64 bits = 0;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	if (!s || !sets)
+		return 0;
+	off = s->walk.off & (HOOK_PATH_MAX - 1);
+	begin_search(s, __builtin_offsetof(struct hook_scratch, path) + off, HOOK_PATH_MAX - 1 - off, 0);
+	for (u32 i = 0; i < SAKER_COLUMNS_MAX; i++) {
+		if (i >= sets->columns)
+			break;
+		bits |= saker_binary_column_bits(level, i);
+	}
+	return bits;
+}
+
 /* Not static: the verifier checks it once, by itself. The path stands in the scratch of this level. */
 __noinline u64 saker_binary_bits(u32 level)
 {
@@ -97,6 +140,8 @@ __noinline u64 saker_binary_bits(u32 level)
 		if (n <= len)
 			bits |= text_bits(s, 1, n);
 	}
+	if (sets->columns)
+		bits |= saker_binary_patterns(level);
 	return bits;
 }
 

@@ -9,6 +9,7 @@
  *     3. match    the first selector whose clauses all hold decides
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
+#include "expression.h"
 #include "select.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -79,8 +80,9 @@ static __always_inline u64 size_of_buffer(struct call *call, const volatile stru
 	}
 }
 
-/* Not inlined: it is called from several places, and each needs but a part of it. */
-static __noinline void capture(struct call *call, u32 k)
+/* Reads a value, unless it has been read. False: it could not be. Not inlined: it is called from several
+ * places, and each needs but a part of it. */
+static __noinline bool capture(struct call *call, u32 k)
 {
 	const volatile struct saker_value_plan *plan =
 		k == RESULT ? &saker_plan.result : &saker_plan.value[k & 15];
@@ -88,22 +90,35 @@ static __noinline void capture(struct call *call, u32 k)
 	u64 value, size = plan->max;
 
 	if (s->have & (1u << k))
-		return;
+		return !(s->failed & (1u << k));
 	s->have |= 1u << k;
 	if (!value_room(s)) {
 		/* Long values before it took all: it is left out, and no clause holds of it. */
 		s->failed |= 1u << k;
-		return;
+		return false;
 	}
 	value = source_of(call, plan);
 	if (!follow_steps(plan, &value, &size)) {
 		if (value_room(s))
 			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
-		return;
+		return false;
 	}
 	if (plan->size_index != SAKER_SIZE_NONE)
 		size = size_of_buffer(call, plan);
 	put_value(s, call->level, k, plan, value, size);
+	return !(s->failed & (1u << k));
+}
+
+/* Reads the values that an expression takes. Returns whether it is true of them, as 1 or 0; *failed: not 0 if
+ * one could not be read. */
+static __always_inline u64 expression_clause_holds(struct call *call, CLAUSE *c, u64 *failed)
+{
+	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
+		if (c->number >> k & 1)
+			capture(call, k);
+	}
+	*failed = any_bit(call->s->failed & c->number);
+	return expression_holds(call->s, c);
 }
 
 /* Whether a clause holds of its value, as 1 or 0; 0 if no bit of wanted is set. Without a branch, for after
@@ -119,6 +134,8 @@ static __always_inline u64 value_holds(struct call *call, u32 clause, u32 k, u64
 		capture(call, c->first);
 		holds = !!(s->number[c->first] & ~s->number[k]) ^ !!(c->flags & SAKER_CLAUSE_NEGATED);
 		failed = s->failed >> k | s->failed >> c->first;
+	} else if (c->op == SAKER_OP_EXPRESSION) {
+		holds = expression_clause_holds(call, c, &failed);
 	} else {
 		holds = c->op >= SAKER_OP_EQUAL && c->op <= SAKER_OP_NUMBER_SET
 				? saker_number_holds(clause, s->number[k], wanted)
@@ -137,7 +154,11 @@ static __noinline void go_through(struct call *call, const volatile struct saker
 
 	if (k > RESULT || !(s->found & stage->selectors))
 		return;
-	capture(call, k);
+	if (!capture(call, k)) {
+		/* None of its clauses holds. */
+		s->found &= ~stage->selectors;
+		return;
+	}
 	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
 		u32 at = stage->clause + i;
 		u64 bit;

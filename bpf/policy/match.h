@@ -3,6 +3,7 @@
 #ifndef SAKER_POLICY_MATCH_H
 #define SAKER_POLICY_MATCH_H
 
+#include "pattern.h"
 #include "value.h"
 
 /* Sets of this policy. Sizes are set on load. */
@@ -200,15 +201,57 @@ __noinline int saker_text_begins(u32 level, u32 set, u32 at, u32 len)
 	return bpf_map_lookup_elem(&saker_prefixes, &s->prefix) != NULL;
 }
 
+/* Whether a text ends with one of a set. Lengths of the long ones are among the others. */
 static __always_inline bool has_postfix(u32 level, CLAUSE *c, u32 at, u32 len)
 {
 	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
+		u32 n;
+
 		if (i >= c->count)
 			break;
-		if (saker_text_ends(level, c->set, at + len, len, pool_at(c->pool + i)))
+		n = pool_at(c->pool + i);
+		if (n > SAKER_SHORT_MAX ? n <= len && saker_long_text(level, c->set, at + len - n, n)
+					: saker_text_ends(level, c->set, at + len, len, n))
 			return true;
 	}
 	return false;
+}
+
+static __always_inline bool has_long_prefix(u32 level, CLAUSE *c, u32 at, u32 len)
+{
+	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
+		u32 n;
+
+		if (i >= c->count)
+			break;
+		n = pool_at(c->pool + i);
+		if (n <= len && saker_long_text(level, c->set, at, n))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool text_fits(struct hook_scratch *s, u32 level, CLAUSE *c, u8 type, u32 at, u32 len)
+{
+	switch (c->op) {
+	case SAKER_OP_TEXT_EQUAL:
+		if (c->flags & SAKER_CLAUSE_LONG && len > SAKER_SHORT_MAX)
+			return saker_long_text(level, c->set, at, len);
+		return saker_text_is(level, c->set, at, len);
+	case SAKER_OP_TEXT_PREFIX:
+		if (saker_text_begins(level, c->set, at, len))
+			return true;
+		return c->flags & SAKER_CLAUSE_LONG && has_long_prefix(level, c, at, len);
+	case SAKER_OP_TEXT_POSTFIX:
+		return has_postfix(level, c, at, len);
+	default:
+		if (len < c->number)
+			return false;
+		/* An abstract name, written with `@`, begins with a NUL. */
+		begin_search(s, __builtin_offsetof(struct hook_scratch, values) + at, len,
+			     type == SAKER_TYPE_SOCKADDR_UN ? '@' : 0);
+		return saker_columns_fit(level, c->set, c->count);
+	}
 }
 
 static __always_inline bool in_network(u32 set, u16 family, const u8 *address)
@@ -302,9 +345,7 @@ static __always_inline bool text_holds(struct hook_scratch *s, u32 level, CLAUSE
 		return false;
 	at += skip;
 	len -= skip;
-	holds = c->op == SAKER_OP_TEXT_EQUAL	? saker_text_is(level, c->set, at, len)
-		: c->op == SAKER_OP_TEXT_PREFIX ? saker_text_begins(level, c->set, at, len)
-						: has_postfix(level, c, at, len);
+	holds = text_fits(s, level, c, type, at, len);
 	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 
@@ -329,7 +370,8 @@ __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
 	forget(at);
 	if (at > HOOK_VALUES_MAX)
 		return 0;
-	if (c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX)
+	if ((c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX) ||
+	    c->op == SAKER_OP_TEXT_PATTERN)
 		return text_holds(s, level, c, type, at, s->len[k]);
 	if (c->op == SAKER_OP_FILE_TYPE)
 		holds = c->number >> (((struct saker_object *)&s->values[at])->mode >> 12 & 15) & 1;

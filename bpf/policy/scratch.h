@@ -36,6 +36,15 @@ struct hook_kin {
 	u64 inherited;
 };
 
+/* A text on its way through a column of patterns. */
+struct hook_search {
+	u64 state;
+	u32 at, len; /* where in the scratch it stands */
+	u32 first;   /* what its first byte counts as if that is NUL */
+	u32 zero;
+	u64 carry[64]; /* by byte, one bit each: a pattern that goes on in the next column */
+};
+
 /* A record in the making. */
 struct hook_scratch {
 	struct saker_hook rec;
@@ -55,6 +64,7 @@ struct hook_scratch {
 	struct saker_text_key text;
 	struct saker_prefix_key prefix;
 	struct hook_kin kin;
+	struct hook_search search;
 };
 
 /* The levels of one CPU, one entry each: index = level. */

@@ -6,6 +6,7 @@
 #include "context.h"
 #include "full_path.h"
 #include "network.h"
+#include "vector.h"
 
 #define RESULT SAKER_VALUES_MAX /* the result's place among the values */
 
@@ -328,6 +329,45 @@ static __always_inline void put_bpf_map(struct hook_scratch *s, u32 k, u8 type, 
 		  (void *)map + bpf_core_field_offset(struct bpf_map, name));
 }
 
+#define PERF_TYPE_MAX 6 /* include/uapi/linux/perf_event.h; other types are those of PMUs that came later */
+
+/* Whether the event is a probe of a function: of others the same bytes mean something else. */
+static __always_inline bool is_probe(struct perf_event *event, u32 type)
+{
+	char name[8] = {};
+
+	if (type < PERF_TYPE_MAX)
+		return false;
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(event, pmu, name));
+	/* kprobe, uprobe */
+	return name[1] == 'p' && name[2] == 'r' && name[3] == 'o' && name[4] == 'b' && name[5] == 'e' &&
+	       !name[6];
+}
+
+static __always_inline void put_perf_event(struct hook_scratch *s, u32 k, u8 type, u64 from)
+{
+	struct saker_perf_event *to = (void *)value_room(s);
+	struct perf_event *event = (void *)from;
+	u64 function;
+	long n = 1;
+
+	if (!to)
+		return;
+	__builtin_memset(to, 0, sizeof(*to));
+	if (bpf_core_read(&to->type, sizeof(to->type), &event->attr.type)) {
+		end_hook_value(s, k, type, SAKER_STATUS_FAILED, 0);
+		return;
+	}
+	to->config = BPF_CORE_READ(event, attr.config);
+	if (is_probe(event, to->type)) {
+		to->probe_offset = BPF_CORE_READ(event, attr.probe_offset);
+		/* The name is where the process that asks for the event has it; none: by address. */
+		function = BPF_CORE_READ(event, attr.kprobe_func);
+		n = bpf_probe_read_user_str(to + 1, 512, (void *)function);
+	}
+	end_hook_value(s, k, type, SAKER_STATUS_OK, sizeof(*to) + (n > 0 ? n - 1 : 0));
+}
+
 /* A number of so many bytes. */
 static __always_inline u64 of_width(u8 width, u64 number)
 {
@@ -399,6 +439,7 @@ static __always_inline bool is_foreign(const volatile struct saker_value_plan *p
 	case SAKER_TYPE_FILENAME ... SAKER_TYPE_FILE:
 	case SAKER_TYPE_BPF_ATTR ... SAKER_TYPE_USER_NAMESPACE:
 	case SAKER_TYPE_KIOCB:
+	case SAKER_TYPE_IOV_ITER:
 	case SAKER_TYPE_LOAD_INFO:
 	case SAKER_TYPE_MODULE:
 	case SAKER_TYPE_KERNEL_CAP ... SAKER_TYPE_LINUX_BINPRM:
@@ -432,6 +473,13 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 	case SAKER_TYPE_CHAR_BUF:
 	case SAKER_TYPE_CONST_BUF:
 		put_buffer(s, k, plan, value, size);
+		break;
+	case SAKER_TYPE_CHAR_IOVEC:
+		put_iovec(s, k, plan, of_program(plan), value,
+			  plan->size_index == SAKER_SIZE_NONE ? 1 : size);
+		break;
+	case SAKER_TYPE_IOV_ITER:
+		put_iov_iter(s, k, plan, value);
 		break;
 	case SAKER_TYPE_PATH:
 		put_object(s, level, k, plan->type, (u64)BPF_CORE_READ((struct path *)value, dentry),
@@ -481,6 +529,9 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 		break;
 	case SAKER_TYPE_BPF_MAP:
 		put_bpf_map(s, k, plan->type, value);
+		break;
+	case SAKER_TYPE_PERF_EVENT:
+		put_perf_event(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_KERNEL_CAP:
 	case SAKER_TYPE_CAP_INHERITABLE:

@@ -18,6 +18,7 @@ typedef __s16 s16;
 typedef __s32 s32;
 typedef __u64 u64;
 typedef __s64 s64;
+typedef unsigned long size_t;
 typedef int pid_t;
 typedef _Bool bool;
 #define true  1
@@ -369,15 +370,49 @@ struct bpf_prog_aux {
 };
 
 struct bpf_prog {
-	int type; /* enum bpf_prog_type */
+	enum bpf_prog_type type;
 	u32 len;
 	struct bpf_prog_aux *aux;
 };
 
 struct bpf_map {
-	int map_type; /* enum bpf_map_type */
+	enum bpf_map_type map_type;
 	u32 key_size, value_size, max_entries;
 	char name[16];
+};
+
+struct kvec;
+
+struct iov_iter {
+	u8 iter_type;
+	size_t iov_offset, count;
+	const struct kvec *kvec; /* in one place with all other ways to the bytes */
+	unsigned long nr_segs;
+};
+
+struct iov_iter___old {
+	unsigned int type;
+};
+
+/* The numbers are those of the running kernel. */
+enum iter_type {
+	ITER_UBUF,
+	ITER_IOVEC,
+	ITER_KVEC,
+};
+
+struct perf_event_attr {
+	u32 type;
+	u64 config, kprobe_func, probe_offset;
+};
+
+struct pmu {
+	const char *name;
+};
+
+struct perf_event {
+	struct perf_event_attr attr;
+	struct pmu *pmu;
 };
 
 #pragma clang attribute pop

@@ -69,7 +69,9 @@ fn generate(root: &Path) -> Result<String> {
         .allowlist_var("SAKER_.*")
         .derive_default(true)
         // Their arrays are too long for a derived Default; zerocopy makes zeroed ones.
-        .no_default("saker_plan|saker_text_key|saker_prefix_key|saker_binary_sets")
+        .no_default(
+            "saker_plan|saker_text_key|saker_prefix_key|saker_binary_sets|saker_column|saker_binary_column",
+        )
         .derive_debug(false)
         .parse_callbacks(Box::new(Derives))
         .formatter(bindgen::Formatter::None)

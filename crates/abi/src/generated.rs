@@ -37,6 +37,8 @@ pub const SAKER_POOL_MAX: u32 = 2048;
 pub const SAKER_STEPS_MAX: u32 = 11;
 pub const SAKER_SYSCALLS_MAX: u32 = 1024;
 pub const SAKER_SHORT_MAX: u32 = 248;
+pub const SAKER_LONG_MAX: u32 = 4096;
+pub const SAKER_COLUMNS_MAX: u32 = 256;
 pub const SAKER_LOAD_LOCATED: u32 = 256;
 pub const SAKER_LOAD_RELATIVE: u32 = 257;
 pub const SAKER_STEP_SIZE: u32 = 10;
@@ -46,8 +48,11 @@ pub const SAKER_SIZE_NONE: u32 = 255;
 pub const SAKER_SIZE_CONTEXT: u32 = 254;
 pub const SAKER_SIZE_REGISTER: u32 = 253;
 pub const SAKER_WIDTH_SIGNED: u32 = 128;
+pub const SAKER_EXPRESSION_MAX: u32 = 256;
+pub const SAKER_STACK_MAX: u32 = 64;
 pub const SAKER_CLAUSE_NEGATED: u32 = 1;
 pub const SAKER_CLAUSE_SIGNED: u32 = 2;
+pub const SAKER_CLAUSE_LONG: u32 = 4;
 pub const SAKER_SELECT_NO_POST: u32 = 1;
 pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
 pub const SAKER_SELECT_GLOBAL: u32 = 16;
@@ -59,6 +64,8 @@ pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub const SAKER_PLAN_COOKIE: u32 = 64;
 pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
+pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
+pub const SAKER_COLUMN_LEADS: u32 = 2;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -725,7 +732,29 @@ pub const SAKER_OP_PROTOCOL: saker_op = 30;
 pub const SAKER_OP_FAMILY: saker_op = 31;
 pub const SAKER_OP_STATE: saker_op = 32;
 pub const SAKER_OP_GAINED: saker_op = 33;
+pub const SAKER_OP_TEXT_PATTERN: saker_op = 34;
+pub const SAKER_OP_EXPRESSION: saker_op = 35;
 pub type saker_op = ::core::ffi::c_uint;
+pub const SAKER_STEP_LITERAL: saker_expression_step = 0;
+pub const SAKER_STEP_VALUE: saker_expression_step = 1;
+pub const SAKER_STEP_WRAP: saker_expression_step = 2;
+pub const SAKER_STEP_TURN: saker_expression_step = 3;
+pub const SAKER_STEP_NOT: saker_expression_step = 4;
+pub const SAKER_STEP_ADD: saker_expression_step = 5;
+pub const SAKER_STEP_SUBTRACT: saker_expression_step = 6;
+pub const SAKER_STEP_AND: saker_expression_step = 7;
+pub const SAKER_STEP_OR: saker_expression_step = 8;
+pub const SAKER_STEP_XOR: saker_expression_step = 9;
+pub const SAKER_STEP_EQUAL: saker_expression_step = 10;
+pub const SAKER_STEP_LESS: saker_expression_step = 11;
+pub const SAKER_STEP_BOTH: saker_expression_step = 12;
+pub const SAKER_STEP_EITHER: saker_expression_step = 13;
+pub type saker_expression_step = ::core::ffi::c_uint;
+pub const SAKER_NUMBER_S32: saker_number_type = 0;
+pub const SAKER_NUMBER_U32: saker_number_type = 1;
+pub const SAKER_NUMBER_S64: saker_number_type = 2;
+pub const SAKER_NUMBER_U64: saker_number_type = 3;
+pub type saker_number_type = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
     Default,
@@ -852,6 +881,21 @@ pub struct saker_text_key {
 }
 #[repr(C)]
 #[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_piece {
+    pub next: __u32,
+    pub ends: __u32,
+}
+#[repr(C)]
+#[derive(
     Copy,
     Clone,
     Debug,
@@ -891,10 +935,45 @@ pub struct saker_network_key {
     zerocopy :: KnownLayout,
     zerocopy :: Immutable,
 )]
+pub struct saker_column {
+    pub mask: [__u64; 256usize],
+    pub stay: [__u64; 2usize],
+    pub skip: __u64,
+    pub start: __u64,
+    pub accept: __u64,
+    pub flags: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_binary_column {
+    pub column: saker_column,
+    pub bits: [__u64; 64usize],
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
 pub struct saker_binary_sets {
     pub generation: __u32,
     pub lengths: __u32,
     pub length: [__u32; 62usize],
+    pub columns: __u32,
+    pub zero: __u32,
     pub followed: __u64,
     pub since: [__u32; 64usize],
 }

@@ -5,12 +5,15 @@
 //! is another crate's.
 
 mod lower;
+mod pattern;
 
 pub use lower::lower;
+pub use pattern::{Packed, Pattern, pack};
 
 use saker_abi::generated::{
-    SAKER_OP_BINARY, SAKER_OP_FOLLOWED, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, saker_clause,
-    saker_network_key, saker_number_key, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_OP_BINARY, SAKER_OP_FOLLOWED, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, SAKER_SHORT_MAX,
+    saker_clause, saker_column, saker_network_key, saker_number_key, saker_piece, saker_plan,
+    saker_prefix_key, saker_text_key,
 };
 
 use crate::diagnostic::{Diagnostic, Span};
@@ -117,9 +120,14 @@ pub struct Sets {
     pub prefixes: Vec<saker_prefix_key>,
     /// Networks.
     pub networks: Vec<saker_network_key>,
+    /// Texts too long for one key, piece by piece.
+    pub pieces: Vec<(saker_text_key, saker_piece)>,
+    /// Columns of patterns, by their number.
+    pub columns: Vec<saker_column>,
 }
 
-/// One filter on binaries, or on what a process comes from, which is one bit of what is known of processes.
+/// One filter on binaries, or on what a process comes from, which is one bit of what is known of processes. Paths are of
+/// any length.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryTest {
     /// The path is one of these.
@@ -128,6 +136,8 @@ pub enum BinaryTest {
     Prefix(Vec<Vec<u8>>),
     /// It ends with one of these.
     Postfix(Vec<Vec<u8>>),
+    /// It fits one of these.
+    Pattern(Vec<Pattern>),
     /// The number of the process is one of these.
     Pids(Vec<u32>),
     /// The number that it has in its own PID namespace, when that is not the first, is one of these.
@@ -138,6 +148,9 @@ pub enum BinaryTest {
 }
 
 impl BinaryTest {
+    /// Bytes of a path that the kernel side looks up; longer ones are patterns for it.
+    pub const LOOKED_UP: usize = SAKER_SHORT_MAX as usize;
+
     /// The test itself, whether it is followed or not.
     #[must_use]
     pub fn inner(&self) -> &Self {
@@ -147,13 +160,31 @@ impl BinaryTest {
         }
     }
 
-    /// The texts that it compares.
+    /// Its texts; of patterns and numbers there are none.
     #[must_use]
     pub fn texts(&self) -> &[Vec<u8>] {
         match self.inner() {
             Self::Equal(texts) | Self::Prefix(texts) | Self::Postfix(texts) => texts,
-            Self::Pids(_) | Self::NamespacePids(_) | Self::Followed(_) => &[],
+            Self::Pattern(_) | Self::Pids(_) | Self::NamespacePids(_) | Self::Followed(_) => &[],
         }
+    }
+
+    /// Its texts that the kernel side looks up.
+    pub fn looked_up(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts().iter().map(Vec::as_slice).filter(|text| text.len() <= Self::LOOKED_UP)
+    }
+
+    /// What the kernel side has as patterns: they say the same as the texts that are not looked up.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<Pattern> {
+        let of: fn(&[u8]) -> Pattern = match self.inner() {
+            Self::Equal(_) => Pattern::whole,
+            Self::Prefix(_) => Pattern::beginning,
+            Self::Postfix(_) => Pattern::ending,
+            Self::Pattern(patterns) => return patterns.clone(),
+            Self::Pids(_) | Self::NamespacePids(_) | Self::Followed(_) => return Vec::new(),
+        };
+        self.texts().iter().filter(|text| text.len() > Self::LOOKED_UP).map(|text| of(text)).collect()
     }
 }
 

@@ -9,7 +9,7 @@ mod rate;
 
 pub use cel::{Comparison, Condition, MAX_CEL_DEPTH, Number, NumberType, Operation, parse as parse_cel};
 pub use glob::Glob;
-pub(crate) use glob::SimpleGlob;
+pub(crate) use glob::{SimpleGlob, Token};
 pub use integer::{IntegerRange, number};
 pub(crate) use integer::{integer, range};
 pub use network::{Network, PortRange};

@@ -16,7 +16,8 @@ use libbpf_rs::{
 };
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_PARENT, saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key,
+    saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
@@ -76,6 +77,8 @@ pub struct Binaries {
     pub pids: Vec<(saker_follow_key, u64)>,
     /// Bits that are handed on to descendants, by what they mean: another number when a bit means something else.
     pub followed: BTreeMap<u8, u64>,
+    /// Columns of patterns, at most `SAKER_COLUMNS_MAX`.
+    pub columns: Vec<saker_binary_column>,
 }
 
 /// What a hook counted on all CPUs.
@@ -132,7 +135,7 @@ const PROGRAM_CALLS: &str = "saker_program_calls";
 const PARENTS: &str = "saker_parents";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 8] = [
     "saker_hook_scratch",
     "saker_hook_levels",
     "saker_calls",
@@ -140,10 +143,12 @@ const SHARED: [&str; 7] = [
     "saker_binary_sets",
     "saker_binary_texts",
     "saker_binary_prefixes",
+    "saker_binary_columns",
 ];
 
 /// Maps of a policy's sets, in the order of [`Sets`].
-const SETS: [&str; 4] = ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks"];
+const SETS: [&str; 6] =
+    ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks", "saker_pieces", "saker_columns"];
 
 /// A hook in the kernel. Dropping it detaches it.
 pub struct LoadedHook {
@@ -288,7 +293,14 @@ impl Hooks {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
         self.configure_kin(open, spec.plan.flags, watch)?;
-        let sizes = [sets.numbers.len(), sets.texts.len(), sets.prefixes.len(), sets.networks.len()];
+        let sizes = [
+            sets.numbers.len(),
+            sets.texts.len(),
+            sets.prefixes.len(),
+            sets.networks.len(),
+            sets.pieces.len(),
+            sets.columns.len(),
+        ];
         for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
             let mut map = open_map(open, name)?;
             match set_maps.get::<usize>(index) {
@@ -376,18 +388,22 @@ fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
 }
 
 fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
-    let one = [1_u8];
-    let fill = |index: usize, keys: &mut dyn Iterator<Item = &[u8]>| -> Result<(), Error> {
+    let one = [1_u8].as_slice();
+    let fill = |index: usize, entries: &mut dyn Iterator<Item = (&[u8], &[u8])>| -> Result<(), Error> {
         let (Some(map), Some(name)) = (maps.get(index), SETS.get(index)) else { return Ok(()) };
-        for key in keys {
-            map.update(key, &one, MapFlags::ANY).map_err(|source| Error::Map { map: name, source })?;
+        for (key, value) in entries {
+            map.update(key, value, MapFlags::ANY).map_err(|source| Error::Map { map: name, source })?;
         }
         Ok(())
     };
-    fill(0, &mut sets.numbers.iter().map(IntoBytes::as_bytes))?;
-    fill(1, &mut sets.texts.iter().map(IntoBytes::as_bytes))?;
-    fill(2, &mut sets.prefixes.iter().map(IntoBytes::as_bytes))?;
-    fill(3, &mut sets.networks.iter().map(IntoBytes::as_bytes))
+    fill(0, &mut sets.numbers.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(1, &mut sets.texts.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(2, &mut sets.prefixes.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(3, &mut sets.networks.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(4, &mut sets.pieces.iter().map(|(key, piece)| (key.as_bytes(), piece.as_bytes())))?;
+    let numbers: Vec<_> = (0_u32..).zip(&sets.columns).map(|(number, _)| number.to_ne_bytes()).collect();
+    let columns = sets.columns.iter().map(IntoBytes::as_bytes);
+    fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
 /// Attaches one program of a hook wherever it belongs.

@@ -122,8 +122,8 @@ fn numbers(seen: &Observation) -> Vec<u64> {
     hooks(seen).map(|event| number(event.at("args/1"))).collect()
 }
 
-/// Whether this kernel has hooks in its functions: kprobes or trampolines.
-fn hooks_functions() -> Result<bool> {
+/// Whether this kernel offers one of these ways to hook, as `saker probe` names them.
+fn offers(ways: &[&str]) -> Result<bool> {
     let output = Command::new(agent::binary()?).args(["probe", "-o", "json"]).output()?;
     let facts: Value = serde_json::from_slice(&output.stdout).context("saker probe does not print JSON")?;
     let features = facts["features"].as_array().context("saker probe tells no features")?;
@@ -131,7 +131,12 @@ fn hooks_functions() -> Result<bool> {
         let found = features.iter().find(|feature| feature["name"] == name);
         found.with_context(|| format!("saker probe does not tell of {name}"))
     };
-    Ok(of("kprobe")?["enabled"] == true || of("fentry")?["enabled"] == true)
+    ways.iter().try_fold(false, |any, way| Ok(any || of(way)?["enabled"] == true))
+}
+
+/// Whether this kernel has hooks in its functions: kprobes or trampolines.
+fn hooks_functions() -> Result<bool> {
+    offers(&["kprobe", "fentry"])
 }
 
 fn at_start() -> Result<()> {
@@ -499,14 +504,17 @@ fn library() -> Result<()> {
         ("libraries", include_str!("../../../policies/libraries.yaml")),
         ("namespaces", include_str!("../../../policies/namespaces.yaml")),
         ("privileges", include_str!("../../../policies/privileges.yaml")),
+        ("secrets", include_str!("../../../policies/secrets.yaml")),
     ];
     let functions = hooks_functions()?;
+    let modules = offers(&["lsm"])?;
     for (name, text) in policies {
         let path = bench.write(&format!("{name}.yaml"), text)?;
         let output = bench.ask(&["add", &path.to_string_lossy()])?;
         let told = String::from_utf8_lossy(&output.stderr);
-        let calls_only = !text.contains("syscall: false");
-        let wanted = functions || calls_only;
+        let needs_functions = text.contains("syscall: false");
+        let needs_modules = text.contains("lsmhooks:");
+        let wanted = (functions || !needs_functions) && (modules || !needs_modules);
         ensure!(output.status.success() == wanted, "{name}: {} {told}", output.status);
         if wanted {
             bench.order(&["delete", name])?;

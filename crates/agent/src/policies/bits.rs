@@ -5,14 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use saker_abi::generated::{SAKER_SHORT_MAX, saker_follow_key, saker_prefix_key, saker_text_key};
-use saker_policy::plan::BinaryTest;
+use saker_abi::generated::{
+    SAKER_LONG_MAX, SAKER_SHORT_MAX, saker_binary_column, saker_follow_key, saker_prefix_key, saker_text_key,
+};
+use saker_policy::plan::{BinaryTest, Pattern, pack};
 use saker_probes::Binaries;
 
 /// Bits of a process record.
 pub(super) const BITS: usize = 64;
-/// Bytes of a path that the kernel side can look up.
-const LONGEST: usize = SAKER_SHORT_MAX as usize;
+/// Bytes of a path that the kernel side looks up; longer ones are patterns.
+const LOOKED_UP: usize = SAKER_SHORT_MAX as usize;
+/// Bytes of a path that the kernel side can compare.
+const LONGEST: usize = SAKER_LONG_MAX as usize;
 /// Different lengths of suffixes that the kernel side tries.
 const LENGTHS: usize = 62;
 /// Entries of each of the kernel's maps of paths.
@@ -30,7 +34,7 @@ pub(super) enum BitsError {
     NoneLeft,
     /// A path is longer than the kernel side can look up.
     #[error(
-        "the path `{0}…` in a filter on binaries is longer than {LONGEST} bytes, which is the most a hook can look up"
+        "the path `{0}…` in a filter on binaries is longer than {LONGEST} bytes, which is the most a hook can compare"
     )]
     TooLong(String),
     /// Suffixes of too many lengths.
@@ -42,6 +46,12 @@ pub(super) enum BitsError {
     /// Paths of all policies.
     #[error("the filters on binaries of all policies name more than {ENTRIES} paths")]
     Entries,
+    /// Patterns of all policies.
+    #[error(
+        "the patterns and paths of more than {LOOKED_UP} bytes in the filters on binaries of all policies take more \
+         than 256 words of 64 places; each byte, wildcard and class is one, and the end of a pattern"
+    )]
+    Patterns,
 }
 
 /// The bits in use.
@@ -103,15 +113,29 @@ impl Bits {
             self.slots
                 .values()
                 .filter(move |slot| wanted(slot.test.inner()))
-                .flat_map(|slot| slot.test.texts())
+                .flat_map(|slot| slot.test.looked_up())
         };
         let suffixes = || of(|test| matches!(test, BinaryTest::Postfix(_)));
-        if suffixes().map(Vec::len).collect::<BTreeSet<_>>().len() > LENGTHS {
+        if suffixes().map(<[u8]>::len).collect::<BTreeSet<_>>().len() > LENGTHS {
             return Err(BitsError::Lengths);
+        }
+        if pack(&self.patterns().into_keys().collect::<Vec<_>>()).is_none() {
+            return Err(BitsError::Patterns);
         }
         let prefixes = of(|test| matches!(test, BinaryTest::Prefix(_))).count();
         let texts = of(|test| !matches!(test, BinaryTest::Prefix(_))).count();
         if prefixes.max(texts) > ENTRIES { Err(BitsError::Entries) } else { Ok(()) }
+    }
+
+    /// The patterns in use, each with its bits.
+    fn patterns(&self) -> BTreeMap<Pattern, u64> {
+        let mut patterns = BTreeMap::new();
+        for (&bit, slot) in &self.slots {
+            for pattern in slot.test.patterns() {
+                *patterns.entry(pattern).or_default() |= 1_u64 << bit;
+            }
+        }
+        patterns
     }
 
     /// Gives bits back, one for each filter they were taken for.
@@ -149,14 +173,17 @@ impl Bits {
         for (&bit, slot) in &self.slots {
             let mask = 1_u64 << bit;
             match slot.test.inner() {
-                BinaryTest::Equal(paths) => paths.iter().for_each(|path| add(&mut texts, (0, path), mask)),
-                BinaryTest::Postfix(paths) => paths.iter().for_each(|path| add(&mut texts, (1, path), mask)),
-                BinaryTest::Prefix(paths) => paths.iter().for_each(|path| add(&mut prefixes, path, mask)),
                 BinaryTest::Pids(numbers) => numbers.iter().for_each(|pid| add(&mut pids, (0, *pid), mask)),
                 BinaryTest::NamespacePids(numbers) => {
                     numbers.iter().for_each(|pid| add(&mut pids, (1, *pid), mask));
                 }
-                BinaryTest::Followed(_) => {}
+                BinaryTest::Prefix(_) => {
+                    slot.test.looked_up().for_each(|path| add(&mut prefixes, path, mask));
+                }
+                test => {
+                    let set = u32::from(matches!(test, BinaryTest::Postfix(_)));
+                    slot.test.looked_up().for_each(|path| add(&mut texts, (set, path), mask));
+                }
             }
         }
         let followed = self.slots.iter().filter(|(_, slot)| matches!(slot.test, BinaryTest::Followed(_)));
@@ -168,12 +195,29 @@ impl Bits {
             lengths: lengths.into_iter().filter_map(|length| u32::try_from(length).ok()).collect(),
             pids: pids.into_iter().map(|((own, pid), bits)| (saker_follow_key { own, pid }, bits)).collect(),
             followed: followed.map(|(bit, slot)| (*bit, slot.meaning)).collect(),
+            columns: columns(&self.patterns()),
         }
     }
 }
 
 fn add<K: Ord>(to: &mut BTreeMap<K, u64>, key: K, mask: u64) {
     *to.entry(key).or_default() |= mask;
+}
+
+/// The columns of patterns, with the bits that each gives where it ends.
+fn columns(patterns: &BTreeMap<Pattern, u64>) -> Vec<saker_binary_column> {
+    let keys: Vec<Pattern> = patterns.keys().cloned().collect();
+    // Filters that do not fit have been refused.
+    let packed = pack(&keys).unwrap_or_default();
+    let column = |column: &_| saker_binary_column { column: *column, bits: [0; 64] };
+    let mut columns: Vec<saker_binary_column> = packed.columns.iter().map(column).collect();
+    for ((column, bit), bits) in packed.ends.iter().zip(patterns.values()) {
+        let place = columns.get_mut(*column).and_then(|column| column.bits.get_mut(*bit as usize));
+        if let Some(place) = place {
+            *place |= bits;
+        }
+    }
+    columns
 }
 
 /// The kernel finds the longest prefix only, so each has the bits of those it begins with too.
@@ -202,6 +246,10 @@ fn normal(test: &BinaryTest) -> BinaryTest {
         BinaryTest::Pids(numbers) => BinaryTest::Pids(in_order(numbers)),
         BinaryTest::NamespacePids(numbers) => BinaryTest::NamespacePids(in_order(numbers)),
         BinaryTest::Followed(test) => BinaryTest::Followed(Box::new(normal(test))),
+        BinaryTest::Pattern(patterns) => {
+            let sorted: BTreeSet<_> = patterns.iter().cloned().collect();
+            BinaryTest::Pattern(sorted.into_iter().collect())
+        }
     }
 }
 
@@ -209,8 +257,8 @@ fn in_order(numbers: &[u32]) -> Vec<u32> {
     numbers.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn padded(path: &[u8]) -> [u8; LONGEST] {
-    let mut text = [0; LONGEST];
+fn padded(path: &[u8]) -> [u8; LOOKED_UP] {
+    let mut text = [0; LOOKED_UP];
     for (to, byte) in text.iter_mut().zip(path) {
         *to = *byte;
     }
@@ -218,11 +266,11 @@ fn padded(path: &[u8]) -> [u8; LONGEST] {
 }
 
 fn text_key(set: u32, path: &[u8]) -> saker_text_key {
-    saker_text_key { set, len: path.len().min(LONGEST) as u32, text: padded(path) }
+    saker_text_key { set, len: path.len().min(LOOKED_UP) as u32, text: padded(path) }
 }
 
 fn prefix_key(path: &[u8]) -> saker_prefix_key {
-    saker_prefix_key { bits: 32 + 8 * path.len().min(LONGEST) as u32, set: 0, text: padded(path) }
+    saker_prefix_key { bits: 32 + 8 * path.len().min(LOOKED_UP) as u32, set: 0, text: padded(path) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
+use saker_abi::generated::SAKER_COLUMN_FOLLOWS;
+use saker_policy::values::Glob;
 
 use super::*;
 
@@ -60,12 +62,15 @@ fn bits_run_out_and_nothing_is_kept_of_what_did_not_fit() {
 #[test]
 fn what_the_kernel_side_cannot_look_up_is_refused() {
     let mut bits = Bits::default();
-    let long = equal(&[&"/x".repeat(125)]);
+    let long = equal(&[&"/x".repeat(2049)]);
     assert!(matches!(bits.take(&[long]), Err(BitsError::TooLong(_))));
     let suffixes = BinaryTest::Postfix((1..64).map(|n| vec![b'x'; n]).collect());
     assert_eq!(bits.take(&[suffixes]), Err(BitsError::Lengths));
     let many = BinaryTest::Prefix((0..=ENTRIES).map(|n| n.to_string().into_bytes()).collect());
     assert_eq!(bits.take(&[many]), Err(BitsError::Entries));
+    let long: Vec<_> = (0..5).map(|n| format!("{n}{}", "x".repeat(4095))).collect();
+    let long: Vec<_> = long.iter().map(|path| equal(&[path])).collect();
+    assert_eq!(bits.take(&long), Err(BitsError::Patterns));
     assert_eq!(bits.len(), 0);
 }
 
@@ -86,6 +91,28 @@ fn looked_up(table: &Binaries, path: &[u8]) -> u64 {
     text(0, path)
         | prefix.map_or(0, |(_, bits)| bits)
         | suffixes.map(|from| text(1, &path[from..])).fold(0, |all, bits| all | bits)
+        | fitting(table, path)
+}
+
+/// The bits of the patterns that fit.
+fn fitting(table: &Binaries, path: &[u8]) -> u64 {
+    let mut carry = vec![0; path.len()];
+    let mut found = 0;
+    for binary in &table.columns {
+        let column = &binary.column;
+        let mut state = column.start;
+        for (carry, byte) in carry.iter_mut().zip(path) {
+            let came = if column.flags & SAKER_COLUMN_FOLLOWS == 0 { 0 } else { *carry };
+            let moved = state & column.mask[usize::from(*byte)];
+            let on = moved << 1 | came;
+            let skipped = on & column.skip;
+            *carry = (moved | skipped) >> 63;
+            state = on | skipped << 1 | (state & column.stay[usize::from(*byte == b'/')]);
+        }
+        let ends = (0..64).filter(|bit| (state & column.accept) >> bit & 1 == 1);
+        found |= ends.fold(0, |all, bit| all | binary.bits[bit]);
+    }
+    found
 }
 
 fn holds(test: &BinaryTest, path: &[u8]) -> bool {
@@ -93,12 +120,25 @@ fn holds(test: &BinaryTest, path: &[u8]) -> bool {
         BinaryTest::Equal(paths) => paths.iter().any(|one| one == path),
         BinaryTest::Prefix(paths) => paths.iter().any(|one| path.starts_with(one)),
         BinaryTest::Postfix(paths) => paths.iter().any(|one| path.ends_with(one)),
+        BinaryTest::Pattern(patterns) => {
+            let shown: Vec<_> = patterns.iter().map(|pattern| &GLOBS[index(pattern)]).collect();
+            shown.iter().any(|glob| Glob::parse(glob).unwrap().matches(path))
+        }
         _ => false,
     }
 }
 
+const GLOBS: [&str; 5] = ["/a*", "**/b/?", "*[ab]*/**", "a?b", "**a*"];
+
+fn index(pattern: &Pattern) -> usize {
+    GLOBS.iter().position(|glob| Pattern::of(&Glob::parse(glob).unwrap()) == *pattern).unwrap()
+}
+
 fn path() -> impl Strategy<Value = Vec<u8>> {
-    vec(prop_oneof![Just(b'/'), Just(b'a'), Just(b'b')], 1..6)
+    let short = vec(prop_oneof![Just(b'/'), Just(b'a'), Just(b'b')], 1..6);
+    // Now and then longer than what is looked up.
+    let filler = prop_oneof![9 => Just(0), 1 => 245..260_usize];
+    (short, filler).prop_map(|(short, filler)| [vec![b'a'; filler], short].concat())
 }
 
 fn test() -> impl Strategy<Value = BinaryTest> {
@@ -106,6 +146,11 @@ fn test() -> impl Strategy<Value = BinaryTest> {
         vec(path(), 1..4).prop_map(BinaryTest::Equal),
         vec(path(), 1..4).prop_map(BinaryTest::Prefix),
         vec(path(), 1..4).prop_map(BinaryTest::Postfix),
+        vec(0..GLOBS.len(), 1..4).prop_map(|globs| {
+            BinaryTest::Pattern(
+                globs.iter().map(|&glob| Pattern::of(&Glob::parse(GLOBS[glob]).unwrap())).collect(),
+            )
+        }),
     ]
 }
 

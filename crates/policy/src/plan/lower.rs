@@ -6,6 +6,7 @@
 
 mod builder;
 mod clauses;
+mod expression;
 mod fields;
 mod numbers;
 mod process;
@@ -13,6 +14,7 @@ mod programs;
 mod renames;
 mod selectors;
 mod targets;
+mod texts;
 mod types;
 mod values;
 

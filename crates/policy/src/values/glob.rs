@@ -15,14 +15,25 @@ use std::fmt;
 
 use crate::diagnostic::Problem;
 
-/// A part of a pattern.
+/// A part of a pattern, see the table above.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(crate) enum Token {
+    /// This byte.
     Byte(u8),
+    /// `?`.
     One,
-    Class { negated: bool, ranges: Vec<(u8, u8)> },
+    /// `[…]`.
+    Class {
+        /// A byte that is none of these.
+        negated: bool,
+        /// Least and greatest.
+        ranges: Vec<(u8, u8)>,
+    },
+    /// `*`.
     Within,
+    /// `**`.
     Across,
+    /// `**/`.
     Components,
 }
 
@@ -100,6 +111,11 @@ impl Glob {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Its parts.
+    pub(crate) fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// The comparison without wildcards that says the same, when there is one. `path`: what is compared begins with `/`.

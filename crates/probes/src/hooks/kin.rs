@@ -93,7 +93,17 @@ impl Hooks {
         let prefixes = self.shared_map("saker_binary_prefixes")?;
         put(texts, "saker_binary_texts", &binaries.texts)?;
         put(prefixes, "saker_binary_prefixes", &binaries.prefixes)?;
+        // Columns are counted, so that what is left of others behind them is not looked at; and a process looked at
+        // while they change is looked at again, for the generation is another then.
+        let columns = self.shared_map("saker_binary_columns")?;
+        let columns_failed = |source| Error::Map { map: "saker_binary_columns", source };
+        let numbered = || (0_u32..).zip(&binaries.columns);
+        for (number, column) in numbered() {
+            let done = columns.update(&number.to_ne_bytes(), column.as_bytes(), MapFlags::ANY);
+            done.map_err(columns_failed)?;
+        }
         let mut sets = saker_binary_sets::new_zeroed();
+        sets.columns = u32::try_from(binaries.columns.len()).unwrap_or(u32::MAX);
         sets.lengths = u32::try_from(binaries.lengths.len()).unwrap_or(u32::MAX);
         for (to, length) in sets.length.iter_mut().zip(&binaries.lengths) {
             *to = *length;
@@ -113,6 +123,8 @@ impl Hooks {
         }
         keep_only(texts, "saker_binary_texts", &binaries.texts)?;
         keep_only(prefixes, "saker_binary_prefixes", &binaries.prefixes)?;
+        let numbers: Vec<_> = numbered().map(|(number, _)| number.to_ne_bytes()).collect();
+        remove_others(columns, numbers.iter().map(<[u8; 4]>::as_slice)).map_err(columns_failed)?;
         let new = followed.values().any(|(_, since)| *since == generation);
         self.generation = generation;
         self.followed = followed;

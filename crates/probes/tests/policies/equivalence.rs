@@ -10,7 +10,7 @@ use saker_policy::model::Policy;
 use crate::lab::{Lab, policy};
 
 /// Policies of each test.
-const ROUNDS: u64 = 20;
+pub(crate) const ROUNDS: u64 = 20;
 
 /// SplitMix64: the same numbers every time.
 pub(crate) struct Random(pub(crate) u64);
@@ -45,7 +45,7 @@ const TYPES: &[(&str, bool, u32)] = &[
 ];
 
 /// Bits near the places where types end, and near each other.
-fn bits(random: &mut Random) -> u64 {
+pub(crate) fn bits(random: &mut Random) -> u64 {
     let near = random.next() % 5;
     match random.below(4) {
         0 => random.next(),
@@ -55,7 +55,7 @@ fn bits(random: &mut Random) -> u64 {
     }
 }
 
-fn of_type(bits: u64, signed: bool, width: u32) -> i128 {
+pub(crate) fn of_type(bits: u64, signed: bool, width: u32) -> i128 {
     let low = i128::from(bits).rem_euclid(1 << width);
     if signed && low >= 1 << (width - 1) { low - (1 << width) } else { low }
 }
@@ -84,7 +84,7 @@ fn integer_filter(random: &mut Random, ty: (&str, bool, u32), seen: &mut Vec<u64
 }
 
 /// Checks a policy for the matcher.
-fn checked(text: &str) -> Policy {
+pub(crate) fn checked(text: &str) -> Policy {
     let mut checked = check(text);
     assert!(!checked.policies.is_empty(), "{text}\n{:#?}", checked.diagnostics);
     checked.policies.remove(0)
@@ -92,7 +92,12 @@ fn checked(text: &str) -> Policy {
 
 /// The selector that decides, when there is an event.
 fn decided(policy: &Policy, values: Vec<Value>) -> Option<u16> {
-    let process = Process { pid: std::process::id(), ..Process::default() };
+    decided_of(policy, String::new(), values)
+}
+
+/// The same of a process of this program.
+pub(crate) fn decided_of(policy: &Policy, binary: String, values: Vec<Value>) -> Option<u16> {
+    let process = Process { pid: std::process::id(), binary, ..Process::default() };
     let decision = Matcher::new(policy).decide(&policy.hooks[0], &Event { process, values, returned: None });
     decision.selector.filter(|_| decision.posts).and_then(|selector| u16::try_from(selector).ok())
 }
@@ -150,7 +155,7 @@ fn integers() {
 }
 
 /// Few letters, so that texts begin and end alike.
-fn word(random: &mut Random, longest: usize) -> String {
+pub(crate) fn word(random: &mut Random, longest: usize) -> String {
     (0..random.below(longest + 1)).map(|_| *random.one(&['a', 'b', '/'])).collect()
 }
 

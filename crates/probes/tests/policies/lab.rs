@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
-use saker_policy::plan::{BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, lower};
+use saker_policy::plan::{
+    BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, lower, pack,
+};
 use saker_policy::values::Step;
 use saker_policy::{Diagnostic, Severity, check, render};
 use saker_probes::{
@@ -100,7 +102,11 @@ impl Told {
         let mut values = BTreeMap::new();
         while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
             let len = tlv.len as usize;
-            let content = if tlv.status == 1 { b"failed".to_vec() } else { after[..len].to_vec() };
+            let content = if u32::from(tlv.status) == SAKER_STATUS_FAILED {
+                b"failed".to_vec()
+            } else {
+                after[..len].to_vec()
+            };
             values.insert(u32::from(tlv.tag), content);
             rest = &after[len.next_multiple_of(8).min(after.len())..];
         }
@@ -245,31 +251,42 @@ pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
         key.text[..bytes.len()].copy_from_slice(bytes);
         key
     };
+    let mut patterns = Vec::new();
     for (bit, test) in tests.iter().enumerate() {
         let pids = |own, pids: &[u32]| -> Vec<_> {
             pids.iter().map(|pid| (saker_follow_key { own, pid: *pid }, 1 << bit)).collect()
         };
-        match test.inner() {
-            BinaryTest::Equal(texts) => all.texts.extend(texts.iter().map(|t| (text(0, t), 1 << bit))),
-            BinaryTest::Postfix(texts) => {
-                all.texts.extend(texts.iter().map(|t| (text(1, t), 1 << bit)));
-                all.lengths.extend(texts.iter().map(|t| t.len() as u32));
-            }
-            BinaryTest::Prefix(texts) => {
-                for bytes in texts {
+        for looked_up in test.looked_up() {
+            match test.inner() {
+                BinaryTest::Prefix(_) => {
                     let mut key = saker_prefix_key::new_zeroed();
-                    key.bits = 32 + 8 * bytes.len() as u32;
-                    key.text[..bytes.len()].copy_from_slice(bytes);
+                    key.bits = 32 + 8 * looked_up.len() as u32;
+                    key.text[..looked_up.len()].copy_from_slice(looked_up);
                     all.prefixes.push((key, 1 << bit));
                 }
+                BinaryTest::Postfix(_) => {
+                    all.texts.push((text(1, looked_up), 1 << bit));
+                    all.lengths.push(looked_up.len() as u32);
+                }
+                _ => all.texts.push((text(0, looked_up), 1 << bit)),
             }
+        }
+        match test.inner() {
             BinaryTest::Pids(numbers) => all.pids.extend(pids(0, numbers)),
             BinaryTest::NamespacePids(numbers) => all.pids.extend(pids(1, numbers)),
             BinaryTest::Followed(_) => panic!("followed twice"),
+            _ => {}
         }
         if matches!(test, BinaryTest::Followed(_)) {
             all.followed.insert(bit as u8, MEANINGS.fetch_add(1, Ordering::Relaxed));
         }
+        patterns.extend(test.patterns().into_iter().map(|pattern| (pattern, bit)));
+    }
+    let packed = pack(&patterns.iter().map(|(pattern, _)| pattern.clone()).collect::<Vec<_>>()).unwrap();
+    all.columns =
+        packed.columns.iter().map(|column| saker_binary_column { column: *column, bits: [0; 64] }).collect();
+    for ((column, end), (_, bit)) in packed.ends.iter().zip(&patterns) {
+        all.columns[*column].bits[*end as usize] |= 1 << bit;
     }
     all
 }

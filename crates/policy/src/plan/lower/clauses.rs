@@ -5,25 +5,22 @@ use std::net::IpAddr;
 use saker_abi::generated::{
     SAKER_CLAUSE_NEGATED, SAKER_OP_DESTINATION, SAKER_OP_DESTINATION_PORT, SAKER_OP_FAMILY,
     SAKER_OP_FILE_TYPE, SAKER_OP_GAINED, SAKER_OP_PROTOCOL, SAKER_OP_SOURCE, SAKER_OP_SOURCE_PORT,
-    SAKER_OP_STATE, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_POSTFIX, SAKER_OP_TEXT_PREFIX, SAKER_SHORT_MAX,
-    saker_clause, saker_network_key, saker_prefix_key, saker_text_key,
+    SAKER_OP_STATE, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PATTERN, saker_clause, saker_network_key,
 };
 use zerocopy::FromZeros;
 
 use super::builder::{Asked, Builder, SCAN_MAX};
-use super::process::{refuse_globs, simple};
+use super::texts::text;
 use super::values::{RESULT, Slots};
-use super::{Lowering, numbers};
+use super::{Lowering, expression, numbers};
 use crate::diagnostic::At;
 use crate::matcher::mode_of;
-use crate::model::{ArgumentFilter, Operand, Predicate, Side, Test, TextTest};
-use crate::values::{Glob, IntegerRange, Network, PortRange, SimpleGlob};
-use crate::words::{ArgType, Group};
+use crate::model::{ArgumentFilter, Operand, Predicate, Side, Test};
+use crate::values::{IntegerRange, Network, PortRange};
+use crate::words::ArgType;
 
 /// Address families with addresses and ports (`linux/socket.h`).
 const INTERNET: [u64; 2] = [2, 10];
-/// Texts of one set.
-const TEXTS_MAX: usize = 65_536;
 
 /// The clauses of a list of filters. What cannot be done is told.
 pub(super) fn lower(
@@ -45,7 +42,9 @@ pub(super) fn lower(
 /// What it takes to read a value and look at it.
 fn cost(slots: &Slots, clause: &saker_clause) -> u32 {
     match u32::from(clause.op) {
-        SAKER_OP_TEXT_EQUAL..=SAKER_OP_FILE_TYPE if slots.is_path(clause.value) => 3,
+        SAKER_OP_TEXT_EQUAL..=SAKER_OP_FILE_TYPE if slots.is_path(clause.value) => 4,
+        SAKER_OP_TEXT_PATTERN if slots.is_path(clause.value) => 5,
+        SAKER_OP_TEXT_PATTERN => 3,
         SAKER_OP_TEXT_EQUAL..=SAKER_OP_FILE_TYPE => 2,
         SAKER_OP_SOURCE..=SAKER_OP_STATE => 1,
         _ => 0,
@@ -60,6 +59,10 @@ fn one(
     at: &At,
     clauses: &mut Vec<saker_clause>,
 ) {
+    if let Test::Cel(condition) = &filter.predicate.test {
+        clauses.extend(expression::clause(cx, builder, slots, condition, at));
+        return;
+    }
     let Some(value) = operand(cx, slots, &filter.operand, at) else { return };
     let ty = slots.type_at(value);
     let mut predicate = filter.predicate.clone();
@@ -114,21 +117,23 @@ fn needs_addresses(predicate: &Predicate) -> bool {
 
 /// The captured value that a filter looks at; of two the old one.
 fn operand(cx: &mut Lowering<'_>, slots: &Slots, operand: &Operand, at: &At) -> Option<u8> {
-    let position = match operand {
-        Operand::Returned => return Some(RESULT),
-        Operand::Value(position) => *position,
+    match operand {
+        Operand::Returned => Some(RESULT),
+        Operand::Value(position) => early(cx, slots, *position, at),
         Operand::Pair(old, new) => {
             if slots.is_late(*new) {
                 refuse_late(cx, at);
                 return None;
             }
-            *old
+            early(cx, slots, *old, at)
         }
-        Operand::Expression => {
-            cx.not_yet(at, "expressions are not looked at in the kernel", "use the other operators");
-            return None;
-        }
-    };
+        // It is not about one value.
+        Operand::Expression => None,
+    }
+}
+
+/// The captured value at a position of the policy. That it is read too late, or not at all, is told.
+pub(super) fn early(cx: &mut Lowering<'_>, slots: &Slots, position: usize, at: &At) -> Option<u8> {
     if slots.is_late(position) {
         refuse_late(cx, at);
         return None;
@@ -185,10 +190,8 @@ fn test(
         Test::Family(numbers) => few(cx, builder, SAKER_OP_FAMILY, words(numbers), at),
         Test::State(numbers) => few(cx, builder, SAKER_OP_STATE, words(numbers), at),
         Test::CapabilitiesGained => Some(saker_clause { first: second?, ..op(SAKER_OP_GAINED) }),
-        Test::Cel(_) | Test::Untyped(_) => {
-            cx.not_yet(at, "the filter is not looked at in the kernel", "use the other operators");
-            None
-        }
+        // The first is a clause of its own, the second has its type by now.
+        Test::Cel(_) | Test::Untyped(_) => None,
     }
 }
 
@@ -250,119 +253,4 @@ fn network_set(cx: &mut Lowering<'_>, networks: &[Network]) -> u32 {
         cx.sets.networks.push(key);
     }
     set
-}
-
-/// How texts are compared.
-#[derive(Clone, Copy, PartialEq)]
-enum Compared {
-    Whole,
-    Beginning,
-    Ending,
-}
-
-fn text(
-    cx: &mut Lowering<'_>,
-    builder: &mut Builder,
-    test: &TextTest,
-    ty: ArgType,
-    at: &At,
-) -> Option<saker_clause> {
-    let path = matches!(ty.group(), Group::Path { .. });
-    let (compared, texts) = match test {
-        TextTest::Equal(texts) => (Compared::Whole, texts.clone()),
-        TextTest::Prefix(texts) => (Compared::Beginning, texts.clone()),
-        TextTest::Postfix(texts) => (Compared::Ending, texts.clone()),
-        TextTest::Glob(globs) => match simple(&globs.iter().collect::<Vec<&Glob>>(), path) {
-            Some((SimpleGlob::Whole(_), texts)) => (Compared::Whole, texts),
-            Some((SimpleGlob::Beginning(_), texts)) => (Compared::Beginning, texts),
-            Some((SimpleGlob::Ending(_), texts)) => (Compared::Ending, texts),
-            None => {
-                refuse_globs(cx, at);
-                return None;
-            }
-        },
-        TextTest::Contains(_) | TextTest::ContainsIgnoringCase(_) => {
-            let hint = "use `Equal`, `Prefix` or `Postfix`";
-            cx.not_yet(at, "text is not searched for in the kernel", hint);
-            return None;
-        }
-    };
-    let texts = prepared(cx, texts, compared, ty, at)?;
-    if path && compared != Compared::Beginning && texts.iter().any(|text| text == b"/") {
-        let message = "the root directory has no path of its own in the kernel: `/` alone would never match";
-        cx.report.error_hint(at, message, "take `/` out, or use `Prefix` for everything below it");
-        return None;
-    }
-    Some(text_clause(cx, builder, compared, &texts))
-}
-
-/// The texts to compare with, each once; none when one is too long.
-fn prepared(
-    cx: &mut Lowering<'_>,
-    mut texts: Vec<Vec<u8>>,
-    compared: Compared,
-    ty: ArgType,
-    at: &At,
-) -> Option<Vec<Vec<u8>>> {
-    if ty == ArgType::SockaddrUn {
-        // An abstract name, written with `@`, begins with a NUL in the kernel; a path may begin with `@` as well.
-        let also: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix(b"@")).collect();
-        let mut also: Vec<_> = also.into_iter().map(|rest| [b"\0".as_slice(), rest].concat()).collect();
-        texts.append(&mut also);
-    }
-    texts.sort_unstable();
-    texts.dedup();
-    if let Some(long) = texts.iter().find(|text| text.len() > SAKER_SHORT_MAX as usize) {
-        let message = format!("a value has {} bytes, {SAKER_SHORT_MAX} can be compared", long.len());
-        cx.report.error(at, message);
-        return None;
-    }
-    if texts.len() > TEXTS_MAX {
-        cx.report.error(at, format!("{} values are listed, {TEXTS_MAX} are possible", texts.len()));
-        return None;
-    }
-    let mut lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    if compared == Compared::Ending && lengths.len() > SCAN_MAX {
-        let message = format!("endings have {} different lengths, {SCAN_MAX} are possible", lengths.len());
-        cx.report.error(at, message);
-        return None;
-    }
-    Some(texts)
-}
-
-fn text_clause(
-    cx: &mut Lowering<'_>,
-    builder: &mut Builder,
-    compared: Compared,
-    texts: &[Vec<u8>],
-) -> saker_clause {
-    let set = cx.new_set(1);
-    let length = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX);
-    for text in texts {
-        if compared == Compared::Beginning {
-            let mut key = saker_prefix_key::new_zeroed();
-            (key.set, key.bits) = (set, 32 + 8 * length(text));
-            key.text.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
-            cx.sets.prefixes.push(key);
-        } else {
-            let mut key = saker_text_key::new_zeroed();
-            (key.set, key.len) = (set, length(text));
-            key.text.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
-            cx.sets.texts.push(key);
-        }
-    }
-    let mut clause = match compared {
-        Compared::Whole => saker_clause { op: byte(SAKER_OP_TEXT_EQUAL), ..saker_clause::default() },
-        Compared::Beginning => saker_clause { op: byte(SAKER_OP_TEXT_PREFIX), ..saker_clause::default() },
-        Compared::Ending => {
-            let mut lengths: Vec<u64> = texts.iter().map(|text| text.len() as u64).collect();
-            lengths.sort_unstable();
-            lengths.dedup();
-            numbers::scanned(builder, SAKER_OP_TEXT_POSTFIX, lengths)
-        }
-    };
-    clause.set = set;
-    clause
 }

@@ -61,7 +61,7 @@ pub(super) fn clause(
 
 /// A number as the kernel side has it: with its sign in all 64 bits.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of at most 64 bits")]
-fn bits_of(number: i128) -> u64 {
+pub(super) fn bits_of(number: i128) -> u64 {
     number as u64
 }
 

@@ -4,17 +4,18 @@ use saker_abi::generated::{
     SAKER_CLAUSE_NEGATED, SAKER_OP_BINARY, SAKER_OP_CAPABILITY, SAKER_OP_CAPABILITY_CHANGE,
     SAKER_OP_FOLLOWED, SAKER_OP_IN_PID_NAMESPACE, SAKER_OP_NAMESPACE, SAKER_OP_NAMESPACE_CHANGE,
     SAKER_OP_NS_PID, SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED, SAKER_OP_PID, SAKER_OP_USER_NAMESPACE,
-    SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_SHORT_MAX, saker_clause,
+    SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, saker_clause,
 };
 
 use super::builder::{Builder, SCAN_MAX};
+use super::texts::{simple, too_long, too_many_patterns};
 use super::{Lowering, numbers};
 use crate::diagnostic::{At, Spanned};
 use crate::model::{
     BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest,
     PidFilter, Selector,
 };
-use crate::plan::BinaryTest;
+use crate::plan::{BinaryTest, Pattern, pack};
 use crate::values::{Glob, SimpleGlob};
 use crate::words::Namespace;
 
@@ -129,18 +130,18 @@ fn parent_binary(
 
 /// The position of a filter's test among those of the policy.
 fn binary_position(cx: &mut Lowering<'_>, filter: &BinaryFilter, at: &At) -> Option<u8> {
-    let test = binary_test(cx, &filter.test, at)?;
+    let test = binary_test(&filter.test);
     position(cx, if filter.follow_children { BinaryTest::Followed(Box::new(test)) } else { test }, at)
 }
 
-fn binary_test(cx: &mut Lowering<'_>, test: &PathTest, at: &At) -> Option<BinaryTest> {
+fn binary_test(test: &PathTest) -> BinaryTest {
     let bytes = |paths: &[Spanned<String>]| -> Vec<Vec<u8>> {
         let mut paths: Vec<_> = paths.iter().map(|path| path.value.clone().into_bytes()).collect();
         paths.sort_unstable();
         paths.dedup();
         paths
     };
-    Some(match test {
+    match test {
         PathTest::Equal(paths) => BinaryTest::Equal(bytes(paths)),
         PathTest::Prefix(paths) => BinaryTest::Prefix(bytes(paths)),
         PathTest::Postfix(paths) => BinaryTest::Postfix(bytes(paths)),
@@ -151,34 +152,19 @@ fn binary_test(cx: &mut Lowering<'_>, test: &PathTest, at: &At) -> Option<Binary
                 Some((SimpleGlob::Beginning(_), texts)) => BinaryTest::Prefix(texts),
                 Some((_, texts)) => BinaryTest::Postfix(texts),
                 None => {
-                    refuse_globs(cx, at);
-                    return None;
+                    let mut patterns: Vec<Pattern> = globs.into_iter().map(Pattern::of).collect();
+                    patterns.sort_unstable();
+                    patterns.dedup();
+                    BinaryTest::Pattern(patterns)
                 }
             }
         }
-    })
-}
-
-/// Says which patterns there are.
-pub(super) fn refuse_globs(cx: &mut Lowering<'_>, at: &At) {
-    let hint = "possible are patterns without wildcards, all of the form `/a/b/**` or all of the form `**/name`; or \
-                use `Prefix`, `Postfix`";
-    cx.not_yet(at, "patterns of this form are not compared in the kernel", hint);
-}
-
-/// The texts of patterns that are all of one simple form, and the form. `path`: what is compared begins with `/`.
-pub(super) fn simple(globs: &[&Glob], path: bool) -> Option<(SimpleGlob, Vec<Vec<u8>>)> {
-    let forms: Vec<SimpleGlob> = globs.iter().map(|glob| glob.simple(path)).collect::<Option<_>>()?;
-    let first = forms.first()?.clone();
-    let same = forms.iter().all(|form| std::mem::discriminant(form) == std::mem::discriminant(&first));
-    same.then(|| (first, forms.into_iter().map(SimpleGlob::into_bytes).collect()))
+    }
 }
 
 /// The position of a filter on binaries among those of the policy.
 fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
-    if let Some(long) = test.texts().iter().find(|text| text.len() > SAKER_SHORT_MAX as usize) {
-        let message = format!("a path has {} bytes, {SAKER_SHORT_MAX} can be compared", long.len());
-        cx.report.error(at, message);
+    if too_long(cx, test.texts(), at) {
         return None;
     }
     let position = cx.binaries.iter().position(|other| *other == test).unwrap_or_else(|| {
@@ -193,6 +179,11 @@ fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
         cx.report.error(at, message);
         return None;
     }
+    let patterns: Vec<Pattern> = cx.binaries.iter().flat_map(BinaryTest::patterns).collect();
+    if pack(&patterns).is_none() {
+        too_many_patterns(cx, "the filters on binaries, with the paths of more than 248 bytes,", at);
+        return None;
+    }
     if position >= BINARIES_MAX {
         let message =
             format!("the policy has more than {BINARIES_MAX} different filters on binaries and descendants");
@@ -202,9 +193,10 @@ fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
     u8::try_from(position).ok()
 }
 
+/// Lengths of the endings that the kernel side looks up.
 fn lengths(test: &BinaryTest) -> Vec<usize> {
     match test.inner() {
-        BinaryTest::Postfix(texts) => texts.iter().map(Vec::len).collect(),
+        BinaryTest::Postfix(_) => test.looked_up().map(<[u8]>::len).collect(),
         _ => Vec::new(),
     }
 }

@@ -156,6 +156,10 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
         let what = format!("contents of more than {SAKER_BUFFER_MAX} bytes");
         cx.not_yet(&field("maxData"), &what, "take `maxData` out: the first bytes are told");
     }
+    if value.max_data && matches!(ty, ArgType::CharIovec | ArgType::IovIter) {
+        let message = format!("of a vector the first {SAKER_BUFFER_MAX} bytes are told");
+        cx.report.warning(&field("maxData"), message, "events of longer ones say how long they are");
+    }
     if value.btf_module.is_some() {
         let hint = "take `btfTypeModule` out when the kernel itself has the structure";
         cx.not_yet(&field("btfTypeModule"), "structures of kernel modules are not looked up", hint);

@@ -6,8 +6,9 @@ use saker_abi::generated::*;
 
 use super::fake::Fake;
 use super::{assert_refused, filtered, hook, planned, pool, process_clauses, value_clauses};
-use crate::plan::BinaryTest;
+use crate::plan::{BinaryTest, Pattern};
 use crate::testing::{with_filter, with_hook};
+use crate::values::Glob;
 
 /// Operator, flags and numbers of a hook's only clause.
 fn one(ty: &str, operator: &str, values: &str) -> (u32, u32, Vec<u64>) {
@@ -89,10 +90,35 @@ fn texts() {
             plan.sets.prefixes.iter().map(|key| (key.bits, &key.text[..5])).collect();
         assert_eq!(keys, [(32 + 40, b"/etc/".as_slice()), (32 + 32, b"/usr\0")]);
     }
-    let longest = "x".repeat(SAKER_SHORT_MAX as usize);
-    filtered("string", "Equal", &format!("['{longest}']"));
-    let text = with_filter("string", "Prefix", &format!("['{longest}x']"));
-    assert_refused(&text, &Fake::default(), &["249 bytes, 248 can be compared"]);
+}
+
+#[test]
+fn long_texts_are_chains_of_pieces() {
+    let longest = "x".repeat(SAKER_LONG_MAX as usize);
+    let one = "a".repeat(248);
+    let values = format!("['b{one}', '{one}{one}', '{one}b', '{longest}']");
+    for (operator, op, lengths) in [
+        ("Equal", SAKER_OP_TEXT_EQUAL, vec![]),
+        ("NotPrefix", SAKER_OP_TEXT_PREFIX, vec![249, 496, 4096]),
+        ("Postfix", SAKER_OP_TEXT_POSTFIX, vec![249, 496, 4096]),
+    ] {
+        let plan = filtered("string", operator, &values);
+        let clause = value_clauses(&plan.hooks[0].plan)[0];
+        assert_eq!(u32::from(clause.op), op, "{operator}");
+        assert_eq!(u32::from(clause.flags) & SAKER_CLAUSE_LONG, SAKER_CLAUSE_LONG, "{operator}");
+        assert_eq!(pool(&plan.hooks[0].plan, &clause, false), lengths, "{operator}");
+        assert!(plan.sets.texts.is_empty() && plan.sets.prefixes.is_empty(), "{operator}");
+        // 248 bytes, and what follows them in two texts; another beginning and its end; 17 pieces of the longest.
+        let pieces: Vec<_> = plan.sets.pieces.iter().filter(|(key, _)| key.text[0] != b'x').collect();
+        assert_eq!(plan.sets.pieces.len() - pieces.len(), 17, "{operator}");
+        let told: Vec<(u32, u32)> = pieces.iter().map(|(key, piece)| (key.len, piece.ends)).collect();
+        assert_eq!(told, [(248, 0), (248, 1), (1, 1), (248, 0), (1, 1)], "{operator}");
+        assert_eq!((pieces[0].0.set, pieces[3].0.set), (clause.set, clause.set));
+        assert!(pieces[1..3].iter().all(|(key, _)| key.set == pieces[0].1.next));
+    }
+    let plan = filtered("string", "Equal", &format!("['{one}']"));
+    assert_eq!(value_clauses(&plan.hooks[0].plan)[0].flags, 0);
+    assert!(plan.sets.pieces.is_empty());
 }
 
 #[test]
@@ -105,12 +131,44 @@ fn patterns_with_one_wildcard_are_compared() {
         let plan = filtered("file", "NotGlob", values);
         let clause = value_clauses(&plan.hooks[0].plan)[0];
         assert_eq!((u32::from(clause.op), u32::from(clause.flags)), (op, SAKER_CLAUSE_NEGATED), "{values}");
+        assert!(plan.sets.columns.is_empty());
     }
-    for values in ["['/etc/*']", "['/etc/**', '**/x']", "['/a?b']", "['/home/**/x']"] {
-        assert_refused(&with_filter("file", "Glob", values), &Fake::default(), &["patterns of this form"]);
+}
+
+#[test]
+fn other_patterns_and_parts_are_columns() {
+    for (ty, operator, values, shortest) in [
+        ("file", "Glob", "['/etc/*', '/etc/*']", 5),
+        ("file", "NotGlob", "['/etc/**', '**/x']", 1),
+        ("path", "Glob", "['/home/**/x', '/a?b']", 4),
+        // Text that is no path may be the last component alone.
+        ("string", "Glob", "['**/x']", 1),
+        ("char_buf", "SubString", "[xyz, abcd]", 3),
+        ("sockaddr_un", "SubStringIgnCase", "[xyz]", 3),
+    ] {
+        let plan = filtered(ty, operator, values);
+        let clause = value_clauses(&plan.hooks[0].plan)[0];
+        assert_eq!(u32::from(clause.op), SAKER_OP_TEXT_PATTERN, "{values}");
+        assert_eq!((clause.set, clause.count, clause.number), (0, 1, shortest), "{values}");
+        assert_eq!(plan.sets.columns.len(), 1, "{values}");
     }
-    // Text that is no path may be the last component alone.
-    assert_refused(&with_filter("string", "Glob", "['**/x']"), &Fake::default(), &["patterns of this form"]);
+    let text = with_hook(
+        "args: [{index: 0, type: string}]
+selectors:
+- matchArgs: [{index: 0, operator: Glob, values: ['a*b']}, {index: 0, operator: NotGlob, values: ['*c*']}]",
+    );
+    let plan = planned(&text, &Fake::default());
+    let clauses = value_clauses(&plan.hooks[0].plan);
+    assert_eq!((clauses[0].set, clauses[1].set, plan.sets.columns.len()), (0, 1, 2));
+}
+
+#[test]
+fn patterns_have_a_bound() {
+    let all: Vec<String> = (0..257).map(|number| format!("{number:03}{}*", "x".repeat(40))).collect();
+    let some = format!("['{}']", all[..256].join("', '"));
+    assert_eq!(filtered("string", "Glob", &some).sets.columns.len(), 256);
+    let text = with_filter("string", "Glob", &format!("['{}']", all.join("', '")));
+    assert_refused(&text, &Fake::default(), &["the patterns of the filter take more than 256 words of 64"]);
 }
 
 #[test]
@@ -255,9 +313,13 @@ fn capabilities_of_processes() {
 #[test]
 fn binaries_are_bits() {
     let mut text = String::new();
-    for (operator, values) in
-        [("In", "[/b, /a]"), ("NotPrefix", "[/usr/]"), ("Postfix", "[sh]"), ("NotIn", "[/a, /b]")]
-    {
+    for (operator, values) in [
+        ("In", "[/b, /a]"),
+        ("NotPrefix", "[/usr/]"),
+        ("Postfix", "[sh]"),
+        ("NotIn", "[/a, /b]"),
+        ("Glob", "['/a/*']"),
+    ] {
         writeln!(text, "- matchBinaries: [{{operator: {operator}, values: {values}}}]").unwrap();
     }
     let plan = planned(&with_hook(&format!("selectors:\n{text}")), &Fake::default());
@@ -266,13 +328,14 @@ fn binaries_are_bits() {
         BinaryTest::Equal(bytes(&["/a", "/b"])),
         BinaryTest::Prefix(bytes(&["/usr/"])),
         BinaryTest::Postfix(bytes(&["sh"])),
+        BinaryTest::Pattern(vec![Pattern::of(&Glob::parse("/a/*").unwrap())]),
     ];
     assert_eq!(plan.binaries, expected);
     let hook = &plan.hooks[0].plan;
     assert_eq!(hook.flags & SAKER_PLAN_BINARIES, SAKER_PLAN_BINARIES);
-    let clauses = &hook.clause[..4];
+    let clauses = &hook.clause[..5];
     let seen: Vec<(u8, u32)> = clauses.iter().map(|clause| (clause.first, clause.flags.into())).collect();
-    assert_eq!(seen, [(0, 0), (1, 1), (2, 0), (0, 1)]);
+    assert_eq!(seen, [(0, 0), (1, 1), (2, 0), (0, 1), (3, 0)]);
     assert!(clauses.iter().all(|clause| u32::from(clause.op) == SAKER_OP_BINARY));
 }
 
@@ -356,6 +419,24 @@ fn what_is_followed_has_a_bit_of_its_own() {
     assert_eq!(plan.binaries.len(), 2);
     let bits: Vec<u8> = plan.hooks[0].plan.clause[..3].iter().map(|clause| clause.first).collect();
     assert_eq!(bits, [0, 1, 1]);
+}
+
+#[test]
+fn long_paths_of_binaries_are_patterns() {
+    let long = format!("/{}", "x".repeat(300));
+    let (_, _, tests) = process(&format!("matchBinaries: [{{operator: Postfix, values: [/a, '{long}']}}]"));
+    assert_eq!(tests[0].looked_up().collect::<Vec<_>>(), [b"/a"]);
+    assert_eq!(tests[0].patterns(), [Pattern::ending(long.as_bytes())]);
+    let filter = |count: usize| {
+        let paths: Vec<String> =
+            (0..count).map(|number| format!("/{number:03}{}", "x".repeat(4091))).collect();
+        with_hook(&format!(
+            "selectors:\n- matchBinaries: [{{operator: In, values: ['{}']}}]",
+            paths.join("', '")
+        ))
+    };
+    planned(&filter(4), &Fake::default());
+    assert_refused(&filter(5), &Fake::default(), &["256 words of 64 places"]);
 }
 
 #[test]

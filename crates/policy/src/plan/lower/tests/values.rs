@@ -48,6 +48,9 @@ fn each_type_has_its_number() {
         ("bpf_prog", SAKER_TYPE_BPF_PROG),
         ("bpf_map", SAKER_TYPE_BPF_MAP),
         ("bpf_cmd", SAKER_TYPE_BPF_CMD),
+        ("char_iovec", SAKER_TYPE_CHAR_IOVEC),
+        ("iov_iter", SAKER_TYPE_IOV_ITER),
+        ("perf_event", SAKER_TYPE_PERF_EVENT),
     ] {
         let plan = hook(&with_hook(&format!("args: [{{index: 1, type: {ty}}}]")), &Fake::default()).plan;
         let value = plan.value[0];
@@ -55,13 +58,15 @@ fn each_type_has_its_number() {
         assert_eq!((plan.values, plan.entry_values, plan.arguments), (1, 1, 2));
         assert!(value.max >= 4096);
     }
-    for ty in ["char_iovec", "iov_iter", "perf_event"] {
-        assert_refused(
-            &with_hook(&format!("args: [{{index: 0, type: {ty}}}]")),
-            &Fake::default(),
-            &[&format!("spec.kprobes[0].args[0].type: values of the type `{ty}` are not captured")],
-        );
-    }
+}
+
+#[test]
+fn more_of_a_vector_than_fits_is_warned_of() {
+    let text = with_hook("args: [{index: 1, type: iov_iter, maxData: true}]");
+    let plan = super::planned(&text, &Fake::default());
+    let told: Vec<_> = plan.warnings.iter().filter(|one| one.path.ends_with("args[0].maxData")).collect();
+    assert_eq!(told.len(), 1, "{:?}", plan.warnings);
+    assert!(told[0].message.contains("first 4096 bytes"));
 }
 
 #[test]

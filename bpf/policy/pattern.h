@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Long texts and patterns. crates/policy/src/plan/pattern.rs makes the columns.
+ *
+ * All places that a text may have come to in all patterns of a column are bits of one word, so that each of
+ * its bytes costs the same whatever went before: there is nothing to go back to. Functions that are not
+ * static are checked by the verifier once, by themselves. */
+#ifndef SAKER_POLICY_PATTERN_H
+#define SAKER_POLICY_PATTERN_H
+
+#include "scratch.h"
+
+/* Long texts of this policy, piece by piece. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct saker_text_key);
+	__type(value, struct saker_piece);
+} saker_pieces SEC(".maps");
+
+/* Patterns of this policy. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct saker_column);
+} saker_columns SEC(".maps");
+
+/* Patterns of the filters on binaries of all policies. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SAKER_COLUMNS_MAX);
+	__type(key, u32);
+	__type(value, struct saker_binary_column);
+} saker_binary_columns SEC(".maps");
+
+#define PIECES_MAX 17 /* of SAKER_LONG_MAX bytes */
+
+/* Whether these bytes of the values are a long text of a set. */
+__noinline int saker_long_text(u32 level, u32 set, u32 at, u32 len)
+{
+	struct hook_scratch *s;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	if (!s)
+		return 0;
+	for (u32 i = 0; i < PIECES_MAX; i++) {
+		u32 n = len < SAKER_SHORT_MAX ? len : SAKER_SHORT_MAX;
+		struct saker_piece *piece;
+
+		forget(n);
+		if (n > SAKER_SHORT_MAX)
+			return 0;
+		forget(at);
+		if (at > HOOK_VALUES_MAX)
+			return 0;
+		__builtin_memset(s->text.text, 0, sizeof(s->text.text));
+		s->text.set = set;
+		s->text.len = n;
+		if (bpf_probe_read_kernel(s->text.text, n, &s->values[at]))
+			return 0;
+		piece = bpf_map_lookup_elem(&saker_pieces, &s->text);
+		if (!piece)
+			return 0;
+		if (n == len)
+			return piece->ends;
+		set = piece->next;
+		at += n;
+		len -= n;
+	}
+	return 0;
+}
+
+#define BINARY_COLUMN 0x80000000 /* the column is one of saker_binary_columns */
+
+static __always_inline struct saker_column *column_at(u32 column)
+{
+	u32 key = column & ~BINARY_COLUMN;
+
+	if (column & BINARY_COLUMN)
+		return bpf_map_lookup_elem(&saker_binary_columns, &key);
+	return bpf_map_lookup_elem(&saker_columns, &key);
+}
+
+#define BLOCK 64 /* bytes of a text whose carries are one word */
+
+/* Takes the search through one block. Returns whether it is over. */
+__noinline int saker_column_block(u32 level, u32 column, u32 block)
+{
+	u64 state, carry = 0, carried = 0;
+	struct saker_column *c;
+	struct hook_scratch *s;
+	u32 at, len;
+	u8 *text;
+
+	if (level >= HOOK_LEVELS || block >= SAKER_LONG_MAX / BLOCK)
+		return 1;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	c = column_at(column);
+	if (!s || !c || s->search.len <= block * BLOCK)
+		return 1;
+	len = s->search.len - block * BLOCK;
+	at = s->search.at + block * BLOCK;
+	forget(at);
+	if (at > sizeof(*s) - BLOCK)
+		return 1;
+	text = (u8 *)s + at;
+	state = s->search.state;
+	if (c->flags & SAKER_COLUMN_FOLLOWS)
+		carry = s->search.carry[block];
+	for (u32 i = 0; i < BLOCK; i++) {
+		u64 moved, skipped, stay;
+		u8 byte;
+
+		if (i >= len || !(state | carry))
+			break;
+		byte = text[i];
+		if (!i && !block && !byte)
+			byte = s->search.first;
+		stay = c->stay[byte == '/'];
+		moved = state & c->mask[byte];
+		carried |= moved >> 63 << i;
+		moved = moved << 1 | (carry & 1);
+		carry >>= 1;
+		skipped = moved & c->skip;
+		carried |= skipped >> 63 << i;
+		state = moved | skipped << 1 | (state & stay);
+	}
+	s->search.carry[block] = carried;
+	s->search.state = state;
+	return !state && !c->flags;
+}
+
+/* The places where a pattern of the column ends that fits the text of the search. */
+__noinline u64 saker_column(u32 level, u32 column)
+{
+	struct saker_column *c;
+	struct hook_scratch *s;
+
+	if (level >= HOOK_LEVELS)
+		return 0;
+	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	c = column_at(column);
+	if (!s || !c)
+		return 0;
+	s->search.state = c->start;
+	for (u32 block = 0; block < SAKER_LONG_MAX / BLOCK; block++) {
+		if (saker_column_block(level, column, block))
+			break;
+	}
+	return s->search.state & c->accept;
+}
+
+/* Whether a pattern of one of these columns fits. */
+__noinline int saker_columns_fit(u32 level, u32 first, u32 count)
+{
+	for (u32 i = 0; i < SAKER_COLUMNS_MAX; i++) {
+		if (i >= count)
+			break;
+		if (saker_column(level, first + i))
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline void begin_search(struct hook_scratch *s, u32 at, u32 len, u32 first)
+{
+	s->search.at = at;
+	s->search.len = len;
+	s->search.first = first;
+}
+
+#endif
