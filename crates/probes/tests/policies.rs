@@ -30,6 +30,7 @@ mod records;
 mod vectors;
 
 use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 
 use saker_abi::generated::*;
 use saker_policy::Diagnostic;
@@ -464,19 +465,19 @@ fn many_selectors() {
         .map(|number| {
             let operator = if number % 2 == 0 { "In" } else { "NotIn" };
             format!(
-                "  - matchPIDs: [{{operator: {operator}, values: [OWN]}}]\n    matchArgs: [{{index: 1, operator: Equal, \
+                "  - matchPIDs: [{{operator: {operator}, values: [OWN]}}]\n    matchArgs: [{{index: 3, operator: Equal, \
                  values: ['{number}']}}]\n"
             )
         })
         .collect();
     let text = policy(&format!(
-        "kprobes:\n- call: sys_lseek\n  syscall: true\n  args: [{{index: 1, type: int64}}]\n  selectors:\n{selectors}"
+        "kprobes:\n- call: sys_pread64\n  syscall: true\n  args: [{{index: 3, type: int64}}]\n  selectors:\n{selectors}"
     ));
     let _applied = lab.apply(&text).unwrap();
-    let mut file = std::fs::File::open("/proc/self/stat").unwrap();
+    let file = std::fs::File::open("/proc/self/stat").unwrap();
     let told = lab.told(|| {
         for to in [0, 1, 2, 3, 62, 63, 64] {
-            file.seek(std::io::SeekFrom::Start(to)).unwrap();
+            file.read_at(&mut [0; 1], to).unwrap();
         }
     });
     let told: Vec<(i64, u16)> = told.iter().map(|one| (one.number(0), one.selector)).collect();

@@ -2,7 +2,7 @@
 //! them.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use saker_policy::matcher::Value;
@@ -74,7 +74,7 @@ fn patterns_parts_and_long_texts() {
     let Some(mut lab) = Lab::new() else { return };
     let mut random = Random(3);
     let mut told_of = 0;
-    for round in 0..2 * ROUNDS {
+    for round in 0..ROUNDS {
         let mut seen = Vec::new();
         let mut selectors = String::new();
         for _ in 0..1 + random.below(3) {
@@ -121,7 +121,7 @@ fn patterns_parts_and_long_texts() {
         assert_eq!(told, expected, "round {round}\n{text}");
         told_of += told.len();
     }
-    assert!(told_of > 200, "only {told_of} calls matched");
+    assert!(told_of > 100, "only {told_of} calls matched");
 }
 
 /// Something like a pattern for a path: parts of it are wildcards, or changed.
@@ -146,7 +146,7 @@ fn patterns_of_binaries() {
     let Some(mut lab) = Lab::new() else { return };
     let own = std::fs::read_link("/proc/self/exe").unwrap().to_string_lossy().into_owned();
     let mut random = Random(4);
-    let mut file = File::open("/proc/self/stat").unwrap();
+    let file = File::open("/proc/self/stat").unwrap();
     let mut told_of = 0;
     for round in 0..4 {
         let mut selectors = String::new();
@@ -156,12 +156,12 @@ fn patterns_of_binaries() {
                 (0..1 + random.below(3)).map(|_| format!("'{}'", pattern_for(&mut random, &own))).collect();
             selectors.push_str(&format!(
                 "  - matchPIDs: [{{operator: In, values: [OWN]}}]\n    matchBinaries: [{{operator: {operator}, values: \
-                 [{}]}}]\n    matchArgs: [{{index: 1, operator: Equal, values: ['{number}']}}]\n",
+                 [{}]}}]\n    matchArgs: [{{index: 3, operator: Equal, values: ['{number}']}}]\n",
                 values.join(", ")
             ));
         }
         let text = policy(&format!(
-            "kprobes:\n- call: sys_lseek\n  syscall: true\n  args: [{{index: 1, type: int64}}]\n  selectors:\n{selectors}"
+            "kprobes:\n- call: sys_pread64\n  syscall: true\n  args: [{{index: 3, type: int64}}]\n  selectors:\n{selectors}"
         ));
         let wanted = checked(&text);
         let fits =
@@ -170,7 +170,7 @@ fn patterns_of_binaries() {
         let _applied = lab.apply(&text).unwrap();
         let told = lab.told(|| {
             for number in 0..40 {
-                let _ = file.seek(SeekFrom::Current(number));
+                let _ = file.read_at(&mut [0; 1], number);
             }
         });
         let told: Vec<i64> = told.iter().map(|one| one.number(0)).collect();
