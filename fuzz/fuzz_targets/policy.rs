@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use saker_abi::generated::saker_step;
+use saker_abi::generated::{SAKER_COLUMNS_MAX, SAKER_OP_TEXT_PATTERN, saker_step};
 use saker_policy::matcher::{Ancestor, Container, Event, Matcher, NamespaceState, SocketValue, Value};
 use saker_policy::model::{Hook, Syscall};
 use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature, TypeKind, lower};
@@ -147,8 +147,13 @@ fn check_plan(policy: &saker_policy::model::Policy) {
                 continue;
             }
         };
+        let columns = plan.sets.columns.len();
         for hook in &plan.hooks {
             let plan = &hook.plan;
+            for clause in plan.clause.iter().filter(|one| u32::from(one.op) == SAKER_OP_TEXT_PATTERN) {
+                assert!(clause.set as usize + usize::from(clause.count) <= columns);
+                assert!(u32::from(clause.count) <= SAKER_COLUMNS_MAX);
+            }
             let within =
                 |first: u16, count: u16| usize::from(first) + usize::from(count) <= plan.clause.len();
             assert!(usize::from(plan.values) <= plan.value.len() && plan.entry_values <= plan.values);

@@ -167,10 +167,16 @@ fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
     if too_long(cx, test.texts(), at) {
         return None;
     }
-    let position = cx.binaries.iter().position(|other| *other == test).unwrap_or_else(|| {
-        cx.binaries.push(test);
-        cx.binaries.len() - 1
-    });
+    if let Some(known) = cx.binaries.iter().position(|other| *other == test) {
+        return u8::try_from(known).ok();
+    }
+    if cx.binaries.len() >= BINARIES_MAX {
+        let message =
+            format!("the policy has more than {BINARIES_MAX} different filters on binaries and descendants");
+        cx.report.error_hint(at, message, "put the paths or numbers of several into one");
+        return None;
+    }
+    cx.binaries.push(test);
     let mut lengths: Vec<usize> = cx.binaries.iter().flat_map(lengths).collect();
     lengths.sort_unstable();
     lengths.dedup();
@@ -184,13 +190,7 @@ fn position(cx: &mut Lowering<'_>, test: BinaryTest, at: &At) -> Option<u8> {
         too_many_patterns(cx, "the filters on binaries, with the paths of more than 248 bytes,", at);
         return None;
     }
-    if position >= BINARIES_MAX {
-        let message =
-            format!("the policy has more than {BINARIES_MAX} different filters on binaries and descendants");
-        cx.report.error_hint(at, message, "put the paths or numbers of several into one");
-        return None;
-    }
-    u8::try_from(position).ok()
+    u8::try_from(cx.binaries.len() - 1).ok()
 }
 
 /// Lengths of the endings that the kernel side looks up.
