@@ -87,10 +87,12 @@ fn permissions_are_those_of_ls() {
 #[test]
 fn cut_values_say_so() {
     let whole = abi::saker_buffer { size: 3 };
-    assert_eq!(arg_of(abi::SAKER_TYPE_CHAR_BUF, &whole, b"abc"), Arg::BytesArg("abc".into()));
     let cut = abi::saker_buffer { size: 4 };
-    let expected = tetragon::KprobeTruncatedBytes { bytes_arg: "abc".into(), orig_size: 4 };
-    assert_eq!(arg_of(abi::SAKER_TYPE_CHAR_BUF, &cut, b"abc"), Arg::TruncatedBytesArg(expected));
+    for ty in [abi::SAKER_TYPE_CHAR_BUF, abi::SAKER_TYPE_CHAR_IOVEC, abi::SAKER_TYPE_IOV_ITER] {
+        assert_eq!(arg_of(ty, &whole, b"abc"), Arg::BytesArg("abc".into()));
+        let expected = tetragon::KprobeTruncatedBytes { bytes_arg: "abc".into(), orig_size: 4 };
+        assert_eq!(arg_of(ty, &cut, b"abc"), Arg::TruncatedBytesArg(expected));
+    }
     let text = Value {
         tag: Tag::captured(0),
         status: Status::Truncated,
