@@ -46,6 +46,9 @@ enum saker_action {
 #define SAKER_HOOK_WAITS    0x2	 /* an entry whose return will be told too */
 #define SAKER_HOOK_UNKNOWN  0x4	 /* the process had no record; its key is derived */
 #define SAKER_HOOK_IDENTITY 0x20 /* creds and ns are filled */
+#define SAKER_HOOK_OWNER                                                                                     \
+	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
+	       * it was remembered, not of who ran */
 
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {

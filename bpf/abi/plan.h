@@ -181,6 +181,10 @@ struct saker_selector_plan {
 	__u8 flags;   /* SAKER_SELECT_* */
 	__u16 entry;  /* of a return's: the selector of the entry it belongs to */
 	__u64 window; /* nanoseconds in which equal records are told once; 0: no limit */
+	/* Bits: values that are sockets, whose owner is remembered or forgotten; bit SAKER_VALUES_MAX is the
+	 * result. */
+	__u16 track, untrack;
+	__u32 zero2;
 };
 
 #define SAKER_PLAN_RETURN    0x1   /* the return of a call is told too */
@@ -191,6 +195,9 @@ struct saker_selector_plan {
 #define SAKER_PLAN_COOKIE    0x40  /* the function told is what the attachment says, not that of the plan */
 #define SAKER_PLAN_FOLLOW    0x80  /* a clause asks for a bit of the lineage of a process */
 #define SAKER_PLAN_PARENT    0x100 /* a clause asks for a bit of the parent */
+
+#define SAKER_PLAN_SOCKETS 0x2000 /* a value is a socket or a packet, which may have an owner */
+#define SAKER_PLAN_TRACKS  0x4000 /* owners of sockets are remembered or forgotten */
 
 struct saker_plan {
 	__u32 policy, hook;
@@ -213,6 +220,9 @@ struct saker_plan {
 	struct saker_clause clause[SAKER_CLAUSES_MAX];
 	__u64 pool[SAKER_POOL_MAX];
 	__u64 syscall[SAKER_SYSCALLS_MAX / 64]; /* bit: its number */
+	__u16 track,
+		untrack; /* at the return, whatever its selectors say; as in struct saker_selector_plan */
+	__u32 zero2;
 };
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */

@@ -10,7 +10,7 @@
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
 #include "expression.h"
-#include "select.h"
+#include "owner.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -300,13 +300,16 @@ static __noinline bool held_back(struct call *call, const volatile struct saker_
 {
 	struct rate_key key = {.policy = saker_plan.policy, .hook = saker_plan.hook};
 	struct rate_value *last, next = {};
+	u64 who = call->who.pid_tgid;
 
 	if (!selector->window)
 		return false;
+	if (has_owner(call->s))
+		who = (u64)call->s->owner.key.pid << 32 | call->s->owner.tid;
 	if (selector->flags & SAKER_SELECT_PER_PROCESS)
-		key.who = call->who.pid_tgid >> 32;
+		key.who = who >> 32;
 	else if (!(selector->flags & SAKER_SELECT_GLOBAL))
-		key.who = call->who.pid_tgid;
+		key.who = who;
 	key.what = mix(hash_values(call->s), selector->action);
 	last = bpf_map_lookup_elem(&saker_rates, &key);
 	if (last && now < last->until) {
@@ -334,16 +337,12 @@ static __always_inline u64 call_number(struct call *call)
 
 static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
 {
-	struct task_struct *task = call->who.task;
 	struct saker_hook *rec = &call->s->rec;
-	struct saker_key key = {.pid = call->who.pid_tgid >> 32};
+	struct saker_key key;
 
-	if (!call->who.process)
-		find_process(&call->who);
-	if (call->who.process && call->who.process->key.ktime)
-		key.ktime = call->who.process->key.ktime;
-	else
-		key.ktime = BPF_CORE_READ(task, group_leader, start_boottime);
+	key_of_caller(&call->who, &key);
+	if (has_owner(call->s))
+		key = call->s->owner.key;
 	begin_record(&rec->rec, stats, SAKER_KIND_HOOK, now, &key);
 	rec->rec.head_len = sizeof(*rec);
 	rec->rec.policy = saker_plan.policy;
@@ -355,8 +354,13 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 		rec->function = saker_mechanism == BY_SYSCALLS ? call_number(call) : saker_plan.function;
 	rec->tid = call->who.pid_tgid;
 	rec->family = saker_plan.family;
-	if (!call->who.process)
+	if (has_owner(call->s)) {
+		rec->cgroup_id = call->s->owner.cgroup_id;
+		rec->tid = call->s->owner.tid;
+		rec->flags |= SAKER_HOOK_OWNER;
+	} else if (!call->who.process) {
 		rec->flags |= SAKER_HOOK_UNKNOWN;
+	}
 }
 
 /* Credentials and namespaces as of now. */
@@ -419,7 +423,7 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 		COUNT(limited);
 		return false;
 	}
-	if (saker_plan.flags & SAKER_PLAN_IDENTITY)
+	if (saker_plan.flags & SAKER_PLAN_IDENTITY && !has_owner(call->s))
 		fill_identity(call);
 	s->rec.action = selector->action;
 	fill(call, stats, now);
@@ -437,6 +441,51 @@ static __always_inline void begin_scratch(struct hook_scratch *s)
 	s->end = 0;
 	s->have = 0;
 	s->failed = 0;
+	if (saker_plan.flags & SAKER_PLAN_SOCKETS)
+		s->owner.key.pid = 0;
+}
+
+/* Whether a value is a socket that can be read now. */
+static __always_inline bool is_socket_now(u32 k, u32 from, u32 to, bool at_return)
+{
+	if (k == RESULT)
+		return at_return && is_socket(saker_plan.result.type);
+	return k >= from && k < to && is_socket(saker_plan.value[k & 15].type);
+}
+
+/* Looks for the owner of a socket among these values, and at a return of the result. */
+static __always_inline void find_owner(struct call *call, u32 from, u32 to, bool at_return)
+{
+	if (!(saker_plan.flags & SAKER_PLAN_SOCKETS))
+		return;
+	for (u32 k = 0; k <= RESULT; k++) {
+		if (!is_socket_now(k, from, to, at_return) || has_owner(call->s))
+			continue;
+		capture(call, k);
+		if (!(call->s->failed & (1u << k)))
+			owner_of(call->s, call->s->number[k]);
+	}
+}
+
+/* Remembers and forgets what the plan says. */
+static __noinline void track_sockets(struct call *call, u32 tracked, u32 forgotten, bool at_return)
+{
+	u32 to = at_return ? saker_plan.values : saker_plan.entry_values;
+
+	for (u32 k = 0; k <= RESULT; k++) {
+		if (!is_socket_now(k, 0, to, at_return) || !((tracked | forgotten) & (1u << k)))
+			continue;
+		capture(call, k);
+		if (!(call->s->failed & (1u << k)))
+			track(call->s, &call->who, call->s->number[k], forgotten & (1u << k));
+	}
+}
+
+static __always_inline void
+track_selected(struct call *call, const volatile struct saker_selector_plan *selector, bool at_return)
+{
+	if (saker_plan.flags & SAKER_PLAN_TRACKS && (selector->track || selector->untrack))
+		track_sockets(call, selector->track, selector->untrack, at_return);
 }
 
 /* Remembers a call for its return. */
@@ -451,6 +500,8 @@ static __noinline bool remember(struct call *call, struct saker_hook_stats *coun
 		if (saker_plan.flags & SAKER_PLAN_SYSCALL || i < saker_plan.arguments)
 			value.argument[i] = argument(call->ctx, &call->s->memory, i);
 	}
+	if (has_owner(call->s))
+		value.owner = call->s->owner;
 	if (saker_mechanism == BY_UPROBE)
 		return !keep_program_call(&key, &value);
 	return !bpf_map_update_elem(&saker_calls, &key, &value, BPF_ANY);
@@ -541,6 +592,8 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	selector = &saker_plan.selector[i];
 	if (saker_watches)
 		note_changes(i);
+	find_owner(call, 0, saker_plan.entry_values, false);
+	track_selected(call, selector, false);
 	if (has_return(call)) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))
@@ -626,6 +679,11 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	s->rec.call = call->entry->call;
 	s->rec.flags |= SAKER_HOOK_RETURN;
 	capture(call, RESULT);
+	if (saker_plan.flags & SAKER_PLAN_SOCKETS)
+		s->owner = call->entry->owner;
+	find_owner(call, saker_plan.entry_values, saker_plan.values, true);
+	if (saker_plan.flags & SAKER_PLAN_TRACKS && (saker_plan.track || saker_plan.untrack))
+		track_sockets(call, saker_plan.track, saker_plan.untrack, true);
 	s->found = 0;
 	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
 		if (i >= saker_plan.return_selectors)
@@ -647,6 +705,7 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	at = *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 	selector = &saker_plan.return_selector[at];
 	s->rec.selector = call->entry->selector;
+	track_selected(call, selector, true);
 	if (!(selector->flags & SAKER_SELECT_NO_POST))
 		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }

@@ -31,6 +31,7 @@ static __always_inline void put_sock(struct hook_scratch *s, u32 k, u8 type, u64
 		return;
 	}
 	to->cookie = from;
+	s->number[k] = from;
 	to->type = BPF_CORE_READ(sk, sk_type);
 	to->protocol = BPF_CORE_READ(sk, sk_protocol);
 	to->mark = BPF_CORE_READ(sk, sk_mark);
@@ -93,6 +94,8 @@ static __always_inline void put_skb(struct hook_scratch *s, u32 k, u8 type, u64 
 		end_hook_value(s, k, type, SAKER_STATUS_FAILED, 0);
 		return;
 	}
+	if (saker_plan.flags & SAKER_PLAN_SOCKETS)
+		s->number[k] = (u64)BPF_CORE_READ(skb, sk);
 	to->hash = BPF_CORE_READ(skb, hash);
 	to->priority = BPF_CORE_READ(skb, priority);
 	to->mark = BPF_CORE_READ(skb, mark);

@@ -5,6 +5,7 @@
 
 #include "../lib/task.h"
 #include "../abi/plan.h"
+#include "sockets.h"
 
 /* The plan, known word by word to the verifier; a map of its own, so that user space writes it as it is. */
 const volatile struct saker_plan saker_plan SEC(".rodata.plan");
@@ -65,6 +66,8 @@ struct hook_scratch {
 	struct saker_prefix_key prefix;
 	struct hook_kin kin;
 	struct hook_search search;
+	struct socket_owner owner; /* of a socket among the values; without PID: none */
+	struct socket_owner tracked;
 };
 
 /* The levels of one CPU, one entry each: index = level. */
@@ -99,6 +102,7 @@ struct call_value {
 	u64 argument[6]; /* at the entry, for values that are read at the return */
 	u16 selector;
 	u16 zero[3];
+	struct socket_owner owner; /* of a socket among the values at the entry */
 };
 
 struct {

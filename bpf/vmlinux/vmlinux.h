@@ -349,6 +349,7 @@ struct sk_buff {
 	u32 hash, priority, mark;
 	u16 protocol, network_header, transport_header;
 	unsigned char *head;
+	struct sock *sk;
 };
 
 struct net_device {

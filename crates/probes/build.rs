@@ -12,11 +12,12 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 4] = [
+const OBJECTS: [(&str, &str); 5] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
     ("policy/hook.bpf.c", "hook"),
     ("policy/follow.bpf.c", "follow"),
+    ("policy/sockets.bpf.c", "sockets"),
 ];
 
 fn main() -> Result<()> {

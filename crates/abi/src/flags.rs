@@ -274,5 +274,7 @@ bits! {
         UNKNOWN = raw::SAKER_HOOK_UNKNOWN;
         /// Credentials and namespaces are filled.
         IDENTITY = raw::SAKER_HOOK_IDENTITY;
+        /// The process is the owner of a socket among the values, as of when that was remembered.
+        OWNER = raw::SAKER_HOOK_OWNER;
     }
 }

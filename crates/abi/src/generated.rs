@@ -30,6 +30,7 @@ pub const SAKER_HOOK_RETURN: u32 = 1;
 pub const SAKER_HOOK_WAITS: u32 = 2;
 pub const SAKER_HOOK_UNKNOWN: u32 = 4;
 pub const SAKER_HOOK_IDENTITY: u32 = 32;
+pub const SAKER_HOOK_OWNER: u32 = 256;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_STAGES_MAX: u32 = 13;
@@ -64,6 +65,8 @@ pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub const SAKER_PLAN_COOKIE: u32 = 64;
 pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
+pub const SAKER_PLAN_SOCKETS: u32 = 8192;
+pub const SAKER_PLAN_TRACKS: u32 = 16384;
 pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
 pub type __u8 = ::core::ffi::c_uchar;
@@ -814,6 +817,9 @@ pub struct saker_selector_plan {
     pub flags: __u8,
     pub entry: __u16,
     pub window: __u64,
+    pub track: __u16,
+    pub untrack: __u16,
+    pub zero2: __u32,
 }
 #[repr(C)]
 #[derive(
@@ -847,6 +853,9 @@ pub struct saker_plan {
     pub clause: [saker_clause; 512usize],
     pub pool: [__u64; 2048usize],
     pub syscall: [__u64; 16usize],
+    pub track: __u16,
+    pub untrack: __u16,
+    pub zero2: __u32,
 }
 #[repr(C)]
 #[derive(

@@ -126,6 +126,7 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         cgroup_id: 0,
         return_missing: "",
         entry_missing: false,
+        socket_owner: false,
     };
     Arc::new(Event {
         time: Timestamp(1_700_000_000_000_000_000),

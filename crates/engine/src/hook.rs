@@ -88,6 +88,7 @@ impl Engine {
             cgroup_id: hook.cgroup_id,
             return_missing: "",
             entry_missing: false,
+            socket_owner: flags.has(HookFlags::OWNER),
         };
         if flags.has(HookFlags::RETURN) {
             (event.action, event.return_action) = (0, event.action);
@@ -96,7 +97,9 @@ impl Engine {
         }
         let mut captured = Captured::default();
         self.capture(record, &mut captured);
-        let (pid, tid, bytes) = (header.process.pid, hook.tid, header.len as usize);
+        // The end of the owner does not end a call that another thread makes.
+        let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
+        let (tid, bytes) = (hook.tid, header.len as usize);
         let event = Box::new(event);
         let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
@@ -148,8 +151,17 @@ impl Engine {
         (process, parent, ancestors)
     }
 
-    /// The entry of a process of which the kernel had no record: the key has the time of its creation.
+    /// The entry of a process of which the kernel had no record: the key has the time of its creation. Of the owner of
+    /// a socket that has executed something since: a process that only has its PID would have been created later.
     fn derived(&self, key: Key, flags: HookFlags) -> Option<Slot> {
+        if flags.has(HookFlags::OWNER) {
+            let present = self.table.alive(key.pid)?;
+            return self
+                .table
+                .get(present)
+                .filter(|entry| entry.start_boottime <= key.ktime)
+                .map(|_| present);
+        }
         if !flags.has(HookFlags::UNKNOWN) {
             return None;
         }

@@ -16,8 +16,8 @@ use libbpf_rs::{
 };
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key,
-    saker_text_key,
+    SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column, saker_follow_key,
+    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
@@ -25,6 +25,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::sensors::program_fdinfo;
+use crate::sockets::Tracking;
 use crate::{Error, Sensors, Tracefs, executable, loader, perf};
 
 /// A hook to load.
@@ -58,6 +59,10 @@ pub fn tells_places() -> bool {
 fn asks_for_changes(plan: &saker_plan) -> bool {
     let ops = [SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_CAPABILITY_CHANGE];
     plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
+}
+
+fn needs_sockets(plan: &saker_plan) -> bool {
+    plan.flags & (SAKER_PLAN_SOCKETS | SAKER_PLAN_TRACKS) != 0
 }
 
 fn needs_program_calls(attach: &Attach) -> bool {
@@ -115,6 +120,10 @@ pub struct Hooks {
     program_calls: Option<MapHandle>,
     /// Made by the first hook that looks at parents.
     parents: Option<MapHandle>,
+    /// Made by the first hook with values that are sockets.
+    sockets: Option<MapHandle>,
+    /// There while a policy tracks sockets.
+    tracking: Weak<Tracking>,
     generation: u32,
     task_iterator: bool,
     /// Hands lineages on, while a hook or a filter follows.
@@ -133,6 +142,8 @@ const PROGRAM_CALLS: &str = "saker_program_calls";
 
 /// What is known of parents; shared by the hooks that need it.
 const PARENTS: &str = "saker_parents";
+/// Holds the table of owners of sockets; shared by the hooks that need it.
+const SOCKETS: &str = "saker_sockets";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
 const SHARED: [&str; 8] = [
@@ -168,6 +179,8 @@ pub struct LoadedPolicy {
     /// Its hooks, in the order of the plans.
     pub hooks: Vec<LoadedHook>,
     sets: Vec<MapHandle>,
+    /// Of a policy that tracks sockets.
+    tracking: Option<Arc<Tracking>>,
 }
 
 impl Hooks {
@@ -191,6 +204,8 @@ impl Hooks {
             shared: Vec::new(),
             program_calls: None,
             parents: None,
+            sockets: None,
+            tracking: Weak::new(),
             generation: 0,
             task_iterator: sensors.has_task_iterator(),
             follow: None,
@@ -204,16 +219,33 @@ impl Hooks {
     /// # Errors
     /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
     pub fn load(&mut self, specs: &[HookSpec], sets: &Sets) -> Result<LoadedPolicy, Error> {
-        let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new() };
+        let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new(), tracking: None };
         for spec in specs {
             let hook = self.load_one(spec, sets, &mut policy.sets)?;
             policy.hooks.push(hook);
         }
         fill_sets(&policy.sets, sets)?;
+        if specs.iter().any(|spec| spec.plan.flags & SAKER_PLAN_TRACKS != 0) {
+            policy.tracking = Some(self.track()?);
+        }
         for hook in &mut policy.hooks {
             hook.attach()?;
         }
         Ok(policy)
+    }
+
+    /// The table of owners of sockets, which all policies that track sockets share.
+    fn track(&mut self) -> Result<Arc<Tracking>, Error> {
+        if let Some(tracking) = self.tracking.upgrade() {
+            return Ok(tracking);
+        }
+        let missing = || Error::Option(format!("no hook has made the map {SOCKETS}"));
+        let outer = self.sockets.as_ref().ok_or_else(missing)?;
+        let outer = MapHandle::try_from(outer).map_err(|source| Error::Map { map: SOCKETS, source })?;
+        let _lock = loader::lock();
+        let tracking = Arc::new(Tracking::begin(outer)?);
+        self.tracking = Arc::downgrade(&tracking);
+        Ok(tracking)
     }
 
     fn load_one(
@@ -250,6 +282,9 @@ impl Hooks {
         }
         if spec.plan.flags & SAKER_PLAN_PARENT != 0 && self.parents.is_none() {
             self.parents = Some(handle(&skel, PARENTS)?);
+        }
+        if needs_sockets(&spec.plan) && self.sockets.is_none() {
+            self.sockets = Some(handle(&skel, SOCKETS)?);
         }
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
@@ -288,6 +323,10 @@ impl Hooks {
         open_map(open, PROGRAM_CALLS)?.set_autocreate(needs_program_calls(&spec.attach))?;
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
+        }
+        open_map(open, SOCKETS)?.set_autocreate(needs_sockets(&spec.plan))?;
+        if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
+            open_map(open, SOCKETS)?.reuse_fd(sockets.as_fd())?;
         }
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
@@ -504,9 +543,10 @@ impl LoadedHook {
 }
 
 impl LoadedPolicy {
-    /// Kernel memory of the policy's sets, in bytes.
+    /// Kernel memory of the policy's sets, and of the owners of sockets if it tracks them, in bytes.
     #[must_use]
     pub fn set_memory(&self) -> u64 {
-        self.sets.iter().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:")).sum()
+        let sets = self.sets.iter().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+        sets.sum::<u64>() + self.tracking.as_ref().map_or(0, |tracking| tracking.memory())
     }
 }

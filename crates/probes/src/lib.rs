@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
+mod sockets;
 pub mod tracefs;
 
 mod capabilities;
@@ -49,6 +50,12 @@ pub(crate) mod hook_skel {
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod follow_skel {
     include!(concat!(env!("OUT_DIR"), "/follow.skel.rs"));
+}
+
+/// Skeleton of `bpf/policy/sockets.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod sockets_skel {
+    include!(concat!(env!("OUT_DIR"), "/sockets.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

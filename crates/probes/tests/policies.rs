@@ -26,6 +26,8 @@ mod programs;
 mod random;
 #[path = "policies/records.rs"]
 mod records;
+#[path = "policies/sockets.rs"]
+mod sockets;
 #[path = "policies/vectors.rs"]
 mod vectors;
 

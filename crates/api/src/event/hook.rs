@@ -43,6 +43,8 @@ pub struct HookEvent {
     pub return_missing: &'static str,
     /// A return whose entry was not told or was lost.
     pub entry_missing: bool,
+    /// The process owns a socket among the arguments; it is not the one that ran.
+    pub socket_owner: bool,
 }
 
 /// What all events of a hook share.

@@ -112,5 +112,6 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     wide_field(out, name!("cgroup_id"), event.cgroup_id);
     string_field(out, name!("return_missing"), event.return_missing);
     flag_field(out, name!("entry_missing"), event.entry_missing);
+    flag_field(out, name!("socket_owner"), event.socket_owner);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
 }

@@ -349,14 +349,15 @@ prop_compose! {
         (args, data, result) in
             (vec(argument().boxed(), 0..4), vec(argument().boxed(), 0..2), option::of(argument().boxed())),
         actions in vec(prop_oneof![0..17i32, any::<i32>()], 2), selector in any::<Option<u16>>(),
-        (repeats, cgroup_id, entry_missing) in (small_or_any(), wide(), any::<bool>()),
+        (repeats, cgroup_id, entry_missing, socket_owner) in
+            (small_or_any(), wide(), any::<bool>(), any::<bool>()),
         return_missing in prop_oneof![Just(""), Just("process_exited")],
     ) -> EventKind {
         let caller = Caller { tid, creds: creds.map(Box::new), namespaces: namespaces.map(Box::new) };
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing,
+            entry_missing, socket_owner,
         }))
     }
 }

@@ -288,6 +288,7 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         cgroup_id: 0,
         return_missing: "",
         entry_missing: false,
+        socket_owner: false,
     }
 }
 
@@ -338,6 +339,7 @@ fn kprobe_everything() -> Event {
         repeats: 9,
         cgroup_id: 4_294_967_297,
         return_missing: "process_exited",
+        socket_owner: true,
         ..hook
     })
 }

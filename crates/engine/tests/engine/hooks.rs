@@ -484,3 +484,37 @@ proptest! {
         prop_assert_eq!(lab.host.engine.counters().imbalance(), None);
     }
 }
+
+/// Whom a socket belongs to is told also where another runs, and when it has executed something since.
+#[test]
+fn the_owner_of_a_socket_is_told() {
+    let mut lab = Lab::new();
+    let opened = lab.shell.clone();
+    let mut call = hook(0, 4, HookFlags(HookFlags::OWNER.0 | HookFlags::WAITS.0));
+    call.tid = 99;
+    let record = lab.host.world.hook(&opened, call).finish();
+    lab.host.give(&record);
+    // The call is another's: the owner's end does not end it.
+    lab.host.exec(&mut lab.shell, &LS);
+    lab.return_from(0, 4);
+    let event = lab.take_hooks().remove(0);
+    assert!(event.socket_owner && event.return_missing.is_empty(), "{event:?}");
+    assert_eq!(event.caller.tid, 99);
+    let owned = hook(1, 0, HookFlags::OWNER);
+    let record = lab.host.world.hook(&opened, owned).finish();
+    lab.host.give(&record);
+    let event = lab.take_hooks().remove(0);
+    assert_eq!(event.process.process.exec_id, {
+        let record = lab.host.world.hook(&lab.shell, hook(1, 0, HookFlags(0))).finish();
+        lab.host.give(&record);
+        lab.take_hooks().remove(0).process.process.exec_id.clone()
+    });
+    // A process that has its PID later is not it.
+    let (mut earlier, start) = (opened, lab.shell.key.ktime);
+    earlier.key.ktime = 1;
+    assert!(start > 1);
+    let record = lab.host.world.hook(&earlier, owned).finish();
+    lab.host.give(&record);
+    assert!(lab.take_hooks().remove(0).process.process.binary.is_empty());
+    lab.balanced();
+}

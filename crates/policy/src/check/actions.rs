@@ -226,7 +226,11 @@ fn socket(record: &Record, hook: &Hook, cx: &mut Context<'_>) -> Option<usize> {
     let value = hook.values.get(position).filter(|_| position < hook.arguments);
     match value.map(|value| value.ty) {
         Some(ArgType::Sock | ArgType::Socket) => return Some(position),
-        Some(ArgType::Auto) => {}
+        // Fields of tracepoints have no other type by themselves than numbers and text.
+        Some(ArgType::Auto) => {
+            let message = format!("`argSock` needs a sock; position {position} of `args` has no `type`");
+            cx.report.error_hint(&record.at("argSock"), message, "write `type: sock`");
+        }
         Some(ty) => {
             let message =
                 format!("`argSock` needs a sock; position {position} of `args` is of type {}", ty.name());

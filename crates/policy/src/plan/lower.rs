@@ -13,6 +13,7 @@ mod process;
 mod programs;
 mod renames;
 mod selectors;
+mod sockets;
 mod targets;
 mod texts;
 mod types;
@@ -154,6 +155,7 @@ impl Lowering<'_> {
             plan.family = family(&hook.target);
             values::lower(self, hook, &slots, site, &mut plan);
             mark_calls(site, &mut plan);
+            sockets::complete(self, hook, site, &mut plan, &at);
             plans.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),

@@ -92,6 +92,8 @@ pub(crate) struct Told {
     pub(crate) action: u8,
     pub(crate) selector: u16,
     pub(crate) call: u64,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
     /// Tag, and content.
     pub(crate) values: BTreeMap<u32, Vec<u8>>,
 }
@@ -117,6 +119,8 @@ impl Told {
             action: head.action,
             selector: head.selector,
             call: head.call,
+            pid: head.rec.process.pid,
+            tid: head.tid,
             values,
         }
     }
@@ -140,6 +144,10 @@ impl Told {
 
     pub(crate) fn result(&self) -> i64 {
         i64::from_ne_bytes(self.values[&SAKER_TAG_RESULT].as_slice().try_into().unwrap())
+    }
+
+    pub(crate) fn is_owner(&self) -> bool {
+        self.flags & SAKER_HOOK_OWNER != 0
     }
 
     pub(crate) fn is_return(&self) -> bool {
@@ -219,6 +227,11 @@ impl Lab {
     /// What hooks tell of anybody while `act` is done.
     pub(crate) fn told_of_all(&self, act: impl FnOnce()) -> Vec<Told> {
         act();
+        self.read(|_| true)
+    }
+
+    /// What hooks have told of anybody since this was asked last.
+    pub(crate) fn told_so_far(&self) -> Vec<Told> {
         self.read(|_| true)
     }
 

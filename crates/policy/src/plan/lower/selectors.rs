@@ -1,13 +1,13 @@
 //! Selectors and what is done when they match.
 
 use saker_abi::generated::{
-    SAKER_ACTION_NO_POST, SAKER_ACTION_POST, SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST,
-    SAKER_SELECT_PER_PROCESS, saker_selector_plan,
+    SAKER_ACTION_NO_POST, SAKER_ACTION_POST, SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK,
+    SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST, SAKER_SELECT_PER_PROCESS, saker_selector_plan,
 };
 
 use super::builder::{Builder, Clauses};
 use super::values::Slots;
-use super::{Lowering, clauses, process};
+use super::{Lowering, clauses, process, sockets};
 use crate::diagnostic::At;
 use crate::model::{Action, ActionKind, Hook, Post};
 use crate::words::RateScope;
@@ -29,10 +29,10 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
             values: clauses::lower(cx, builder, slots, &selector.arguments, &list("matchArgs")),
         };
         found.values.extend(clauses::lower(cx, builder, slots, &selector.data, &list("matchData")));
-        let entry = actions(cx, &selector.actions, &list("matchActions"));
+        let entry = actions(cx, slots, &selector.actions, false, &list("matchActions"));
         builder.selector(entry, &found);
         let asked = clauses::lower(cx, builder, slots, &selector.return_arguments, &list("matchReturnArgs"));
-        let mut last = actions(cx, &selector.return_actions, &list("matchReturnActions"));
+        let mut last = actions(cx, slots, &selector.return_actions, true, &list("matchReturnActions"));
         if hook.on_return.is_some() {
             // One event tells of call and return: what is not told of the call is not told of its return.
             if u32::from(entry.flags) & SAKER_SELECT_NO_POST != 0 {
@@ -48,15 +48,32 @@ fn byte(number: u32) -> u8 {
     u8::try_from(number).unwrap_or_default()
 }
 
-/// What is done; what cannot be done is told.
-fn actions(cx: &mut Lowering<'_>, actions: &[Action], at: &At) -> saker_selector_plan {
+/// What is done, at the return if it is late; what cannot be done is told. The last action is the one that records tell.
+fn actions(
+    cx: &mut Lowering<'_>,
+    slots: &Slots,
+    actions: &[Action],
+    late: bool,
+    at: &At,
+) -> saker_selector_plan {
     let mut plan = saker_selector_plan { action: byte(SAKER_ACTION_POST), ..saker_selector_plan::default() };
     let mut silent = false;
     for (index, action) in actions.iter().enumerate() {
         let at = At { span: action.span, path: at.path.index(index) };
         match &action.kind {
-            ActionKind::Post(post) => tell(cx, post, &mut plan, &at),
+            ActionKind::Post(post) => {
+                plan.action = byte(SAKER_ACTION_POST);
+                tell(cx, post, &mut plan, &at);
+            }
             ActionKind::NoPost => silent = true,
+            ActionKind::TrackSock(position) => {
+                plan.action = byte(SAKER_ACTION_TRACK_SOCK);
+                plan.track |= sockets::bit(cx, slots, *position, late, &at);
+            }
+            ActionKind::UntrackSock(position) => {
+                plan.action = byte(SAKER_ACTION_UNTRACK_SOCK);
+                plan.untrack |= sockets::bit(cx, slots, *position, late, &at);
+            }
             other => {
                 let name = other.name();
                 let hint = if name.enforces() {

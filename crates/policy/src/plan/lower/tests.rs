@@ -6,6 +6,7 @@ mod fake;
 mod fields;
 mod programs;
 mod refused;
+mod sockets;
 mod targets;
 mod values;
 

@@ -19,7 +19,7 @@ pub(super) const RESULT: u8 = SAKER_VALUES_MAX as u8;
 /// No argument tells a size.
 const NO_SIZE: u8 = 255;
 /// Arguments that are remembered from the call for its return.
-const REMEMBERED: u8 = 6;
+pub(super) const REMEMBERED: u8 = 6;
 
 /// A value that is captured.
 struct Slot {
@@ -64,10 +64,6 @@ impl Slots {
         let result = hook.on_return.as_ref().map(|on_return| {
             let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
             supported(cx, &on_return.value, on_return.value.ty, &at);
-            if on_return.socket.is_some() {
-                let at = At { span: at.span, path: at.path.field("returnArgAction") };
-                cx.not_yet(&at, "sockets are not tracked", "take `returnArgAction` out");
-            }
             on_return.value.ty
         });
         Self { slots, arguments, result, unknown }

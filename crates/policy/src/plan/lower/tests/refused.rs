@@ -17,8 +17,6 @@ fn filters_and_actions() {
         ("matchActions: [{action: Override, argError: -1}]", "matchActions[0].action", "`Override`"),
         ("matchActions: [{action: GetUrl, argUrl: 'http://x'}]", "matchActions[0].action", "`GetUrl`"),
         ("matchActions: [{action: DnsLookup, argFqdn: x}]", "matchActions[0].action", "`DnsLookup`"),
-        ("matchActions: [{action: TrackSock, argSock: 2}]", "matchActions[0].action", "`TrackSock`"),
-        ("matchActions: [{action: UntrackSock, argSock: 2}]", "matchActions[0].action", "`UntrackSock`"),
         (
             "matchActions: [{action: Post, kernelStackTrace: true}]",
             "matchActions[0].kernelStackTrace",
@@ -46,12 +44,6 @@ fn whole_policies() {
         (format!("containerSelector: {{matchLabels: {{name: x}}}}\n{hook}"), "chosen pods"),
         (format!("nodeSelector: {{matchLabels: {{x: y}}}}\n{hook}"), "chosen nodes"),
         ("loader: true".to_owned(), "mapped executable files"),
-        (
-            "kprobes: [{call: security_file_open, syscall: false, return: true, returnArg: {index: 0, type: sock}, \
-             returnArgAction: TrackSock}]"
-                .to_owned(),
-            "sockets are not tracked",
-        ),
         (
             "kprobes: [{call: security_file_open, syscall: false, data: [{index: 0, type: uint64, source: pt_regs, \
              resolve: rax}]}]"
