@@ -16,6 +16,7 @@ mod notify;
 mod pipeline;
 pub mod policies;
 pub mod recording;
+pub mod requests;
 mod resources;
 mod run;
 pub mod rundir;

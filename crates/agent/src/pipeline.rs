@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::{Fanout, Publisher};
 use crate::recording::Recorder;
+use crate::requests::Requester;
 use crate::source::RecordReader;
 
 mod policy_events;
@@ -147,6 +148,8 @@ pub struct EngineStart {
     pub snapshot: Vec<SnapshotTask>,
     /// Saves what the engine is told.
     pub recorder: Option<Recorder>,
+    /// Makes what policies ask of the network; `None`: nobody does.
+    pub requester: Option<Requester>,
 }
 
 impl Pipeline {
@@ -190,6 +193,7 @@ impl Pipeline {
             let working = Working {
                 engine: start.engine,
                 recorder: start.recorder,
+                requester: start.requester,
                 inputs,
                 recycle,
                 publisher,
@@ -365,6 +369,7 @@ impl Reading {
 struct Working {
     engine: Engine,
     recorder: Option<Recorder>,
+    requester: Option<Requester>,
     inputs: Receiver<Input>,
     recycle: SyncSender<RecordBatch>,
     publisher: Publisher,
@@ -448,6 +453,9 @@ impl Working {
         self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
         if self.policy_events.count(&self.events) {
             self.tell_policy_events();
+        }
+        if let Some(requester) = &self.requester {
+            requester.of_events(&self.events);
         }
         let mut rest = std::mem::take(&mut self.events);
         while rest.len() > PUBLISH_MAX {

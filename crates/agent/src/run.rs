@@ -24,6 +24,7 @@ use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Pipeline, Request};
 use crate::policies::Policies;
 use crate::recording::{Recorded, Recorder};
+use crate::requests::Requester;
 use crate::rundir::RunDir;
 use crate::server::{Service, ServiceConfig};
 use crate::signals;
@@ -77,9 +78,10 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
 
     let fanout = Arc::new(Fanout::default());
     let sinks = sinks::start(&settings, &fanout, &requests)?;
+    let requester = Requester::start(settings.requests.clone(), runtime.handle());
     let source = load(&settings).context("the sensors cannot be started")?;
     let Started { pipeline, sensors, recorded, host } =
-        start_pipeline(&settings, source, &fanout, &requests)?;
+        start_pipeline(&settings, source, &fanout, &requests, &requester)?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
@@ -91,6 +93,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         processes: settings.kernel.processes,
         client_queue: settings.server.queue,
         policies,
+        requester: Some(requester),
         requests,
         started,
     }));
@@ -190,6 +193,7 @@ fn start_pipeline(
     source: Source,
     fanout: &Arc<Fanout>,
     requests: &Sender<Request>,
+    requester: &Requester,
 ) -> Result<Started> {
     let (sensors, reader) = source;
     let (begin, beginning) = mpsc::channel();
@@ -209,7 +213,8 @@ fn start_pipeline(
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
-    let start = EngineStart { engine: Engine::new(engine), snapshot, recorder };
+    let start =
+        EngineStart { engine: Engine::new(engine), snapshot, recorder, requester: Some(requester.clone()) };
     begin.send(start).map_err(|_| anyhow!("the engine ended before it began"))?;
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());

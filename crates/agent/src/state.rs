@@ -16,6 +16,7 @@ use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
 use crate::policies::Policies;
 use crate::recording::Recorded;
+use crate::requests::Requester;
 use crate::resources::{self, Usage};
 use crate::server;
 
@@ -80,6 +81,8 @@ pub struct State {
     pub client_queue: usize,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// Makes what policies ask of the network; `None`: nobody does.
+    pub requester: Option<Requester>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -105,6 +108,8 @@ pub struct Parts {
     pub client_queue: usize,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// Makes what policies ask of the network; `None`: nobody does.
+    pub requester: Option<Requester>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -127,6 +132,7 @@ impl State {
             processes: parts.processes,
             client_queue: parts.client_queue,
             policies: parts.policies,
+            requester: parts.requester,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),

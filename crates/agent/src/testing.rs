@@ -65,6 +65,7 @@ impl World {
             processes: 1000,
             client_queue: 100,
             policies: Arc::new(kernel.policies(Sources::default())),
+            requester: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -127,6 +128,7 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        requests: Vec::new(),
     };
     Arc::new(Event {
         time: Timestamp(1_700_000_000_000_000_000),

@@ -10,7 +10,7 @@ mod shown;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use hook::{Argument, Caller, Family, HookEvent, HookInfo};
+pub use hook::{Argument, Caller, Family, HookEvent, HookInfo, Request};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

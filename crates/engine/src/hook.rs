@@ -59,6 +59,9 @@ impl Engine {
             && let Some(mut waiting) = self.calls.take(key)
         {
             waiting.event.return_action = action_of(hook.action);
+            if let Some(known) = self.policies.hook(header.policy, header.hook, family) {
+                waiting.event.requests.extend(known.requests(hook.selector, true));
+            }
             self.capture(record, &mut waiting.captured);
             self.counters.calls.joined += 1;
             self.tell(*waiting, out);
@@ -69,6 +72,7 @@ impl Engine {
         };
         let function = known.function(hook.function);
         let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
+        let requests = known.requests(hook.selector, flags.has(HookFlags::RETURN));
         let (process, parent, ancestors) = self.called_by(header.process, flags, family);
         let mut event = HookEvent {
             process,
@@ -89,6 +93,7 @@ impl Engine {
             return_missing: "",
             entry_missing: false,
             socket_owner: flags.has(HookFlags::OWNER),
+            requests,
         };
         if flags.has(HookFlags::RETURN) {
             (event.action, event.return_action) = (0, event.action);

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use saker_api::event::{Family, HookInfo};
+use saker_api::event::{Family, HookInfo, Request};
+use saker_policy::plan;
 
 use crate::calls::Shape;
 use crate::hash::Map;
@@ -53,6 +54,8 @@ pub(crate) struct KnownHook {
     function: Arc<str>,
     /// By address or number, in that order.
     functions: Vec<(u64, Arc<str>)>,
+    /// By selector, and whether it is the return.
+    requests: Vec<(u16, bool, Request)>,
 }
 
 impl Policies {
@@ -134,7 +137,19 @@ impl KnownHook {
             conditional_return: text.conditional_return,
         };
         let function = Arc::from(text.function.as_str());
-        Self { info: Arc::new(info), shape: Arc::new(shape), function, functions }
+        let request = |request: &plan::Request| match request {
+            plan::Request::Url(url) => Request::Url(Arc::from(url.as_str())),
+            plan::Request::Name(name) => Request::Name(Arc::from(name.as_str())),
+        };
+        let requests = text.requests.iter().map(|one| (one.selector, one.at_return, request(&one.request)));
+        let requests = requests.collect();
+        Self { info: Arc::new(info), shape: Arc::new(shape), function, functions, requests }
+    }
+
+    /// What a selector that matched, at the call or at its return, has the agent ask of the network.
+    pub fn requests(&self, selector: u16, at_return: bool) -> Vec<Request> {
+        let of = self.requests.iter().filter(|(of, when, _)| *of == selector && *when == at_return);
+        of.map(|(_, _, request)| request.clone()).collect()
     }
 
     /// The name of what a record says was called; of a list without its name: the number.
@@ -159,11 +174,16 @@ fn size_of_hook(hook: &HookText) -> usize {
     let texts = [&hook.function, &hook.subsystem, &hook.event, &hook.message, &hook.path];
     let lists = hook.tags.iter().chain(&hook.labels).map(|text| size_of::<String>() + text.len());
     let functions = hook.functions.iter().map(|(_, name)| size_of::<(u64, String)>() + name.len());
+    let requests = hook.requests.iter().map(|one| {
+        let (plan::Request::Url(text) | plan::Request::Name(text)) = &one.request;
+        size_of_val(one) + text.len()
+    });
     size_of::<Entry>()
         + size_of_val(hook.positions.as_slice())
         + texts.iter().map(|text| text.len()).sum::<usize>()
         + lists.sum::<usize>()
         + functions.sum::<usize>()
+        + requests.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -219,6 +219,28 @@ pub struct HookText {
     /// The return of a call may be left out on purpose: filters, rate limits or `NoPost` apply to it. Then an
     /// entry without its return is no event, and only counted.
     pub conditional_return: bool,
+    /// What the agent asks of the network when an event is told.
+    pub requests: Vec<SelectorRequest>,
+}
+
+/// What the agent asks of the network when a selector matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectorRequest {
+    /// The selector, from 0.
+    pub selector: u16,
+    /// For what matched at the return.
+    pub at_return: bool,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// A request that is made of the network, and whose answer nobody waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To fetch this address, as [`crate::values::parse_url`] reads it.
+    Url(String),
+    /// To look this name up, as [`crate::values::parse_name`] gives it.
+    Name(String),
 }
 
 /// A hook to load.

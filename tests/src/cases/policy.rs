@@ -3,8 +3,11 @@
 //! Each is about the test's own programs only, by their path.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -29,6 +32,8 @@ pub const CASES: &[Case] = &[
     alone("policy-refused", refused),
     alone("policy-file-ways", file_ways),
     alone("policy-sockets", sockets),
+    alone("policy-socket-owner", socket_owner),
+    alone("policy-requests", requests),
     alone("policy-library", library),
     alone("policy-losses-add-up", losses_add_up),
     alone("policy-processes", processes),
@@ -491,6 +496,124 @@ fn sockets() -> Result<()> {
         });
         ensure!(closes.count() >= 2, "the ends of both sides of {name} were not told");
     }
+    bench.lab.agent.stop()
+}
+
+/// What a socket does is told of whom it belongs to, and who that is stays known.
+fn socket_owner() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let program = bench.program().display().to_string();
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: owners\nspec:\n  kprobes:\n  \
+         - call: sk_alloc\n    syscall: false\n    return: true\n    args: [{{index: 1, type: int}}]\n    \
+         returnArg: {{index: 0, type: sock}}\n    returnArgAction: TrackSock\n    selectors:\n    \
+         - matchBinaries: [{{operator: In, values: [{program}]}}]\n      matchActions: [{{action: NoPost}}]\n  \
+         - call: tcp_rcv_established\n    syscall: false\n    args: [{{index: 0, type: sock}}]\n    selectors:\n    \
+         - matchArgs: [{{index: 0, operator: SAddr, values: [127.0.0.0/8]}}]\n"
+    );
+    if !hooks_functions()? {
+        let path = bench.write("owners.yaml", &text)?;
+        ensure!(!bench.ask(&["add", &path.to_string_lossy()])?.status.success(), "it was added");
+        println!("        this kernel has no hooks in functions; the policy is refused");
+        return bench.lab.agent.stop();
+    }
+    bench.add("owners.yaml", &text)?;
+    let seen = bench.lab.observe(&["sockets"])?;
+    let port = seen.run.facts.number("four.port")?;
+    let told = hooks(&seen).find(|event| event.number("args/0/sock_arg/dport") == port);
+    let event = told.context("nothing that came to the client was told")?;
+    same("owner", event.at("socket_owner"), &Value::Bool(true))?;
+    same("process", event.exec_id(), seen.root()?.exec_id())?;
+    same("action", event.text("action"), "KPROBE_ACTION_POST")?;
+    bench.lab.agent.stop()
+}
+
+/// A server that notes the first line of each request.
+fn web_server() -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(line.trim_end().to_owned());
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    Ok((port, asked))
+}
+
+/// A server that notes how long questions are, and answers.
+fn name_server() -> Result<(u16, Arc<Mutex<Vec<Vec<u8>>>>)> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let port = socket.local_addr()?.port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut message = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut message) {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(message[..length].to_vec());
+            message[2] |= 0x80;
+            let _ = socket.send_to(&message[..length], from);
+        }
+    });
+    Ok((port, asked))
+}
+
+/// Pages are fetched and names looked up when an event is told, and a server that never answers holds nothing up.
+fn requests() -> Result<()> {
+    let (web, pages) = web_server()?;
+    let (dns, names) = name_server()?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let metrics = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let (dns, served) =
+        (format!("--dns-lookup-server=127.0.0.1:{dns}"), format!("--metrics-server={metrics}"));
+    let mut bench = Bench::start(&[&dns, &served, "--request-timeout=1s"])?;
+    let text = getpriority("canary", &bench.program(), "asked", "");
+    let (head, selector) = text.split_once("    - matchBinaries").context("no selector")?;
+    let with = |number: u64, actions: &str| {
+        format!(
+            "    - matchBinaries{selector}      matchArgs: [{{index: 1, operator: Equal, values: ['{number}']}}]\n      \
+             matchActions: [{actions}]\n"
+        )
+    };
+    let text = [
+        head,
+        &with(
+            FIRST,
+            &format!(
+                "{{action: GetUrl, argUrl: 'http://127.0.0.1:{web}/canary?x'}}, {{action: DnsLookup, argFqdn: canary.test}}"
+            ),
+        ),
+        &with(FIRST + 1, &format!("{{action: GetUrl, argUrl: 'http://{}/'}}", silent.local_addr()?)),
+        "    - matchBinaries",
+        selector,
+    ];
+    bench.add("canary.yaml", &text.concat())?;
+    let seen = bench.lab.observe(&["calls", "4"])?;
+    same("calls told", numbers(&seen), (FIRST..FIRST + 4).collect::<Vec<_>>())?;
+    let actions: Vec<&str> = hooks(&seen).map(|event| event.text("action")).collect();
+    let post = "KPROBE_ACTION_POST";
+    same("actions", actions, vec!["KPROBE_ACTION_DNSLOOKUP", "KPROBE_ACTION_GETURL", post, post])?;
+    let counted = |line: &str| -> Result<Option<()>> {
+        let mut stream = TcpStream::connect(metrics)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text.lines().any(|found| found == line).then_some(()))
+    };
+    for (kind, outcome) in [("url", "answered"), ("name", "answered"), ("url", "timeout")] {
+        let line = format!("saker_requests_total{{kind=\"{kind}\",outcome=\"{outcome}\"}} 1");
+        wait::until(&line, wait::LONG, || counted(&line))?;
+    }
+    let pages = pages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    same("pages", pages, vec!["GET /canary?x HTTP/1.1".to_owned()])?;
+    let names = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    same("names", names.len(), 1)?;
+    same("name", &names[0][12..], &b"\x06canary\x04test\x00\x00\x01\x00\x01"[..])?;
     bench.lab.agent.stop()
 }
 

@@ -129,6 +129,11 @@ pub const OPTIONS: &[OptionDef] = &[
     option("tracing-policy-dir", Kind::Path, "/etc/saker/saker.tp.d", Group::Policies,
         "Directory whose policy files are loaded and followed: names ending in .yaml, .yml or .json, also one directory below; what cannot be loaded is listed with its reason; only the default may be missing; empty: off"),
 
+    option("request-timeout", Kind::Duration, "10s", Group::Policies,
+        "Time that a request of a policy (GetUrl, DnsLookup) may take"),
+    option("dns-lookup-server", Kind::Text, "", Group::Policies,
+        "Server that DnsLookup asks: ADDRESS or ADDRESS:PORT; empty: those of /etc/resolv.conf"),
+
     option("enable-process-cred", Kind::Switch, "false", Group::Events,
         "Show credentials and capabilities of processes, and binary_properties of executions"),
     option("enable-process-ns", Kind::Switch, "false", Group::Events,
@@ -189,6 +194,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Ring buffer for each CPU, instead of --rb-size-total; 0: not used"),
     option("rb-size-total", Kind::Size, "0", Group::Capacity,
         "Ring buffer between kernel and agent, rounded up to a power of two; 0: 2M"),
+    option("request-queue-size", Kind::Count, "256", Group::Capacity,
+        "Requests of policies (GetUrl, DnsLookup) that may wait while 16 are under way; more are left out and counted"),
     option("rb-queue-size", Kind::Count, "65535", Group::Capacity,
         "Records that may wait between the reader of the ring buffer and the engine; then the ring buffer fills"),
     option("execve-map-entries", Kind::Count, "0", Group::Capacity,

@@ -1,6 +1,6 @@
 //! Values with types, checked against each other.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub record: Option<PathBuf>,
     /// Where policies come from.
     pub policies: Sources,
+    /// How requests of policies are made.
+    pub requests: crate::requests::Settings,
     /// What events show.
     pub events: EventFields,
     /// Standard output.
@@ -348,6 +350,7 @@ impl Settings {
             procfs: reader.procfs(),
             record: reader.path("record"),
             policies: reader.policies(),
+            requests: reader.requests(),
             console: reader.console(),
             export: reader.export(&events),
             events,
@@ -398,6 +401,26 @@ impl Reader<'_> {
             directory,
             directory_wanted: self.is_set("tracing-policy-dir"),
         }
+    }
+
+    fn requests(&mut self) -> crate::requests::Settings {
+        let timeout = self.value("request-timeout", |text| match value::duration(text)? {
+            Duration::ZERO => Err(ValueError::Other("a request needs some time, such as `10s`".into())),
+            timeout => Ok(timeout),
+        });
+        let address = |text: &str| {
+            let alone = text.parse().map(|address: IpAddr| SocketAddr::new(address, 53));
+            alone.or_else(|_| text.parse()).map(Some)
+        };
+        let name_server = self.value("dns-lookup-server", |text| {
+            if text.is_empty() { Ok(None) } else { address(text) }.map_err(|_| {
+                let what =
+                    "it is not an address, such as `192.0.2.1`, `192.0.2.1:5353` or `[2001:db8::1]:53`";
+                ValueError::Other(what.into())
+            })
+        });
+        let queue = self.count("request-queue-size", 1, 1 << 16) as usize;
+        crate::requests::Settings { queue, timeout, name_server }
     }
 
     fn events(&mut self) -> EventFields {

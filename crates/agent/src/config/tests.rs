@@ -362,3 +362,31 @@ fn policies_come_from_a_file_and_a_directory() {
     let error = world.load().unwrap().settings().unwrap_err().to_string();
     assert!(error.contains("`tracing-policy-dir` is `p.d`: the path must be absolute"), "{error}");
 }
+
+#[test]
+fn how_requests_are_made() {
+    let mut world = World::new();
+    let requests = |world: &World| world.load().unwrap().settings().unwrap().requests;
+    assert_eq!(requests(&world), crate::requests::Settings::default());
+    for (text, address) in [
+        ("192.0.2.1", "192.0.2.1:53"),
+        ("192.0.2.1:5353", "192.0.2.1:5353"),
+        ("2001:db8::1", "[2001:db8::1]:53"),
+        ("[2001:db8::1]:54", "[2001:db8::1]:54"),
+    ] {
+        world.flags =
+            vec![("dns-lookup-server".into(), text.into()), ("request-timeout".into(), "1m".into())];
+        let requests = requests(&world);
+        assert_eq!(requests.name_server, Some(address.parse().unwrap()));
+        assert_eq!(requests.timeout.as_secs(), 60);
+    }
+    for (name, text, reason) in [
+        ("dns-lookup-server", "dns.example", "it is not an address"),
+        ("request-timeout", "0", "a request needs some time"),
+        ("request-queue-size", "0", ""),
+    ] {
+        world.flags = vec![(name.into(), text.into())];
+        let errors = world.errors();
+        assert!(errors.contains(name) && errors.contains(reason), "{errors}");
+    }
+}

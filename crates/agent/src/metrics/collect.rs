@@ -11,6 +11,7 @@ use saker_engine::{Counters, KINDS, Outcome, Unjoined, kind_name};
 
 use super::{METRICS, MetricKind};
 use crate::policies::{MAX_POLICIES, State as PolicyState};
+use crate::requests;
 use crate::resources;
 use crate::server;
 use crate::state::{KernelSample, SENSORS, State};
@@ -42,6 +43,7 @@ pub fn render(state: &State) -> String {
     table(&mut values, state, &counters);
     sinks(&mut values, state);
     policies(&mut values, state);
+    requested(&mut values, state);
     process(&mut values, state, &kernel);
     write(&values)
 }
@@ -309,6 +311,19 @@ fn policies(values: &mut Values, state: &State) {
     for ((function, policy), count) in missed {
         values.count("tetragon_missed_prog_probes_total", &[function, policy], count);
     }
+}
+
+fn requested(values: &mut Values, state: &State) {
+    let none = requests::Outcomes::default();
+    let outcomes = state.requester.as_ref().map_or(&none, requests::Requester::outcomes);
+    for (kind, number) in requests::KINDS.iter().zip(0..) {
+        for outcome in requests::Outcome::ALL {
+            values.count("saker_requests_total", &[kind, outcome.name()], outcomes.count(number, outcome));
+        }
+    }
+    values.count("saker_requests_open", &[], outcomes.open());
+    let capacity = state.requester.as_ref().map_or(0, requests::Requester::capacity);
+    values.count("saker_queue_capacity", &["requests", "requests"], capacity as u64);
 }
 
 fn process(values: &mut Values, state: &State, kernel: &KernelSample) {

@@ -22,7 +22,7 @@ fn start() -> World {
     fanout.add(Arc::clone(&queue));
     let pipeline = Pipeline::start(Box::new(Stream(stream)), beginning, &fanout, 4096, requests).unwrap();
     let engine = Engine::new(EngineConfig::default());
-    begin.send(EngineStart { engine, snapshot: Vec::new(), recorder: None }).unwrap();
+    begin.send(EngineStart { engine, snapshot: Vec::new(), recorder: None, requester: None }).unwrap();
     assert!(pipeline.wait_started(Duration::from_secs(10)));
     World { pipeline, records, requested, queue }
 }

@@ -45,6 +45,17 @@ pub struct HookEvent {
     pub entry_missing: bool,
     /// The process owns a socket among the arguments; it is not the one that ran.
     pub socket_owner: bool,
+    /// What its policy has the agent ask of the network; in no form of the event.
+    pub requests: Vec<Request>,
+}
+
+/// A request of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To fetch this address.
+    Url(Arc<str>),
+    /// To look this name up.
+    Name(Arc<str>),
 }
 
 /// What all events of a hook share.

@@ -357,7 +357,7 @@ prop_compose! {
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner,
+            entry_missing, socket_owner, requests: Vec::new(),
         }))
     }
 }

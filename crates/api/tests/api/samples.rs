@@ -289,6 +289,7 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        requests: Vec::new(),
     }
 }
 

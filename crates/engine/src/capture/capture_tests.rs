@@ -57,6 +57,7 @@ fn policy() -> PolicyText {
         offset: 7,
         ref_ctr_offset: 8,
         conditional_return: true,
+        requests: Vec::new(),
     };
     PolicyText { id: 3, name: "p".into(), namespace: "ns".into(), hooks: vec![hook, HookText::default()] }
 }

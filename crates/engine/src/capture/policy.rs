@@ -9,7 +9,7 @@
 //!        │ u32 positions │ u32 ...
 //! ```
 //!
-//! What follows the known fields of a hook is that of a newer writer and ignored.
+//! What a policy asks of the network is left out: who replays a capture asks nothing. What follows the known fields of a hook is that of a newer writer and ignored.
 
 use crate::hook::{HookText, PolicyText};
 
@@ -93,6 +93,7 @@ fn hook(mut rest: &[u8]) -> Option<HookText> {
         labels: list(rest, text)?,
         functions: list(rest, |rest| Some((wide(rest)?, text(rest)?)))?,
         positions: list(rest, |rest| Some(number(rest)? as usize))?,
+        requests: Vec::new(),
     })
 }
 

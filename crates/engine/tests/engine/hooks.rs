@@ -9,11 +9,12 @@ use saker_abi::generated::{
     SAKER_SELECTOR_NONE, SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_number,
 };
 use saker_abi::{Hook, HookFlags, Key, Kind, Status, Tag};
-use saker_api::event::{Event, EventKind, Family, HookEvent, Timestamp};
+use saker_api::event::{Event, EventKind, Family, HookEvent, Request, Timestamp};
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Subject};
 use saker_engine::{Ancestors, EngineConfig, Input, Outcome, Unjoined};
+use saker_policy::plan::{self, SelectorRequest};
 
 use crate::host::{Host, config};
 
@@ -517,4 +518,27 @@ fn the_owner_of_a_socket_is_told() {
     lab.host.give(&record);
     assert!(lab.take_hooks().remove(0).process.process.binary.is_empty());
     lab.balanced();
+}
+
+/// What a policy asks of the network comes with the event, and with a return for its own.
+#[test]
+fn requests_come_with_the_event_that_matched() {
+    let mut lab = Lab::new();
+    let one = |selector, at_return, request| SelectorRequest { selector, at_return, request };
+    let mut text = text();
+    text.hooks[0].requests = vec![
+        one(0, false, plan::Request::Url("http://a".into())),
+        one(1, false, plan::Request::Name("other".into())),
+        one(0, true, plan::Request::Name("b".into())),
+    ];
+    lab.input(Input::PolicyLoaded(text));
+    let (url, name) = (Request::Url("http://a".into()), Request::Name("b".into()));
+    lab.enter(0, 1, 0);
+    lab.return_from(0, 1);
+    assert_eq!(lab.take_hooks()[0].requests, [url.clone(), name.clone()]);
+    lab.return_from(0, 2);
+    assert_eq!(lab.take_hooks()[0].requests, [name], "a return alone");
+    let record = lab.host.world.hook(&lab.shell, hook(0, 0, HookFlags(0))).finish();
+    lab.host.give(&record);
+    assert_eq!(lab.take_hooks()[0].requests, [url]);
 }

@@ -81,8 +81,10 @@ fn action(record: &Record, family: Family, hook: &Hook, cx: &mut Context<'_>) ->
         ActionName::Sigkill => ActionKind::Sigkill,
         ActionName::Signal => ActionKind::Signal(signal(record, false, cx)),
         ActionName::Override => override_call(record, family, cx),
-        ActionName::GetUrl => ActionKind::GetUrl(needed(record, "argUrl", name, cx)),
-        ActionName::DnsLookup => ActionKind::DnsLookup(needed(record, "argFqdn", name, cx)),
+        ActionName::GetUrl => ActionKind::GetUrl(asked(record, "argUrl", name, cx, values::parse_url)),
+        ActionName::DnsLookup => {
+            ActionKind::DnsLookup(asked(record, "argFqdn", name, cx, values::parse_name))
+        }
         ActionName::TrackSock => ActionKind::TrackSock(socket(record, hook, cx)?),
         ActionName::UntrackSock => ActionKind::UntrackSock(socket(record, hook, cx)?),
         ActionName::NotifyEnforcer => {
@@ -208,6 +210,21 @@ fn signal(record: &Record, optional: bool, cx: &mut Context<'_>) -> u32 {
         cx.report.error_hint(&record.at("argSig"), message, "1 to 64, such as 9 for SIGKILL");
     }
     signal
+}
+
+/// What is asked of the network.
+fn asked<T>(
+    record: &Record,
+    field: &str,
+    action: ActionName,
+    cx: &mut Context<'_>,
+    parse: impl Fn(&str) -> Result<T, Problem>,
+) -> String {
+    let text = needed(record, field, action, cx);
+    if let Some(problem) = parse(&text).err().filter(|_| !text.is_empty() && text.len() <= MAX_VALUE) {
+        cx.report.problem(&record.at(field), problem);
+    }
+    text
 }
 
 fn needed(record: &Record, field: &str, action: ActionName, cx: &mut Context<'_>) -> String {

@@ -257,6 +257,7 @@ fn text(hook: &Hook, slots: &Slots, site: &Site, plan: &saker_plan) -> HookText 
         positions: slots.positions(),
         functions: site.functions.clone(),
         conditional_return: has_conditional_return(plan),
+        requests: selectors::requests(hook),
         path: match &hook.target {
             Target::Uprobe(uprobe) => uprobe.path.value.clone(),
             Target::Usdt(usdt) => usdt.path.value.clone(),

@@ -149,7 +149,11 @@ fn a_socket_that_is_gone_has_no_owner() {
             serve(&listener);
             assert!(child.wait().unwrap().success());
         }
-        for one in lab.told_so_far() {
+        let told = lab.told_so_far();
+        // A socket of another that was taken for one of this process would be one more.
+        assert_eq!(told.iter().filter(|one| one.pid == me).count(), 16, "{told:#?}");
+        assert_eq!(told.len(), 20, "{told:#?}");
+        for one in told {
             if one.pid == me {
                 assert!(one.is_owner(), "{one:#?}");
                 own.insert(socket(&one));

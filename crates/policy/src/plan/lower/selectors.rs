@@ -1,8 +1,9 @@
 //! Selectors and what is done when they match.
 
 use saker_abi::generated::{
-    SAKER_ACTION_NO_POST, SAKER_ACTION_POST, SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK,
-    SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST, SAKER_SELECT_PER_PROCESS, saker_selector_plan,
+    SAKER_ACTION_DNS_LOOKUP, SAKER_ACTION_GET_URL, SAKER_ACTION_NO_POST, SAKER_ACTION_POST,
+    SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK, SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST,
+    SAKER_SELECT_PER_PROCESS, saker_selector_plan,
 };
 
 use super::builder::{Builder, Clauses};
@@ -10,6 +11,8 @@ use super::values::Slots;
 use super::{Lowering, clauses, process, sockets};
 use crate::diagnostic::At;
 use crate::model::{Action, ActionKind, Hook, Post};
+use crate::plan::{Request, SelectorRequest};
+use crate::values;
 use crate::words::RateScope;
 
 /// Puts the selectors of a hook into its plan.
@@ -66,6 +69,8 @@ fn actions(
                 tell(cx, post, &mut plan, &at);
             }
             ActionKind::NoPost => silent = true,
+            ActionKind::GetUrl(_) => plan.action = byte(SAKER_ACTION_GET_URL),
+            ActionKind::DnsLookup(_) => plan.action = byte(SAKER_ACTION_DNS_LOOKUP),
             ActionKind::TrackSock(position) => {
                 plan.action = byte(SAKER_ACTION_TRACK_SOCK);
                 plan.track |= sockets::bit(cx, slots, *position, late, &at);
@@ -86,11 +91,38 @@ fn actions(
             }
         }
     }
+    let asks = |action: &&Action| request(&action.kind).is_some();
+    if let Some(action) = actions.iter().find(asks).filter(|_| silent) {
+        let name = action.kind.name();
+        let message = format!("`{}` is done when the event is told, and `NoPost` tells none", name.name());
+        cx.report.error_hint(at, message, "take one of them out");
+    }
     if silent {
         plan.action = byte(SAKER_ACTION_NO_POST);
         plan.flags |= byte(SAKER_SELECT_NO_POST);
     }
     plan
+}
+
+/// What an action asks of the network; none: nothing.
+fn request(action: &ActionKind) -> Option<Request> {
+    match action {
+        ActionKind::GetUrl(url) => Some(Request::Url(url.clone())),
+        ActionKind::DnsLookup(name) => values::parse_name(name).ok().map(Request::Name),
+        _ => None,
+    }
+}
+
+/// What the selectors of a hook ask of the network.
+pub(super) fn requests(hook: &Hook) -> Vec<SelectorRequest> {
+    let mut all = Vec::new();
+    for (selector, of) in (0..).zip(&hook.selectors) {
+        for (at_return, actions) in [(false, &of.actions), (true, &of.return_actions)] {
+            let requests = actions.iter().filter_map(|action| request(&action.kind));
+            all.extend(requests.map(|request| SelectorRequest { selector, at_return, request }));
+        }
+    }
+    all
 }
 
 fn tell(cx: &mut Lowering<'_>, post: &Post, plan: &mut saker_selector_plan, at: &At) {

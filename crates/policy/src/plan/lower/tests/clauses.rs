@@ -6,7 +6,7 @@ use saker_abi::generated::*;
 
 use super::fake::Fake;
 use super::{assert_refused, filtered, hook, planned, pool, process_clauses, value_clauses};
-use crate::plan::{BinaryTest, Pattern};
+use crate::plan::{BinaryTest, Pattern, Request, SelectorRequest};
 use crate::testing::{with_filter, with_hook};
 use crate::values::Glob;
 
@@ -507,4 +507,28 @@ fn a_return_that_may_be_held_back_is_marked() {
     ] {
         assert_eq!(hook(&text, &Fake::default()).text.conditional_return, marked, "{text}");
     }
+}
+
+#[test]
+fn requests_stand_beside_the_plan() {
+    let text = with_hook(
+        "return: true
+returnArg: {index: 0, type: int}
+selectors:
+- matchPIDs: [{operator: In, values: [1]}]
+- matchActions: [{action: GetUrl, argUrl: 'http://x/y'}, {action: DnsLookup, argFqdn: a.b.}]
+  matchReturnActions: [{action: GetUrl, argUrl: 'https://z'}, {action: Post}]",
+    );
+    let hook = hook(&text, &Fake::default());
+    let one = |at_return, request| SelectorRequest { selector: 1, at_return, request };
+    assert_eq!(
+        hook.text.requests,
+        [
+            one(false, Request::Url("http://x/y".into())),
+            one(false, Request::Name("a.b".into())),
+            one(true, Request::Url("https://z".into())),
+        ]
+    );
+    assert_eq!(u32::from(hook.plan.selector[1].action), SAKER_ACTION_DNS_LOOKUP);
+    assert_eq!(u32::from(hook.plan.return_selector[1].action), SAKER_ACTION_POST);
 }

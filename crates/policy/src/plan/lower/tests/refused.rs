@@ -15,8 +15,16 @@ fn filters_and_actions() {
         ("matchActions: [{action: Sigkill}]", "matchActions[0].action", "`Sigkill`"),
         ("matchActions: [{action: Signal, argSig: 9}]", "matchActions[0].action", "`Signal`"),
         ("matchActions: [{action: Override, argError: -1}]", "matchActions[0].action", "`Override`"),
-        ("matchActions: [{action: GetUrl, argUrl: 'http://x'}]", "matchActions[0].action", "`GetUrl`"),
-        ("matchActions: [{action: DnsLookup, argFqdn: x}]", "matchActions[0].action", "`DnsLookup`"),
+        (
+            "matchActions: [{action: NoPost}, {action: GetUrl, argUrl: 'http://x'}]",
+            "matchActions",
+            "`GetUrl` is done when the event is told",
+        ),
+        (
+            "matchActions: [{action: DnsLookup, argFqdn: x}, {action: NoPost}]",
+            "matchActions",
+            "`DnsLookup` is done when the event is told",
+        ),
         (
             "matchActions: [{action: Post, kernelStackTrace: true}]",
             "matchActions[0].kernelStackTrace",
