@@ -3,6 +3,7 @@
 
 use saker_abi::generated as abi;
 
+use crate::model::DigestAlgorithm;
 use crate::plan::FileMark;
 use crate::registers::Machine;
 use crate::types::{is_number, is_program_address};
@@ -17,6 +18,11 @@ pub trait Program {
     /// Whether it is made by the Go compiler, whose functions have arguments of their own kind and cannot be looked at
     /// when they return.
     fn is_go(&self) -> bool;
+    /// The digest of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not have it.
+    fn digest(&self, algorithm: DigestAlgorithm) -> Result<Vec<u8>, String>;
     /// Offset in the file of a place so many bytes behind the beginning of a function.
     ///
     /// # Errors

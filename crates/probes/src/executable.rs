@@ -3,6 +3,7 @@
 //! Files may be made by anyone. What is read of one is bounded, and nothing in it is trusted.
 
 mod bounded;
+mod digest;
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,6 +13,7 @@ use std::path::Path;
 use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{LittleEndian, ReadCache};
+use saker_policy::model::DigestAlgorithm;
 use saker_policy::plan::{FileMark, UserPlace};
 use saker_policy::programs::Program;
 use saker_policy::registers::Machine;
@@ -334,6 +336,10 @@ impl Program for Executable {
 
     fn is_go(&self) -> bool {
         self.is_go
+    }
+
+    fn digest(&self, algorithm: DigestAlgorithm) -> Result<Vec<u8>, String> {
+        self.digest(algorithm).map_err(|error| error.to_string())
     }
 
     fn symbol(&self, name: &str, behind: u64) -> Result<u64, String> {

@@ -261,6 +261,35 @@ fn functions_with_paths_types_and_results() {
     }
 }
 
+#[test]
+fn registers_beside_arguments() {
+    let Some(mut lab) = Lab::new() else { return };
+    let register = if cfg!(target_arch = "x86_64") { "esi" } else { "w1" };
+    let text = policy(&format!(
+        "kprobes:
+- call: security_file_permission
+  syscall: false
+  args: [{{index: 0, type: file}}, {{index: 1, type: int}}]
+  data: [{{index: 0, type: uint32, source: pt_regs, resolve: {register}}}]
+  selectors:
+  - matchPIDs: [{{operator: In, values: [OWN]}}]
+    matchArgs: [{{index: 0, operator: Equal, values: [/etc/passwd]}}]
+    matchData: [{{index: 0, operator: Equal, values: ['4']}}]",
+    ));
+    if !mechanisms().kprobe {
+        let refused = lab.apply(&text).err().unwrap();
+        println!("refused on {}: {}", kernel().release(), refused[0].message);
+        return;
+    }
+    let applied = lab.apply(&text).unwrap();
+    assert_eq!(applied.plans[0].attach.mechanism(), "kprobe");
+    let told = lab.told(|| drop(std::fs::read("/etc/passwd").unwrap()));
+    assert!(!told.is_empty());
+    for one in told {
+        assert_eq!((one.number(1), one.number(2)), (4, 4));
+    }
+}
+
 /// What the policy on files tells of two that it is for, and one that it is not.
 fn files_are_told(lab: &Lab) {
     let told = lab.told(|| {

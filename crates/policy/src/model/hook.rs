@@ -148,6 +148,20 @@ pub enum DigestAlgorithm {
     BuildId,
 }
 
+impl DigestAlgorithm {
+    /// Its name in policies.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+            Self::BuildId => "build-id",
+        }
+    }
+}
+
 /// A declared probe of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usdt {

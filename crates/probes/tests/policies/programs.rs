@@ -104,3 +104,40 @@ fn what_a_program_does_not_have() {
     let said = refusal("uprobes: [{path: /no/such/file, symbols: [x]}]");
     assert!(said.starts_with("spec.uprobes[0].path: cannot open /no/such/file"), "{said}");
 }
+
+/// Of the program as other tools find them.
+#[test]
+fn only_the_program_that_is_meant() {
+    let Some(mut lab) = Lab::new() else { return };
+    let output = |tool: &str, arguments: &[&str]| {
+        let done = Command::new(tool).args(arguments).arg(program()).output().unwrap();
+        assert!(done.status.success(), "{tool}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let word = |text: String| text.split_whitespace().next().unwrap().to_owned();
+    let sums = ["sha1", "sha256", "sha384", "sha512"];
+    let mut digests: Vec<String> =
+        sums.iter().map(|sum| format!("{sum}:{}", word(output(&format!("{sum}sum"), &[])))).collect();
+    let notes = output("readelf", &["-n"]);
+    let build = notes.lines().find_map(|line| line.trim().strip_prefix("Build ID: ")).unwrap();
+    digests.push(format!("build-id:{build}"));
+    let text = |digest: &str| {
+        with_path(&format!(
+            "uprobes:
+- path: PATH
+  symbols: [first]
+  args: [{{index: 0, type: int}}]
+  binaryDigests: ['{digest}']"
+        ))
+    };
+    for digest in &digests {
+        let applied = lab.apply(&text(digest)).unwrap();
+        assert_eq!(run(&lab, "functions").len(), 1, "{digest}");
+        drop(applied);
+        let mut other = digest.clone();
+        let last = other.pop().unwrap();
+        other.push(if last == '0' { '1' } else { '0' });
+        let said = lab.apply(&text(&other)).err().unwrap()[0].message.clone();
+        assert!(said.ends_with(&format!("it has {digest}")), "{said}");
+    }
+}

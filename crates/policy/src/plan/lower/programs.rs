@@ -6,7 +6,7 @@ use super::targets::{Reads, Site};
 use super::types::type_number;
 use super::{Lowering, fields};
 use crate::diagnostic::{At, Problem, Span};
-use crate::model::{Argument, Places, Source, Uprobe, Usdt};
+use crate::model::{Argument, DigestAlgorithm, Places, Source, Uprobe, Usdt};
 use crate::plan::{Attach, UserPlace};
 use crate::programs::{self, MAX_ARGUMENTS, Program};
 use crate::registers::Machine;
@@ -30,12 +30,11 @@ pub(super) fn uprobe(
     at: &At,
 ) -> Vec<Site> {
     let place = |span: Span, field: &str| At { span, path: at.path.field(field) };
-    if let Some(digest) = uprobe.digests.first() {
-        let at = place(digest.span, "binaryDigests");
-        cx.not_yet(&at, "the digest of a file is not looked at", "take `binaryDigests` out");
-    }
     let at_path = place(uprobe.path.span, "path");
     let Some(program) = open(cx, &uprobe.path.value, &at_path) else { return Vec::new() };
+    if !has_digest(cx, program.as_ref(), uprobe, at) {
+        return Vec::new();
+    }
     if program.is_go() && on_return {
         let message = "a look at the return of a Go function ends its program, for Go moves stacks";
         cx.report.error_hint(&at_path, message, "take `return` out, or hook a function of C");
@@ -75,6 +74,45 @@ pub(super) fn uprobe(
 
 fn open(cx: &mut Lowering<'_>, path: &str, at: &At) -> Option<Box<dyn Program>> {
     cx.kernel.program(path).map_err(|reason| cx.report.error(at, reason)).ok()
+}
+
+/// Whether the file has one of the digests that are asked for. Otherwise it is told which it has: as an error, or as a
+/// warning when the hook may be left out then.
+fn has_digest(cx: &mut Lowering<'_>, program: &dyn Program, uprobe: &Uprobe, at: &At) -> bool {
+    let Some(first) = uprobe.digests.first() else { return true };
+    let mut found: Vec<(DigestAlgorithm, Result<Vec<u8>, String>)> = Vec::new();
+    for wanted in &uprobe.digests {
+        if found.iter().all(|(algorithm, _)| *algorithm != wanted.algorithm) {
+            found.push((wanted.algorithm, program.digest(wanted.algorithm)));
+        }
+        let fits = |(algorithm, digest): &(DigestAlgorithm, Result<Vec<u8>, String>)| {
+            *algorithm == wanted.algorithm && digest.as_ref() == Ok(&wanted.bytes)
+        };
+        if found.iter().any(fits) {
+            return true;
+        }
+    }
+    let text = |(algorithm, digest): &(DigestAlgorithm, Result<Vec<u8>, String>)| match digest {
+        Ok(digest) => {
+            let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("it has {}:{digits}", algorithm.name())
+        }
+        Err(reason) => reason.clone(),
+    };
+    let found: Vec<String> = found.iter().map(text).collect();
+    let message = format!("{} has none of these digests: {}", uprobe.path.value, found.join("; "));
+    let at = At { span: first.span, path: at.path.field("binaryDigests") };
+    if uprobe.ignore_digest {
+        let message = format!("{message}; the hook is left out");
+        cx.report.warning(&at, message, "`ignore.digestVerificationFailure` allows it");
+    } else {
+        cx.report.error_hint(
+            &at,
+            message,
+            "look which program it is, and give its digest if it is the one meant",
+        );
+    }
+    false
 }
 
 fn places(program: &dyn Program, places: &Places, at: &At) -> Vec<Found> {

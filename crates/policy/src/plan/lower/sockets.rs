@@ -1,13 +1,12 @@
 //! Sockets: whose owner is remembered, and which events are told of it.
 
 use saker_abi::generated::{
-    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SOURCE_ARGUMENT, SAKER_TYPE_SKB, SAKER_TYPE_SOCK,
-    SAKER_TYPE_SOCKET, saker_plan, saker_value_plan,
+    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_TYPE_SKB, SAKER_TYPE_SOCK, SAKER_TYPE_SOCKET, saker_plan,
 };
 
 use super::Lowering;
 use super::targets::Site;
-use super::values::{REMEMBERED, RESULT, Slots};
+use super::values::{RESULT, Slots};
 use crate::diagnostic::At;
 use crate::model::Hook;
 use crate::plan::Attach;
@@ -68,16 +67,5 @@ pub(super) fn complete(cx: &mut Lowering<'_>, hook: &Hook, site: &Site, plan: &m
         let message =
             "calls that a rate limit holds back are not seen to return, and what they do to sockets is lost";
         cx.report.error_hint(at, message, "take `rateLimit` out, or give the sockets a hook of their own");
-    }
-    let forgotten = |(slot, value): &(usize, &saker_value_plan)| {
-        of_returns >> slot & 1 != 0
-            && u32::from(value.source) == SAKER_SOURCE_ARGUMENT
-            && value.index >= REMEMBERED
-    };
-    let values = plan.value.iter().take(plan.values.into()).enumerate();
-    if site.forgets_arguments() && values.collect::<Vec<_>>().iter().any(forgotten) {
-        let message =
-            format!("at the return the first {REMEMBERED} arguments are known, and the socket is another");
-        cx.report.error_hint(at, message, "put the action under `matchActions`");
     }
 }

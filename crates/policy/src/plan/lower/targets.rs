@@ -239,7 +239,9 @@ fn calls(
         };
         cx.report.error_hint(&at, message, hint);
     }
-    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore: call.ignore_missing };
+    let ignore = call.ignore_missing;
+    let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
+    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers };
     match named {
         Named::Functions(names) => {
             for name in names {
@@ -262,6 +264,8 @@ struct Found {
     sites: Vec<Site>,
     missing: Vec<String>,
     ignore: bool,
+    /// Registers are captured, which a kprobe sees and a trampoline does not.
+    registers: bool,
 }
 
 impl Found {
@@ -274,7 +278,7 @@ impl Found {
             );
             cx.report.warning(at, message, format!("hook {} as well", rename.new));
         }
-        match function(cx, &name, on_return) {
+        match function(cx, &name, on_return, self.registers) {
             Ok(site) => self.sites.push(site),
             Err(problem) => cx.problem(at, problem),
         }
@@ -387,7 +391,7 @@ impl Found {
             cx.report.error_hint(at, message, hint);
             return;
         };
-        match function(cx, &name, on_return) {
+        match function(cx, &name, on_return, self.registers) {
             Ok(mut site) => {
                 site.reads = Reads::Call { first };
                 self.sites.push(site);
@@ -432,8 +436,9 @@ fn is_native(cx: &Lowering<'_>, call: &Syscall) -> bool {
     call.abi.is_none_or(|abi| abi == own_abi(cx))
 }
 
-/// A function that the kernel has, by the cheapest way there is.
-fn function(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Problem> {
+/// A function that the kernel has, by the cheapest way there is; by one that sees registers, if there is one and they are
+/// asked for.
+fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> Result<Site, Problem> {
     let mechanisms = cx.kernel.mechanisms();
     let on_return = on_return && !never_returns(name);
     let signature = cx.kernel.function(name);
@@ -444,7 +449,8 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Prob
         signature.readable && arguments.len() <= WORDS && !arguments.iter().any(by_value)
     });
     let function = name.to_owned();
-    if let (true, Some(described)) = (mechanisms.trampoline, described) {
+    let trampoline = mechanisms.trampoline && !(registers && mechanisms.kprobe);
+    if let (true, Some(described)) = (trampoline, described) {
         let words = described.arguments.len();
         let attach = Attach::Trampoline { function: function.clone(), on_return };
         return Ok(Site::new(attach, function, Reads::Function(signature), words));
@@ -503,7 +509,7 @@ fn cooked(
         ("syscalls", name) if name.starts_with("sys_enter_") => {
             let name = name.trim_start_matches("sys_enter_").to_owned();
             let call = Spanned { value: Syscall { abi: None, name }, span: event.span };
-            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore: false };
+            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore: false, registers: false };
             found.syscalls(cx, &[call], false, FIRST_FIELD, at);
             found.sites.pop()
         }

@@ -19,7 +19,7 @@ pub(super) const RESULT: u8 = SAKER_VALUES_MAX as u8;
 /// No argument tells a size.
 const NO_SIZE: u8 = 255;
 /// Arguments that are remembered from the call for its return.
-pub(super) const REMEMBERED: u8 = 6;
+const REMEMBERED: u8 = 6;
 
 /// A value that is captured.
 struct Slot {

@@ -3,6 +3,7 @@
 use saker_abi::generated::*;
 
 use super::{Fake, assert_refused, hook, planned};
+use crate::model::DigestAlgorithm;
 use crate::plan::{Attach, FileMark, UserPlace};
 use crate::programs::Program;
 use crate::registers::Machine;
@@ -33,6 +34,14 @@ impl Program for Made {
 
     fn is_go(&self) -> bool {
         self.go
+    }
+
+    fn digest(&self, algorithm: DigestAlgorithm) -> Result<Vec<u8>, String> {
+        match algorithm {
+            DigestAlgorithm::Sha1 => Ok(vec![0xab; 20]),
+            DigestAlgorithm::BuildId => Ok(vec![0, 1]),
+            _ => Err("it cannot be read".into()),
+        }
     }
 
     fn symbol(&self, name: &str, behind: u64) -> Result<u64, String> {
@@ -163,7 +172,6 @@ fn what_cannot_be_had_of_programs() {
                 .to_owned(),
             "structures of programs",
         ),
-        ("path: /bin/c\nsymbols: [f]\nbinaryDigests: ['build-id:abcd']".to_owned(), "digest of a file"),
         (
             "path: /bin/c\nsymbols: [f]\ndata: [{index: 0, type: int, source: pt_regs, resolve: rzx}]"
                 .to_owned(),
@@ -179,4 +187,22 @@ fn what_cannot_be_had_of_programs() {
     ] {
         assert_refused(&policy("usdts", &format!("path: /bin/c\n{fields}")), &Fake::default(), &[words]);
     }
+}
+
+#[test]
+fn digests_of_files() {
+    let with = |digests: &str, further: &str| {
+        uprobe(&format!("path: /bin/c\nsymbols: [f]\nbinaryDigests: [{digests}]\n{further}"))
+    };
+    let (sha1, sha256) = (format!("'sha1:{}'", "AB".repeat(20)), format!("'sha256:{}'", "00".repeat(32)));
+    for digests in ["build-id:0001", &sha1, &format!("{sha256}, build-id:0002, build-id:0001")] {
+        assert_eq!(planned(&with(digests, ""), &Fake::default()).hooks.len(), 1, "{digests}");
+    }
+    let wrong = with(&format!("build-id:0000, build-id:000100, {sha256}"), "");
+    let said = "spec.uprobes[0].binaryDigests: /bin/c has none of these digests: it has build-id:0001; it cannot be read";
+    assert_refused(&wrong, &Fake::default(), &[said]);
+    let left_out =
+        planned(&with("build-id:0000", "ignore: {digestVerificationFailure: true}"), &Fake::default());
+    assert_eq!((left_out.hooks.len(), left_out.warnings.len()), (0, 1));
+    assert!(left_out.warnings[0].message.ends_with("it has build-id:0001; the hook is left out"));
 }

@@ -86,11 +86,4 @@ fn what_cannot_be_tracked() {
         &kernel(),
         &["selectors[0].matchActions[0].argSock: the socket is read at the return"],
     );
-    let far = "args: [{index: 7, type: sock}]\nreturn: true\nreturnArg: {index: 0, type: int}\n\
-               selectors: [{matchReturnActions: [{action: UntrackSock}]}]";
-    assert_refused(
-        &with_hook(far).replace("security_file_open", "many"),
-        &kernel(),
-        &["the first 6 arguments are known"],
-    );
 }

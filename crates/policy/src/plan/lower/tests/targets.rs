@@ -244,3 +244,20 @@ fn hooks_of_security_modules() {
     let text = with_hook("args: [{index: 0, type: file}]");
     assert_refused(&text, &Fake::with(false, false, true), &["hook `file_open` under `lsmhooks`"]);
 }
+
+/// Registers are seen by a kprobe only, also where a trampoline would be cheaper.
+#[test]
+fn registers_choose_the_kprobe() {
+    let registers = "data: [{index: 0, type: uint64, source: pt_regs, resolve: rax}]";
+    for (hook, function) in [
+        ("kprobes: [{call: security_file_open, syscall: false, REGISTERS}]", "security_file_open"),
+        ("fentries: [{call: security_file_open, syscall: false, REGISTERS}]", "security_file_open"),
+        ("kprobes: [{call: sys_openat, syscall: true, REGISTERS}]", "__x64_sys_openat"),
+    ] {
+        let text = with_spec(&hook.replace("REGISTERS", registers));
+        let function = function.to_owned();
+        let plan = planned(&text, &Fake::default());
+        assert_eq!(plan.hooks[0].attach, Attach::Kprobe { function, on_return: false });
+        assert_refused(&text, &Fake::with(true, false, true), &["does not see the register `rax`"]);
+    }
+}
