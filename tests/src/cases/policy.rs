@@ -528,8 +528,11 @@ fn socket_owner() -> Result<()> {
     bench.lab.agent.stop()
 }
 
+/// What a server was asked.
+type Asked<T> = Arc<Mutex<Vec<T>>>;
+
 /// A server that notes the first line of each request.
-fn web_server() -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
+fn web_server() -> Result<(u16, Asked<String>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -546,8 +549,8 @@ fn web_server() -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
     Ok((port, asked))
 }
 
-/// A server that notes how long questions are, and answers.
-fn name_server() -> Result<(u16, Arc<Mutex<Vec<Vec<u8>>>>)> {
+/// A server of names that notes questions and answers them.
+fn name_server() -> Result<(u16, Asked<Vec<u8>>)> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let port = socket.local_addr()?.port();
     let asked = Arc::new(Mutex::new(Vec::new()));

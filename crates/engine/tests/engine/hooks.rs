@@ -490,7 +490,7 @@ proptest! {
 #[test]
 fn the_owner_of_a_socket_is_told() {
     let mut lab = Lab::new();
-    let opened = lab.shell.clone();
+    let opened = lab.shell;
     let mut call = hook(0, 4, HookFlags(HookFlags::OWNER.0 | HookFlags::WAITS.0));
     call.tid = 99;
     let record = lab.host.world.hook(&opened, call).finish();
