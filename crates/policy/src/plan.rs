@@ -367,6 +367,19 @@ pub trait Kernel {
     /// # Errors
     /// What is not there, in words.
     fn resolve(&self, structure: &str, path: &[crate::values::Step]) -> Result<Resolved, String>;
+    /// The same from a structure of a kernel module.
+    ///
+    /// # Errors
+    /// What is not there, in words.
+    fn resolve_in(
+        &self,
+        module: &str,
+        structure: &str,
+        path: &[crate::values::Step],
+    ) -> Result<Resolved, String> {
+        let _ = (structure, path);
+        Err(format!("the types of the module {module} are not known"))
+    }
     /// Number of a system call of the machine's own ABI, by its name without prefix.
     fn syscall(&self, name: &str) -> Option<u32>;
     /// All system calls of the machine's own ABI: name without prefix, and number.

@@ -26,6 +26,8 @@ const TRACEABLE: [&str; 2] = [
 ];
 /// Where it lists all of its symbols.
 const SYMBOLS: &str = "/proc/kallsyms";
+/// Where modules describe their types.
+const MODULES: &str = "/sys/kernel/btf";
 /// Memory that a regular expression may take, in bytes.
 const PATTERN_MAX: usize = 1 << 20;
 /// Names that are proposed for one that is not there.
@@ -71,6 +73,22 @@ impl RunningKernel {
     pub fn with_host_namespaces(mut self, host: NamespaceInums) -> Self {
         self.host = host;
         self
+    }
+}
+
+/// Types of a module, beside those of the kernel: made for each value that asks for them, for few do.
+impl RunningKernel {
+    fn module(&self, module: &str) -> Result<Types, String> {
+        let sign = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        if module.is_empty() || !module.bytes().all(sign) {
+            return Err(format!("`{module}` is not the name of a module"));
+        }
+        let path = format!("{MODULES}/{}", module.replace('-', "_"));
+        let bytes = fs::read(&path).map_err(|error| {
+            format!("the module {module} is not loaded, or does not describe its types: {path}: {error}")
+        })?;
+        let types = self.types.with_module(&bytes);
+        types.ok_or_else(|| format!("the description of types at {path} is not understood"))
     }
 }
 
@@ -203,6 +221,10 @@ impl Kernel for RunningKernel {
 
     fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {
         self.types.resolve(structure, path)
+    }
+
+    fn resolve_in(&self, module: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        self.module(module)?.resolve(structure, path)
     }
 
     fn syscall(&self, name: &str) -> Option<u32> {

@@ -58,7 +58,7 @@ impl Type<'_> {
 /// A description of types.
 pub(crate) struct Description<'a> {
     pub types: &'a [u8],
-    strings: &'a [u8],
+    pub strings: &'a [u8],
 }
 
 pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {

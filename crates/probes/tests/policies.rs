@@ -290,6 +290,33 @@ fn registers_beside_arguments() {
     }
 }
 
+/// A module that the machine runs on is looked for, because which there are differs.
+#[test]
+fn structures_of_modules() {
+    let text = |module: &str| {
+        policy(&format!(
+            "kprobes:
+- call: security_file_permission
+  syscall: false
+  args: [{{index: 0, type: uint32, btfType: p9_fid, btfTypeModule: {module}, resolve: fid}}]"
+        ))
+    };
+    if !any_function() {
+        println!("no functions can be hooked: NOT RUN");
+        return;
+    }
+    let refused = plan(&text("no_such_module")).err().unwrap();
+    assert!(refused.iter().any(|one| one.message.contains("no_such_module is not loaded")), "{refused:#?}");
+    if !std::path::Path::new("/sys/kernel/btf/9pnet").exists() {
+        println!("the module 9pnet is not there: NOT RUN");
+        return;
+    }
+    let plan = plan(&text("9pnet")).unwrap();
+    let value = &plan.hooks[0].plan.value[0];
+    assert_eq!((value.steps, value.step[0].load), (1, 4));
+    assert!(value.step[0].offset > 0);
+}
+
 /// What the policy on files tells of two that it is for, and one that it is not.
 fn files_are_told(lab: &Lab) {
     let told = lab.told(|| {

@@ -10,6 +10,12 @@ use crate::types::{Description, Type, kind, word};
 const DEPTH: usize = 16;
 /// Bytes of a pointer.
 const POINTER: u32 = 8;
+/// What a description begins with, up to the places and lengths of its parts: magic number, version 1, no flags, 24
+/// bytes of header.
+#[cfg(target_endian = "little")]
+const HEADER: [u8; 8] = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0];
+#[cfg(target_endian = "big")]
+const HEADER: [u8; 8] = [0xeb, 0x9f, 1, 0, 0, 0, 0, 24];
 /// Arguments of a function that are looked at.
 const ARGUMENTS: usize = 32;
 
@@ -20,6 +26,8 @@ pub(super) struct Types {
     offsets: Vec<u32>,
     /// Hash of the name and number of everything that is looked for by name, in order.
     names: Vec<(u32, u32)>,
+    /// Number of the first type of a module; 0: they are the kernel's.
+    own: u32,
 }
 
 /// FNV-1a.
@@ -56,7 +64,25 @@ impl Types {
         names.sort_unstable();
         names.shrink_to_fit();
         offsets.shrink_to_fit();
-        Some(Self { bytes, offsets, names })
+        Some(Self { bytes, offsets, names, own: 0 })
+    }
+
+    /// These and those of a module. Its description goes on where that of the kernel ends, in numbers of types and in
+    /// places of names; so both in one are a description again. None: they are not understood.
+    pub(super) fn with_module(&self, module: &[u8]) -> Option<Self> {
+        let (kernel, module) = (self.description()?, Description::of(module)?);
+        let types = kernel.types.len().checked_add(module.types.len())?;
+        let strings = kernel.strings.len().checked_add(module.strings.len())?;
+        let mut bytes = Vec::with_capacity(HEADER.len() + 16 + types + strings);
+        bytes.extend(HEADER);
+        let (types, strings) = (u32::try_from(types).ok()?, u32::try_from(strings).ok()?);
+        for number in [0, types, types, strings] {
+            bytes.extend(number.to_ne_bytes());
+        }
+        for part in [kernel.types, module.types, kernel.strings, module.strings] {
+            bytes.extend(part);
+        }
+        Some(Self { own: u32::try_from(self.offsets.len()).ok()?, ..Self::of(bytes)? })
     }
 
     fn description(&self) -> Option<Description<'_>> {
@@ -74,11 +100,18 @@ impl Types {
         let wanted = hash(name.as_bytes());
         let first = self.names.partition_point(|(hash, _)| *hash < wanted);
         let same = self.names.get(first..)?.iter().take_while(|(hash, _)| *hash == wanted);
-        let mut numbers = same.map(|(_, number)| *number);
-        numbers.find(|number| {
+        let numbers = same.map(|(_, number)| *number);
+        let mut numbers = numbers.filter(|number| {
             self.at(description, *number).is_some_and(|this| {
                 kinds.contains(&this.kind()) && description.name(this.name) == Some(name.as_bytes())
             })
+        });
+        // What a module has is meant rather than what the kernel has under the same name.
+        let first = numbers.next()?;
+        Some(if first < self.own {
+            numbers.find(|number| *number >= self.own).unwrap_or(first)
+        } else {
+            first
         })
     }
 
@@ -406,6 +439,46 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A description of these types, with these names.
+    fn description(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let mut bytes = HEADER.to_vec();
+        let length = 4 * types.len() as u32;
+        for number in [0, length, length, strings.len() as u32] {
+            bytes.extend(number.to_ne_bytes());
+        }
+        bytes.extend(types.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.extend(strings);
+        bytes
+    }
+
+    /// A structure, whose only member is of type 1.
+    fn structure(name: u32, member: u32, bit: u32) -> [u32; 6] {
+        [name, kind::STRUCT << 24 | 1, 16, member, 1, bit]
+    }
+
+    #[test]
+    fn a_module_goes_on_where_the_kernel_ends() {
+        // Type 1 is an integer of 4 bytes, 2 and 3 are structures.
+        let mut types = vec![1, kind::INT << 24, 4, 32];
+        types.extend(structure(5, 10, 32));
+        types.extend(structure(12, 10, 64));
+        let kernel = Types::of(description(&types, b"\0int\0both\0a\0only\0")).unwrap();
+        let strings = 17;
+        let mut own = structure(5, strings + 1, 96).to_vec();
+        own.extend(structure(strings + 3, 10, 24));
+        let both = kernel.with_module(&description(&own, b"\0b\0new\0")).unwrap();
+        let offset = |types: &Types, structure: &str, member: &str| {
+            let found = types.resolve(structure, &[Step::Member(member.into())]);
+            found.map(|found| (found.steps[0].offset, found.steps[0].load))
+        };
+        assert_eq!(offset(&kernel, "both", "a"), Ok((4, 4)));
+        assert_eq!(offset(&both, "both", "b"), Ok((12, 4)), "that of the module");
+        assert_eq!(offset(&both, "new", "a"), Ok((3, 4)));
+        assert_eq!(offset(&both, "only", "a"), Ok((8, 4)), "that of the kernel");
+        assert!(offset(&kernel, "new", "a").is_err() && offset(&both, "both", "a").is_err());
+        assert!(kernel.with_module(b"nothing").is_none());
+    }
 
     #[test]
     fn damaged_descriptions_are_refused_or_harmless() {

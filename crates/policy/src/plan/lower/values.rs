@@ -156,10 +156,6 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
         let message = format!("of a vector the first {SAKER_BUFFER_MAX} bytes are told");
         cx.report.warning(&field("maxData"), message, "events of longer ones say how long they are");
     }
-    if value.btf_module.is_some() {
-        let hint = "take `btfTypeModule` out when the kernel itself has the structure";
-        cx.not_yet(&field("btfTypeModule"), "structures of kernel modules are not looked up", hint);
-    }
 }
 
 /// Puts the values of a hook at a function into its plan. What cannot be read is told.
@@ -298,7 +294,11 @@ fn resolve(cx: &Lowering<'_>, value: &Argument, from: &From, site: &Site) -> Res
             return Err(Problem::hint(message, "name it with `btfType`"));
         }
     };
-    let found = cx.kernel.resolve(structure, &value.resolve);
+    let module = value.btf_module.as_ref().filter(|_| value.btf_type.is_some());
+    let found = match module {
+        Some(module) => cx.kernel.resolve_in(&module.value, structure, &value.resolve),
+        None => cx.kernel.resolve(structure, &value.resolve),
+    };
     found.map_err(|reason| {
         let path: Vec<String> = value.resolve.iter().map(ToString::to_string).collect();
         let path = path.join(".").replace(".[", "[");

@@ -136,6 +136,15 @@ impl Kernel for Fake {
         Ok(Resolved { steps, kind })
     }
 
+    fn resolve_in(&self, module: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        let fid = structure == "p9_fid" && path == [Step::Member("fid".into())];
+        if module != "9pnet" || !fid {
+            return Err(format!("the types of the module {module} are not known"));
+        }
+        let kind = TypeKind::Integer { size: 4, signed: false };
+        Ok(Resolved { steps: vec![saker_step { offset: 12, load: 4 }], kind })
+    }
+
     fn syscall(&self, name: &str) -> Option<u32> {
         crate::names::syscalls::number(name)
     }

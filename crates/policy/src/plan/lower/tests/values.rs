@@ -131,6 +131,11 @@ fn members_are_followed() {
             vec![(700, 0)],
         ),
         (
+            "[{index: 0, type: uint32, btfType: p9_fid, btfTypeModule: 9pnet, resolve: fid}]",
+            SAKER_TYPE_U32,
+            vec![(12, 4)],
+        ),
+        (
             "[{index: 0, type: string, btfType: task_struct, resolve: name}]",
             SAKER_TYPE_STRING,
             vec![(800, 8)],
@@ -145,7 +150,10 @@ fn members_are_followed() {
         ("[{index: 0, type: file, resolve: f_cred}]", "a pointer to struct cred"),
         ("[{index: 1, type: int, resolve: x}]", "which structure"),
         ("[{index: 0, type: int, btfType: deep, resolve: x}]", "12 steps, 11 are possible"),
-        ("[{index: 0, type: int, btfType: file, btfTypeModule: ext4, resolve: f_pos}]", "kernel modules"),
+        (
+            "[{index: 0, type: int, btfType: file, btfTypeModule: ext4, resolve: f_pos}]",
+            "the types of the module ext4 are not known",
+        ),
         ("[{index: 2, type: int}]", "has no argument 2 [it has 2, counted from 0]"),
         ("[{index: 0, type: char_buf, sizeArgIndex: 2, maxData: true}]", "more than 4096 bytes"),
     ] {
