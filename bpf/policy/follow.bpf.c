@@ -82,7 +82,7 @@ static __noinline void add_program(struct hook_scratch *s, u32 level)
 		saker_find_lineage(level);
 		return;
 	}
-	own = saker_own_bits(level, 0) & followed_bits();
+	own = own_bits(s, level, s->kin.task, s->kin.leader) & followed_bits();
 	if (own & ~known->bits)
 		known->bits |= own;
 }

@@ -32,7 +32,7 @@ struct kin {
 };
 
 /* Takes a level, finds a lineage and gives the level back. False: there is none. */
-static __noinline bool ask_lineage(u64 task, u64 leader, u64 *bits, u64 *inherited)
+static __always_inline bool ask_lineage(u64 task, u64 leader, u64 *bits, u64 *inherited)
 {
 	struct saker_lineage *known = lineage_of(leader);
 	struct hook_scratch *s;

@@ -113,19 +113,10 @@ static __always_inline struct hook_scratch *scratch_at(u32 level)
 	return level < HOOK_LEVELS ? bpf_map_lookup_elem(&saker_hook_scratch, &level) : NULL;
 }
 
-/* What the process in hand fulfils by itself, or the ancestor at which the walk is. */
-__noinline u64 saker_own_bits(u32 level, u32 ancestor)
+/* What a process fulfils by itself; task is one of its threads that has its memory. Inlined: older kernels
+ * bound the stack of all calls together. */
+static __always_inline u64 own_bits(struct hook_scratch *s, u32 level, u64 task, u64 leader)
 {
-	struct hook_scratch *s;
-	u64 task, leader;
-
-	if (!saker_follows)
-		return 0;
-	s = scratch_at(level);
-	if (!s)
-		return 0;
-	task = ancestor ? s->kin.at : s->kin.task;
-	leader = ancestor ? s->kin.at_leader : s->kin.leader;
 	return bits_of_task(s, level, (void *)task) | number_bits(leader);
 }
 
@@ -154,7 +145,7 @@ __noinline int saker_next_ancestor(u32 level, u32 generation)
 		if (known->generation == generation)
 			return 1;
 	}
-	s->kin.found |= saker_own_bits(level, 1);
+	s->kin.found |= own_bits(s, level, s->kin.at, s->kin.at_leader);
 	return 0;
 }
 
@@ -208,7 +199,7 @@ __noinline int saker_find_lineage(u32 level)
 		s->kin.inherited = (s->kin.inherited & ~fresh) | (s->kin.found & fresh);
 		s->kin.bits = (s->kin.bits & ~fresh) | s->kin.inherited;
 	}
-	s->kin.bits |= saker_own_bits(level, 0) & followed_bits();
+	s->kin.bits |= own_bits(s, level, s->kin.task, s->kin.leader) & followed_bits();
 	keep_lineage(s, generation);
 	return 0;
 }
