@@ -13,6 +13,7 @@
 #define SAKER_VALUES_MAX    12	   /* values captured by one hook */
 #define SAKER_STRING_MAX    4096   /* bytes of a string or path value */
 #define SAKER_BUFFER_MAX    4096   /* bytes of a buffer without maxData */
+#define SAKER_FRAMES_MAX    127	   /* callers that a stack tells */
 #define SAKER_SELECTOR_NONE 0xffff /* the hook has no selectors */
 
 /* How a hook was reached; decides what the event is called. */
@@ -46,6 +47,10 @@ enum saker_action {
 #define SAKER_HOOK_WAITS    0x2	 /* an entry whose return will be told too */
 #define SAKER_HOOK_UNKNOWN  0x4	 /* the process had no record; its key is derived */
 #define SAKER_HOOK_IDENTITY 0x20 /* creds and ns are filled */
+#define SAKER_HOOK_KERNEL_STACK                                                                              \
+	0x40			   /* asked for; its value is missing where the record had no room           \
+				    */
+#define SAKER_HOOK_USER_STACK 0x80 /* likewise */
 #define SAKER_HOOK_OWNER                                                                                     \
 	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
 	       * it was remembered, not of who ran */

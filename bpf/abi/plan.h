@@ -170,9 +170,11 @@ struct saker_stage {
 	__u64 selectors; /* bit: a clause is of this selector */
 };
 
-#define SAKER_SELECT_NO_POST	 0x1
-#define SAKER_SELECT_PER_PROCESS 0x8 /* scope of the rate limit; without both: thread */
-#define SAKER_SELECT_GLOBAL	 0x10
+#define SAKER_SELECT_NO_POST	  0x1
+#define SAKER_SELECT_PER_PROCESS  0x8 /* scope of the rate limit; without both: thread */
+#define SAKER_SELECT_GLOBAL	  0x10
+#define SAKER_SELECT_KERNEL_STACK 0x20
+#define SAKER_SELECT_USER_STACK	  0x40
 
 /* A selector, with the range of its clauses on the process. */
 struct saker_selector_plan {

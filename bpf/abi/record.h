@@ -55,15 +55,18 @@ struct saker_record {
 
 enum saker_tag {
 	SAKER_TAG_NONE = 0,
-	SAKER_TAG_FILENAME = 1, /* path given to execve, as the kernel keeps it (string) */
-	SAKER_TAG_EXE = 2,	/* file that is executed, resolved (components) */
-	SAKER_TAG_CWD = 3,	/* working directory (components) */
-	SAKER_TAG_ARGS = 4,	/* argument vector, each ended by NUL */
-	SAKER_TAG_ENVS = 5,	/* environment, each ended by NUL */
-	SAKER_TAG_INTERP = 6,	/* interpreter of a script, as its first line names it (string) */
-	SAKER_TAG_CGROUP = 7,	/* name of the control group, last component (string) */
-	SAKER_TAG_TTY = 8,	/* name of the controlling terminal (string) */
-	SAKER_TAG_RESULT = 10,	/* what the hooked function returned; likewise */
+	SAKER_TAG_FILENAME = 1,	     /* path given to execve, as the kernel keeps it (string) */
+	SAKER_TAG_EXE = 2,	     /* file that is executed, resolved (components) */
+	SAKER_TAG_CWD = 3,	     /* working directory (components) */
+	SAKER_TAG_ARGS = 4,	     /* argument vector, each ended by NUL */
+	SAKER_TAG_ENVS = 5,	     /* environment, each ended by NUL */
+	SAKER_TAG_INTERP = 6,	     /* interpreter of a script, as its first line names it (string) */
+	SAKER_TAG_CGROUP = 7,	     /* name of the control group, last component (string) */
+	SAKER_TAG_TTY = 8,	     /* name of the controlling terminal (string) */
+	SAKER_TAG_RESULT = 10,	     /* what the hooked function returned; likewise */
+	SAKER_TAG_KERNEL_STACK = 11, /* callers in the kernel, the innermost first: addresses of 64 bits,
+					SAKER_FRAMES_MAX at most */
+	SAKER_TAG_USER_STACK = 12,   /* likewise in the program */
 	SAKER_TAG_VALUE = 256, /* and as many beyond as a hook captures: that value; flags: enum saker_type */
 };
 

@@ -11,6 +11,7 @@
  */
 #include "expression.h"
 #include "owner.h"
+#include "stack.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -423,6 +424,7 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 		COUNT(limited);
 		return false;
 	}
+	put_stacks(call->ctx, s, selector->flags);
 	if (saker_plan.flags & SAKER_PLAN_IDENTITY && !has_owner(call->s))
 		fill_identity(call);
 	s->rec.action = selector->action;

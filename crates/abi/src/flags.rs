@@ -150,6 +150,8 @@ impl Tag {
     pub const CGROUP: Self = Self(raw::SAKER_TAG_CGROUP as u16);
     pub const TTY: Self = Self(raw::SAKER_TAG_TTY as u16);
     pub const RESULT: Self = Self(raw::SAKER_TAG_RESULT as u16);
+    pub const KERNEL_STACK: Self = Self(raw::SAKER_TAG_KERNEL_STACK as u16);
+    pub const USER_STACK: Self = Self(raw::SAKER_TAG_USER_STACK as u16);
 
     /// The tag of a hook's captured value, by its place among them.
     #[must_use]
@@ -274,6 +276,10 @@ bits! {
         UNKNOWN = raw::SAKER_HOOK_UNKNOWN;
         /// Credentials and namespaces are filled.
         IDENTITY = raw::SAKER_HOOK_IDENTITY;
+        /// The kernel's stack was asked for.
+        KERNEL_STACK = raw::SAKER_HOOK_KERNEL_STACK;
+        /// The program's stack was asked for.
+        USER_STACK = raw::SAKER_HOOK_USER_STACK;
         /// The process is the owner of a socket among the values, as of when that was remembered.
         OWNER = raw::SAKER_HOOK_OWNER;
     }

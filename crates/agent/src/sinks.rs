@@ -85,7 +85,8 @@ fn console(settings: &Settings) -> Option<Encoder> {
         Output::None => None,
         Output::Json => Some(Box::new(json::write_event)),
         Output::Compact => {
-            let compact = Compact { colors: console.color.for_stdout(), timestamps: console.timestamps };
+            let compact =
+                Compact { colors: console.color.for_stdout(), timestamps: console.timestamps, stacks: true };
             let mut line = String::new();
             Some(Box::new(move |event, out| {
                 line.clear();

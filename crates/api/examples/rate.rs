@@ -31,7 +31,7 @@ fn main() {
     let mut line = String::new();
     let rate_of_lines = rate(processes, false, |event| {
         line.clear();
-        Compact { colors: true, timestamps: false }.write_event(event, &mut line);
+        Compact { colors: true, timestamps: false, stacks: false }.write_event(event, &mut line);
         black_box(&line);
     });
     println!("compact: {rate_of_lines:.0} events/s");

@@ -7,6 +7,7 @@
 mod hook;
 mod message;
 mod quote;
+mod stack;
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -29,6 +30,8 @@ pub struct Compact {
     pub colors: bool,
     /// The time before each line.
     pub timestamps: bool,
+    /// Behind the line of an event the callers it tells, one on a line each.
+    pub stacks: bool,
 }
 
 /// Colours by what is coloured.
@@ -70,6 +73,9 @@ impl Compact {
             EventKind::Gap(gap) => line.gap(gap.lost, gap.cpu, gap.stage, gap.merged_causes()),
         }
         line.end();
+        if let (true, EventKind::Hook(hook)) = (self.stacks, &event.kind) {
+            stack::of_event(hook, out);
+        }
     }
 
     /// Appends the line of an event that came as our message, its newline included.
@@ -83,6 +89,9 @@ impl Compact {
             line.response(response, event.exit.as_ref().is_some_and(|exit| exit.reconstructed));
         }
         line.end();
+        if self.stacks {
+            stack::of_message(response, event.hook.as_ref(), out);
+        }
     }
 
     /// Appends the line of an event that came as a compatible message, its newline included.
@@ -90,6 +99,9 @@ impl Compact {
         let mut line = self.line(time_of(response), &response.node_name, out);
         line.response(response, false);
         line.end();
+        if self.stacks {
+            stack::of_message(response, None, out);
+        }
     }
 
     fn line<'a>(&self, time: Timestamp, node: &'a str, out: &'a mut String) -> Line<'a> {

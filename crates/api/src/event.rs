@@ -10,7 +10,7 @@ mod shown;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use hook::{Argument, Caller, Family, HookEvent, HookInfo, Request};
+pub use hook::{Argument, Caller, Family, Frame, HookEvent, HookInfo, Loaded, Request};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +47,8 @@ pub enum EventKind {
     Exec(ExecEvent),
     /// `process_exit` (5).
     Exit(ExitEvent),
-    /// `process_kprobe` (9), `process_tracepoint` (10), `process_uprobe` (12), `process_lsm` (28) or
-    /// `process_usdt` (29).
+    /// `process_kprobe` (9), `process_tracepoint` (10), `process_loader` (11), `process_uprobe` (12),
+    /// `process_lsm` (28) or `process_usdt` (29).
     Hook(Box<HookEvent>),
     /// `gap`: records that did not reach the agent. Ours; not part of the compatible service.
     Gap(GapEvent),

@@ -12,6 +12,7 @@
 //!
 //! This is what `saker agent --record` writes and `saker replay` reads.
 
+mod findings;
 mod policy;
 mod reader;
 mod setup;
@@ -27,6 +28,7 @@ use thiserror::Error;
 
 use crate::config::{EngineConfig, SequenceBase};
 use crate::engine::Engine;
+use crate::findings::Findings;
 use crate::hook::PolicyText;
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -52,8 +54,9 @@ pub(crate) const ENTRY_CLOCK: u8 = 6;
 pub(crate) const ENTRY_END: u8 = 7;
 pub(crate) const ENTRY_POLICY_LOADED: u8 = 8;
 pub(crate) const ENTRY_POLICY_REMOVED: u8 = 9;
+pub(crate) const ENTRY_FINDINGS: u8 = 10;
 /// The last kind that this version knows.
-pub(crate) const ENTRY_LAST: u8 = ENTRY_POLICY_REMOVED;
+pub(crate) const ENTRY_LAST: u8 = ENTRY_FINDINGS;
 
 /// Stages that may tell of a loss.
 const STAGES: [&str; 4] = ["reader", "decoder", "queue", "sensor"];
@@ -94,6 +97,8 @@ pub enum Input<'a> {
         /// In nanoseconds.
         boot_to_wall: u64,
     },
+    /// What was looked up for the record that comes next.
+    Findings(Findings),
     /// A policy whose hooks are about to be attached.
     PolicyLoaded(PolicyText),
     /// A policy whose hooks have been detached; records of them may still come.
@@ -179,6 +184,7 @@ impl CaptureHeader {
         self.configure(EngineConfig {
             node: Arc::new(Node { cluster: setup.cluster.clone(), ..Node::default() }),
             visible: setup.visible,
+            stack_addresses: setup.stack_addresses,
             ancestors: setup.ancestors,
             capacity: setup.processes,
             environment: setup.environment.clone(),
@@ -209,6 +215,7 @@ impl Engine {
             Input::Sample { stats, drained } => self.sample(&stats, drained, out),
             Input::Lost { stage, lost } => self.lost(stage, lost, out),
             Input::Clock { boot_to_wall } => self.set_boot_to_wall(boot_to_wall),
+            Input::Findings(findings) => self.findings = Some(findings),
             Input::PolicyLoaded(text) => self.policy_loaded(text, out),
             Input::PolicyRemoved { id } => self.policy_removed(id, out),
         }

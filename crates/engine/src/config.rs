@@ -18,6 +18,8 @@ pub struct EngineConfig {
     pub node: Arc<Node>,
     /// Optional fields that are shown; what is not shown is not kept either.
     pub visible: Visible,
+    /// Whether frames of stacks show their addresses.
+    pub stack_addresses: bool,
     /// Which events carry ancestors.
     pub ancestors: Ancestors,
     /// Entries of the process table, living and retained for their descendants.
@@ -45,6 +47,7 @@ impl Default for EngineConfig {
         Self {
             node: Arc::default(),
             visible: Visible::default(),
+            stack_addresses: false,
             ancestors: Ancestors::default(),
             capacity: 65_536,
             pending_bytes: 8 << 20,
@@ -87,6 +90,8 @@ pub struct Ancestors {
     pub usdt: bool,
     /// `process_lsm`.
     pub lsm: bool,
+    /// `process_loader`.
+    pub loader: bool,
 }
 
 impl Ancestors {
@@ -101,6 +106,7 @@ impl Ancestors {
             uprobe: shown,
             usdt: shown,
             lsm: shown,
+            loader: shown,
         }
     }
 
@@ -112,6 +118,7 @@ impl Ancestors {
             Family::Uprobe => self.uprobe,
             Family::Usdt => self.usdt,
             Family::Lsm => self.lsm,
+            Family::Loader => self.loader,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::calls::Calls;
 use crate::chunks::Chunks;
 use crate::config::EngineConfig;
 use crate::counters::{Counters, Outcome};
+use crate::findings::Findings;
 use crate::policies::Policies;
 use crate::process::Factory;
 use crate::sequence::Sequences;
@@ -31,6 +32,8 @@ pub struct Engine {
     /// Time of the last process that the first scan found, CLOCK_BOOTTIME; 0: no scan yet.
     pub(crate) scanned_until: u64,
     pub(crate) resync: bool,
+    /// For the record that comes next.
+    pub(crate) findings: Option<Findings>,
     gaps: Vec<GapEvent>,
 }
 
@@ -50,6 +53,7 @@ impl Engine {
             pending: None,
             scanned_until: 0,
             resync: false,
+            findings: None,
             gaps: Vec::new(),
         }
     }
@@ -57,6 +61,7 @@ impl Engine {
     /// Takes one record and appends what it means to `out`.
     pub fn record(&mut self, bytes: &[u8], out: &mut Vec<Arc<Event>>) {
         self.counters.bytes += bytes.len() as u64;
+        let findings = self.findings.take();
         let record = match decode(bytes) {
             Ok(record) => record,
             Err(error) => return self.undecodable(error),
@@ -71,7 +76,7 @@ impl Engine {
             Body::Fork(fork) => self.fork(fork, out),
             Body::Exit(exit) => self.exit(exit, out),
             Body::Data(_) => self.data(&record),
-            Body::Hook(hook) => self.hook(hook, &record, out),
+            Body::Hook(hook) => self.hook(hook, &record, findings.unwrap_or_default(), out),
             Body::Task(_) | Body::Unknown(_) => Outcome::Unexpected,
         };
         self.counters.outcome(header.kind, outcome);

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use saker_abi::{Hook, HookFlags, Key, Record, Tag};
-use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, ProcessView};
+use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
+use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
 pub use saker_policy::plan::HookText;
 
 use crate::calls::{CallKey, Captured, Unjoined, Waiting};
 use crate::counters::Outcome;
 use crate::engine::Engine;
+use crate::findings::{Findings, put_stacks};
 use crate::process::{credentials, namespaces};
 use crate::table::Slot;
 use crate::values::argument;
@@ -35,8 +36,19 @@ fn family_of(raw: u8) -> Option<Family> {
         abi::SAKER_FAMILY_UPROBE => Some(Family::Uprobe),
         abi::SAKER_FAMILY_USDT => Some(Family::Usdt),
         abi::SAKER_FAMILY_LSM => Some(Family::Lsm),
+        abi::SAKER_FAMILY_LOADER => Some(Family::Loader),
         _ => None,
     }
+}
+
+/// The file that a record of the loader tells of, which is its first value.
+fn loaded(record: &Record<'_>, findings: Findings) -> Loaded {
+    let file = record.values().find(|value| value.tag == Tag::captured(0));
+    let path = match file.map(|value| value.content()) {
+        Some(Ok(Content::Object(_, _, path))) => String::from_utf8_lossy(path).into_owned(),
+        _ => String::new(),
+    };
+    Loaded { path, build_id: findings.build_id }
 }
 
 /// The number that events give to an action.
@@ -45,7 +57,13 @@ fn action_of(raw: u8) -> i32 {
 }
 
 impl Engine {
-    pub(crate) fn hook(&mut self, hook: &Hook, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
+    pub(crate) fn hook(
+        &mut self,
+        hook: &Hook,
+        record: &Record<'_>,
+        findings: Findings,
+        out: &mut Vec<Arc<Event>>,
+    ) -> Outcome {
         let Some(family) = family_of(hook.family) else { return Outcome::Unexpected };
         self.counters.hook_records[family as usize] += 1;
         let header = &hook.rec;
@@ -63,6 +81,7 @@ impl Engine {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
             self.capture(record, &mut waiting.captured);
+            self.put_stacks(&mut waiting.event, hook, record, &findings);
             self.counters.calls.joined += 1;
             self.tell(*waiting, out);
             return Outcome::Joined;
@@ -89,6 +108,10 @@ impl Engine {
             selector: Some(hook.selector)
                 .filter(|selector| u32::from(*selector) != saker_abi::generated::SAKER_SELECTOR_NONE),
             repeats: hook.repeats,
+            kernel_stack: Vec::new(),
+            user_stack: Vec::new(),
+            stack_missing: "",
+            loaded: None,
             cgroup_id: hook.cgroup_id,
             return_missing: "",
             entry_missing: false,
@@ -100,11 +123,17 @@ impl Engine {
             event.entry_missing = true;
             self.counters.calls.without_entry += 1;
         }
+        self.put_stacks(&mut event, hook, record, &findings);
         let mut captured = Captured::default();
-        self.capture(record, &mut captured);
+        let bytes = header.len as usize + findings.bytes();
+        if family == Family::Loader {
+            event.loaded = Some(loaded(record, findings));
+        } else {
+            self.capture(record, &mut captured);
+        }
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
-        let (tid, bytes) = (hook.tid, header.len as usize);
+        let tid = hook.tid;
         let event = Box::new(event);
         let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
@@ -119,6 +148,10 @@ impl Engine {
         }
         self.tell(waiting, out);
         Outcome::Emitted
+    }
+
+    fn put_stacks(&self, event: &mut HookEvent, hook: &Hook, record: &Record<'_>, findings: &Findings) {
+        put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
     }
 
     /// Takes the values of a record.

@@ -22,6 +22,7 @@ mod engine;
 mod exec;
 mod exec_id;
 mod exit;
+mod findings;
 mod fork;
 mod hash;
 pub mod hook;
@@ -47,5 +48,6 @@ pub use counters::{
     kind_name,
 };
 pub use engine::Engine;
+pub use findings::{Findings, Symbol, addresses};
 pub use replay::{Replayed, replay};
 pub use snapshot::{SnapshotKind, SnapshotTask};

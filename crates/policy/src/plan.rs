@@ -65,7 +65,7 @@ pub enum Attach {
 }
 
 /// What tells a file from another, and from what it was before it was written to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileMark {
     /// Device, as `stat` has it.
     pub device: u64,

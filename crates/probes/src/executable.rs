@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
+use object::elf::{self, FileHeader32, FileHeader64, ProgramHeader64, Sym64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 use object::{LittleEndian, ReadCache};
 use saker_policy::model::DigestAlgorithm;
@@ -21,6 +21,8 @@ use saker_policy::usdt::{self, NoteError, Site};
 use saker_policy::words::nearest;
 
 use bounded::Bounded;
+
+use crate::symbols::Functions;
 
 /// A program or library.
 pub struct Executable {
@@ -126,7 +128,15 @@ impl Executable {
     /// It cannot be opened, is not a program or library of 64 bits for this machine, or is broken.
     pub fn open(path: &str) -> Result<Self, ExecutableError> {
         let failed = |source| ExecutableError::Open { path: path.to_owned(), source };
-        let file = File::open(Path::new(path)).map_err(failed)?;
+        Self::of(path, File::open(Path::new(path)).map_err(failed)?)
+    }
+
+    /// The same of a file that is open, which messages call by this path.
+    ///
+    /// # Errors
+    /// It is not a program or library of 64 bits for this machine, or is broken.
+    pub fn of(path: &str, file: File) -> Result<Self, ExecutableError> {
+        let failed = |source| ExecutableError::Open { path: path.to_owned(), source };
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(unusable(path, "it is not a file"));
@@ -229,6 +239,24 @@ impl Executable {
         })
     }
 
+    /// Its functions by where they stand in the file, as far as their names and places take no more than so many bytes.
+    ///
+    /// # Errors
+    /// The file is broken, or its tables are larger than is reasonable.
+    pub(crate) fn functions(&self, bytes: usize) -> Result<Functions, ExecutableError> {
+        self.with_at_most(MAX_SYMBOLS, |elf| {
+            let mut all = elf.functions()?;
+            // Of several names of one place the one that others see is told.
+            all.sort_by_key(|function| (function.address, !function.global));
+            let placed = all.iter().filter_map(|function| {
+                let begin = self.address(function.address).ok()?;
+                let end = if function.size == 0 { 0 } else { begin.saturating_add(function.size) };
+                Some((begin, end, function.name))
+            });
+            Ok(Functions::new(placed, bytes))
+        })
+    }
+
     /// All places of a declared probe. `function` of each is its number among them.
     ///
     /// # Errors
@@ -266,8 +294,17 @@ impl Executable {
         &self,
         look: impl FnOnce(&Elf<'_, '_>) -> Result<T, ExecutableError>,
     ) -> Result<T, ExecutableError> {
+        self.with_at_most(bounded::MAX_READ, look)
+    }
+
+    /// Reads at most so many bytes.
+    fn with_at_most<T>(
+        &self,
+        most: u64,
+        look: impl FnOnce(&Elf<'_, '_>) -> Result<T, ExecutableError>,
+    ) -> Result<T, ExecutableError> {
         let cache = ReadCache::new(&self.file);
-        let left = std::cell::Cell::new(bounded::MAX_READ);
+        let left = std::cell::Cell::new(most);
         look(&Elf::read(&self.path, Bounded { cache: &cache, left: &left }, self.machine)?)
     }
 
@@ -316,7 +353,35 @@ pub(crate) fn open_again(path: &str, wanted: &FileMark) -> Result<File, Executab
     Ok(file)
 }
 
-fn mark(metadata: &Metadata) -> FileMark {
+/// What the linker named a file by, of programs and libraries of all machines of this byte order.
+pub(crate) fn build_id(file: &File) -> Option<Vec<u8>> {
+    let cache = ReadCache::new(file);
+    let left = std::cell::Cell::new(MAX_HEADERS);
+    let data = Bounded { cache: &cache, left: &left };
+    build_id_of::<FileHeader64<LittleEndian>>(data)
+        .or_else(|| build_id_of::<FileHeader32<LittleEndian>>(data))
+}
+
+fn build_id_of<H: FileHeader<Endian = LittleEndian>>(data: Bounded<'_>) -> Option<Vec<u8>> {
+    let header = H::parse(data).ok()?;
+    let endian = header.endian().ok()?;
+    for segment in header.program_headers(endian, data).ok()? {
+        let Ok(Some(mut notes)) = segment.notes(endian, data) else { continue };
+        while let Ok(Some(note)) = notes.next() {
+            let id = note.desc();
+            if note.name() == elf::ELF_NOTE_GNU
+                && note.n_type(endian) == elf::NT_GNU_BUILD_ID
+                && !id.is_empty()
+                && id.len() <= MAX_BUILD_ID
+            {
+                return Some(id.to_vec());
+            }
+        }
+    }
+    None
+}
+
+pub(crate) fn mark(metadata: &Metadata) -> FileMark {
     FileMark {
         device: metadata.dev(),
         inode: metadata.ino(),
@@ -447,6 +512,12 @@ impl<'a, 'p> Elf<'a, 'p> {
     }
 }
 
+/// Most bytes that are read of a file to name its functions.
+const MAX_SYMBOLS: u64 = 128 << 20;
+/// And to find what its linker named it by.
+const MAX_HEADERS: u64 = 4 << 20;
+/// Longest such name; the usual one is 20 bytes long.
+const MAX_BUILD_ID: usize = 64;
 /// Longest name of a function, in bytes.
 const MAX_SYMBOL: usize = 4096;
 

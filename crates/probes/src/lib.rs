@@ -1,6 +1,6 @@
 //! The kernel side's loader and reader: what this kernel offers ([`facts`]), the sensors ([`sensors`]), the
 //! records that come out of them ([`reader`]) and the processes that are there ([`snapshot`]). For policies: the hooks
-//! ([`hooks`]) and what plans must know of the kernel ([`kernel`]).
+//! ([`hooks`]), what plans must know of the kernel ([`kernel`]) and what stands at an address ([`symbols`]).
 
 pub mod error;
 pub mod executable;
@@ -11,6 +11,7 @@ pub mod reader;
 pub mod sensors;
 pub mod snapshot;
 mod sockets;
+pub mod symbols;
 pub mod tracefs;
 
 mod capabilities;

@@ -36,6 +36,10 @@ pub struct EventsArgs {
     /// Begin compact lines with the time of the event
     #[arg(long)]
     pub timestamps: bool,
+    /// The callers that events tell, below their compact lines
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    pub stack_traces: bool,
     /// Only these types, e.g. PROCESS_EXEC; also exec, exit, kprobe, tracepoint, uprobe, usdt, lsm
     #[arg(short, long, value_delimiter = ',', value_name = "TYPE")]
     pub event_types: Vec<String>,
@@ -100,7 +104,7 @@ impl Printer {
     fn new(args: &EventsArgs) -> Self {
         Self {
             form: args.output,
-            compact: args.color.compact(args.timestamps),
+            compact: args.color.compact(args.timestamps, args.stack_traces),
             left: args.count,
             text: String::with_capacity(2 * CHUNK),
             out: io::stdout(),

@@ -49,13 +49,13 @@ pub enum When {
 
 impl When {
     /// The writer of compact lines.
-    pub fn compact(self, timestamps: bool) -> Compact {
+    pub fn compact(self, timestamps: bool, stacks: bool) -> Compact {
         let color = match self {
             Self::Auto => Color::Auto,
             Self::Always => Color::Always,
             Self::Never => Color::Never,
         };
-        Compact { colors: color.for_stdout(), timestamps }
+        Compact { colors: color.for_stdout(), timestamps, stacks }
     }
 }
 

@@ -37,6 +37,14 @@ impl Line<'_> {
         let hook = &*event.hook;
         match hook.family {
             Family::Kprobe => self.kprobe(view, &event.function, &args),
+            Family::Loader => {
+                let loaded = event.loaded.as_ref();
+                self.loader(
+                    view,
+                    loaded.map_or(&[], |loaded| &loaded.build_id),
+                    loaded.map_or("", |loaded| &loaded.path),
+                );
+            }
             Family::Tracepoint => self.tracepoint(view, &hook.subsystem, &hook.event, &args),
             Family::Uprobe => self.hook("🕵️", "uprobe", view, &[&hook.path, &event.function]),
             Family::Usdt => self.hook("🕵️", "usdt", view, &[&hook.path, &hook.subsystem, &hook.event]),

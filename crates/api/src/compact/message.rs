@@ -1,9 +1,7 @@
 //! Lines of events that came as messages.
 
 use super::{Color, Line, outcome};
-use crate::tetragon::{
-    GetEventsResponse, ProcessLoader, ProcessThrottle, ThrottleType, get_events_response as response,
-};
+use crate::tetragon::{GetEventsResponse, ProcessThrottle, ThrottleType, get_events_response as response};
 use crate::view::EventView;
 
 impl Line<'_> {
@@ -16,7 +14,9 @@ impl Line<'_> {
                 self.exit(&view, &outcome(&exit.signal, exit.status, unseen));
             }
             Some(response::Event::ProcessThrottle(throttle)) => self.throttle(throttle),
-            Some(response::Event::ProcessLoader(loader)) => self.loader(&view, loader),
+            Some(response::Event::ProcessLoader(loader)) => {
+                self.loader(&view, &loader.buildid, &loader.path);
+            }
             Some(response::Event::RateLimitInfo(info)) => {
                 self.label("⚠️", "limit", Color::Alert);
                 self.value(Color::Source, self.node);
@@ -52,11 +52,11 @@ impl Line<'_> {
         self.value(Color::Arguments, &throttle.cgroup);
     }
 
-    fn loader(&mut self, view: &EventView<'_>, loader: &ProcessLoader) {
+    pub(super) fn loader(&mut self, view: &EventView<'_>, build_id: &[u8], path: &str) {
         self.label("🧬", "loader", Color::Label);
         self.process(view.process, false);
-        let build_id: String = loader.buildid.iter().map(|byte| format!("{byte:02x}")).collect();
+        let build_id: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
         self.value(Color::Arguments, &build_id);
-        self.value(Color::Path, &loader.path);
+        self.value(Color::Path, path);
     }
 }

@@ -37,6 +37,14 @@ pub struct HookEvent {
     pub selector: Option<u16>,
     /// Identical ones before this that a rate limit held back.
     pub repeats: u32,
+    /// Callers in the kernel, the innermost first; empty unless asked for.
+    pub kernel_stack: Vec<Frame>,
+    /// Callers in the program, likewise.
+    pub user_stack: Vec<Frame>,
+    /// Stacks that were asked for and for which the record had no room; empty: none.
+    pub stack_missing: &'static str,
+    /// The file that was mapped, of the loader's events.
+    pub loaded: Option<Loaded>,
     /// Control group at the time; 0: unknown.
     pub cgroup_id: u64,
     /// Why an entry is told without its return; empty: it is not missing.
@@ -97,6 +105,8 @@ pub enum Family {
     Usdt,
     /// `process_lsm`.
     Lsm,
+    /// `process_loader`: files that are mapped to be executed.
+    Loader,
 }
 
 /// The calling thread as of an event.
@@ -110,6 +120,28 @@ pub struct Caller {
     pub namespaces: Option<Box<Namespaces>>,
 }
 
+/// One caller of a stack, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it goes on; 0: not shown.
+    pub address: u64,
+    /// In the kernel: bytes behind the beginning of the function. In a program: offset in the file.
+    pub offset: u64,
+    /// Its function; empty: not known.
+    pub symbol: Arc<str>,
+    /// Module of the kernel, or file; empty: the kernel itself, or not known.
+    pub module: Arc<str>,
+}
+
+/// A file that was mapped to be executed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its path, from the root of the process.
+    pub path: String,
+    /// What its linker named it by; empty: it has none, or it could not be read of this very file.
+    pub build_id: Vec<u8>,
+}
+
 /// A captured value. It is kept in its compatible form, because it is written once and in one event only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Argument {
@@ -121,7 +153,8 @@ pub struct Argument {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 5] = [Self::Kprobe, Self::Tracepoint, Self::Uprobe, Self::Usdt, Self::Lsm];
+    pub const ALL: [Self; 6] =
+        [Self::Kprobe, Self::Tracepoint, Self::Uprobe, Self::Usdt, Self::Lsm, Self::Loader];
 
     /// The compatible type of its events.
     #[must_use]
@@ -132,6 +165,7 @@ impl Family {
             Self::Uprobe => EventType::ProcessUprobe,
             Self::Usdt => EventType::ProcessUsdt,
             Self::Lsm => EventType::ProcessLsm,
+            Self::Loader => EventType::ProcessLoader,
         }
     }
 
@@ -139,6 +173,12 @@ impl Family {
     #[must_use]
     pub const fn has_data(self) -> bool {
         matches!(self, Self::Kprobe | Self::Uprobe)
+    }
+
+    /// Whether the compatible events have fields for stacks; for the others they are ours.
+    #[must_use]
+    pub const fn has_stacks(self) -> bool {
+        matches!(self, Self::Kprobe)
     }
 
     /// Whether events have a field for what a call returned.
@@ -162,7 +202,9 @@ impl HookEvent {
     pub fn bytes(&self) -> usize {
         let arguments = self.args.iter().chain(&self.data).chain(&self.result);
         let of_one = |argument: &Argument| size_of::<Argument>() + argument.compatible.encoded_len();
-        size_of::<Self>() + arguments.map(of_one).sum::<usize>()
+        // Texts of frames are shared among events.
+        let frames = (self.kernel_stack.len() + self.user_stack.len()) * size_of::<Frame>();
+        size_of::<Self>() + frames + arguments.map(of_one).sum::<usize>()
     }
 
     /// What it is called in lists of hooks: the function, `SUBSYSTEM/EVENT` or `PROVIDER:NAME`.
@@ -171,6 +213,7 @@ impl HookEvent {
         let hook = &*self.hook;
         match hook.family {
             Family::Kprobe | Family::Lsm => self.function.to_string(),
+            Family::Loader => "loader".to_owned(),
             Family::Tracepoint => format!("{}/{}", hook.subsystem, hook.event),
             Family::Uprobe => format!("{}:{}", hook.path, self.function),
             Family::Usdt => format!("{}:{}:{}", hook.path, hook.subsystem, hook.event),

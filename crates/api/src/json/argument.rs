@@ -213,7 +213,7 @@ fn signed(out: &mut Vec<u8>, value: i64) {
     number(out, value.unsigned_abs());
 }
 
-fn bytes_field(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+pub(super) fn bytes_field(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     key(out, name);
     out.reserve(bytes.len().div_ceil(3) * 4 + 2);
     out.push(b'"');

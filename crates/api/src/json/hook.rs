@@ -4,7 +4,7 @@ use super::argument;
 use super::process;
 use super::text::{comma, flag_field, key, number, number_field, string, string_field, wide_field};
 use super::write_lineage;
-use crate::event::{Argument, Family, HookEvent, HookInfo};
+use crate::event::{Argument, Family, Frame, HookEvent, HookInfo};
 use crate::tetragon::KprobeAction;
 
 /// Appends the beginning of the line: its kind with everything that belongs to it.
@@ -16,11 +16,33 @@ pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
         Family::Uprobe => b"{\"process_uprobe\":{\"process\":",
         Family::Usdt => b"{\"process_usdt\":{\"process\":",
         Family::Lsm => b"{\"process_lsm\":{\"process\":",
+        Family::Loader => b"{\"process_loader\":{\"process\":",
     });
     process::write_caller(&event.process, &event.caller, out);
     write_lineage(event.parent.as_ref(), &event.ancestors, out);
-    write_place(event, hook, out);
     let extras = event.process.process.visible.extras;
+    if hook.family == Family::Loader {
+        write_loaded(event, out);
+    } else {
+        write_call(event, hook, extras, out);
+    }
+    if extras {
+        write_extra(event, out);
+    }
+    out.push(b'}');
+}
+
+fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
+    let Some(loaded) = &event.loaded else { return };
+    string_field(out, name!("path"), &loaded.path);
+    if !loaded.build_id.is_empty() {
+        argument::bytes_field(out, name!("buildid"), &loaded.build_id);
+    }
+}
+
+/// What was called, with what, and what was done about it.
+fn write_call(event: &HookEvent, hook: &HookInfo, extras: bool, out: &mut Vec<u8>) {
+    write_place(event, hook, out);
     write_list(name!("args"), &event.args, extras, out);
     if hook.family.has_data() {
         write_list(name!("data"), &event.data, extras, out);
@@ -35,13 +57,13 @@ pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
     if hook.family.has_return() {
         write_action(name!("return_action"), event.return_action, out);
     }
+    if hook.family.has_stacks() {
+        write_stack(name!("kernel_stack_trace"), &event.kernel_stack, out);
+        write_stack(name!("user_stack_trace"), &event.user_stack, out);
+    }
     string_field(out, name!("policy_name"), &hook.policy);
     string_field(out, name!("message"), &hook.message);
     write_tags(&hook.tags, out);
-    if extras {
-        write_extra(event, out);
-    }
-    out.push(b'}');
 }
 
 /// Where the hook is.
@@ -63,6 +85,7 @@ fn write_place(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
             string_field(out, name!("provider"), &hook.subsystem);
             string_field(out, name!("name"), &hook.event);
         }
+        Family::Loader => {}
     }
 }
 
@@ -75,6 +98,24 @@ fn write_list(name: &str, arguments: &[Argument], extras: bool, out: &mut Vec<u8
     for argument in arguments {
         comma(out);
         argument::write(argument, extras, out);
+    }
+    out.push(b']');
+}
+
+fn write_stack(name: &str, stack: &[Frame], out: &mut Vec<u8>) {
+    if stack.is_empty() {
+        return;
+    }
+    key(out, name);
+    out.push(b'[');
+    for frame in stack {
+        comma(out);
+        out.push(b'{');
+        wide_field(out, name!("address"), frame.address);
+        wide_field(out, name!("offset"), frame.offset);
+        string_field(out, name!("symbol"), &frame.symbol);
+        string_field(out, name!("module"), &frame.module);
+        out.push(b'}');
     }
     out.push(b']');
 }
@@ -114,4 +155,9 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     flag_field(out, name!("entry_missing"), event.entry_missing);
     flag_field(out, name!("socket_owner"), event.socket_owner);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
+    if !event.hook.family.has_stacks() {
+        write_stack(name!("kernel_stack"), &event.kernel_stack, out);
+        write_stack(name!("user_stack"), &event.user_stack, out);
+    }
+    string_field(out, name!("stack_missing"), event.stack_missing);
 }

@@ -12,18 +12,25 @@ use crate::tetragon::{GetEventsResponse, ListTracingPoliciesResponse, RateLimitI
 const ENVELOPE: [&str; 5] = ["node_name", "time", "aggregation_info", "cluster_name", "node_labels"];
 
 /// Kinds of events about a process that have fields of ours beside the compatible ones.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "process_exec",
     "process_exit",
     "process_kprobe",
     "process_tracepoint",
+    "process_loader",
     "process_uprobe",
     "process_lsm",
     "process_usdt",
 ];
 /// Of these, the ones of policies.
-const HOOKS: [&str; 5] =
-    ["process_kprobe", "process_tracepoint", "process_uprobe", "process_lsm", "process_usdt"];
+const HOOKS: [&str; 6] = [
+    "process_kprobe",
+    "process_tracepoint",
+    "process_loader",
+    "process_uprobe",
+    "process_lsm",
+    "process_usdt",
+];
 
 /// A line that is not an event.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use std::borrow::Cow;
 
 use super::extra::{common_extra, thread_extra, without_processes};
+use super::hook::frame;
 use super::message::{common_message, envelope, shown_properties, thread_message};
 use super::timestamp;
 use crate::event::{Caller, Event, EventKind, Family, HookEvent, ProcessView, ProtoForm};
@@ -46,7 +47,12 @@ struct HookFields {
     policy: u32,
     message: u32,
     tags: u32,
+    parent: u32,
     ancestors: u32,
+    kernel_stack: u32,
+    user_stack: u32,
+    loaded: u32,
+    build_id: u32,
 }
 
 const NO_FIELDS: HookFields = HookFields {
@@ -65,7 +71,12 @@ const NO_FIELDS: HookFields = HookFields {
     policy: 0,
     message: 0,
     tags: 0,
+    parent: PARENT,
     ancestors: 0,
+    kernel_stack: 0,
+    user_stack: 0,
+    loaded: 0,
+    build_id: 0,
 };
 const KPROBE: HookFields = HookFields {
     kind: 9,
@@ -73,10 +84,12 @@ const KPROBE: HookFields = HookFields {
     args: 4,
     result: 5,
     action: 6,
+    kernel_stack: 7,
     policy: 8,
     return_action: 9,
     message: 10,
     tags: 11,
+    user_stack: 12,
     ancestors: 13,
     data: 14,
     ..NO_FIELDS
@@ -132,6 +145,8 @@ const USDT: HookFields = HookFields {
     action: 11,
     ..NO_FIELDS
 };
+const LOADER: HookFields =
+    HookFields { kind: 11, loaded: 2, build_id: 3, parent: 4, ancestors: 5, ..NO_FIELDS };
 
 /// The bytes of the compatible message [`tetragon::GetEventsResponse`].
 #[must_use]
@@ -214,6 +229,8 @@ enum Field<'a> {
     Process(u32, ProcessBytes<'a>),
     Text(u32, &'a str),
     Tag(u32, &'a str),
+    Bytes(u32, &'a [u8]),
+    Frame(u32, tetragon::StackTraceEntry),
     Argument(u32, &'a KprobeArgument),
     Number(u32, u64),
     Time(u32, prost_types::Timestamp),
@@ -253,11 +270,12 @@ impl<'a> Response<'a> {
             Family::Uprobe => &UPROBE,
             Family::Usdt => &USDT,
             Family::Lsm => &LSM,
+            Family::Loader => &LOADER,
         };
         let mut fields = Vec::with_capacity(16 + hook.args.len() + hook.data.len() + info.tags.len());
         fields.push(Field::Process(PROCESS, ProcessBytes::of(&hook.process, Some(&hook.caller))));
         let process = |number, view| Field::Process(number, ProcessBytes::of(view, None));
-        fields.extend(hook.parent.iter().map(|parent| process(PARENT, parent)));
+        fields.extend(hook.parent.iter().map(|parent| process(numbers.parent, parent)));
         fields.extend(hook.ancestors.iter().map(|view| process(numbers.ancestors, view)));
         fields.extend([
             Field::Text(numbers.function, &hook.function),
@@ -277,6 +295,14 @@ impl<'a> Response<'a> {
             fields.extend(list.iter().map(|argument| Field::Argument(number, &argument.compatible)));
         }
         fields.extend(hook.result.iter().map(|result| Field::Argument(numbers.result, &result.compatible)));
+        let stacks = [(numbers.kernel_stack, &hook.kernel_stack), (numbers.user_stack, &hook.user_stack)];
+        for (number, stack) in stacks.into_iter().filter(|(number, _)| *number != 0) {
+            fields.extend(stack.iter().map(|one| Field::Frame(number, frame(one))));
+        }
+        if let Some(loaded) = &hook.loaded {
+            fields.push(Field::Text(numbers.loaded, &loaded.path));
+            fields.push(Field::Bytes(numbers.build_id, &loaded.build_id));
+        }
         // An empty tag stands in the list too.
         fields.extend(info.tags.iter().map(|tag| Field::Tag(numbers.tags, tag)));
         fields.retain(|field| field.number() != 0);
@@ -309,6 +335,8 @@ impl Field<'_> {
             Self::Process(number, _)
             | Self::Text(number, _)
             | Self::Tag(number, _)
+            | Self::Bytes(number, _)
+            | Self::Frame(number, _)
             | Self::Argument(number, _)
             | Self::Number(number, _)
             | Self::Time(number, _) => *number,
@@ -320,9 +348,11 @@ impl Field<'_> {
             Self::Process(number, process) => delimited_len(*number, process.len()),
             Self::Text(number, text) if !text.is_empty() => delimited_len(*number, text.len()),
             Self::Tag(number, text) => delimited_len(*number, text.len()),
+            Self::Bytes(number, bytes) if !bytes.is_empty() => delimited_len(*number, bytes.len()),
+            Self::Frame(number, frame) => delimited_len(*number, frame.encoded_len()),
             Self::Argument(number, argument) => delimited_len(*number, argument.encoded_len()),
             Self::Number(number, value) => varint_len(*number, *value),
-            Self::Text(..) => 0,
+            Self::Text(..) | Self::Bytes(..) => 0,
             Self::Time(number, time) => delimited_len(*number, time.encoded_len()),
         }
     }
@@ -339,8 +369,16 @@ impl Field<'_> {
                 put_header(*number, argument.encoded_len(), out);
                 argument.encode_raw(out);
             }
+            Self::Bytes(number, bytes) if !bytes.is_empty() => {
+                put_header(*number, bytes.len(), out);
+                out.put_slice(bytes);
+            }
+            Self::Frame(number, frame) => {
+                put_header(*number, frame.encoded_len(), out);
+                frame.encode_raw(out);
+            }
             Self::Number(number, value) => put_varint(*number, *value, out),
-            Self::Text(..) => {}
+            Self::Text(..) | Self::Bytes(..) => {}
             Self::Time(number, time) => {
                 put_header(*number, time.encoded_len(), out);
                 time.encode_raw(out);

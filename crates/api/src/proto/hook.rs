@@ -1,7 +1,7 @@
 //! Events of policies as types of both interfaces.
 
 use super::message::{caller_message, process_message};
-use crate::event::{Argument, Family, HookEvent};
+use crate::event::{Argument, Family, Frame, HookEvent};
 use crate::tetragon::get_events_response::Event as Kind;
 use crate::{saker_v1, tetragon};
 
@@ -23,12 +23,12 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             args,
             r#return: event.result.as_ref().map(|result| result.compatible.clone()),
             action,
-            kernel_stack_trace: Vec::new(),
+            kernel_stack_trace: frames(&event.kernel_stack),
             policy_name,
             return_action: event.return_action,
             message,
             tags,
-            user_stack_trace: Vec::new(),
+            user_stack_trace: frames(&event.user_stack),
             ancestors,
             data: compatible(&event.data),
         }),
@@ -85,6 +85,31 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             ancestors,
             ima_hash: String::new(),
         }),
+        Family::Loader => {
+            let loaded = event.loaded.as_ref();
+            Kind::ProcessLoader(tetragon::ProcessLoader {
+                process,
+                path: loaded.map(|loaded| loaded.path.clone()).unwrap_or_default(),
+                buildid: loaded.map(|loaded| loaded.build_id.clone().into()).unwrap_or_default(),
+                parent,
+                ancestors,
+            })
+        }
+    }
+}
+
+/// Frames in their compatible form.
+pub(super) fn frames(frames: &[Frame]) -> Vec<tetragon::StackTraceEntry> {
+    frames.iter().map(frame).collect()
+}
+
+/// A frame in its compatible form.
+pub(super) fn frame(frame: &Frame) -> tetragon::StackTraceEntry {
+    tetragon::StackTraceEntry {
+        address: frame.address,
+        offset: frame.offset,
+        symbol: frame.symbol.to_string(),
+        module: frame.module.to_string(),
     }
 }
 
@@ -95,6 +120,7 @@ fn compatible(arguments: &[Argument]) -> Vec<tetragon::KprobeArgument> {
 pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
     let extras = |arguments: &[Argument]| arguments.iter().map(|argument| argument.extra.clone()).collect();
     let family = event.hook.family;
+    let ours = |stack: &[Frame]| if family.has_stacks() { Vec::new() } else { frames(stack) };
     saker_v1::HookExtra {
         selector: event.selector.map(u32::from),
         repeats: event.repeats,
@@ -106,5 +132,8 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         args: extras(&event.args),
         data: if family.has_data() { extras(&event.data) } else { Vec::new() },
         r#return: event.result.as_ref().filter(|_| family.has_return()).map(|result| result.extra.clone()),
+        kernel_stack: ours(&event.kernel_stack),
+        user_stack: ours(&event.user_stack),
+        stack_missing: event.stack_missing.to_owned(),
     }
 }

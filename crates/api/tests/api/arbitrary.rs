@@ -6,9 +6,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use saker_api::event::{
-    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family,
-    GapEvent, HookEvent, HookInfo, Namespace, Namespaces, Node, PrivilegesChanged, Process, ProcessExtra,
-    ProcessView, Timestamp, Visible,
+    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family, Frame,
+    GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, PrivilegesChanged, Process,
+    ProcessExtra, ProcessView, Timestamp, Visible,
 };
 use saker_api::saker_v1::ArgumentExtra;
 use saker_api::tetragon::kprobe_argument::Arg;
@@ -342,6 +342,18 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn frame()(numbers in vec(wide(), 2), symbol in text(), module in text()) -> Frame {
+        Frame { address: numbers[0], offset: numbers[1], symbol: symbol.into(), module: module.into() }
+    }
+}
+
+prop_compose! {
+    fn loaded()(path in text(), build_id in vec(any::<u8>(), 0..24)) -> Loaded {
+        Loaded { path, build_id }
+    }
+}
+
+prop_compose! {
     fn hook()(
         process in view(), parent in option::of(view()), ancestors in vec(view(), 0..3), tid in small_or_any(),
         creds in option::of(credentials().boxed()), namespaces in option::of(namespaces().boxed()),
@@ -352,12 +364,18 @@ prop_compose! {
         (repeats, cgroup_id, entry_missing, socket_owner) in
             (small_or_any(), wide(), any::<bool>(), any::<bool>()),
         return_missing in prop_oneof![Just(""), Just("process_exited")],
+        (stacks, stack_missing) in (vec(vec(frame(), 0..3), 2), prop_oneof![Just(""), Just("kernel")]),
+        loaded in loaded(),
     ) -> EventKind {
+        let [kernel_stack, user_stack] = stacks.try_into().unwrap_or_default();
+        let loaded = (info.family == Family::Loader).then_some(loaded);
+        // An event of the loader tells the file instead.
+        let args = if loaded.is_some() { Vec::new() } else { args };
         let caller = Caller { tid, creds: creds.map(Box::new), namespaces: namespaces.map(Box::new) };
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner, requests: Vec::new(),
+            entry_missing, socket_owner, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
         }))
     }
 }

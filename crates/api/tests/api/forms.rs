@@ -11,11 +11,12 @@ use saker_api::filter::{FieldFilters, Filters, Offered, parse_field_filters, par
 use saker_api::{FILE_DESCRIPTOR_SET, json, proto, saker_v1, tetragon};
 use serde_json::Value;
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "process_exec",
     "process_exit",
     "process_kprobe",
     "process_tracepoint",
+    "process_loader",
     "process_uprobe",
     "process_lsm",
     "process_usdt",
@@ -135,11 +136,11 @@ proptest! {
     #[test]
     fn a_compact_line_is_one_line_without_commands(event in arbitrary::event()) {
         let mut line = String::new();
-        Compact { colors: false, timestamps: true }.write_event(&event, &mut line);
+        Compact { colors: false, timestamps: true, stacks: false }.write_event(&event, &mut line);
         prop_assert_eq!(line.pop(), Some('\n'));
         prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
         let mut from_message = String::new();
-        Compact { colors: false, timestamps: true }.write_message(&saker_v1::Event::from(&event), &mut from_message);
+        Compact { colors: false, timestamps: true, stacks: false }.write_message(&saker_v1::Event::from(&event), &mut from_message);
         prop_assert_eq!(from_message.trim_end_matches('\n'), line);
     }
 
@@ -191,6 +192,7 @@ fn our_names_are_not_those_of_the_compatible_form() {
         ("saker.v1.HookExtra", "tetragon.ProcessUprobe"),
         ("saker.v1.HookExtra", "tetragon.ProcessUsdt"),
         ("saker.v1.HookExtra", "tetragon.ProcessLsm"),
+        ("saker.v1.HookExtra", "tetragon.ProcessLoader"),
         ("saker.v1.ArgumentExtra", "tetragon.KprobeArgument"),
     ] {
         let theirs = pool.get_message_by_name(theirs).unwrap();

@@ -37,7 +37,7 @@ fn json_lines() {
 fn compact_lines() {
     let mut out = String::new();
     for (name, event) in samples::all() {
-        let plain = Compact { colors: false, timestamps: false };
+        let plain = Compact { colors: false, timestamps: false, stacks: true };
         let start = out.len();
         plain.write_event(&event, &mut out);
         let mut from_message = String::new();
@@ -47,7 +47,7 @@ fn compact_lines() {
     for event in samples::kprobes() {
         Compact::default().write_event(&event, &mut out);
     }
-    let colored = Compact { colors: true, timestamps: true };
+    let colored = Compact { colors: true, timestamps: true, stacks: false };
     for event in [samples::exec(), samples::exit(), samples::gap(), samples::kprobe()] {
         colored.write_event(&event, &mut out);
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use saker_api::event::{
-    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family,
-    GapEvent, HookEvent, HookInfo, Namespace, Namespaces, Node, PrivilegesChanged, Process, ProcessExtra,
-    ProcessView, Timestamp, Visible,
+    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family, Frame,
+    GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, PrivilegesChanged, Process,
+    ProcessExtra, ProcessView, Timestamp, Visible,
 };
 use saker_api::saker_v1::ArgumentExtra;
 use saker_api::tetragon::kprobe_argument::Arg;
@@ -285,6 +285,10 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         return_action: 0,
         selector: Some(0),
         repeats: 0,
+        kernel_stack: Vec::new(),
+        user_stack: Vec::new(),
+        stack_missing: "",
+        loaded: None,
         cgroup_id: 0,
         return_missing: "",
         entry_missing: false,
@@ -424,6 +428,43 @@ fn kprobe_values() -> Event {
     told(hook_of(Family::Kprobe, "commit_creds", args.into_iter().map(argument).collect()))
 }
 
+fn frame(address: u64, offset: u64, symbol: &str, module: &str) -> Frame {
+    Frame { address, offset, symbol: symbol.into(), module: module.into() }
+}
+
+/// With the stacks of kernel and program; of some frames less is known than of others.
+fn stacks_of(family: Family, function: &str) -> HookEvent {
+    HookEvent {
+        kernel_stack: vec![
+            frame(0xffff_ffff_8110_2030, 0x30, "do_sys_openat2", ""),
+            frame(0xffff_ffff_c012_3456, 0x456, "ext4_file_open", "ext4"),
+            frame(0xffff_ffff_8000_0000, 0, "", ""),
+        ],
+        user_stack: vec![
+            frame(0x7f00_0001_0010, 0x1_0010, "open64", "/usr/lib/libc.so.6"),
+            frame(0x5555_0000_1000, 0x1000, "", "/opt/a program"),
+            frame(0, 0, "", ""),
+        ],
+        ..hook_of(family, function, Vec::new())
+    }
+}
+
+fn stacks() -> Event {
+    told(stacks_of(Family::Kprobe, "security_file_open"))
+}
+
+/// Where the compatible form has no fields for stacks.
+fn stacks_of_tracepoint() -> Event {
+    let process = Process { visible: EVERYTHING, ..curl() };
+    let hook = stacks_of(Family::Tracepoint, "");
+    told(HookEvent { process: view(process), user_stack: Vec::new(), stack_missing: "user", ..hook })
+}
+
+fn loader() -> Event {
+    let loaded = Loaded { path: "/usr/lib/libssl.so.3".to_owned(), build_id: vec![0xde, 0xad, 0xbe, 0xef] };
+    told(HookEvent { loaded: Some(loaded), ..hook_of(Family::Loader, "", Vec::new()) })
+}
+
 fn of_place(family: Family, function: &str, place: [&str; 3], args: Vec<Argument>) -> Event {
     let hook = hook_of(family, function, args);
     let [path, subsystem, event] = place.map(str::to_owned);
@@ -557,10 +598,13 @@ pub fn all() -> Vec<(&'static str, Event)> {
         ("kprobe", kprobe()),
         ("kprobe_everything", kprobe_everything()),
         ("kprobe_values", kprobe_values()),
+        ("loader", loader()),
         ("lsm", lsm()),
         ("memfd", memfd()),
         ("script", script()),
         ("setuid", setuid()),
+        ("stacks", stacks()),
+        ("stacks_of_tracepoint", stacks_of_tracepoint()),
         ("tracepoint", tracepoint()),
         ("unknown", unknown()),
         ("unseen_exit", unseen_exit()),

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::findings::Symbol;
 use crate::hook::HookText;
 
 fn header() -> CaptureHeader {
@@ -16,6 +17,7 @@ fn header() -> CaptureHeader {
         setup: Some(Setup {
             cluster: "c=1".into(),
             visible: saker_api::event::Visible { extras: true, ..Default::default() },
+            stack_addresses: true,
             ancestors: crate::Ancestors { exec: true, lsm: true, ..Default::default() },
             processes: 100,
             environment: crate::Environment { enabled: true, names: vec!["A".into(), "B".into()] },
@@ -39,6 +41,13 @@ fn inputs() -> Vec<Input<'static>> {
         Input::PolicyLoaded(policy()),
         Input::PolicyLoaded(PolicyText::default()),
         Input::PolicyRemoved { id: u32::MAX },
+        Input::Findings(Findings {
+            own_frames: 2,
+            kernel: vec![Symbol { name: "do_f\u{f6}".into(), module: "m".into(), offset: u64::MAX }],
+            user: vec![Symbol::default(), Symbol::default()],
+            build_id: vec![0, 1, 255],
+        }),
+        Input::Findings(Findings::default()),
     ]
 }
 

@@ -54,11 +54,11 @@ fn hook_bytes(hook: &HookText) -> Vec<u8> {
 }
 
 /// Lengths are bounded by that of an entry, far below 4 GiB; a longer one makes an entry that is not written.
-fn put_number(out: &mut Vec<u8>, number: usize) {
+pub(super) fn put_number(out: &mut Vec<u8>, number: usize) {
     out.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_number(out, text.len());
     out.extend_from_slice(text.as_bytes());
 }
@@ -102,19 +102,19 @@ fn list<T>(rest: &mut &[u8], mut part: impl FnMut(&mut &[u8]) -> Option<T>) -> O
     (0..number(rest)?).map(|_| part(rest)).collect()
 }
 
-fn number(rest: &mut &[u8]) -> Option<u32> {
+pub(super) fn number(rest: &mut &[u8]) -> Option<u32> {
     let (bytes, after) = rest.split_first_chunk::<4>()?;
     *rest = after;
     Some(u32::from_le_bytes(*bytes))
 }
 
-fn wide(rest: &mut &[u8]) -> Option<u64> {
+pub(super) fn wide(rest: &mut &[u8]) -> Option<u64> {
     let (bytes, after) = rest.split_first_chunk::<8>()?;
     *rest = after;
     Some(u64::from_le_bytes(*bytes))
 }
 
-fn text(rest: &mut &[u8]) -> Option<String> {
+pub(super) fn text(rest: &mut &[u8]) -> Option<String> {
     let length = number(rest)? as usize;
     let (bytes, after) = rest.split_at_checked(length)?;
     *rest = after;

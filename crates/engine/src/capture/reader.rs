@@ -7,9 +7,9 @@ use saker_abi::{NamespaceInums, Stats};
 use zerocopy::FromBytes;
 
 use super::{
-    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LAST, ENTRY_LOST, ENTRY_MAX,
+    CaptureError, CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_FINDINGS, ENTRY_LAST, ENTRY_LOST, ENTRY_MAX,
     ENTRY_POLICY_LOADED, ENTRY_POLICY_REMOVED, ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT, ENTRY_TASK,
-    HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, Setup, VERSION, policy, stage_of,
+    HEADER_MAX, Input, MAGIC, SNAPSHOT_MAX, Setup, VERSION, findings, policy, stage_of,
 };
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -156,6 +156,7 @@ impl<R: Read> Reader<R> {
 
 fn parse_other(kind: u8, entry: &[u8]) -> Option<Input<'_>> {
     match (kind, entry) {
+        (ENTRY_FINDINGS, _) => return findings::from_bytes(entry).map(Input::Findings),
         (ENTRY_POLICY_LOADED, _) => return policy::from_bytes(entry).map(Input::PolicyLoaded),
         (ENTRY_POLICY_REMOVED, &[a, b, c, d]) => {
             return Some(Input::PolicyRemoved { id: u32::from_le_bytes([a, b, c, d]) });

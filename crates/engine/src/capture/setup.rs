@@ -17,6 +17,8 @@ pub struct Setup {
     pub cluster: String,
     /// Optional fields.
     pub visible: Visible,
+    /// Whether frames of stacks show their addresses.
+    pub stack_addresses: bool,
     /// Which events carry ancestors.
     pub ancestors: Ancestors,
     /// Bound of the process table.
@@ -33,6 +35,7 @@ impl Default for Setup {
         Self {
             cluster: String::new(),
             visible: config.visible,
+            stack_addresses: config.stack_addresses,
             ancestors: config.ancestors,
             processes: config.capacity,
             environment: config.environment,
@@ -63,6 +66,7 @@ impl Setup {
             ("credentials", self.visible.credentials.to_string()),
             ("namespaces", self.visible.namespaces.to_string()),
             ("extras", self.visible.extras.to_string()),
+            ("stack_addresses", self.stack_addresses.to_string()),
             ("ancestors_exec", self.ancestors.exec.to_string()),
             ("ancestors_exit", self.ancestors.exit.to_string()),
             ("ancestors_kprobe", self.ancestors.kprobe.to_string()),
@@ -70,6 +74,7 @@ impl Setup {
             ("ancestors_uprobe", self.ancestors.uprobe.to_string()),
             ("ancestors_usdt", self.ancestors.usdt.to_string()),
             ("ancestors_lsm", self.ancestors.lsm.to_string()),
+            ("ancestors_loader", self.ancestors.loader.to_string()),
             ("processes", self.processes.to_string()),
             ("environment", self.environment.enabled.to_string()),
             ("environment_names", self.environment.names.join(",")),
@@ -89,6 +94,7 @@ impl Setup {
                 "credentials" => setup.visible.credentials = switch()?,
                 "namespaces" => setup.visible.namespaces = switch()?,
                 "extras" => setup.visible.extras = switch()?,
+                "stack_addresses" => setup.stack_addresses = switch()?,
                 "ancestors_exec" => setup.ancestors.exec = switch()?,
                 "ancestors_exit" => setup.ancestors.exit = switch()?,
                 "ancestors_kprobe" => setup.ancestors.kprobe = switch()?,
@@ -96,6 +102,7 @@ impl Setup {
                 "ancestors_uprobe" => setup.ancestors.uprobe = switch()?,
                 "ancestors_usdt" => setup.ancestors.usdt = switch()?,
                 "ancestors_lsm" => setup.ancestors.lsm = switch()?,
+                "ancestors_loader" => setup.ancestors.loader = switch()?,
                 "processes" => setup.processes = value.parse::<usize>().ok()?.min(MAX_PROCESSES),
                 "environment" => setup.environment.enabled = switch()?,
                 "environment_names" => {

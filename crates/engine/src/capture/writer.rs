@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use zerocopy::IntoBytes;
 
 use super::{
-    CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_LOST, ENTRY_MAX, ENTRY_POLICY_LOADED, ENTRY_POLICY_REMOVED,
-    ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT, ENTRY_TASK, HEADER_MAX, Input, MAGIC, VERSION, policy,
+    CaptureHeader, ENTRY_CLOCK, ENTRY_END, ENTRY_FINDINGS, ENTRY_LOST, ENTRY_MAX, ENTRY_POLICY_LOADED,
+    ENTRY_POLICY_REMOVED, ENTRY_RECORD, ENTRY_SAMPLE, ENTRY_SNAPSHOT, ENTRY_TASK, HEADER_MAX, Input, MAGIC,
+    VERSION, findings, policy,
 };
 use crate::snapshot::{SnapshotKind, SnapshotTask};
 
@@ -63,6 +64,7 @@ impl<W: Write> Writer<W> {
             }
             Input::Lost { stage, lost } => self.put(ENTRY_LOST, &[&lost.to_le_bytes(), stage.as_bytes()]),
             Input::Clock { boot_to_wall } => self.put(ENTRY_CLOCK, &[&boot_to_wall.to_le_bytes()]),
+            Input::Findings(found) => self.put(ENTRY_FINDINGS, &[&findings::to_bytes(found)]),
             Input::PolicyLoaded(text) => self.put(ENTRY_POLICY_LOADED, &[&policy::to_bytes(text)]),
             Input::PolicyRemoved { id } => self.put(ENTRY_POLICY_REMOVED, &[&id.to_le_bytes()]),
         }

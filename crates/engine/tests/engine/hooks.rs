@@ -364,7 +364,6 @@ fn records_that_nothing_is_known_of_are_counted() {
     for (policy, number, family, outcome) in [
         (8, 0, SAKER_FAMILY_KPROBE, Outcome::UnknownPolicy),
         (POLICY, 3, SAKER_FAMILY_KPROBE, Outcome::Unexpected),
-        (POLICY, 0, SAKER_FAMILY_LOADER, Outcome::Unexpected),
         (POLICY, 0, 99, Outcome::Unexpected),
     ] {
         let before = lab.host.engine.counters().count(Kind::Hook, outcome);
