@@ -75,6 +75,11 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_undecodable_records_total", &["cause"], "Byte strings that were no records, by cause"),
     counter("saker_gap_events_total", &[], "Gap events"),
     counter("saker_gap_records_total", &[], "Records that gap events told to be missing"),
+    counter(
+        "saker_late_lookups_total",
+        &[],
+        "Events of policies whose callers or build id were not found out in time",
+    ),
     counter("saker_resyncs_total", &[], "Scans of all processes after a loss"),
     counter("saker_reconstructed_total", &["what"], "Table entries made (exec) or ended (exit) by such scans"),
     counter("saker_calls_joined_total", &[], "Entries of hooked functions that their return completed"),

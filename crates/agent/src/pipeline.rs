@@ -23,8 +23,10 @@ use crate::recording::Recorder;
 use crate::requests::Requester;
 use crate::source::RecordReader;
 
+mod lookups;
 mod policy_events;
 
+pub use lookups::Lookups;
 use policy_events::{PolicyEvents, Totals};
 
 /// How long the reader waits for the first record.
@@ -73,6 +75,8 @@ pub struct Gauges {
     pub read_records: AtomicU64,
     /// Bytes of them.
     pub read_bytes: AtomicU64,
+    /// Records whose callers or files were not found out in time.
+    pub late_lookups: AtomicU64,
     /// Events published.
     pub published: AtomicU64,
     started: AtomicBool,
@@ -150,6 +154,8 @@ pub struct EngineStart {
     pub recorder: Option<Recorder>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
+    /// Finds out what records leave open.
+    pub lookups: Lookups,
 }
 
 impl Pipeline {
@@ -194,6 +200,7 @@ impl Pipeline {
                 engine: start.engine,
                 recorder: start.recorder,
                 requester: start.requester,
+                lookups: start.lookups,
                 inputs,
                 recycle,
                 publisher,
@@ -370,6 +377,7 @@ struct Working {
     engine: Engine,
     recorder: Option<Recorder>,
     requester: Option<Requester>,
+    lookups: Lookups,
     inputs: Receiver<Input>,
     recycle: SyncSender<RecordBatch>,
     publisher: Publisher,
@@ -417,6 +425,9 @@ impl Working {
             Input::Records(mut batch) => {
                 self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
                 for record in batch.records() {
+                    if let Some(findings) = self.lookups.of(record) {
+                        self.give(EngineInput::Findings(findings));
+                    }
                     self.give(EngineInput::Record(record));
                 }
                 batch.clear();
@@ -426,6 +437,7 @@ impl Working {
                 match input {
                     EngineInput::Snapshot { .. } => self.asked_resync = false,
                     EngineInput::Sample { .. } => self.asked_sample = false,
+                    EngineInput::Clock { boot_to_wall } => self.lookups.boot_to_wall = boot_to_wall,
                     _ => {}
                 }
                 self.give(input);
@@ -484,6 +496,7 @@ impl Working {
         self.told = Instant::now();
         self.tell_policy_events();
         *self.gauges.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
+        self.gauges.late_lookups.store(self.lookups.late(), Ordering::Relaxed);
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();

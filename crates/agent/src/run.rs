@@ -21,7 +21,7 @@ use zerocopy::IntoBytes;
 use crate::config::{Config, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
-use crate::pipeline::{EngineStart, Pipeline, Request};
+use crate::pipeline::{EngineStart, Lookups, Pipeline, Request};
 use crate::policies::Policies;
 use crate::recording::{Recorded, Recorder};
 use crate::requests::Requester;
@@ -168,6 +168,7 @@ fn header(settings: &Settings, snapshot: &[SnapshotTask]) -> CaptureHeader {
                 namespaces: events.namespaces,
                 extras: events.extras,
             },
+            stack_addresses: events.stack_addresses,
             ancestors: events.ancestors.of_engine(),
             processes: settings.kernel.processes,
             environment: saker_engine::Environment {
@@ -213,8 +214,9 @@ fn start_pipeline(
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
-    let start =
-        EngineStart { engine: Engine::new(engine), snapshot, recorder, requester: Some(requester.clone()) };
+    let lookups = Lookups::new(&settings.procfs, header.boot_to_wall);
+    let engine = Engine::new(engine);
+    let start = EngineStart { engine, snapshot, recorder, requester: Some(requester.clone()), lookups };
     begin.send(start).map_err(|_| anyhow!("the engine ended before it began"))?;
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());

@@ -124,8 +124,8 @@ impl Waiting {
         let Self { mut event, captured, shape, .. } = self;
         let family = event.hook.family;
         let mut values = captured.values;
-        // Of a return alone the values of the entry were never asked for.
-        if !event.entry_missing {
+        // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
+        if !event.entry_missing && event.loaded.is_none() {
             let all = shape.arguments.max(shape.labels.len()).max(shape.positions.len());
             let all = all.min(saker_abi::generated::SAKER_VALUES_MAX as usize);
             values.resize(values.len().max(all), None);

@@ -144,6 +144,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Names of environment variables to show; empty: all"),
     option("enable-ancestors", Kind::List, "", Group::Events,
         "Kinds of events that show all ancestors of the process; `base` is executions and exits, and required"),
+    option("expose-stack-addresses", Kind::Switch, "false", Group::Events,
+        "Show the addresses of callers in stacks, which tell where the kernel and its programs were put in memory"),
     option("username-metadata", Kind::Choice(&["disabled", "unix"]), "disabled", Group::Events,
         "Show names of users: `unix` looks them up in /etc/passwd for processes of the host"),
     option("enable-extra-fields", Kind::Switch, "true", Group::Events,

@@ -49,7 +49,6 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("execve-map-size", EMPTY),
     peer("export-aggregation-buffer-size", &["10000"]),
     peer("export-aggregation-window-size", &["15s"]),
-    peer("expose-stack-addresses", OFF),
     peer("field-filters", EMPTY),
     peer("force-large-progs", OFF),
     peer("force-small-progs", OFF),

@@ -87,6 +87,8 @@ pub struct EventFields {
     pub namespaces: bool,
     /// Fields that only Saker has.
     pub extras: bool,
+    /// Addresses in stacks.
+    pub stack_addresses: bool,
     /// Environment variables: `None`: off; empty: all; else these.
     pub environment: Option<Vec<String>>,
     /// Ancestors.
@@ -123,6 +125,8 @@ pub struct Ancestors {
     pub usdt: bool,
     /// `process_lsm`.
     pub lsm: bool,
+    /// `process_loader`.
+    pub loader: bool,
 }
 
 impl Ancestors {
@@ -133,14 +137,15 @@ impl Ancestors {
             Family::Uprobe => self.uprobe,
             Family::Usdt => self.usdt,
             Family::Lsm => self.lsm,
+            Family::Loader => self.loader,
         }
     }
 
     /// The same for an engine.
     #[must_use]
     pub const fn of_engine(self) -> saker_engine::Ancestors {
-        let Self { base, kprobe, tracepoint, uprobe, usdt, lsm } = self;
-        saker_engine::Ancestors { exec: base, exit: base, kprobe, tracepoint, uprobe, usdt, lsm }
+        let Self { base, kprobe, tracepoint, uprobe, usdt, lsm, loader } = self;
+        saker_engine::Ancestors { exec: base, exit: base, kprobe, tracepoint, uprobe, usdt, lsm, loader }
     }
 }
 
@@ -434,6 +439,7 @@ impl Reader<'_> {
             credentials: self.switch("enable-process-cred"),
             namespaces: self.switch("enable-process-ns"),
             extras: self.switch("enable-extra-fields"),
+            stack_addresses: self.switch("expose-stack-addresses"),
             environment: environment.then_some(names),
             ancestors: self.ancestors(),
             user_names: self.config.get("username-metadata") == "unix",
@@ -457,6 +463,7 @@ impl Reader<'_> {
             uprobe: shown("uprobe"),
             usdt: shown("usdt"),
             lsm: shown("lsm"),
+            loader: shown("loader"),
         }
     }
 

@@ -80,6 +80,8 @@ fn events(values: &mut Values, state: &State, counters: &Counters) {
     }
     values.count("saker_gap_events_total", &[], events.gap);
     values.count("saker_gap_records_total", &[], counters.losses.records + counters.losses.later_stages);
+    let late = state.gauges.late_lookups.load(std::sync::atomic::Ordering::Relaxed);
+    values.count("saker_late_lookups_total", &[], late);
     values.count("saker_resyncs_total", &[], counters.snapshots.saturating_sub(1));
     values.count("saker_reconstructed_total", &["exec"], events.exec_reconstructed);
     values.count("saker_reconstructed_total", &["exit"], events.exit_reconstructed);
@@ -107,6 +109,7 @@ fn msg_op_of(family: Family) -> &'static str {
         Family::Tracepoint => "14",
         Family::Uprobe => "15",
         Family::Lsm => "16",
+        Family::Loader => "26",
         Family::Usdt => "28",
     }
 }

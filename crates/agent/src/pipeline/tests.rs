@@ -13,6 +13,11 @@ struct World {
     queue: Arc<Queue>,
 }
 
+/// Of a host without processes.
+fn lookups() -> Lookups {
+    Lookups::new(std::path::Path::new("/nowhere"), 0)
+}
+
 fn start() -> World {
     let (records, stream) = mpsc::channel();
     let (requests, requested) = mpsc::channel();
@@ -22,7 +27,15 @@ fn start() -> World {
     fanout.add(Arc::clone(&queue));
     let pipeline = Pipeline::start(Box::new(Stream(stream)), beginning, &fanout, 4096, requests).unwrap();
     let engine = Engine::new(EngineConfig::default());
-    begin.send(EngineStart { engine, snapshot: Vec::new(), recorder: None, requester: None }).unwrap();
+    begin
+        .send(EngineStart {
+            engine,
+            snapshot: Vec::new(),
+            recorder: None,
+            requester: None,
+            lookups: lookups(),
+        })
+        .unwrap();
     assert!(pipeline.wait_started(Duration::from_secs(10)));
     World { pipeline, records, requested, queue }
 }

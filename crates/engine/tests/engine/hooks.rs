@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use saker_abi::generated::{
-    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LOADER, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE,
-    SAKER_SELECTOR_NONE, SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_number,
+    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_SELECTOR_NONE,
+    SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_number,
 };
 use saker_abi::{Hook, HookFlags, Key, Kind, Status, Tag};
 use saker_api::event::{Event, EventKind, Family, HookEvent, Request, Timestamp};
@@ -18,7 +18,7 @@ use saker_policy::plan::{self, SelectorRequest};
 
 use crate::host::{Host, config};
 
-const POLICY: u32 = 7;
+pub(crate) const POLICY: u32 = 7;
 
 fn text() -> PolicyText {
     let hook = HookText {
@@ -39,7 +39,7 @@ fn text() -> PolicyText {
     }
 }
 
-fn hook(number: u32, call: u64, flags: HookFlags) -> Hook {
+pub(crate) fn hook(number: u32, call: u64, flags: HookFlags) -> Hook {
     let mut hook = Hook { call, flags: flags.0, family: SAKER_FAMILY_KPROBE as u8, ..Hook::default() };
     (hook.rec.policy, hook.rec.hook) = (POLICY, number);
     hook
@@ -49,17 +49,17 @@ fn number(value: u64) -> saker_number {
     saker_number { value }
 }
 
-struct Lab {
-    host: Host,
-    shell: Subject,
+pub(crate) struct Lab {
+    pub(crate) host: Host,
+    pub(crate) shell: Subject,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(config())
     }
 
-    fn with(config: EngineConfig) -> Self {
+    pub(crate) fn with(config: EngineConfig) -> Self {
         let mut host = Host::with(config);
         let init = host.start();
         let mut shell = host.fork(&init);
@@ -69,7 +69,7 @@ impl Lab {
         lab
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    pub(crate) fn input(&mut self, input: Input<'_>) {
         self.host.engine.input(input, &mut self.host.events);
     }
 
@@ -89,11 +89,11 @@ impl Lab {
         self.host.give(&record.captured(Tag::captured(2), SAKER_TYPE_U64, &self::number(5), b"").finish());
     }
 
-    fn take_hooks(&mut self) -> Vec<HookEvent> {
+    pub(crate) fn take_hooks(&mut self) -> Vec<HookEvent> {
         self.host.events.drain(..).filter_map(|event| as_hook(&event)).collect()
     }
 
-    fn balanced(&self) {
+    pub(crate) fn balanced(&self) {
         assert_eq!(self.host.engine.counters().imbalance(), None);
     }
 }

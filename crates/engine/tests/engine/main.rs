@@ -10,3 +10,4 @@ mod lifecycle;
 mod loss;
 mod model;
 mod snapshots;
+mod stacks;

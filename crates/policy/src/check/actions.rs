@@ -76,7 +76,7 @@ fn action(record: &Record, family: Family, hook: &Hook, cx: &mut Context<'_>) ->
         }
     }
     let kind = match name {
-        ActionName::Post => post(record, family, hook, cx),
+        ActionName::Post => post(record, hook, cx),
         ActionName::NoPost => ActionKind::NoPost,
         ActionName::Sigkill => ActionKind::Sigkill,
         ActionName::Signal => ActionKind::Signal(signal(record, false, cx)),
@@ -166,7 +166,7 @@ fn overridable(hook: &Hook, cx: &Context<'_>) -> Result<(), Problem> {
     Err(Problem::hint("only system calls and `security_*` functions can be overridden", hint))
 }
 
-fn post(record: &Record, family: Family, hook: &Hook, cx: &mut Context<'_>) -> ActionKind {
+fn post(record: &Record, hook: &Hook, cx: &mut Context<'_>) -> ActionKind {
     let scope = record.text("rateLimitScope").and_then(|word| RateScope::parse(&word.value));
     let mut post = Post {
         rate_limit: None,
@@ -184,11 +184,6 @@ fn post(record: &Record, family: Family, hook: &Hook, cx: &mut Context<'_>) -> A
         }
     } else if scope.is_some_and(|scope| scope != RateScope::Thread) {
         cx.report.warning(&record.at("rateLimitScope"), "there is no `rateLimit`", "add one");
-    }
-    for (field, on) in [("kernelStackTrace", post.kernel_stack), ("userStackTrace", post.user_stack)] {
-        if on && family == Family::Lsm {
-            cx.report.error(&record.at(field), "an LSM hook has no stack traces");
-        }
     }
     if post.ima_hash {
         let fits = matches!(&hook.target, Target::Lsm(name)

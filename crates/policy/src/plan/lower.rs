@@ -8,6 +8,7 @@ mod builder;
 mod clauses;
 mod expression;
 mod fields;
+mod loader;
 mod numbers;
 mod process;
 mod programs;
@@ -60,6 +61,9 @@ pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Dia
     for hook in &policy.hooks {
         cx.hook(hook, &mut hooks);
     }
+    if let Some(span) = policy.loader {
+        loader::lower(&mut cx, span, &mut hooks);
+    }
     let errors = cx.report.errors();
     let mut warnings = cx.report.finish();
     // A list has the same to say of each of its functions.
@@ -103,10 +107,6 @@ impl Lowering<'_> {
         if self.policy.nodes.is_some() {
             let at = At { span: self.policy.span, path: spec.field("nodeSelector") };
             self.not_yet(&at, "the policy is for chosen nodes", "take `nodeSelector` out");
-        }
-        if let Some(span) = self.policy.loader {
-            let at = At { span, path: spec.field("loader") };
-            self.not_yet(&at, "mapped executable files are not told of", "take `loader` out");
         }
         if let Some(enforcer) = &self.policy.enforcer {
             let at = At { span: enforcer.span, path: spec.field("enforcers") };

@@ -248,7 +248,6 @@ fn actions() {
         (one(lsm, "action: Override, argError: 1"), vec!["out of range: -4095 to 0"]),
         (one(lsm, "action: GetUrl, argUrl: x"), vec!["an LSM hook cannot have the action `GetUrl`"]),
         (one(lsm, "action: Post, imaHash: true"), vec!["no `imaHash` at this hook"]),
-        (one(lsm, "action: Post, userStackTrace: true"), vec!["no stack traces"]),
         (one(tracepoint, "action: Override"), vec!["a tracepoint cannot have the action `Override`"]),
         (one(fentry, "action: Sigkill"), vec!["a fentry cannot have the action `Sigkill`"]),
         (one(uprobe, "action: DnsLookup, argFqdn: x"), vec!["a uprobe cannot have the action `DnsLookup`"]),

@@ -2,8 +2,8 @@
 
 use saker_abi::generated::{
     SAKER_ACTION_DNS_LOOKUP, SAKER_ACTION_GET_URL, SAKER_ACTION_NO_POST, SAKER_ACTION_POST,
-    SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK, SAKER_SELECT_GLOBAL, SAKER_SELECT_NO_POST,
-    SAKER_SELECT_PER_PROCESS, saker_selector_plan,
+    SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK, SAKER_SELECT_GLOBAL, SAKER_SELECT_KERNEL_STACK,
+    SAKER_SELECT_NO_POST, SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, saker_selector_plan,
 };
 
 use super::builder::{Builder, Clauses};
@@ -126,16 +126,14 @@ pub(super) fn requests(hook: &Hook) -> Vec<SelectorRequest> {
 }
 
 fn tell(cx: &mut Lowering<'_>, post: &Post, plan: &mut saker_selector_plan, at: &At) {
-    let unknown = [
-        (post.kernel_stack, "kernelStackTrace", "stack traces of the kernel"),
-        (post.user_stack, "userStackTrace", "stack traces of the program"),
-        (post.ima_hash, "imaHash", "hashes of files"),
-    ];
-    for (asked, field, what) in unknown {
-        if asked {
-            let at = At { span: at.span, path: at.path.field(field) };
-            cx.not_yet(&at, what, &format!("take `{field}` out"));
-        }
+    if post.ima_hash {
+        let at = At { span: at.span, path: at.path.field("imaHash") };
+        cx.not_yet(&at, "hashes of files", "take `imaHash` out");
+    }
+    for (asked, flag) in
+        [(post.kernel_stack, SAKER_SELECT_KERNEL_STACK), (post.user_stack, SAKER_SELECT_USER_STACK)]
+    {
+        plan.flags |= if asked { byte(flag) } else { 0 };
     }
     if let Some(limit) = post.rate_limit {
         // A year, the longest limit, fits.

@@ -4,6 +4,7 @@ mod clauses;
 mod expression;
 mod fake;
 mod fields;
+mod post;
 mod programs;
 mod refused;
 mod sockets;

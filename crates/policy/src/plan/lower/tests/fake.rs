@@ -77,6 +77,7 @@ impl Kernel for Fake {
             "__x64_sys_openat" | "__x64_sys_exit_group" | "__x64_sys_newstat" | "__x64_sys_lseek" => {
                 Some(signature(vec![pointer("pt_regs")]))
             }
+            "perf_event_mmap" => Some(signature(vec![pointer("vm_area_struct")])),
             other => self.functions.contains(&other).then(|| signature(vec![pointer("file")])),
         }
     }
@@ -121,6 +122,13 @@ impl Kernel for Fake {
         let (steps, kind) = match (structure, words.join(".").as_str()) {
             ("file", "f_inode.i_mode") => {
                 (vec![step(32, 8), step(0, 2)], TypeKind::Integer { size: 2, signed: false })
+            }
+            ("vm_area_struct", "vm_file") => (vec![step(160, 8)], pointer("file")),
+            ("vm_area_struct", "vm_start") => {
+                (vec![step(0, 8)], TypeKind::Integer { size: 8, signed: false })
+            }
+            ("vm_area_struct", "vm_flags") => {
+                (vec![step(32, 8)], TypeKind::Integer { size: 8, signed: false })
             }
             ("file", "f_pos") => (vec![step(64, 8)], TypeKind::Integer { size: 8, signed: true }),
             ("file", "small") => (vec![step(64, 1)], TypeKind::Integer { size: 1, signed: true }),

@@ -25,16 +25,6 @@ fn filters_and_actions() {
             "matchActions",
             "`DnsLookup` is done when the event is told",
         ),
-        (
-            "matchActions: [{action: Post, kernelStackTrace: true}]",
-            "matchActions[0].kernelStackTrace",
-            "stack traces of the kernel",
-        ),
-        (
-            "matchActions: [{action: Post, userStackTrace: true}]",
-            "matchActions[0].userStackTrace",
-            "stack traces of the program",
-        ),
     ] {
         let text = with_hook(&format!(
             "args: [{{index: 0, type: string}}, {{index: 1, type: int}}, {{index: 1, type: sock}}]\nselectors:\n- {selector}"
@@ -51,7 +41,6 @@ fn whole_policies() {
         (format!("hostSelector: {{}}\n{hook}"), "chosen pods, containers or the host"),
         (format!("containerSelector: {{matchLabels: {{name: x}}}}\n{hook}"), "chosen pods"),
         (format!("nodeSelector: {{matchLabels: {{x: y}}}}\n{hook}"), "chosen nodes"),
-        ("loader: true".to_owned(), "mapped executable files"),
     ] {
         assert_refused(&with_spec(&spec), &Fake::default(), &[words]);
     }

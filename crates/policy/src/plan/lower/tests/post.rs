@@ -1,0 +1,52 @@
+//! What events tell beyond captured values.
+
+use saker_abi::generated::{
+    SAKER_FAMILY_LOADER, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_SELECT_KERNEL_STACK,
+    SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
+};
+
+use super::fake::Fake;
+use super::{assert_refused, hook, planned, value_clauses};
+use crate::plan::Attach;
+use crate::testing::{with_hook, with_spec};
+
+#[test]
+fn stacks_are_flags_of_their_selector() {
+    let text = with_hook(
+        "return: true\nreturnArg: {index: 0, type: int}\nselectors:\n- matchActions: [{action: Post, kernelStackTrace: true}]\n  \
+         matchReturnActions: [{action: Post, userStackTrace: true}]\n\
+         - matchActions: [{action: Post, kernelStackTrace: true, userStackTrace: true, rateLimit: 5s, rateLimitScope: process}]\n\
+         - matchPIDs: [{operator: In, values: [1]}]",
+    );
+    let plan = hook(&text, &Fake::default()).plan;
+    let flags = |selectors: &[saker_abi::generated::saker_selector_plan]| -> Vec<u32> {
+        selectors.iter().take(3).map(|one| one.flags.into()).collect()
+    };
+    let both = SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK | SAKER_SELECT_PER_PROCESS;
+    assert_eq!(flags(&plan.selector), [SAKER_SELECT_KERNEL_STACK, both, 0]);
+    assert_eq!(flags(&plan.return_selector), [SAKER_SELECT_USER_STACK, 0, 0]);
+}
+
+#[test]
+fn the_loader_is_a_hook_where_mappings_are_told() {
+    let text = with_spec("loader: true\nkprobes:\n- {call: security_file_open, syscall: false}");
+    let plan = planned(&text, &Fake::default());
+    let [_, loader] = plan.hooks.try_into().unwrap_or_else(|hooks: Vec<_>| panic!("{} hooks", hooks.len()));
+    assert_eq!((loader.path.as_str(), loader.span.line), ("spec.loader", 6));
+    assert_eq!(loader.attach, Attach::Trampoline { function: "perf_event_mmap".into(), on_return: false });
+    assert_eq!(u32::from(loader.plan.family), SAKER_FAMILY_LOADER);
+    assert_eq!(u32::from(loader.plan.value[0].type_), SAKER_TYPE_FILE);
+    assert_eq!((loader.plan.values, loader.text.arguments), (3, 0));
+    let clauses = value_clauses(&loader.plan);
+    let told: Vec<_> = clauses.iter().map(|clause| (u32::from(clause.op), clause.value)).collect();
+    assert_eq!(told, [(SAKER_OP_MASK, 2), (SAKER_OP_FILE_TYPE, 0)], "the cheap one first");
+
+    let kprobe = planned(&with_spec("loader: true"), &Fake::with(false, true, false));
+    assert_eq!(
+        kprobe.hooks[0].attach,
+        Attach::Kprobe { function: "perf_event_mmap".into(), on_return: false }
+    );
+    let none = Fake::with(false, false, false);
+    let words = "spec.loader: executable files that are mapped cannot be told of here: ";
+    assert_refused(&with_spec("loader: true"), &none, &[words, "kprobe"]);
+}
