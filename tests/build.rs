@@ -34,6 +34,9 @@ fn main() {
     compile(&out.join("nop"), &["nop.c"], &[BARE, &["-s"]].concat());
     // It is found by its symbol.
     compile(&out.join("probed"), &["probed.c"], &[]);
+    // Its callers are found by their frames and named by their symbols; it has a build id.
+    let frames = ["-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-Wl,--build-id=sha1"];
+    compile(&out.join("stacks"), &["stacks.c"], &frames);
 }
 
 fn compile(program: &Path, sources: &[&str], further: &[&str]) {

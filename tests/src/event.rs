@@ -17,7 +17,8 @@ pub enum Kind {
     Exit,
     /// `gap`
     Gap,
-    /// A call of a hook: `process_kprobe`, `process_tracepoint`, `process_lsm`, `process_uprobe`, `process_usdt`
+    /// A call of a hook: `process_kprobe`, `process_tracepoint`, `process_loader`, `process_lsm`, `process_uprobe`,
+    /// `process_usdt`
     Hook,
     /// Something else of the closed list of events.
     Other,
@@ -57,9 +58,8 @@ impl Event {
             "process_exec" => Kind::Exec,
             "process_exit" => Kind::Exit,
             "gap" => Kind::Gap,
-            "process_kprobe" | "process_tracepoint" | "process_lsm" | "process_uprobe" | "process_usdt" => {
-                Kind::Hook
-            }
+            "process_kprobe" | "process_tracepoint" | "process_loader" | "process_lsm" | "process_uprobe"
+            | "process_usdt" => Kind::Hook,
             "rate_limit_info" | "process_throttle" | "test" => Kind::Other,
             other => bail!("line {line} of the export has the unknown event key {other}"),
         };

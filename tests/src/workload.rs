@@ -16,6 +16,7 @@ use crate::wait;
 const WORKLOAD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/workload"));
 const LEAF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/leaf"));
 const PROBED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probed"));
+const STACKS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stacks"));
 const NOP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nop"));
 
 /// The workload programs as files.
@@ -29,6 +30,8 @@ pub struct Programs {
     pub nop: PathBuf,
     /// Has a symbol, `saker_probed`.
     pub probed: PathBuf,
+    /// Calls `getpriority` through functions with frames and symbols, and maps itself.
+    pub stacks: PathBuf,
 }
 
 impl Programs {
@@ -49,6 +52,7 @@ impl Programs {
             leaf: write("leaf", LEAF)?,
             nop: write("nop", NOP)?,
             probed: write("probed", PROBED)?,
+            stacks: write("stacks", STACKS)?,
         })
     }
 

@@ -40,7 +40,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", require_equals = true)]
     pub stack_traces: bool,
-    /// Only these types, e.g. PROCESS_EXEC; also exec, exit, kprobe, tracepoint, uprobe, usdt, lsm
+    /// Only these types, e.g. PROCESS_EXEC; also exec, exit, kprobe, tracepoint, loader, uprobe, usdt, lsm
     #[arg(short, long, value_delimiter = ',', value_name = "TYPE")]
     pub event_types: Vec<String>,
     /// Only these PIDs

@@ -41,6 +41,9 @@ pub struct ReplayArgs {
     /// Show ancestors, although the recording agent did not
     #[arg(long)]
     enable_ancestors: bool,
+    /// Show the addresses of callers in stacks, although the recording agent did not
+    #[arg(long)]
+    expose_stack_addresses: bool,
     /// Print to standard error what the engine counted
     #[arg(long)]
     stats: bool,
@@ -54,6 +57,7 @@ pub fn run(args: &ReplayArgs) -> Result<()> {
     let mut config = reader.header().engine();
     config.visible.credentials |= args.enable_process_cred;
     config.visible.namespaces |= args.enable_process_ns;
+    config.stack_addresses |= args.expose_stack_addresses;
     if args.enable_ancestors {
         config.ancestors = Ancestors::all(true);
     }
@@ -123,7 +127,7 @@ fn encoder(args: &ReplayArgs) -> Encoder {
     if args.output == Form::Json {
         return Box::new(json::write_event);
     }
-    let compact = args.color.compact(args.timestamps);
+    let compact = args.color.compact(args.timestamps, true);
     let mut line = String::new();
     Box::new(move |event, lines| {
         line.clear();

@@ -37,6 +37,8 @@ pub const CASES: &[Case] = &[
     alone("policy-library", library),
     alone("policy-losses-add-up", losses_add_up),
     alone("policy-processes", processes),
+    alone("policy-stacks", super::policy_post::stacks),
+    alone("policy-loader", super::policy_post::loader),
 ];
 
 /// Number of the first call of the workload `calls`.
@@ -54,13 +56,13 @@ fn getpriority(name: &str, program: &Path, message: &str, further: &str) -> Stri
 }
 
 /// A laboratory with a folder for policies.
-struct Bench {
-    lab: Lab,
+pub(super) struct Bench {
+    pub(super) lab: Lab,
     folder: PathBuf,
 }
 
 impl Bench {
-    fn start(flags: &[&str]) -> Result<Self> {
+    pub(super) fn start(flags: &[&str]) -> Result<Self> {
         let lab = Lab::start(&[agent::LINEAGE, flags].concat())?;
         let folder = lab.scratch.fresh("policies")?;
         Ok(Self { lab, folder })
@@ -70,13 +72,13 @@ impl Bench {
         self.lab.programs.workload.clone()
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         fs::write(&path, text)?;
         Ok(path)
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn ask(&self, arguments: &[&str]) -> Result<Output> {
         policy(&self.lab.agent, arguments)
     }
 
@@ -88,7 +90,7 @@ impl Bench {
         Ok(out.into_owned())
     }
 
-    fn add(&self, name: &str, text: &str) -> Result<()> {
+    pub(super) fn add(&self, name: &str, text: &str) -> Result<()> {
         let path = self.write(name, text)?;
         self.order(&["add", &path.to_string_lossy()]).map(drop)
     }
@@ -128,7 +130,7 @@ fn numbers(seen: &Observation) -> Vec<u64> {
 }
 
 /// Whether this kernel offers one of these ways to hook, as `saker probe` names them.
-fn offers(ways: &[&str]) -> Result<bool> {
+pub(super) fn offers(ways: &[&str]) -> Result<bool> {
     let output = Command::new(agent::binary()?).args(["probe", "-o", "json"]).output()?;
     let facts: Value = serde_json::from_slice(&output.stdout).context("saker probe does not print JSON")?;
     let features = facts["features"].as_array().context("saker probe tells no features")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A program with frame pointers whose functions call one another down to a system call; then it waits until its
- * input ends. */
+/* A program with frame pointers whose functions call one another down to a system call; then it waits until
+ * its input ends. */
 #include <sys/syscall.h>
 #include <unistd.h>
 

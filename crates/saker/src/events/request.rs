@@ -57,7 +57,7 @@ fn event_type(name: &str) -> Result<EventType> {
     match known {
         Some(known) => Ok(known),
         None => bail!(
-            "there is no event type `{name}`; known are exec, exit, kprobe, tracepoint, uprobe, usdt, lsm, \
+            "there is no event type `{name}`; known are exec, exit, kprobe, tracepoint, loader, uprobe, usdt, lsm, \
              and the names of the event reference"
         ),
     }
