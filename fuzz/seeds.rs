@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use saker_abi::generated::{SAKER_FAMILY_KPROBE, SAKER_TYPE_FILE, SAKER_TYPE_INT, saker_number, saker_object};
-use saker_abi::{Hook, HookFlags, Key, Tag};
+use saker_abi::generated::{
+    SAKER_FAMILY_KPROBE, SAKER_FAMILY_LOADER, SAKER_TYPE_FILE, SAKER_TYPE_INT, saker_number, saker_object,
+};
+use saker_abi::{Hook, HookFlags, Key, Status, Tag};
 use saker_engine::capture::{Setup, Writer};
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Program, World};
-use saker_engine::{Ancestors, CaptureHeader, Environment, Input, SnapshotKind};
+use saker_engine::{Ancestors, CaptureHeader, Environment, Findings, Input, SnapshotKind, Symbol};
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -39,6 +41,15 @@ fn main() -> io::Result<()> {
     let back =
         world.hook(&shell, call(HookFlags::RETURN)).captured(Tag::RESULT, SAKER_TYPE_INT, &number, b"").finish();
     let unjoined = world.hook(&shell, call(HookFlags::WAITS)).finish();
+    let words: Vec<u8> = [1u64, 2, 3].iter().flat_map(|address| address.to_ne_bytes()).collect();
+    let stacks = world
+        .hook(&shell, call(HookFlags::KERNEL_STACK.with(HookFlags::USER_STACK)))
+        .value(Tag::KERNEL_STACK, Status::Ok, 0, &words)
+        .value(Tag::USER_STACK, Status::Truncated, 0, &words)
+        .finish();
+    let mapped = Hook { family: SAKER_FAMILY_LOADER as u8, ..call(HookFlags::default()) };
+    let mapped =
+        world.hook(&shell, mapped).captured(Tag::captured(0), SAKER_TYPE_FILE, &object, b"/lib/x.so").finish();
     let (child, second) = world.fork(&shell);
     let gone = world.exit(&child, 9);
     let exit = world.exit(&shell, 256);
@@ -52,6 +63,9 @@ fn main() -> io::Result<()> {
     sequence.extend(records.into_iter().flatten());
     sequence.extend([0xff, 9]);
     fs::write(corpus.join("engine").join("lifecycle"), &sequence)?;
+    let found = [0xfc, 5, b'm', b'a', b'i', b'n', 0xff, b'x'];
+    let told = [&fork[..], &exec, &found, &stacks, &found, &mapped].concat();
+    fs::write(corpus.join("engine").join("stacks"), told)?;
     let mut resync = [&fork[..], &exec, &task.record].concat();
     resync.extend([0xfe, 0xff, 20]);
     fs::write(corpus.join("engine").join("resync"), &resync)?;
@@ -71,6 +85,11 @@ fn main() -> io::Result<()> {
     for record in records {
         writer.write(&Input::Record(record))?;
     }
+    let symbol = Symbol { name: "f".into(), module: "m".into(), offset: 1 };
+    let findings =
+        Findings { own_frames: 1, kernel: vec![symbol.clone()], user: vec![symbol], build_id: vec![1, 2] };
+    writer.write(&Input::Findings(findings))?;
+    writer.write(&Input::Record(&stacks))?;
     writer.write(&Input::PolicyRemoved { id: 0 })?;
     writer.write(&world.sample())?;
     writer.write(&Input::Lost { stage: "sensor", lost: 2 })?;

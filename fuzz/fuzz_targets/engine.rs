@@ -3,21 +3,25 @@
 //!
 //! The input is a sequence of records, one behind the other as their lengths say; what is no record is given
 //! to the engine as it is. A byte 0xff in place of a record asks for a sample, 0xfe for a snapshot of the tasks
-//! among the records so far, 0xfd removes one of three policies that are known.
+//! among the records so far, 0xfd removes one of three policies that are known, 0xfc gives findings for what comes next.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use saker_abi::{Kind, Stats};
+use saker_api::compact::Compact;
 use saker_api::event::Visible;
 use saker_engine::hook::{HookText, PolicyText};
-use saker_engine::{Ancestors, Engine, EngineConfig, Environment, Input, SnapshotKind, SnapshotTask};
+use saker_engine::{
+    Ancestors, Engine, EngineConfig, Environment, Findings, Input, SnapshotKind, SnapshotTask, Symbol,
+};
 
 const CAPACITY: usize = 8;
 
 fn config() -> EngineConfig {
     EngineConfig {
         visible: Visible { credentials: true, namespaces: true, extras: true },
+        stack_addresses: true,
         ancestors: Ancestors::all(true),
         capacity: CAPACITY,
         pending_bytes: 256,
@@ -46,6 +50,19 @@ fuzz_target!(|bytes: &[u8]| {
                 let stats = Stats { seq: u64::from(*rest.get(1).unwrap_or(&0)), ..Stats::default() };
                 engine.sample(&[stats], true, &mut events);
                 2.min(rest.len())
+            }
+            0xfc => {
+                let count = usize::from(*rest.get(1).unwrap_or(&0));
+                let text = String::from_utf8_lossy(rest.get(2..8).unwrap_or_default());
+                let symbol = Symbol { name: text.as_ref().into(), module: text.as_ref().into(), offset: count as u64 };
+                let findings = Findings {
+                    own_frames: count / 4,
+                    kernel: vec![symbol.clone(); count % 8],
+                    user: vec![symbol; count % 5],
+                    build_id: text.into_owned().into_bytes(),
+                };
+                engine.input(Input::Findings(findings), &mut events);
+                8.min(rest.len())
             }
             0xfd => {
                 engine.input(Input::PolicyRemoved { id: 1 }, &mut events);
@@ -83,7 +100,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(engine.counters().calls.waiting, 0);
     assert_eq!(engine.counters().events.total(), events.len() as u64);
     let mut line = Vec::new();
+    let compact = Compact { stacks: true, ..Compact::default() };
     for event in &events {
+        let mut text = String::new();
+        compact.write_event(event, &mut text);
+        assert!(text.ends_with('\n'));
         line.clear();
         saker_api::json::write_event(event, &mut line);
         assert!(line.ends_with(b"}\n") && std::str::from_utf8(&line).is_ok());

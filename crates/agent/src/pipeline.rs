@@ -437,6 +437,7 @@ impl Working {
                 match input {
                     EngineInput::Snapshot { .. } => self.asked_resync = false,
                     EngineInput::Sample { .. } => self.asked_sample = false,
+                    EngineInput::PolicyLoaded(ref policy) => self.lookups.prepare(policy),
                     EngineInput::Clock { boot_to_wall } => self.lookups.boot_to_wall = boot_to_wall,
                     _ => {}
                 }

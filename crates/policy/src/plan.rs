@@ -216,6 +216,8 @@ pub struct HookText {
     pub ref_ctr_offset: u64,
     /// Names by what `saker_hook.function` says (an address or the number of a system call), for hooks of several.
     pub functions: Vec<(u64, String)>,
+    /// Its events may tell callers, for whose names much is read: better before the first.
+    pub stacks: bool,
     /// The return of a call may be left out on purpose: filters, rate limits or `NoPost` apply to it. Then an
     /// entry without its return is no event, and only counted.
     pub conditional_return: bool,

@@ -88,6 +88,11 @@ impl Symbols {
         Self { procfs: procfs.to_owned(), kernel, files: Files::default() }
     }
 
+    /// Reads what takes long, before the first question.
+    pub fn prepare(&mut self) {
+        self.kernel.prepare();
+    }
+
     /// What is known.
     pub fn look_up(&mut self, question: &Question) -> Answer {
         let kernel = self.kernel.locate(&question.kernel);
@@ -155,9 +160,16 @@ pub struct Lookup {
     late: u64,
 }
 
+/// What the thread is told.
+#[derive(Debug)]
+enum Order {
+    Prepare,
+    Answer(Box<Question>),
+}
+
 #[derive(Debug)]
 struct Thread {
-    questions: SyncSender<Question>,
+    orders: SyncSender<Order>,
     answers: Receiver<Answer>,
 }
 
@@ -189,61 +201,86 @@ impl Lookup {
         self.late
     }
 
-    fn try_ask(&mut self, question: Question) -> Option<Answer> {
-        self.take_late();
-        if let Some(asked) = self.asked {
-            if asked.elapsed() < HANGS || self.hanging >= HANGING_MAX {
-                return None;
-            }
-            // It ends by itself when what it waits for does.
-            (self.thread, self.asked) = (None, None);
-            self.hanging += 1;
+    /// Has read what takes long, so that the first question is answered in time. Does not wait for it.
+    pub fn prepare(&mut self) {
+        if self.asked.is_none() && self.order(Order::Prepare).is_some() {
+            self.asked = Some(Instant::now());
         }
+    }
+
+    fn try_ask(&mut self, question: Question) -> Option<Answer> {
         let elapsed = std::mem::replace(&mut self.refilled, Instant::now()).elapsed();
         self.left = (self.left + elapsed * WAIT_PERCENT / 100).min(WAIT);
-        if self.thread.is_none() {
-            self.thread = Thread::start(&self.procfs);
+        if self.asked.is_some() {
+            self.end_last()?;
         }
-        let thread = self.thread.as_ref()?;
-        if thread.questions.try_send(question).is_err() {
-            self.thread = None;
+        self.order(Order::Answer(Box::new(question)))?;
+        self.asked = Some(Instant::now());
+        self.wait()
+    }
+
+    /// Waits for what was ordered before, or gives it up. `None`: it is still under way.
+    fn end_last(&mut self) -> Option<()> {
+        let hangs = self.asked.is_some_and(|asked| asked.elapsed() >= HANGS);
+        if self.wait().is_some() {
+            return Some(());
+        }
+        if !hangs || self.hanging >= HANGING_MAX {
             return None;
         }
+        // It ends by itself when what it waits for does.
+        (self.thread, self.asked) = (None, None);
+        self.hanging += 1;
+        Some(())
+    }
+
+    /// Waits as long as is left.
+    fn wait(&mut self) -> Option<Answer> {
+        let thread = self.thread.as_ref()?;
         let begin = Instant::now();
         let answer = thread.answers.recv_timeout(self.left).ok();
         self.left = self.left.saturating_sub(begin.elapsed());
-        if answer.is_none() {
-            self.asked = Some(begin);
+        if answer.is_some() {
+            self.asked = None;
         }
         answer
     }
 
-    /// An answer that nobody waits for any more.
-    fn take_late(&mut self) {
-        if let (Some(thread), Some(_)) = (&self.thread, self.asked)
-            && thread.answers.try_recv().is_ok()
-        {
-            self.asked = None;
+    fn order(&mut self, order: Order) -> Option<()> {
+        if self.thread.is_none() {
+            self.thread = Thread::start(&self.procfs);
         }
+        let sent = self.thread.as_ref()?.orders.try_send(order).is_ok();
+        if !sent {
+            (self.thread, self.asked) = (None, None);
+        }
+        sent.then_some(())
     }
 }
 
 impl Thread {
     /// `None`: the system has no thread for it.
     fn start(procfs: &Path) -> Option<Self> {
-        let (questions, asked) = mpsc::sync_channel::<Question>(1);
+        let (orders, ordered) = mpsc::sync_channel::<Order>(1);
         let (answer, answers) = mpsc::sync_channel(1);
         let procfs = procfs.to_owned();
         let run = move || {
             let mut symbols = Symbols::new(&procfs);
-            while let Ok(question) = asked.recv() {
-                if answer.send(symbols.look_up(&question)).is_err() {
+            while let Ok(order) = ordered.recv() {
+                let found = match order {
+                    Order::Prepare => {
+                        symbols.prepare();
+                        Answer::default()
+                    }
+                    Order::Answer(question) => symbols.look_up(&question),
+                };
+                if answer.send(found).is_err() {
                     break;
                 }
             }
         };
         match std::thread::Builder::new().name("saker-symbols".into()).spawn(run) {
-            Ok(_) => Some(Self { questions, answers }),
+            Ok(_) => Some(Self { orders, answers }),
             Err(error) => {
                 tracing::warn!(%error, "no thread looks up symbols: stacks are told without names");
                 None

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use saker_abi::generated::{SAKER_FAMILY_LOADER, SAKER_KIND_HOOK};
 use saker_abi::{Body, Content, Hook, HookFlags, Record, Tag, decode, device};
+use saker_engine::hook::PolicyText;
 use saker_engine::{Findings, Symbol, addresses};
 use saker_probes::symbols::{Answer, Location, Lookup, MappedFile, Question};
 
@@ -24,6 +25,13 @@ impl Lookups {
     #[must_use]
     pub fn new(procfs: &Path, boot_to_wall: u64) -> Self {
         Self { lookup: Lookup::new(procfs), boot_to_wall }
+    }
+
+    /// Gets ready for the records of a policy.
+    pub(super) fn prepare(&mut self, policy: &PolicyText) {
+        if policy.hooks.iter().any(|hook| hook.stacks) {
+            self.lookup.prepare();
+        }
     }
 
     /// Questions that had no answer in time.

@@ -65,6 +65,7 @@ fn policy() -> PolicyText {
         path: "/bin/x".into(),
         offset: 7,
         ref_ctr_offset: 8,
+        stacks: true,
         conditional_return: true,
         requests: Vec::new(),
     };

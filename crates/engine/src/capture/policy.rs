@@ -15,6 +15,8 @@ use crate::hook::{HookText, PolicyText};
 
 /// Bit of a hook's flags: [`HookText::conditional_return`].
 const CONDITIONAL_RETURN: u32 = 1;
+/// [`HookText::stacks`].
+const STACKS: u32 = 2;
 
 pub(super) fn to_bytes(policy: &PolicyText) -> Vec<u8> {
     let mut out = policy.id.to_le_bytes().to_vec();
@@ -37,7 +39,8 @@ fn hook_bytes(hook: &HookText) -> Vec<u8> {
     out.extend_from_slice(&hook.offset.to_le_bytes());
     out.extend_from_slice(&hook.ref_ctr_offset.to_le_bytes());
     put_number(&mut out, hook.arguments);
-    let flags = if hook.conditional_return { CONDITIONAL_RETURN } else { 0 };
+    let flags = [(hook.conditional_return, CONDITIONAL_RETURN), (hook.stacks, STACKS)];
+    let flags: u32 = flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum();
     out.extend_from_slice(&flags.to_le_bytes());
     for list in [&hook.tags, &hook.labels] {
         put_number(&mut out, list.len());
@@ -79,16 +82,22 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Option<PolicyText> {
 
 fn hook(mut rest: &[u8]) -> Option<HookText> {
     let rest = &mut rest;
+    let (function, subsystem, event) = (text(rest)?, text(rest)?, text(rest)?);
+    let (message, path) = (text(rest)?, text(rest)?);
+    let (offset, ref_ctr_offset) = (wide(rest)?, wide(rest)?);
+    let arguments = number(rest)? as usize;
+    let flags = number(rest)?;
     Some(HookText {
-        function: text(rest)?,
-        subsystem: text(rest)?,
-        event: text(rest)?,
-        message: text(rest)?,
-        path: text(rest)?,
-        offset: wide(rest)?,
-        ref_ctr_offset: wide(rest)?,
-        arguments: number(rest)? as usize,
-        conditional_return: number(rest)? & CONDITIONAL_RETURN != 0,
+        function,
+        subsystem,
+        event,
+        message,
+        path,
+        offset,
+        ref_ctr_offset,
+        arguments,
+        stacks: flags & STACKS != 0,
+        conditional_return: flags & CONDITIONAL_RETURN != 0,
         tags: list(rest, text)?,
         labels: list(rest, text)?,
         functions: list(rest, |rest| Some((wide(rest)?, text(rest)?)))?,

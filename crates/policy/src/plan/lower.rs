@@ -27,8 +27,8 @@ use std::collections::HashSet;
 
 use saker_abi::generated::{
     SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_FAMILY_USDT,
-    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SELECT_NO_POST, SAKER_SYSCALLS_MAX,
-    saker_plan,
+    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SELECT_KERNEL_STACK,
+    SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK, SAKER_SYSCALLS_MAX, saker_plan,
 };
 
 use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
@@ -239,6 +239,13 @@ fn has_conditional_return(plan: &saker_plan) -> bool {
     plan.flags & SAKER_PLAN_RETURN != 0 && !(0..plan.selectors.max(1)).all(told)
 }
 
+/// Whether any selector asks for callers.
+fn tells_stacks(plan: &saker_plan) -> bool {
+    let asked = SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK;
+    let mut all = plan.selector.iter().chain(&plan.return_selector);
+    all.any(|selector| u32::from(selector.flags) & asked != 0)
+}
+
 fn text(hook: &Hook, slots: &Slots, site: &Site, plan: &saker_plan) -> HookText {
     let (subsystem, event) = match &hook.target {
         Target::Tracepoint { subsystem, event, .. } => (subsystem.value.clone(), event.value.clone()),
@@ -256,6 +263,7 @@ fn text(hook: &Hook, slots: &Slots, site: &Site, plan: &saker_plan) -> HookText 
         arguments: slots.arguments,
         positions: slots.positions(),
         functions: site.functions.clone(),
+        stacks: tells_stacks(plan),
         conditional_return: has_conditional_return(plan),
         requests: selectors::requests(hook),
         path: match &hook.target {

@@ -58,12 +58,20 @@ impl KernelSymbols {
         }
     }
 
+    /// Reads kallsyms, if it has not been read.
+    pub fn prepare(&mut self) {
+        if self.read.is_none() {
+            self.read_again();
+        }
+    }
+
     /// What is at these addresses, the innermost caller first.
     pub fn locate(&mut self, addresses: &[u64]) -> Vec<Location> {
         if addresses.is_empty() {
             return Vec::new();
         }
-        if self.read.is_none() || self.modules_changed(addresses) {
+        self.prepare();
+        if self.modules_changed(addresses) {
             self.read_again();
         }
         let found = self.table.locate(addresses);

@@ -76,6 +76,17 @@ fn functions_end_where_they_say_or_where_the_next_begins() {
 }
 
 #[test]
+fn what_was_prepared_is_not_taken_for_an_answer() {
+    let mut lookup = Lookup::new(Path::new("/proc"));
+    lookup.prepare();
+    lookup.prepare();
+    lookup.left = Duration::from_secs(60);
+    let answer = lookup.ask(own(vec![here()])).unwrap();
+    assert_eq!(answer.user.len(), 1);
+    assert_eq!(lookup.asked, None);
+}
+
+#[test]
 fn whoever_asks_does_not_wait_for_ever() {
     let folder = std::env::temp_dir().join(format!("saker-lookup-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -128,7 +128,8 @@ pub(super) fn requests(hook: &Hook) -> Vec<SelectorRequest> {
 fn tell(cx: &mut Lowering<'_>, post: &Post, plan: &mut saker_selector_plan, at: &At) {
     if post.ima_hash {
         let at = At { span: at.span, path: at.path.field("imaHash") };
-        cx.not_yet(&at, "hashes of files", "take `imaHash` out");
+        let what = "hashes of files, for which the program of the hook would have to be one that may sleep";
+        cx.not_yet(&at, what, "take `imaHash` out");
     }
     for (asked, flag) in
         [(post.kernel_stack, SAKER_SELECT_KERNEL_STACK), (post.user_stack, SAKER_SELECT_USER_STACK)]

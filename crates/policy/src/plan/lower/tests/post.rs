@@ -18,7 +18,9 @@ fn stacks_are_flags_of_their_selector() {
          - matchActions: [{action: Post, kernelStackTrace: true, userStackTrace: true, rateLimit: 5s, rateLimitScope: process}]\n\
          - matchPIDs: [{operator: In, values: [1]}]",
     );
-    let plan = hook(&text, &Fake::default()).plan;
+    let planned = hook(&text, &Fake::default());
+    assert!(planned.text.stacks && !hook(&with_hook(""), &Fake::default()).text.stacks);
+    let plan = planned.plan;
     let flags = |selectors: &[saker_abi::generated::saker_selector_plan]| -> Vec<u32> {
         selectors.iter().take(3).map(|one| one.flags.into()).collect()
     };
