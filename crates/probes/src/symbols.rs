@@ -96,9 +96,7 @@ impl Symbols {
     /// What is known.
     pub fn look_up(&mut self, question: &Question) -> Answer {
         let kernel = self.kernel.locate(&question.kernel);
-        let own_frames = kernel.iter().take_while(|location| &*location.module == kallsyms::PROGRAMS).count();
-        // A stack of nothing else is one of another program.
-        let own_frames = if own_frames == kernel.len() { 0 } else { own_frames };
+        let own_frames = self.kernel.own_frames(&question.kernel, &kernel);
         let mut answer = Answer { own_frames, kernel, ..Answer::default() };
         if question.user.is_empty() && question.file.is_none() {
             return answer;

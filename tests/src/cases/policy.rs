@@ -130,7 +130,7 @@ fn numbers(seen: &Observation) -> Vec<u64> {
 }
 
 /// Whether this kernel offers one of these ways to hook, as `saker probe` names them.
-pub(super) fn offers(ways: &[&str]) -> Result<bool> {
+fn offers(ways: &[&str]) -> Result<bool> {
     let output = Command::new(agent::binary()?).args(["probe", "-o", "json"]).output()?;
     let facts: Value = serde_json::from_slice(&output.stdout).context("saker probe does not print JSON")?;
     let features = facts["features"].as_array().context("saker probe tells no features")?;
@@ -142,7 +142,7 @@ pub(super) fn offers(ways: &[&str]) -> Result<bool> {
 }
 
 /// Whether this kernel has hooks in its functions: kprobes or trampolines.
-fn hooks_functions() -> Result<bool> {
+pub(super) fn hooks_functions() -> Result<bool> {
     offers(&["kprobe", "fentry"])
 }
 

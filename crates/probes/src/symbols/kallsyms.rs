@@ -9,7 +9,7 @@ use super::Location;
 use super::functions::Functions;
 
 /// What kallsyms gives as module of BPF programs and of what calls them.
-pub(super) const PROGRAMS: &str = "bpf";
+const PROGRAMS: &str = "bpf";
 
 /// Most that is read of kallsyms: some ten times what a kernel of a distribution has with all its modules.
 const READ_MAX: u64 = 256 << 20;
@@ -32,6 +32,8 @@ pub(super) struct KernelSymbols {
     table: Table,
     read: Option<Instant>,
     again: Duration,
+    /// Programs have come since.
+    stale: bool,
     modules: Vec<u8>,
     modules_read: Option<Instant>,
 }
@@ -42,6 +44,8 @@ struct Table {
     functions: Functions,
     /// Modules by where their functions begin; empty: the kernel itself.
     modules: Vec<(u64, Arc<str>)>,
+    /// Where each module begins and ends.
+    extents: Vec<(Arc<str>, u64, u64)>,
     /// Code of the kernel itself.
     text: Option<(u64, u64)>,
 }
@@ -53,16 +57,19 @@ impl KernelSymbols {
             table: Table::default(),
             read: None,
             again: AGAIN,
+            stale: false,
             modules: Vec::new(),
             modules_read: None,
         }
     }
 
-    /// Reads kallsyms, if it has not been read.
+    /// Reads kallsyms, if it has not been read. What is loaded after this is looked for with the first addresses
+    /// outside of the kernel itself.
     pub fn prepare(&mut self) {
         if self.read.is_none() {
             self.read_again();
         }
+        self.stale = true;
     }
 
     /// What is at these addresses, the innermost caller first.
@@ -70,8 +77,8 @@ impl KernelSymbols {
         if addresses.is_empty() {
             return Vec::new();
         }
-        self.prepare();
-        if self.modules_changed(addresses) {
+        let outside = addresses.iter().any(|address| !self.table.is_text(*address));
+        if self.read.is_none() || outside && (self.stale || self.modules_changed()) {
             self.read_again();
         }
         let found = self.table.locate(addresses);
@@ -88,10 +95,27 @@ impl KernelSymbols {
         newer
     }
 
+    /// How many of the innermost callers are programs of hooks, or what calls them: those that kallsyms names so, and
+    /// those that have come since it was read.
+    pub fn own_frames(&self, addresses: &[u64], found: &[Location]) -> usize {
+        let own = |(address, location): (&u64, &Location)| {
+            &*location.module == PROGRAMS || location.symbol.is_empty() && !self.table.is_text(*address)
+        };
+        let count = addresses.iter().zip(found).take_while(|pair| own(*pair)).count();
+        // A stack of nothing else is one of which nothing is known.
+        if count == found.len() { 0 } else { count }
+    }
+
     fn read_again(&mut self) {
         self.read = Some(Instant::now());
+        self.stale = false;
         match read_bounded(&self.procfs.join("kallsyms"), READ_MAX) {
-            Ok(text) => self.table = Table::parse(&text),
+            Ok(text) => {
+                let modules = read_bounded(&self.procfs.join("modules"), MODULES_MAX).unwrap_or_default();
+                self.table = Table::parse(&text, &modules);
+                self.modules = places(&modules);
+                self.modules_read = Some(Instant::now());
+            }
             Err(error) => {
                 tracing::warn!(%error, "the kernel's functions cannot be read: stacks have no names");
             }
@@ -99,25 +123,24 @@ impl KernelSymbols {
     }
 
     /// Whether modules came or went since the last look; where one was there may be another.
-    fn modules_changed(&mut self, addresses: &[u64]) -> bool {
-        if addresses.iter().all(|address| self.table.is_text(*address))
-            || self.modules_read.is_some_and(|read| read.elapsed() < MODULES_PAUSE)
-        {
+    fn modules_changed(&mut self) -> bool {
+        if self.modules_read.is_some_and(|read| read.elapsed() < MODULES_PAUSE) {
             return false;
         }
-        let first = self.modules_read.replace(Instant::now()).is_none();
+        self.modules_read = Some(Instant::now());
         let modules = read_bounded(&self.procfs.join("modules"), MODULES_MAX).unwrap_or_default();
-        // The numbers of users of a module change all the time.
-        let places = modules.split(|byte| *byte == b'\n').flat_map(|line| {
-            let mut words = line.split(|byte| *byte == b' ');
-            let (name, place) = (words.next().unwrap_or_default(), words.nth(4).unwrap_or_default());
-            [name, b" ", place, b"\n"]
-        });
-        let places: Vec<u8> = places.flatten().copied().collect();
-        let changed = places != self.modules;
-        self.modules = places;
-        changed && !first
+        places(&modules) != self.modules
     }
+}
+
+/// Names and places of the modules of a list. The numbers of their users change all the time.
+fn places(modules: &[u8]) -> Vec<u8> {
+    let places = modules.split(|byte| *byte == b'\n').flat_map(|line| {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (name, place) = (words.next().unwrap_or_default(), words.nth(4).unwrap_or_default());
+        [name, b" ", place, b"\n"]
+    });
+    places.flatten().copied().collect()
 }
 
 fn read_bounded(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
@@ -127,8 +150,9 @@ fn read_bounded(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 }
 
 impl Table {
-    fn parse(text: &[u8]) -> Self {
-        let mut table = Self::default();
+    fn parse(text: &[u8], modules: &[u8]) -> Self {
+        let extents = modules.split(|byte| *byte == b'\n').filter_map(parse_module).collect();
+        let mut table = Self { extents, ..Self::default() };
         let (mut begin, mut end) = (0, 0);
         let mut modules: Vec<(u64, &[u8])> = Vec::new();
         let lines = text.split(|byte| *byte == b'\n').filter_map(|line| {
@@ -173,24 +197,34 @@ impl Table {
             // A call may be the last instruction of its function; where it returns to is then in the next one.
             let within = if index == 0 { *address } else { address.saturating_sub(1) };
             let found = self.functions.at(within);
-            let Some((begin, name)) = found.filter(|(begin, _)| self.reaches(*begin, within)) else {
-                return Location::default();
-            };
+            let Some((begin, name)) = found else { return Location::default() };
             let module = self.modules.binary_search_by_key(&begin, |(address, _)| *address);
             let module = module.ok().and_then(|index| self.modules.get(index));
-            Location {
-                symbol: Arc::from(name),
-                module: module.map(|(_, name)| Arc::clone(name)).unwrap_or_default(),
-                offset: address - begin,
+            let module = module.map(|(_, name)| Arc::clone(name)).unwrap_or_default();
+            if !self.reaches(begin, within, &module) {
+                return Location::default();
             }
+            Location { symbol: Arc::from(name), module, offset: address - begin }
         };
         addresses.iter().enumerate().map(one).collect()
     }
 
     /// Whether a function that begins there may have this address: kallsyms does not tell where one ends.
-    fn reaches(&self, begin: u64, address: u64) -> bool {
-        self.is_text(begin) == self.is_text(address) && address - begin < FUNCTION_MAX
+    fn reaches(&self, begin: u64, address: u64, module: &str) -> bool {
+        let extent = self.extents.iter().find(|(name, ..)| **name == *module);
+        self.is_text(begin) == self.is_text(address)
+            && address - begin < FUNCTION_MAX
+            && extent.is_none_or(|(_, first, end)| (*first..*end).contains(&address))
     }
+}
+
+/// Name, begin and end of a module.
+fn parse_module(line: &[u8]) -> Option<(Arc<str>, u64, u64)> {
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let (name, size) = (words.next()?, words.next()?.parse::<u64>().ok()?);
+    let begin = u64::from_str_radix(words.nth(3)?.strip_prefix("0x")?, 16).ok()?;
+    // Without the right to see addresses all of them are 0.
+    (begin != 0).then(|| (Arc::from(name), begin, begin.saturating_add(size)))
 }
 
 /// Address, kind, name and module.
@@ -219,7 +253,8 @@ mod tests {
 
     #[test]
     fn addresses_have_functions_and_modules() {
-        let table = Table::parse(TEXT);
+        let modules = b"ext4 4096 1 - Live 0xffffffffc0000000\nbroken\nother 1 0 - Live 0x0000000000000000\n";
+        let table = Table::parse(TEXT, modules);
         assert_eq!(table.functions.len(), 4);
         assert_eq!(
             names(&table, &[0xffff_ffff_8100_0100, 0xffff_ffff_8100_0100, 0xffff_ffff_c000_0008]),
@@ -227,7 +262,14 @@ mod tests {
             "but for the first they are where a call returns to"
         );
         assert_eq!(names(&table, &[0xffff_ffff_c010_0000]), ["bpf_prog_1_saker_fentry+0x0 bpf"]);
-        for unknown in [0, 0xffff_ffff_8100_0000, 0xffff_ffff_8100_0200, 0xffff_ffff_c020_0000, u64::MAX] {
+        for unknown in [
+            0,
+            0xffff_ffff_8100_0000,
+            0xffff_ffff_8100_0200,
+            0xffff_ffff_c000_1000,
+            0xffff_ffff_c020_0000,
+            u64::MAX,
+        ] {
             assert_eq!(names(&table, &[unknown]), ["+0x0 "], "{unknown:#x}");
         }
     }
@@ -235,7 +277,22 @@ mod tests {
     #[test]
     fn hidden_addresses_are_no_names() {
         let hidden = b"0000000000000000 T _stext\n0000000000000000 T first\n";
-        assert_eq!(names(&Table::parse(hidden), &[0, 5]), ["+0x0 ", "+0x0 "]);
+        assert_eq!(names(&Table::parse(hidden, b""), &[0, 5]), ["+0x0 ", "+0x0 "]);
+    }
+
+    #[test]
+    fn the_frames_of_hooks_are_the_innermost_that_are_programs() {
+        let symbols =
+            KernelSymbols { table: Table::parse(TEXT, b""), ..KernelSymbols::new(Path::new("/nowhere")) };
+        let (program, later, text) = (0xffff_ffff_c010_0010, 0xffff_ffff_c090_0000, 0xffff_ffff_8100_0110);
+        for (stack, own) in [
+            (vec![program, later, text, program], 2),
+            (vec![text, program], 0),
+            (vec![later, later], 0),
+            (vec![], 0),
+        ] {
+            assert_eq!(symbols.own_frames(&stack, &symbols.table.locate(&stack)), own, "{stack:x?}");
+        }
     }
 
     #[test]
