@@ -9,7 +9,8 @@ use super::Lowering;
 use crate::diagnostic::{At, Path, Report, Span};
 use crate::plan::HookPlan;
 
-/// The first value is what events tell; by the second the file is found again. `VM_EXEC` is 4 (linux/mm.h).
+/// The first value is what events tell; by the second the file is found again. `VM_EXEC` is 4 (linux/mm.h). What the
+/// function takes is named, because 5.10 does not describe it.
 const HOOK: &str = "apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
 metadata: {name: loader}
@@ -18,9 +19,9 @@ spec:
   - call: perf_event_mmap
     syscall: false
     args:
-    - {index: 0, type: file, resolve: vm_file}
-    - {index: 0, type: uint64, resolve: vm_start}
-    - {index: 0, type: uint64, resolve: vm_flags}
+    - {index: 0, type: file, btfType: vm_area_struct, resolve: vm_file}
+    - {index: 0, type: uint64, btfType: vm_area_struct, resolve: vm_start}
+    - {index: 0, type: uint64, btfType: vm_area_struct, resolve: vm_flags}
     selectors:
     - matchArgs:
       - {args: [2], operator: Mask, values: ['4']}
@@ -46,7 +47,8 @@ pub(super) fn lower(cx: &mut Lowering<'_>, span: Span, hooks: &mut Vec<HookPlan>
     (cx.sets, cx.last_set, cx.binaries) = (inner.sets, inner.last_set, inner.binaries);
     // Places in the text above would say nothing to whoever wrote the policy.
     if inner.report.errors() > 0 {
-        let reasons: Vec<String> = inner.report.finish().into_iter().map(|one| one.message).collect();
+        let mut reasons: Vec<String> = inner.report.finish().into_iter().map(|one| one.message).collect();
+        reasons.dedup();
         let message =
             format!("executable files that are mapped cannot be told of here: {}", reasons.join("; "));
         cx.report.error_hint(&at, message, "take `loader` out");
