@@ -8,6 +8,10 @@
 
 #include "value.h"
 
+/* SAKER_SELECT_* of stacks that any selector of the plan asks for: the verifier knows it, also where it does
+ * not know the selector. */
+const volatile u32 saker_stacks;
+
 #define STACK_BYTES (SAKER_FRAMES_MAX * sizeof(u64))
 
 /* Without a value the record had no room: its flag alone says that the stack was asked for. */
@@ -40,11 +44,11 @@ static __noinline void put_stack(void *ctx, struct hook_scratch *s, u16 tag, u64
 
 static __always_inline void put_stacks(void *ctx, struct hook_scratch *s, u8 asked)
 {
-	if (asked & SAKER_SELECT_KERNEL_STACK) {
+	if (saker_stacks & SAKER_SELECT_KERNEL_STACK && asked & SAKER_SELECT_KERNEL_STACK) {
 		s->rec.flags |= SAKER_HOOK_KERNEL_STACK;
 		put_stack(ctx, s, SAKER_TAG_KERNEL_STACK, 0);
 	}
-	if (asked & SAKER_SELECT_USER_STACK) {
+	if (saker_stacks & SAKER_SELECT_USER_STACK && asked & SAKER_SELECT_USER_STACK) {
 		s->rec.flags |= SAKER_HOOK_USER_STACK;
 		put_stack(ctx, s, SAKER_TAG_USER_STACK, BPF_F_USER_STACK);
 	}

@@ -16,8 +16,9 @@ use libbpf_rs::{
 };
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column, saker_follow_key,
-    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK,
+    SAKER_SELECT_USER_STACK, saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan,
+    saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
@@ -46,6 +47,13 @@ fn mechanism_number(attach: &Attach) -> u32 {
         Attach::Tracepoint { .. } => 3,
         Attach::Uprobe { .. } => 4,
     }
+}
+
+/// The stacks that any selector of a plan asks for, `SAKER_SELECT_*`.
+fn stacks_of(plan: &saker_plan) -> u32 {
+    let all = plan.selector.iter().chain(&plan.return_selector);
+    let flags = all.fold(0, |flags, selector| flags | u32::from(selector.flags));
+    flags & (SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK)
 }
 
 /// Whether this kernel lets a program know which of its places is meant (`SAKER_PLAN_COOKIE`).
@@ -307,6 +315,7 @@ impl Hooks {
             rodata.saker_mechanism = mechanism_number(&spec.attach);
             rodata.saker_watches = watch.is_some();
             rodata.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
+            rodata.saker_stacks = stacks_of(&spec.plan);
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;

@@ -107,12 +107,13 @@ fn build_id(program: &Path) -> Result<String> {
 pub fn loader() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: loads\nspec:\n  loader: true\n";
-    if !hooks_functions()? {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    if !hooks_functions()? || release.starts_with("5.10.") {
         let path = bench.write("loads.yaml", text)?;
         let output = bench.ask(&["add", &path.to_string_lossy()])?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!output.status.success() && told.contains("spec.loader"), "it was not refused: {told}");
-        println!("        no function can be hooked here: the refusal is tested");
+        println!("        the function of mappings cannot be hooked here: the refusal is tested");
         return bench.lab.agent.stop();
     }
     bench.add("loads.yaml", text)?;

@@ -9,8 +9,7 @@ use super::Lowering;
 use crate::diagnostic::{At, Path, Report, Span};
 use crate::plan::HookPlan;
 
-/// The first value is what events tell; by the second the file is found again. `VM_EXEC` is 4 (linux/mm.h). What the
-/// function takes is named, because 5.10 does not describe it.
+/// The first value is what events tell; by the second the file is found again. `VM_EXEC` is 4 (linux/mm.h).
 const HOOK: &str = "apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
 metadata: {name: loader}
@@ -19,18 +18,29 @@ spec:
   - call: perf_event_mmap
     syscall: false
     args:
-    - {index: 0, type: file, btfType: vm_area_struct, resolve: vm_file}
-    - {index: 0, type: uint64, btfType: vm_area_struct, resolve: vm_start}
-    - {index: 0, type: uint64, btfType: vm_area_struct, resolve: vm_flags}
+    - {index: 0, type: file, resolve: vm_file}
+    - {index: 0, type: uint64, resolve: vm_start}
+    - {index: 0, type: uint64, resolve: vm_flags}
     selectors:
     - matchArgs:
       - {args: [2], operator: Mask, values: ['4']}
       - {args: [0], operator: FileType, values: [reg]}
 ";
 
+/// The function that is hooked.
+const FUNCTION: &str = "perf_event_mmap";
+
 /// Adds the hook of the loader to those of a policy.
 pub(super) fn lower(cx: &mut Lowering<'_>, span: Span, hooks: &mut Vec<HookPlan>) {
     let at = At { span, path: Path::default().field("spec").field("loader") };
+    if cx.kernel.function(FUNCTION).is_none() {
+        let message = format!(
+            "executable files that are mapped cannot be told of here: this kernel does not describe {FUNCTION} as a \
+             function that can be traced; Linux 5.10 does not, 6.1 does"
+        );
+        cx.report.error_hint(&at, message, "take `loader` out");
+        return;
+    }
     let Some(policy) = crate::check(HOOK).policies.pop() else { return };
     let mut inner = Lowering {
         policy: &policy,
