@@ -76,7 +76,7 @@ static __always_inline u64 prefix_bits(struct hook_scratch *s, u32 len)
 /* Bits of the patterns of one column that fit the path. */
 __noinline u64 saker_binary_column_bits(u32 level, u32 column)
 {
-	u64 fits = saker_column(level, column | BINARY_COLUMN), bits = 0;
+	u64 fits = column_ends(level, column | BINARY_COLUMN), bits = 0;
 	struct saker_binary_column *c;
 
 	if (!fits)
@@ -91,8 +91,9 @@ __noinline u64 saker_binary_column_bits(u32 level, u32 column)
 	return bits;
 }
 
-/* Bits of patterns and long texts that fit the path. */
-__noinline u64 saker_binary_patterns(u32 level)
+/* Bits of patterns and long texts that fit the path. Part of its caller: the kernel allows eight calls within
+ * each other. */
+static __always_inline u64 pattern_bits(u32 level)
 {
 	struct saker_binary_sets *sets;
 	struct hook_scratch *s;
@@ -141,7 +142,7 @@ __noinline u64 saker_binary_bits(u32 level)
 			bits |= text_bits(s, 1, n);
 	}
 	if (sets->columns)
-		bits |= saker_binary_patterns(level);
+		bits |= pattern_bits(level);
 	return bits;
 }
 

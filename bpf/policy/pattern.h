@@ -135,7 +135,7 @@ __noinline int saker_column_block(u32 level, u32 column, u32 block)
 }
 
 /* The places where a pattern of the column ends that fits the text of the search. */
-__noinline u64 saker_column(u32 level, u32 column)
+static __always_inline u64 column_ends(u32 level, u32 column)
 {
 	struct saker_column *c;
 	struct hook_scratch *s;
@@ -152,6 +152,11 @@ __noinline u64 saker_column(u32 level, u32 column)
 			break;
 	}
 	return s->search.state & c->accept;
+}
+
+__noinline u64 saker_column(u32 level, u32 column)
+{
+	return column_ends(level, column);
 }
 
 /* Whether a pattern of one of these columns fits. */
