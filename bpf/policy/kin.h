@@ -99,9 +99,8 @@ static __always_inline bool ask_parent(struct kin *kin, struct task_struct *lead
 	return true;
 }
 
-/* Fills what the plan asks for. False: there is no scratch to find it out. */
-/* Part of its caller, as the kernel allows eight calls within each other: from here to the columns of
- * patterns there are that many. */
+/* Fills what the plan asks for. False: there is no scratch to find it out. Part of its caller, as the kernel
+ * allows eight calls within each other: from here to the columns of patterns there are that many. */
 static __always_inline bool ask_kin(struct kin *kin, struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);

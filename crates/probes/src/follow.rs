@@ -173,6 +173,8 @@ fn configure(open: &mut OpenFollowSkel<'_>, wanted: &Wanted<'_>) -> Result<(), l
         } else if name.starts_with("saker_")
             && !wanted.made.contains(&name.as_str())
             && !wanted.job.maps().contains(&name.as_str())
+            // Of one entry here, and never looked at: what goes through patterns knows those of policies too.
+            && name != "saker_columns"
         {
             map.set_autocreate(false)?;
         }
