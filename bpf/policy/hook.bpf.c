@@ -212,8 +212,9 @@ static __always_inline u32 lowest_bit(u64 bits)
 	return at;
 }
 
-/* Bit: the process part of this selector holds. */
-static __always_inline u64 candidates(struct caller *who)
+/* Bit: the process part of this selector holds. Not inlined: what it needs of the stack (512 bytes are there
+ * for all calls together) is then free again for what follows. */
+static __noinline u64 candidates(struct caller *who)
 {
 	u64 found = 0;
 
