@@ -142,7 +142,10 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_step { offset, load });
     same_layout!(btf, saker_clause { op, value, flags, first, pool, count, set, selector, zero, number });
     same_layout!(btf, saker_stage { value, zero, clause, count, selectors });
-    same_layout!(btf, saker_selector_plan { process, process_count, action, flags, entry, window });
+    same_layout!(
+        btf,
+        saker_selector_plan { process, process_count, action, flags, entry, window, track, untrack, zero2 }
+    );
     same_layout!(
         btf,
         saker_plan {
@@ -166,7 +169,10 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             return_stage,
             clause,
             pool,
-            syscall
+            syscall,
+            track,
+            untrack,
+            zero2
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });
