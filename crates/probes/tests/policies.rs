@@ -485,6 +485,7 @@ fn filters_on_the_process() {
 #[test]
 fn first_selector_decides_and_limits_hold() {
     let Some(mut lab) = Lab::new() else { return };
+    // Other tests of this process look where files are (whence 1), or go to places from 80 to 110.
     let text = policy(
         "kprobes:
 - call: sys_lseek
@@ -494,10 +495,10 @@ fn first_selector_decides_and_limits_hold() {
   returnArg: {index: 0, type: int64}
   selectors:
   - matchPIDs: [{operator: In, values: [OWN]}]
-    matchArgs: [{index: 1, operator: LT, values: ['10']}]
+    matchArgs: [{index: 1, operator: LT, values: ['10']}, {index: 2, operator: Equal, values: ['0']}]
     matchActions: [{action: NoPost}]
   - matchPIDs: [{operator: In, values: [OWN]}]
-    matchArgs: [{index: 1, operator: NotInMap, values: ['50:60', '5']}]
+    matchArgs: [{index: 1, operator: NotInMap, values: ['50:60', '5', '80:110']}, {index: 2, operator: Equal, values: ['0']}]
     matchActions: [{action: Post, rateLimit: 1m}]",
     );
     let applied = lab.apply(&text).unwrap();
