@@ -373,7 +373,7 @@ fn no_plan_is_refused_by_the_verifier() {
     }
     println!("{hooks} hooks loaded, the verifier took {most} steps at most; refused: {refused:#?}");
     let refused: usize = refused.into_values().sum();
-    assert!(refused <= rounds() as usize / 4, "the policies are meant to be possible");
+    assert!(refused as u64 <= rounds().max(8) / 4, "the policies are meant to be possible");
 }
 
 /// As many selectors and conditions as a hook can have.
