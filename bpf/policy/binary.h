@@ -100,9 +100,7 @@ static __always_inline u64 pattern_bits(u32 level)
 	u32 zero = 0, off;
 	u64 bits = 0;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
 	if (!s || !sets)
 		return 0;
@@ -124,9 +122,7 @@ __noinline u64 saker_binary_bits(u32 level)
 	u32 zero = 0, len;
 	u64 bits;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
 	if (!s || !sets)
 		return 0;

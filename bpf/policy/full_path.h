@@ -80,9 +80,7 @@ __noinline int saker_full_path_step(u32 level)
 {
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS)
-		return 1;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	if (!s)
 		return 1;
 	if (!s->walk.ended)

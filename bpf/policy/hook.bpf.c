@@ -11,6 +11,7 @@
  */
 #include "expression.h"
 #include "owner.h"
+#include "rate.h"
 #include "stack.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -171,33 +172,6 @@ static __noinline void go_through(struct call *call, const volatile struct saker
 	}
 }
 
-/* As 1 or 0. */
-static __always_inline u64 process_holds(struct caller *who,
-					 const volatile struct saker_selector_plan *selector)
-{
-	u64 holds = 1;
-
-	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
-		u32 at = selector->process + i;
-
-		if (i >= selector->process_count || at >= SAKER_CLAUSES_MAX)
-			break;
-		/* A branch only before what takes longer. */
-		if (is_looked_up(&saker_plan.clause[at]) && !holds)
-			break;
-		holds &= process_clause_holds(who, at);
-	}
-	return holds;
-}
-
-/* Makes of a number that the verifier knows one it does not: a global function can return any. Otherwise it
- * would follow the rest of the program for each combination of selectors. */
-__noinline u64 saker_any(u64 number)
-{
-	forget(number);
-	return number;
-}
-
 /* Number of the lowest bit; some bit is set. */
 static __always_inline u32 lowest_bit(u64 bits)
 {
@@ -210,20 +184,6 @@ static __always_inline u32 lowest_bit(u64 bits)
 		at += half;
 	}
 	return at;
-}
-
-/* Bit: the process part of this selector holds. Not inlined: what it needs of the stack (512 bytes are there
- * for all calls together) is then free again for what follows. */
-static __noinline u64 candidates(struct caller *who)
-{
-	u64 found = 0;
-
-	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
-		if (i >= saker_plan.selectors)
-			break;
-		found |= process_holds(who, &saker_plan.selector[i]) << i;
-	}
-	return saker_any(found);
 }
 
 static __always_inline void caller(struct caller *who)
@@ -258,71 +218,6 @@ static __noinline bool binaries(struct call *call)
 		process->match_generation = generation;
 	}
 	return true;
-}
-
-static __always_inline u64 mix(u64 hash, u64 word)
-{
-	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-	return hash ^ hash >> 29;
-}
-
-#define RATE_WORDS 5 /* of each value: its first 40 bytes */
-
-static __always_inline u64 hash_values(struct hook_scratch *s)
-{
-	u64 hash = s->have;
-
-	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
-		u32 at, len;
-
-		if (k >= saker_plan.values)
-			break;
-		at = s->at[k];
-		len = s->len[k];
-		hash = mix(hash, len);
-		for (u32 i = 0; i < RATE_WORDS; i++) {
-			u64 word;
-
-			forget(at);
-			if (8 * i >= len || at > HOOK_VALUES_MAX)
-				break;
-			word = *(u64 *)&s->values[at & ~7u];
-			if (len - 8 * i < 8)
-				word &= (1ull << 8 * (len & 7)) - 1;
-			hash = mix(hash, word);
-			at += 8;
-		}
-	}
-	return hash;
-}
-
-/* Whether an equal record was told within the window. */
-static __noinline bool held_back(struct call *call, const volatile struct saker_selector_plan *selector,
-				 u64 now)
-{
-	struct rate_key key = {.policy = saker_plan.policy, .hook = saker_plan.hook};
-	struct rate_value *last, next = {};
-	u64 who = call->who.pid_tgid;
-
-	if (!selector->window)
-		return false;
-	if (has_owner(call->s))
-		who = (u64)call->s->owner.key.pid << 32 | call->s->owner.tid;
-	if (selector->flags & SAKER_SELECT_PER_PROCESS)
-		key.who = who >> 32;
-	else if (!(selector->flags & SAKER_SELECT_GLOBAL))
-		key.who = who;
-	key.what = mix(hash_values(call->s), selector->action);
-	last = bpf_map_lookup_elem(&saker_rates, &key);
-	if (last && now < last->until) {
-		last->held++;
-		return true;
-	}
-	if (last)
-		call->s->rec.repeats = last->held;
-	next.until = now + selector->window;
-	bpf_map_update_elem(&saker_rates, &key, &next, BPF_ANY);
-	return false;
 }
 
 /* Number of the system call in hand. */
@@ -411,6 +306,7 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	struct saker_stats *stats = stats_of_cpu();
 	struct hook_scratch *s = call->s;
 	u64 now = bpf_ktime_get_boot_ns();
+	u64 who = call->who.pid_tgid;
 	bool sent;
 
 	if (!stats)
@@ -421,7 +317,9 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 		if (k >= from)
 			capture(call, k);
 	}
-	if (held_back(call, selector, now)) {
+	if (has_owner(s))
+		who = (u64)s->owner.key.pid << 32 | s->owner.tid;
+	if (held_back(s, selector, who, now)) {
 		COUNT(limited);
 		return false;
 	}
@@ -464,8 +362,7 @@ static __always_inline void find_owner(struct call *call, u32 from, u32 to, bool
 	for (u32 k = 0; k <= RESULT; k++) {
 		if (!is_socket_now(k, from, to, at_return) || has_owner(call->s))
 			continue;
-		capture(call, k);
-		if (!(call->s->failed & (1u << k)))
+		if (capture(call, k))
 			owner_of(call->s, call->s->number[k]);
 	}
 }
@@ -478,8 +375,7 @@ static __noinline void track_sockets(struct call *call, u32 tracked, u32 forgott
 	for (u32 k = 0; k <= RESULT; k++) {
 		if (!is_socket_now(k, 0, to, at_return) || !((tracked | forgotten) & (1u << k)))
 			continue;
-		capture(call, k);
-		if (!(call->s->failed & (1u << k)))
+		if (capture(call, k))
 			track(call->s, &call->who, call->s->number[k], forgotten & (1u << k));
 	}
 }
@@ -542,47 +438,6 @@ static __always_inline bool has_return(struct call *call)
 		return true;
 	number = context_word(call->ctx, 8);
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
-}
-
-/* All bits if two small numbers are the same, else none. Without a branch, for the verifier does not know
- * which selector it is. */
-#define WHERE_SAME(a, b) (0 - ((((u64)(a) ^ (b)) - 1) >> 63))
-
-/* Which changes a selector asks for: of this capability set, or with CAPABILITY_SETS of namespaces. Checked
- * by the verifier once, by itself. */
-__noinline u64 saker_asks_for(u32 selector, u32 of)
-{
-	u64 op = of < CAPABILITY_SETS ? SAKER_OP_CAPABILITY_CHANGE : SAKER_OP_NAMESPACE_CHANGE;
-	u64 first = of < CAPABILITY_SETS ? of : 0, asked = 0;
-	u32 begin, count;
-
-	if (!saker_watches || selector >= SAKER_SELECTORS_MAX)
-		return 0;
-	begin = saker_plan.selector[selector].process;
-	count = saker_plan.selector[selector].process_count;
-	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
-		u32 at = begin + i;
-		CLAUSE *c;
-
-		forget(at);
-		if (i >= count || at >= SAKER_CLAUSES_MAX)
-			break;
-		c = &saker_plan.clause[at];
-		asked |= c->number & WHERE_SAME(c->op, op) & WHERE_SAME(c->first, first);
-		forget(asked);
-	}
-	return asked;
-}
-
-/* The changes that a selector asked for are told: once is enough. */
-static __noinline void note_changes(u32 selector)
-{
-	u64 namespaces = saker_asks_for(selector, CAPABILITY_SETS), asked[CAPABILITY_SETS];
-
-	for (u32 i = 0; i < CAPABILITY_SETS; i++)
-		asked[i] = saker_asks_for(selector, i);
-	if (namespaces | asked[0] | asked[1] | asked[2])
-		changes_told(asked, namespaces);
 }
 
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)

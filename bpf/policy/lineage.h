@@ -108,11 +108,6 @@ static __always_inline u64 followed_bits(void)
 	return sets ? sets->followed : 0;
 }
 
-static __always_inline struct hook_scratch *scratch_at(u32 level)
-{
-	return level < HOOK_LEVELS ? bpf_map_lookup_elem(&saker_hook_scratch, &level) : NULL;
-}
-
 /* What a process fulfils by itself; task is one of its threads that has its memory. Inlined: older kernels
  * bound the stack of all calls together. */
 static __always_inline u64 own_bits(struct hook_scratch *s, u32 level, u64 task, u64 leader)

@@ -153,15 +153,12 @@ static __always_inline bool texts_have(struct hook_scratch *s, u32 set, u32 at, 
 	return bpf_map_lookup_elem(&saker_texts, &s->text) != NULL;
 }
 
-/* The functions that compare text are global: the verifier checks them once, not at each clause and length.
- * The text stands in the scratch of this level. Whether len bytes from at on are in a set of texts. */
+/* Whether len bytes from at on are in a set of texts. The text stands in the scratch of this level. */
 __noinline int saker_text_is(u32 level, u32 set, u32 at, u32 len)
 {
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	return s && texts_have(s, set, at, len);
 }
 
@@ -170,9 +167,9 @@ __noinline int saker_text_ends(u32 level, u32 set, u32 end, u32 len, u32 n)
 {
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS || n > len)
+	if (n > len)
 		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	return s && texts_have(s, set, end - n, n);
 }
 
@@ -181,9 +178,7 @@ __noinline int saker_text_begins(u32 level, u32 set, u32 at, u32 len)
 {
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	if (!s)
 		return 0;
 	if (len > SAKER_SHORT_MAX)
@@ -359,9 +354,9 @@ __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
 	u32 at;
 	u8 type;
 
-	if (!wanted || level >= HOOK_LEVELS || clause >= SAKER_CLAUSES_MAX || k > SAKER_VALUES_MAX)
+	if (!wanted || clause >= SAKER_CLAUSES_MAX || k > SAKER_VALUES_MAX)
 		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	if (!s)
 		return 0;
 	c = &saker_plan.clause[clause];

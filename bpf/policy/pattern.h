@@ -42,9 +42,7 @@ __noinline int saker_long_text(u32 level, u32 set, u32 at, u32 len)
 {
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	if (!s)
 		return 0;
 	for (u32 i = 0; i < PIECES_MAX; i++) {
@@ -96,9 +94,9 @@ __noinline int saker_column_block(u32 level, u32 column, u32 block)
 	u32 at, len;
 	u8 *text;
 
-	if (level >= HOOK_LEVELS || block >= SAKER_LONG_MAX / BLOCK)
+	if (block >= SAKER_LONG_MAX / BLOCK)
 		return 1;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	c = column_at(column);
 	if (!s || !c || s->search.len <= block * BLOCK)
 		return 1;
@@ -140,9 +138,7 @@ static __always_inline u64 column_ends(u32 level, u32 column)
 	struct saker_column *c;
 	struct hook_scratch *s;
 
-	if (level >= HOOK_LEVELS)
-		return 0;
-	s = bpf_map_lookup_elem(&saker_hook_scratch, &level);
+	s = scratch_at(level);
 	c = column_at(column);
 	if (!s || !c)
 		return 0;

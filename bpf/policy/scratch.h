@@ -78,6 +78,12 @@ struct {
 	__type(value, struct hook_scratch);
 } saker_hook_scratch SEC(".maps");
 
+/* NULL: there is no such level. */
+static __always_inline struct hook_scratch *scratch_at(u32 level)
+{
+	return level < HOOK_LEVELS ? bpf_map_lookup_elem(&saker_hook_scratch, &level) : NULL;
+}
+
 struct hook_levels {
 	u32 taken[HOOK_LEVELS];
 };

@@ -9,7 +9,7 @@
 
 /* Who calls. */
 struct caller {
-	struct task_struct *task, *leader;
+	struct task_struct *task;
 	struct saker_process *process;
 	u64 pid_tgid;
 	u64 bits; /* of binaries */
@@ -89,6 +89,88 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		return 0;
 	}
 	return holds ^ !!(c->flags & SAKER_CLAUSE_NEGATED);
+}
+
+/* As 1 or 0. */
+static __always_inline u64 process_holds(struct caller *who,
+					 const volatile struct saker_selector_plan *selector)
+{
+	u64 holds = 1;
+
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = selector->process + i;
+
+		if (i >= selector->process_count || at >= SAKER_CLAUSES_MAX)
+			break;
+		/* A branch only before what takes longer. */
+		if (is_looked_up(&saker_plan.clause[at]) && !holds)
+			break;
+		holds &= process_clause_holds(who, at);
+	}
+	return holds;
+}
+
+/* Makes of a number that the verifier knows one it does not: a global function can return any. Otherwise it
+ * would follow the rest of the program for each combination of selectors. */
+__noinline u64 saker_any(u64 number)
+{
+	forget(number);
+	return number;
+}
+
+/* Bit: the process part of this selector holds. Not inlined: what it needs of the stack (512 bytes are there
+ * for all calls together) is then free again for what follows. */
+static __noinline u64 candidates(struct caller *who)
+{
+	u64 found = 0;
+
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		if (i >= saker_plan.selectors)
+			break;
+		found |= process_holds(who, &saker_plan.selector[i]) << i;
+	}
+	return saker_any(found);
+}
+
+/* All bits if two small numbers are the same, else none. Without a branch, for the verifier does not know
+ * which selector it is. */
+#define WHERE_SAME(a, b) (0 - ((((u64)(a) ^ (b)) - 1) >> 63))
+
+/* Which changes a selector asks for: of this capability set, or with CAPABILITY_SETS of namespaces. Checked
+ * by the verifier once, by itself. */
+__noinline u64 saker_asks_for(u32 selector, u32 of)
+{
+	u64 op = of < CAPABILITY_SETS ? SAKER_OP_CAPABILITY_CHANGE : SAKER_OP_NAMESPACE_CHANGE;
+	u64 first = of < CAPABILITY_SETS ? of : 0, asked = 0;
+	u32 begin, count;
+
+	if (!saker_watches || selector >= SAKER_SELECTORS_MAX)
+		return 0;
+	begin = saker_plan.selector[selector].process;
+	count = saker_plan.selector[selector].process_count;
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = begin + i;
+		CLAUSE *c;
+
+		forget(at);
+		if (i >= count || at >= SAKER_CLAUSES_MAX)
+			break;
+		c = &saker_plan.clause[at];
+		asked |= c->number & WHERE_SAME(c->op, op) & WHERE_SAME(c->first, first);
+		forget(asked);
+	}
+	return asked;
+}
+
+/* The changes that a selector asked for are told: once is enough. */
+static __noinline void note_changes(u32 selector)
+{
+	u64 namespaces = saker_asks_for(selector, CAPABILITY_SETS), asked[CAPABILITY_SETS];
+
+	for (u32 i = 0; i < CAPABILITY_SETS; i++)
+		asked[i] = saker_asks_for(selector, i);
+	if (namespaces | asked[0] | asked[1] | asked[2])
+		changes_told(asked, namespaces);
 }
 
 #endif

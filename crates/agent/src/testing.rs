@@ -1,5 +1,6 @@
 //! What tests of this crate share: an agent's insides without kernel, and records made by hand.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,14 +9,26 @@ use saker_abi::{Exec, Exit, Hook, Identity, Key, Status, Tag, build};
 use saker_api::event::{
     Caller, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
 };
+use saker_engine::{Engine, EngineConfig};
 use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
-use crate::pipeline::{Gauges, Request};
+use crate::pipeline::{EngineStart, Gauges, Lookups, Request};
 use crate::policies::Sources;
 use crate::policies::testing::FakeKernel;
 use crate::source::{ReadOutcome, RecordReader};
 use crate::state::{Parts, SinkHandle, State};
+
+/// An engine that begins with nothing, and finds out nothing.
+pub(crate) fn engine_start() -> EngineStart {
+    EngineStart {
+        engine: Engine::new(EngineConfig::default()),
+        snapshot: Vec::new(),
+        recorder: None,
+        requester: None,
+        lookups: Lookups::new(Path::new("/nowhere"), 0),
+    }
+}
 
 /// An agent's insides.
 pub(crate) struct World {

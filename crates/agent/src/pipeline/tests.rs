@@ -1,5 +1,4 @@
 use saker_api::event::EventKind;
-use saker_engine::EngineConfig;
 use saker_engine::hook::HookText;
 use saker_export::{Limits, Popped, Queue};
 
@@ -13,11 +12,6 @@ struct World {
     queue: Arc<Queue>,
 }
 
-/// Of a host without processes.
-fn lookups() -> Lookups {
-    Lookups::new(std::path::Path::new("/nowhere"), 0)
-}
-
 fn start() -> World {
     let (records, stream) = mpsc::channel();
     let (requests, requested) = mpsc::channel();
@@ -26,16 +20,7 @@ fn start() -> World {
     let queue = Arc::new(Queue::new("test", Limits { events: 100_000, bytes: usize::MAX }));
     fanout.add(Arc::clone(&queue));
     let pipeline = Pipeline::start(Box::new(Stream(stream)), beginning, &fanout, 4096, requests).unwrap();
-    let engine = Engine::new(EngineConfig::default());
-    begin
-        .send(EngineStart {
-            engine,
-            snapshot: Vec::new(),
-            recorder: None,
-            requester: None,
-            lookups: lookups(),
-        })
-        .unwrap();
+    begin.send(crate::testing::engine_start()).unwrap();
     assert!(pipeline.wait_started(Duration::from_secs(10)));
     World { pipeline, records, requested, queue }
 }

@@ -1,5 +1,4 @@
 use saker_abi::{NamespaceInums, Stats};
-use saker_engine::EngineConfig;
 
 use super::*;
 use crate::policies::Loader;
@@ -41,16 +40,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
     let (_records, stream) = mpsc::channel();
     let pipeline =
         Pipeline::start(Box::new(Stream(stream)), beginning, &world.fanout, 4096, requests.clone()).unwrap();
-    let engine = Engine::new(EngineConfig::default());
-    begin
-        .send(EngineStart {
-            engine,
-            snapshot: Vec::new(),
-            recorder: None,
-            requester: None,
-            lookups: Lookups::new(std::path::Path::new("/nowhere"), 0),
-        })
-        .unwrap();
+    begin.send(testing::engine_start()).unwrap();
     let sources = crate::policies::Sources { file: Some(file.clone()), ..Default::default() };
     let policies = Policies::start(Err("no kernel".into()), Box::new(pipeline.policies()), sources).unwrap();
     let state = State::new(Parts {
@@ -84,16 +74,7 @@ fn a_dead_thread_of_a_sink_ends_the_agent() {
     let (_records, stream) = mpsc::channel();
     let reader = Box::new(Stream(stream));
     let pipeline = Pipeline::start(reader, beginning, &world.fanout, 4096, requests).unwrap();
-    let engine = Engine::new(EngineConfig::default());
-    begin
-        .send(EngineStart {
-            engine,
-            snapshot: Vec::new(),
-            recorder: None,
-            requester: None,
-            lookups: Lookups::new(std::path::Path::new("/nowhere"), 0),
-        })
-        .unwrap();
+    begin.send(testing::engine_start()).unwrap();
     assert!(pipeline.wait_started(START));
     let state = Arc::clone(&world.state);
     let mut agent = Agent { pipeline, sensors: Box::new(NoSensors), state, requested, last: Last::default() };

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use saker_policy::matcher::Value;
 
-use crate::equivalence::{Random, bits, checked, decided_of, of_type, rounds};
+use crate::equivalence::{Random, bits, checked, decided_of, near, of_type, rounds};
 use crate::lab::{Lab, policy};
 
 /// Name in expressions, name in policies, sign and bits; in the order of the arguments.
@@ -73,12 +73,7 @@ fn random_expressions() {
         ));
         let wanted = checked(&text);
         seen.push(bits(&mut random));
-        let mut calls: Vec<i64> = Vec::new();
-        for _ in 0..40 {
-            let near = random.one(&seen).wrapping_add(random.next() % 3).wrapping_sub(1);
-            let call = if random.below(3) == 0 { bits(&mut random) } else { near };
-            calls.push(call.cast_signed());
-        }
+        let calls = near(&mut random, &seen);
         let expected: Vec<(i64, u16)> = calls
             .iter()
             .filter_map(|call| {

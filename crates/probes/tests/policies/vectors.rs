@@ -8,6 +8,7 @@ use libbpf_rs::{MapHandle, MapType};
 use saker_abi::generated::*;
 use zerocopy::FromBytes;
 
+use crate::assert_no_way;
 use crate::lab::{Lab, Told, any_function, policy, ways};
 
 /// Size and bytes of a buffer.
@@ -83,7 +84,13 @@ fn ways_of_the_kernel_through_vectors() {
   - matchPIDs: [{operator: In, values: [OWN]}]",
     );
     for way in ways() {
-        let Ok(applied) = lab.apply_on(&text, &way) else { continue };
+        let applied = match lab.apply_on(&text, &way) {
+            Ok(applied) => applied,
+            Err(refused) => {
+                assert_no_way(&refused, way.0);
+                continue;
+            }
+        };
         let mut pipe = std::io::pipe().unwrap();
         // What is printed may go through a pipe as well.
         let told = lab.told(|| {
@@ -140,7 +147,13 @@ fn events_that_measure() {
     let probe = std::fs::read_to_string("/sys/bus/event_source/devices/kprobe/type").unwrap();
     let probe: u32 = probe.trim().parse().unwrap();
     for way in ways() {
-        let Ok(applied) = lab.apply_on(&text, &way) else { continue };
+        let applied = match lab.apply_on(&text, &way) {
+            Ok(applied) => applied,
+            Err(refused) => {
+                assert_no_way(&refused, way.0);
+                continue;
+            }
+        };
         println!("by {}", applied.plans[0].attach.mechanism());
         let told = lab.told(|| {
             ask_for_event(1, 2, None, 0);
@@ -185,7 +198,13 @@ fn maps() {
   - matchPIDs: [{operator: In, values: [OWN]}]",
     );
     for way in ways() {
-        let Ok(applied) = lab.apply_on(&text, &way) else { continue };
+        let applied = match lab.apply_on(&text, &way) {
+            Ok(applied) => applied,
+            Err(refused) => {
+                assert_no_way(&refused, way.0);
+                continue;
+            }
+        };
         println!("{} by {}", applied.plans[0].text.function, applied.plans[0].attach.mechanism());
         let told = lab.told(|| {
             let options = bpf_map_create_opts {

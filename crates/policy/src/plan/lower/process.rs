@@ -23,6 +23,9 @@ use crate::words::Namespace;
 const BINARIES_MAX: usize = 64;
 /// A bit for each kind of namespace, in the order of the words.
 const NAMESPACES: u64 = (1 << 10) - 1;
+/// What filters on programs ask for: the flag of the plan, and the clause's operation without descendants and with them.
+const OF_PROCESS: (u32, [u32; 2]) = (SAKER_PLAN_BINARIES, [SAKER_OP_BINARY, SAKER_OP_FOLLOWED]);
+const OF_PARENT: (u32, [u32; 2]) = (SAKER_PLAN_PARENT, [SAKER_OP_PARENT_BINARY, SAKER_OP_PARENT_FOLLOWED]);
 /// Different lengths of endings, of all policies.
 const LENGTHS_MAX: usize = 62;
 
@@ -43,10 +46,12 @@ pub(super) fn clauses(
         pid(cx, builder, filter, &place("matchPIDs", index, filter.span), &mut clauses);
     }
     for (index, filter) in selector.binaries.iter().enumerate() {
-        clauses.extend(binary(cx, builder, filter, &place("matchBinaries", index, filter.span)));
+        let at = place("matchBinaries", index, filter.span);
+        clauses.extend(binary(cx, builder, filter, OF_PROCESS, &at));
     }
     for (index, filter) in selector.parent_binaries.iter().enumerate() {
-        clauses.extend(parent_binary(cx, builder, filter, &place("matchParentBinaries", index, filter.span)));
+        let at = place("matchParentBinaries", index, filter.span);
+        clauses.extend(binary(cx, builder, filter, OF_PARENT, &at));
     }
     for (index, filter) in selector.namespaces.iter().enumerate() {
         clauses.extend(namespace(cx, builder, filter, &place("matchNamespaces", index, filter.span)));
@@ -98,33 +103,21 @@ fn pid(
     clauses.push(clause);
 }
 
+/// A filter on the program of the process, or of its parent.
 fn binary(
     cx: &mut Lowering<'_>,
     builder: &mut Builder,
     filter: &BinaryFilter,
+    (asks, ops): (u32, [u32; 2]),
     at: &At,
 ) -> Option<saker_clause> {
     let position = binary_position(cx, filter, at)?;
-    builder.flag(SAKER_PLAN_BINARIES);
-    let which = if filter.follow_children { SAKER_OP_FOLLOWED } else { SAKER_OP_BINARY };
+    builder.flag(asks);
     if filter.follow_children {
         builder.flag(SAKER_PLAN_FOLLOW);
     }
-    Some(saker_clause { first: position, ..op(which, filter.negated) })
-}
-
-fn parent_binary(
-    cx: &mut Lowering<'_>,
-    builder: &mut Builder,
-    filter: &BinaryFilter,
-    at: &At,
-) -> Option<saker_clause> {
-    let position = binary_position(cx, filter, at)?;
-    builder.flag(SAKER_PLAN_PARENT);
-    let which = if filter.follow_children { SAKER_OP_PARENT_FOLLOWED } else { SAKER_OP_PARENT_BINARY };
-    if filter.follow_children {
-        builder.flag(SAKER_PLAN_FOLLOW);
-    }
+    let [alone, followed] = ops;
+    let which = if filter.follow_children { followed } else { alone };
     Some(saker_clause { first: position, ..op(which, filter.negated) })
 }
 
