@@ -32,6 +32,7 @@ mod sockets;
 mod vectors;
 
 use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use saker_abi::generated::*;
@@ -485,24 +486,25 @@ fn filters_on_the_process() {
 #[test]
 fn first_selector_decides_and_limits_hold() {
     let Some(mut lab) = Lab::new() else { return };
-    // Other tests of this process look where files are (whence 1), or go to places from 80 to 110.
+    let mut file = std::fs::File::open("/proc/self/stat").unwrap();
+    // Other tests of this process have files of their own.
     let text = policy(
-        "kprobes:
+        &"kprobes:
 - call: sys_lseek
   syscall: true
   return: true
-  args: [{index: 1, type: int64}, {index: 2, type: int}]
+  args: [{index: 1, type: int64}, {index: 0, type: int}]
   returnArg: {index: 0, type: int64}
   selectors:
   - matchPIDs: [{operator: In, values: [OWN]}]
-    matchArgs: [{index: 1, operator: LT, values: ['10']}, {index: 2, operator: Equal, values: ['0']}]
+    matchArgs: [{index: 1, operator: LT, values: ['10']}, {index: 0, operator: Equal, values: ['FILE']}]
     matchActions: [{action: NoPost}]
   - matchPIDs: [{operator: In, values: [OWN]}]
-    matchArgs: [{index: 1, operator: NotInMap, values: ['50:60', '5', '80:110']}, {index: 2, operator: Equal, values: ['0']}]
-    matchActions: [{action: Post, rateLimit: 1m}]",
+    matchArgs: [{index: 1, operator: NotInMap, values: ['50:60', '5']}, {index: 0, operator: Equal, values: ['FILE']}]
+    matchActions: [{action: Post, rateLimit: 1m}]"
+            .replace("FILE", &file.as_raw_fd().to_string()),
     );
     let applied = lab.apply(&text).unwrap();
-    let mut file = std::fs::File::open("/proc/self/stat").unwrap();
     let told = lab.told(|| {
         for to in [5, 20, 20, 20, 55, 70] {
             file.seek(std::io::SeekFrom::Start(to)).unwrap();

@@ -6,10 +6,11 @@ use std::mem::size_of;
 use libbpf_rs::libbpf_sys::{bpf_map_create_opts, perf_event_attr};
 use libbpf_rs::{MapHandle, MapType};
 use saker_abi::generated::*;
+use saker_policy::plan::Kernel as _;
 use zerocopy::FromBytes;
 
 use crate::assert_no_way;
-use crate::lab::{Lab, Told, any_function, policy, ways};
+use crate::lab::{Lab, Told, any_function, kernel, policy, ways};
 
 /// Size and bytes of a buffer.
 fn buffer(told: &Told, index: u32) -> (u64, &[u8]) {
@@ -75,14 +76,17 @@ fn ways_of_the_kernel_through_vectors() {
         println!("functions cannot be hooked here: NOT RUN");
         return;
     }
+    // Linux 7.0 has one function for each kind of pipe.
+    let function = if kernel().function("pipe_write").is_some() { "pipe_write" } else { "anon_pipe_write" };
     let text = policy(
         "kprobes:
-- call: pipe_write
+- call: FUNCTION
   syscall: false
   args: [{index: 1, type: iov_iter, maxData: true}]
   selectors:
   - matchPIDs: [{operator: In, values: [OWN]}]",
-    );
+    )
+    .replace("FUNCTION", function);
     for way in ways() {
         let applied = match lab.apply_on(&text, &way) {
             Ok(applied) => applied,
