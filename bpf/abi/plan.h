@@ -201,6 +201,13 @@ struct saker_selector_plan {
 #define SAKER_PLAN_SOCKETS 0x2000 /* a value is a socket or a packet, which may have an owner */
 #define SAKER_PLAN_TRACKS  0x4000 /* owners of sockets are remembered or forgotten */
 
+/* What the values and clauses of a plan need, see saker_parts. */
+#define SAKER_PART_PATHS     0x1  /* a path as text */
+#define SAKER_PART_BINARIES  0x2  /* the filters on binaries */
+#define SAKER_PART_PATTERNS  0x4  /* columns of patterns */
+#define SAKER_PART_LONG	     0x8  /* texts of more than SAKER_SHORT_MAX bytes */
+#define SAKER_PART_REGISTERS 0x10 /* saved registers by their word */
+
 struct saker_plan {
 	__u32 policy, hook;
 	__u32 flags;	   /* SAKER_PLAN_* */

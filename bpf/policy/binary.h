@@ -76,9 +76,12 @@ static __always_inline u64 prefix_bits(struct hook_scratch *s, u32 len)
 /* Bits of the patterns of one column that fit the path. */
 __noinline u64 saker_binary_column_bits(u32 level, u32 column)
 {
-	u64 fits = column_ends(level, column | BINARY_COLUMN), bits = 0;
 	struct saker_binary_column *c;
+	u64 fits, bits = 0;
 
+	if (!NEEDS(BINARIES))
+		return 0;
+	fits = column_ends(level, column | BINARY_COLUMN);
 	if (!fits)
 		return 0;
 	c = bpf_map_lookup_elem(&saker_binary_columns, &column);
@@ -114,6 +117,22 @@ static __always_inline u64 pattern_bits(u32 level)
 	return bits;
 }
 
+/* Bits of one of the lengths of suffixes. */
+__noinline u64 saker_binary_suffix(u32 level, u32 number)
+{
+	struct saker_binary_sets *sets;
+	struct hook_scratch *s;
+	u32 zero = 0, len, n;
+
+	s = scratch_at(level);
+	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	if (!NEEDS(BINARIES) || !s || !sets || number >= BINARY_LENGTHS_MAX)
+		return 0;
+	len = (HOOK_PATH_MAX - 1 - s->walk.off) & (HOOK_PATH_MAX - 1);
+	n = sets->length[number];
+	return n <= len ? text_bits(s, 1, n) : 0;
+}
+
 /* Not static: the verifier checks it once, by itself. The path stands in the scratch of this level. */
 __noinline u64 saker_binary_bits(u32 level)
 {
@@ -124,18 +143,14 @@ __noinline u64 saker_binary_bits(u32 level)
 
 	s = scratch_at(level);
 	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
-	if (!s || !sets)
+	if (!NEEDS(BINARIES) || !s || !sets)
 		return 0;
 	len = (HOOK_PATH_MAX - 1 - s->walk.off) & (HOOK_PATH_MAX - 1);
 	bits = text_bits(s, 0, len) | prefix_bits(s, len);
 	for (u32 i = 0; i < BINARY_LENGTHS_MAX; i++) {
-		u32 n;
-
 		if (i >= sets->lengths)
 			break;
-		n = sets->length[i];
-		if (n <= len)
-			bits |= text_bits(s, 1, n);
+		bits |= saker_binary_suffix(level, i);
 	}
 	if (sets->columns)
 		bits |= pattern_bits(level);

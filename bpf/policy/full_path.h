@@ -6,7 +6,9 @@
 #include "scratch.h"
 #include "../lib/dentry.h"
 
-#define FULL_PATH_STEPS 2100 /* a component takes two bytes at least; and the mounts */
+/* A component takes two bytes at least; and the mounts. */
+#define FULL_PATH_BLOCKS 46
+#define FULL_PATH_STEPS	 46 /* of each */
 
 static __always_inline void end_full_path(struct hook_walk *walk, bool partial, u32 flags)
 {
@@ -81,17 +83,27 @@ __noinline int saker_full_path_step(u32 level)
 	struct hook_scratch *s;
 
 	s = scratch_at(level);
-	if (!s)
+	if (!NEEDS(PATHS) || !s)
 		return 1;
 	if (!s->walk.ended)
 		step_up(s);
 	return s->walk.ended != 0;
 }
 
-__noinline int saker_full_path(u32 level)
+/* A block of steps: two short loops cost the verifier less than a long one. */
+__noinline int saker_full_path_block(u32 level)
 {
 	for (int i = 0; i < FULL_PATH_STEPS; i++) {
 		if (saker_full_path_step(level))
+			return 1;
+	}
+	return 0;
+}
+
+__noinline int saker_full_path(u32 level)
+{
+	for (int i = 0; i < FULL_PATH_BLOCKS; i++) {
+		if (saker_full_path_block(level))
 			break;
 	}
 	return 0;

@@ -44,8 +44,12 @@ static __always_inline u64 source_of(struct call *call, const volatile struct sa
 	case SAKER_SOURCE_CONTEXT:
 		return as_number(&call->s->memory, (u64)call->ctx);
 	case SAKER_SOURCE_REGISTER:
+		if (!NEEDS(REGISTERS))
+			return 0;
 		return register_word(call->ctx, plan->index);
 	case SAKER_SOURCE_INDEXED:
+		if (!NEEDS(REGISTERS))
+			return 0;
 		return register_word(call->ctx, plan->index) +
 		       register_word(call->ctx, plan->step[SAKER_STEP_INDEX].offset) *
 			       plan->step[SAKER_STEP_INDEX].load;
@@ -68,6 +72,8 @@ static __always_inline u64 size_of_buffer(struct call *call, const volatile stru
 
 	switch (plan->size_index) {
 	case SAKER_SIZE_REGISTER:
+		if (!NEEDS(REGISTERS))
+			return 0;
 		return (u32)register_word(call->ctx, step->offset);
 	case SAKER_SIZE_CONTEXT:
 		if (load <= sizeof(size))
@@ -336,9 +342,14 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	return true;
 }
 
-static __always_inline void begin_scratch(struct hook_scratch *s)
+/* What is captured and compared stands behind the record; most calls end before there is one. */
+static __always_inline void begin_hook_record(struct hook_scratch *s)
 {
 	__builtin_memset(&s->rec, 0, sizeof(s->rec));
+}
+
+static __always_inline void begin_scratch(struct hook_scratch *s)
+{
 	s->end = 0;
 	s->have = 0;
 	s->failed = 0;
@@ -444,7 +455,8 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 {
 	const volatile struct saker_selector_plan *selector;
 	struct hook_scratch *s = call->s;
-	u32 i = *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
+	u32 i = saker_plan.selectors == 1 ? 0
+					  : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 
 	COUNT(matched);
 	selector = &saker_plan.selector[i];
@@ -481,7 +493,8 @@ static __always_inline void select_and_tell(struct call *call, u64 candidates,
 	}
 	if (!s->found)
 		return;
-	s->rec.selector = lowest_bit(s->found);
+	begin_hook_record(s);
+	s->rec.selector = saker_plan.selectors == 1 ? 0 : lowest_bit(s->found);
 	entry_matched(call, counts);
 }
 
@@ -534,6 +547,7 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	struct hook_scratch *s = call->s;
 	u32 at;
 
+	begin_hook_record(s);
 	s->rec.call = call->entry->call;
 	s->rec.flags |= SAKER_HOOK_RETURN;
 	capture(call, RESULT);
@@ -558,9 +572,11 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	}
 	if (!s->found)
 		return;
-	s->rec.selector = lowest_bit(s->found);
+	s->rec.selector = saker_plan.return_selectors == 1 ? 0 : lowest_bit(s->found);
 	/* Read back from the map, so that it is any for the verifier. */
-	at = *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
+	at = saker_plan.return_selectors == 1
+		     ? 0
+		     : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 	selector = &saker_plan.return_selector[at];
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);

@@ -41,6 +41,15 @@ struct {
 
 #define CLAUSE const volatile struct saker_clause
 
+#define HAS_RANGES (USES(SAKER_OP_RANGE) || USES(SAKER_OP_SOURCE_PORT) || USES(SAKER_OP_DESTINATION_PORT))
+#define HAS_TEXTS                                                                                            \
+	(USES(SAKER_OP_TEXT_EQUAL) || USES(SAKER_OP_TEXT_PREFIX) || USES(SAKER_OP_TEXT_POSTFIX) ||           \
+	 USES(SAKER_OP_TEXT_PATTERN))
+#define HAS_ADDRESSES                                                                                        \
+	(USES(SAKER_OP_SOURCE) || USES(SAKER_OP_DESTINATION) || USES(SAKER_OP_SOURCE_PORT) ||                \
+	 USES(SAKER_OP_DESTINATION_PORT) || USES(SAKER_OP_PROTOCOL) || USES(SAKER_OP_FAMILY) ||              \
+	 USES(SAKER_OP_STATE))
+
 #define POOL_SCAN_MAX 128 /* numbers of one clause; more are a set */
 
 static __always_inline u64 pool_at(u32 at)
@@ -82,6 +91,8 @@ __noinline int saker_pool_has_range(u32 pool, u32 count, u64 number, u32 is_sign
 {
 	u64 outside = 1;
 
+	if (!HAS_RANGES)
+		return 0;
 	for (u32 i = 0; i < POOL_SCAN_MAX; i++) {
 		if (i >= count)
 			break;
@@ -205,8 +216,9 @@ static __always_inline bool has_postfix(u32 level, CLAUSE *c, u32 at, u32 len)
 		if (i >= c->count)
 			break;
 		n = pool_at(c->pool + i);
-		if (n > SAKER_SHORT_MAX ? n <= len && saker_long_text(level, c->set, at + len - n, n)
-					: saker_text_ends(level, c->set, at + len, len, n))
+		if (n > SAKER_SHORT_MAX
+			    ? NEEDS(LONG) && n <= len && saker_long_text(level, c->set, at + len - n, n)
+			    : saker_text_ends(level, c->set, at + len, len, n))
 			return true;
 	}
 	return false;
@@ -228,25 +240,24 @@ static __always_inline bool has_long_prefix(u32 level, CLAUSE *c, u32 at, u32 le
 
 static __always_inline bool text_fits(struct hook_scratch *s, u32 level, CLAUSE *c, u8 type, u32 at, u32 len)
 {
-	switch (c->op) {
-	case SAKER_OP_TEXT_EQUAL:
-		if (c->flags & SAKER_CLAUSE_LONG && len > SAKER_SHORT_MAX)
+	if (USES(SAKER_OP_TEXT_EQUAL) && c->op == SAKER_OP_TEXT_EQUAL) {
+		if (NEEDS(LONG) && c->flags & SAKER_CLAUSE_LONG && len > SAKER_SHORT_MAX)
 			return saker_long_text(level, c->set, at, len);
 		return saker_text_is(level, c->set, at, len);
-	case SAKER_OP_TEXT_PREFIX:
+	}
+	if (USES(SAKER_OP_TEXT_PREFIX) && c->op == SAKER_OP_TEXT_PREFIX) {
 		if (saker_text_begins(level, c->set, at, len))
 			return true;
-		return c->flags & SAKER_CLAUSE_LONG && has_long_prefix(level, c, at, len);
-	case SAKER_OP_TEXT_POSTFIX:
-		return has_postfix(level, c, at, len);
-	default:
-		if (len < c->number)
-			return false;
-		/* An abstract name, written with `@`, begins with a NUL. */
-		begin_search(s, __builtin_offsetof(struct hook_scratch, values) + at, len,
-			     type == SAKER_TYPE_SOCKADDR_UN ? '@' : 0);
-		return saker_columns_fit(level, c->set, c->count);
+		return NEEDS(LONG) && c->flags & SAKER_CLAUSE_LONG && has_long_prefix(level, c, at, len);
 	}
+	if (USES(SAKER_OP_TEXT_POSTFIX) && c->op == SAKER_OP_TEXT_POSTFIX)
+		return has_postfix(level, c, at, len);
+	if (!USES(SAKER_OP_TEXT_PATTERN) || len < c->number)
+		return false;
+	/* An abstract name, written with `@`, begins with a NUL. */
+	begin_search(s, __builtin_offsetof(struct hook_scratch, values) + at, len,
+		     type == SAKER_TYPE_SOCKADDR_UN ? '@' : 0);
+	return saker_columns_fit(level, c->set, c->count);
 }
 
 static __always_inline bool in_network(u32 set, u16 family, const u8 *address)
@@ -365,13 +376,15 @@ __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
 	forget(at);
 	if (at > HOOK_VALUES_MAX)
 		return 0;
-	if ((c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX) ||
-	    c->op == SAKER_OP_TEXT_PATTERN)
+	if (HAS_TEXTS && ((c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX) ||
+			  c->op == SAKER_OP_TEXT_PATTERN))
 		return text_holds(s, level, c, type, at, s->len[k]);
-	if (c->op == SAKER_OP_FILE_TYPE)
+	if (USES(SAKER_OP_FILE_TYPE) && c->op == SAKER_OP_FILE_TYPE)
 		holds = c->number >> (((struct saker_object *)&s->values[at])->mode >> 12 & 15) & 1;
-	else
+	else if (HAS_ADDRESSES)
 		holds = network_holds(c, type, &s->values[at]);
+	else
+		return 0;
 	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 

@@ -37,39 +37,60 @@ struct {
 
 #define PIECES_MAX 17 /* of SAKER_LONG_MAX bytes */
 
+/* Looks at one piece of the text of the search; returns whether it was the last, or fits nothing. Not static:
+ * the verifier checks it once, by itself, and then the loop costs it next to nothing. */
+__noinline int saker_long_piece(u32 level)
+{
+	struct saker_piece *piece;
+	struct hook_scratch *s;
+	u32 at, n;
+
+	s = scratch_at(level);
+	if (!NEEDS(LONG) || !s)
+		return 1;
+	n = s->search.len < SAKER_SHORT_MAX ? s->search.len : SAKER_SHORT_MAX;
+	forget(n);
+	if (n > SAKER_SHORT_MAX)
+		return 1;
+	at = s->search.at;
+	forget(at);
+	if (at > HOOK_VALUES_MAX)
+		return 1;
+	__builtin_memset(s->text.text, 0, sizeof(s->text.text));
+	s->text.set = s->search.first;
+	s->text.len = n;
+	if (bpf_probe_read_kernel(s->text.text, n, &s->values[at]))
+		return 1;
+	piece = bpf_map_lookup_elem(&saker_pieces, &s->text);
+	if (!piece)
+		return 1;
+	if (n == s->search.len) {
+		s->search.state = piece->ends;
+		return 1;
+	}
+	s->search.first = piece->next;
+	s->search.at = at + n;
+	s->search.len -= n;
+	return 0;
+}
+
 /* Whether these bytes of the values are a long text of a set. */
 __noinline int saker_long_text(u32 level, u32 set, u32 at, u32 len)
 {
 	struct hook_scratch *s;
 
 	s = scratch_at(level);
-	if (!s)
+	if (!NEEDS(LONG) || !s)
 		return 0;
+	s->search.at = at;
+	s->search.len = len;
+	s->search.first = set;
+	s->search.state = 0;
 	for (u32 i = 0; i < PIECES_MAX; i++) {
-		u32 n = len < SAKER_SHORT_MAX ? len : SAKER_SHORT_MAX;
-		struct saker_piece *piece;
-
-		forget(n);
-		if (n > SAKER_SHORT_MAX)
-			return 0;
-		forget(at);
-		if (at > HOOK_VALUES_MAX)
-			return 0;
-		__builtin_memset(s->text.text, 0, sizeof(s->text.text));
-		s->text.set = set;
-		s->text.len = n;
-		if (bpf_probe_read_kernel(s->text.text, n, &s->values[at]))
-			return 0;
-		piece = bpf_map_lookup_elem(&saker_pieces, &s->text);
-		if (!piece)
-			return 0;
-		if (n == len)
-			return piece->ends;
-		set = piece->next;
-		at += n;
-		len -= n;
+		if (saker_long_piece(level))
+			break;
 	}
-	return 0;
+	return s->search.state != 0;
 }
 
 #define BINARY_COLUMN 0x80000000 /* the column is one of saker_binary_columns */
@@ -78,7 +99,7 @@ static __always_inline struct saker_column *column_at(u32 column)
 {
 	u32 key = column & ~BINARY_COLUMN;
 
-	if (column & BINARY_COLUMN)
+	if (NEEDS(BINARIES) && (column & BINARY_COLUMN || !USES(SAKER_OP_TEXT_PATTERN)))
 		return bpf_map_lookup_elem(&saker_binary_columns, &key);
 	return bpf_map_lookup_elem(&saker_columns, &key);
 }
@@ -88,13 +109,13 @@ static __always_inline struct saker_column *column_at(u32 column)
 /* Takes the search through one block. Returns whether it is over. */
 __noinline int saker_column_block(u32 level, u32 column, u32 block)
 {
-	u64 state, carry = 0, carried = 0;
+	u64 state, carry, carried = 0;
 	struct saker_column *c;
 	struct hook_scratch *s;
 	u32 at, len;
 	u8 *text;
 
-	if (block >= SAKER_LONG_MAX / BLOCK)
+	if (!NEEDS(PATTERNS) || block >= SAKER_LONG_MAX / BLOCK)
 		return 1;
 	s = scratch_at(level);
 	c = column_at(column);
@@ -107,18 +128,24 @@ __noinline int saker_column_block(u32 level, u32 column, u32 block)
 		return 1;
 	text = (u8 *)s + at;
 	state = s->search.state;
-	if (c->flags & SAKER_COLUMN_FOLLOWS)
-		carry = s->search.carry[block];
+	carry = s->search.carry[block] & (0 - (u64)(c->flags & SAKER_COLUMN_FOLLOWS));
 	for (u32 i = 0; i < BLOCK; i++) {
 		u64 moved, skipped, stay;
+		u32 other;
 		u8 byte;
 
 		if (i >= len || !(state | carry))
 			break;
+		/* What the verifier has learnt of them would tell it one way here from another. */
+		forget(state);
+		forget(carry);
 		byte = text[i];
-		if (!i && !block && !byte)
-			byte = s->search.first;
-		stay = c->stay[byte == '/'];
+		/* Without branches, for it would follow the rest of the block twice. */
+		if (!i)
+			byte |= s->search.first & (0 - (((u64)(byte | block) - 1) >> 63));
+		other = byte ^ '/';
+		forget(other);
+		stay = c->stay[(other - 1) >> 31];
 		moved = state & c->mask[byte];
 		carried |= moved >> 63 << i;
 		moved = moved << 1 | (carry & 1);
@@ -129,7 +156,9 @@ __noinline int saker_column_block(u32 level, u32 column, u32 block)
 	}
 	s->search.carry[block] = carried;
 	s->search.state = state;
-	return !state && !c->flags;
+	state |= c->flags;
+	forget(state);
+	return ~(state | -state) >> 63;
 }
 
 /* The places where a pattern of the column ends that fits the text of the search. */
@@ -140,7 +169,7 @@ static __always_inline u64 column_ends(u32 level, u32 column)
 
 	s = scratch_at(level);
 	c = column_at(column);
-	if (!s || !c)
+	if (!NEEDS(PATTERNS) || !s || !c)
 		return 0;
 	s->search.state = c->start;
 	for (u32 block = 0; block < SAKER_LONG_MAX / BLOCK; block++) {
@@ -158,6 +187,8 @@ __noinline u64 saker_column(u32 level, u32 column)
 /* Whether a pattern of one of these columns fits. */
 __noinline int saker_columns_fit(u32 level, u32 first, u32 count)
 {
+	if (!NEEDS(PATTERNS))
+		return 0;
 	for (u32 i = 0; i < SAKER_COLUMNS_MAX; i++) {
 		if (i >= count)
 			break;

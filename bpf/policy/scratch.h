@@ -12,6 +12,16 @@ const volatile struct saker_plan saker_plan SEC(".rodata.plan");
 /* Bytes in the ring beyond which hooks leave the room to process records. */
 const volatile u64 saker_ring_limit;
 
+/* What the plan uses at all, known to the verifier, which then does not look at the rest: kernels before 6.8
+ * check functions that are not static also where nothing calls them. All, unless user space says less. */
+const volatile u64 saker_ops = ~0ull;	/* bit: a clause has this operator */
+const volatile u64 saker_types = ~0ull; /* bit: a value has this type */
+const volatile u32 saker_parts = ~0u;	/* SAKER_PART_* */
+
+#define USES(op)    (saker_ops >> (op)&1)
+#define HAS(type)   (saker_types >> (type)&1)
+#define NEEDS(part) (saker_parts & SAKER_PART_##part)
+
 #define HOOK_VALUES_MAX 16384 /* bytes of all values of a record */
 #define HOOK_LEVELS	4     /* hooks that can be under way on one CPU */
 #define HOOK_SLACK	4608  /* never sent: room beyond the last value that the verifier can see */
@@ -37,11 +47,11 @@ struct hook_kin {
 	u64 inherited;
 };
 
-/* A text on its way through a column of patterns. */
+/* A text on its way through a column of patterns, or through the pieces of long texts. */
 struct hook_search {
 	u64 state;
 	u32 at, len; /* where in the scratch it stands */
-	u32 first;   /* what its first byte counts as if that is NUL */
+	u32 first;   /* what its first byte counts as if that is NUL; the set of the next piece */
 	u32 zero;
 	u64 carry[64]; /* by byte, one bit each: a pattern that goes on in the next column */
 };

@@ -462,75 +462,119 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 	switch (plan->type) {
 	case SAKER_TYPE_STRING:
 	case SAKER_TYPE_DATA_LOC:
+		if (!HAS(SAKER_TYPE_STRING) && !HAS(SAKER_TYPE_DATA_LOC))
+			break;
 		put_text(s, k, plan, value);
 		break;
 	case SAKER_TYPE_FILENAME:
+		if (!HAS(SAKER_TYPE_FILENAME))
+			break;
 		put_text(s, k, plan, (u64)BPF_CORE_READ((struct filename *)value, name));
 		break;
 	case SAKER_TYPE_NET_DEVICE:
+		if (!HAS(SAKER_TYPE_NET_DEVICE))
+			break;
 		put_text(s, k, plan, value + bpf_core_field_offset(struct net_device, name));
 		break;
 	case SAKER_TYPE_CHAR_BUF:
 	case SAKER_TYPE_CONST_BUF:
+		if (!HAS(SAKER_TYPE_CHAR_BUF) && !HAS(SAKER_TYPE_CONST_BUF))
+			break;
 		put_buffer(s, k, plan, value, size);
 		break;
 	case SAKER_TYPE_CHAR_IOVEC:
+		if (!HAS(SAKER_TYPE_CHAR_IOVEC))
+			break;
 		put_iovec(s, k, plan, of_program(plan), value,
 			  plan->size_index == SAKER_SIZE_NONE ? 1 : size);
 		break;
 	case SAKER_TYPE_IOV_ITER:
+		if (!HAS(SAKER_TYPE_IOV_ITER))
+			break;
 		put_iov_iter(s, k, plan, value);
 		break;
 	case SAKER_TYPE_PATH:
+		if (!HAS(SAKER_TYPE_PATH))
+			break;
 		put_object(s, level, k, plan->type, (u64)BPF_CORE_READ((struct path *)value, dentry),
 			   (u64)BPF_CORE_READ((struct path *)value, mnt), 0);
 		break;
 	case SAKER_TYPE_DENTRY:
+		if (!HAS(SAKER_TYPE_DENTRY))
+			break;
 		put_object(s, level, k, plan->type, value, 0, 0);
 		break;
 	case SAKER_TYPE_FILE:
+		if (!HAS(SAKER_TYPE_FILE))
+			break;
 		put_file(s, level, k, plan->type, value);
 		break;
 	case SAKER_TYPE_FD:
+		if (!HAS(SAKER_TYPE_FD))
+			break;
 		put_file(s, level, k, plan->type, file_of_descriptor(value));
 		break;
 	case SAKER_TYPE_KIOCB:
+		if (!HAS(SAKER_TYPE_KIOCB))
+			break;
 		put_file(s, level, k, plan->type, (u64)BPF_CORE_READ((struct kiocb *)value, ki_filp));
 		break;
 	case SAKER_TYPE_LINUX_BINPRM:
+		if (!HAS(SAKER_TYPE_LINUX_BINPRM))
+			break;
 		put_file(s, level, k, plan->type, (u64)BPF_CORE_READ((struct linux_binprm *)value, file));
 		break;
 	case SAKER_TYPE_SOCK:
+		if (!HAS(SAKER_TYPE_SOCK))
+			break;
 		put_sock(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_SOCKET:
+		if (!HAS(SAKER_TYPE_SOCKET))
+			break;
 		put_sock(s, k, plan->type, (u64)BPF_CORE_READ((struct socket *)value, sk));
 		break;
 	case SAKER_TYPE_SKB:
+		if (!HAS(SAKER_TYPE_SKB))
+			break;
 		put_skb(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_SOCKADDR:
 	case SAKER_TYPE_SOCKADDR_UN:
+		if (!HAS(SAKER_TYPE_SOCKADDR) && !HAS(SAKER_TYPE_SOCKADDR_UN))
+			break;
 		put_sockaddr(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_CRED:
+		if (!HAS(SAKER_TYPE_CRED))
+			break;
 		put_cred(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_USER_NAMESPACE:
+		if (!HAS(SAKER_TYPE_USER_NAMESPACE))
+			break;
 		put_user_namespace(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_LOAD_INFO:
 	case SAKER_TYPE_MODULE:
+		if (!HAS(SAKER_TYPE_LOAD_INFO) && !HAS(SAKER_TYPE_MODULE))
+			break;
 		put_module(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_BPF_ATTR:
 	case SAKER_TYPE_BPF_PROG:
+		if (!HAS(SAKER_TYPE_BPF_ATTR) && !HAS(SAKER_TYPE_BPF_PROG))
+			break;
 		put_bpf_program(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_BPF_MAP:
+		if (!HAS(SAKER_TYPE_BPF_MAP))
+			break;
 		put_bpf_map(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_PERF_EVENT:
+		if (!HAS(SAKER_TYPE_PERF_EVENT))
+			break;
 		put_perf_event(s, k, plan->type, value);
 		break;
 	case SAKER_TYPE_KERNEL_CAP:
@@ -538,6 +582,9 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 	case SAKER_TYPE_CAP_PERMITTED:
 	case SAKER_TYPE_CAP_EFFECTIVE:
 		/* The argument points to the set. Both shapes are 64 bits. */
+		if (!HAS(SAKER_TYPE_KERNEL_CAP) && !HAS(SAKER_TYPE_CAP_INHERITABLE) &&
+		    !HAS(SAKER_TYPE_CAP_PERMITTED) && !HAS(SAKER_TYPE_CAP_EFFECTIVE))
+			break;
 		if (!plan->steps && bpf_probe_read_kernel(&value, sizeof(value), (void *)value)) {
 			if (value_room(s))
 				end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
@@ -547,6 +594,8 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 		break;
 	case SAKER_TYPE_SYSCALL64:
 		/* Bit 31 marks numbers of the 32-bit ABI. */
+		if (!HAS(SAKER_TYPE_SYSCALL64))
+			break;
 		put_number(s, k, plan->type, in_compat_call() ? value | 1ull << 31 : value);
 		break;
 	default:

@@ -35,6 +35,7 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot build bpf/{source}"))?;
     }
     write_type_names(&out, "process")?;
+    write_type_names(&out, "hook")?;
     SkeletonBuilder::new()
         .source(root.join("test/layout.bpf.c"))
         .obj(out.join("layout.bpf.o"))

@@ -15,19 +15,23 @@ use libbpf_rs::{
     Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramMut, ProgramType, UprobeOpts,
 };
 use saker_abi::generated::{
-    SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK,
-    SAKER_SELECT_USER_STACK, saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan,
-    saker_prefix_key, saker_text_key,
+    SAKER_CLAUSE_LONG, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_TEXT_PATTERN,
+    SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS, SAKER_PART_REGISTERS,
+    SAKER_PLAN_BINARIES, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS,
+    SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK, SAKER_SIZE_REGISTER,
+    SAKER_SOURCE_INDEXED, SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE,
+    SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_binary_column, saker_follow_key,
+    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
+use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Sensors, Tracefs, executable, loader, perf};
+use crate::{Error, Sensors, Tracefs, executable, perf};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -54,6 +58,59 @@ fn stacks_of(plan: &saker_plan) -> u32 {
     let all = plan.selector.iter().chain(&plan.return_selector);
     let flags = all.fold(0, |flags, selector| flags | u32::from(selector.flags));
     flags & (SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK)
+}
+
+/// The operators that any clause of a plan has, one bit each.
+fn operators_of(plan: &saker_plan) -> u64 {
+    plan.clause.iter().fold(0, |operators, clause| operators | bit(clause.op.into()))
+}
+
+/// A bit for a number that is one of few.
+fn bit(number: u32) -> u64 {
+    1_u64.checked_shl(number).unwrap_or(u64::MAX)
+}
+
+/// The types that any value of a plan has, one bit each.
+fn types_of(plan: &saker_plan) -> u64 {
+    let values = plan.value.iter().chain([&plan.result]);
+    values.fold(0, |types, value| types | bit(value.type_.into()))
+}
+
+/// The types of values that are objects with a path.
+const PATHS: [u32; 6] = [
+    SAKER_TYPE_FILE,
+    SAKER_TYPE_FD,
+    SAKER_TYPE_PATH,
+    SAKER_TYPE_DENTRY,
+    SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM,
+];
+
+/// What its values and clauses need, `SAKER_PART_*`.
+fn parts_of(plan: &saker_plan) -> u32 {
+    let mut parts = 0;
+    if plan.flags & (SAKER_PLAN_BINARIES | SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) != 0 {
+        parts |= SAKER_PART_BINARIES | SAKER_PART_PATHS | SAKER_PART_PATTERNS;
+    }
+    for value in plan.value.iter().chain([&plan.result]) {
+        if PATHS.contains(&value.type_.into()) {
+            parts |= SAKER_PART_PATHS;
+        }
+        let source = u32::from(value.source);
+        let register = source == SAKER_SOURCE_REGISTER || source == SAKER_SOURCE_INDEXED;
+        if register || u32::from(value.size_index) == SAKER_SIZE_REGISTER {
+            parts |= SAKER_PART_REGISTERS;
+        }
+    }
+    for clause in &plan.clause {
+        if u32::from(clause.op) == SAKER_OP_TEXT_PATTERN {
+            parts |= SAKER_PART_PATTERNS;
+        }
+        if u32::from(clause.flags) & SAKER_CLAUSE_LONG != 0 {
+            parts |= SAKER_PART_LONG;
+        }
+    }
+    parts
 }
 
 /// Whether this kernel lets a program know which of its places is meant (`SAKER_PLAN_COOKIE`).
@@ -142,6 +199,9 @@ pub struct Hooks {
     followed: BTreeMap<u8, (u64, u32)>,
 }
 
+/// Names of the types that the object asks for.
+const TYPES: &str = include_str!(concat!(env!("OUT_DIR"), "/hook.types"));
+
 /// Instead of the PID of the one process that a uprobe is for.
 const ALL_PROCESSES: i32 = -1;
 
@@ -176,6 +236,9 @@ pub struct LoadedHook {
     skel: HookSkel<'static>,
     /// How it was attached.
     pub attach: Attach,
+    /// Its programs hold only what its plan uses. Not so where the kernel's description of types lacks what they
+    /// attach to, as of functions of modules, and where the kernel refused them so.
+    pub pruned: bool,
     /// Its program asks at which place it runs.
     tells_places: bool,
     /// What keeps what it asks for.
@@ -228,8 +291,10 @@ impl Hooks {
     /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
     pub fn load(&mut self, specs: &[HookSpec], sets: &Sets) -> Result<LoadedPolicy, Error> {
         let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new(), tracking: None };
+        let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
+        let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
         for spec in specs {
-            let hook = self.load_one(spec, sets, &mut policy.sets)?;
+            let hook = self.load_one(spec, prepared.as_ref(), sets, &mut policy.sets)?;
             policy.hooks.push(hook);
         }
         fill_sets(&policy.sets, sets)?;
@@ -259,6 +324,7 @@ impl Hooks {
     fn load_one(
         &mut self,
         spec: &HookSpec,
+        prepared: Option<&Prepared>,
         sets: &Sets,
         set_maps: &mut Vec<MapHandle>,
     ) -> Result<LoadedHook, Error> {
@@ -272,18 +338,17 @@ impl Hooks {
             self.follow()?;
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
-        let _lock = loader::lock();
-        let log = crate::sensors::LibraryLog::capture();
-        let failed = |operation: &'static str| {
-            let log = log.tail();
-            move |source| Error::Load { operation, source, log }
-        };
-        // The object lives as long as its hook, and the skeleton borrows its place.
-        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
-        let mut open = HookSkelBuilder::default().open(place).map_err(failed("open"))?;
-        self.configure(&mut open, spec, watch.as_deref(), sets, set_maps).map_err(failed("configure"))?;
-        let skel =
-            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        let mut loaded = self.load_object(spec, prepared, watch.as_deref(), sets, set_maps);
+        if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
+            tracing::warn!(
+                hook = %spec.attach.mechanism(),
+                log = %log,
+                "the kernel refuses a program that was written out for its policy, so it gets the whole of it: \
+                 please report this",
+            );
+            loaded = self.load_object(spec, None, watch.as_deref(), sets, set_maps);
+        }
+        let (skel, pruned) = loaded?;
         self.keep_shared(&skel)?;
         if needs_program_calls(&spec.attach) && self.program_calls.is_none() {
             self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
@@ -297,7 +362,53 @@ impl Hooks {
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(LoadedHook { links: Vec::new(), skel, attach: spec.attach.clone(), tells_places, _watch: watch })
+        Ok(LoadedHook {
+            links: Vec::new(),
+            skel,
+            attach: spec.attach.clone(),
+            pruned,
+            tells_places,
+            _watch: watch,
+        })
+    }
+
+    /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
+    fn load_object(
+        &self,
+        spec: &HookSpec,
+        prepared: Option<&Prepared>,
+        watch: Option<&Follow>,
+        sets: &Sets,
+        set_maps: &[MapHandle],
+    ) -> Result<(HookSkel<'static>, bool), Error> {
+        let _lock = loader::lock();
+        let log = crate::sensors::LibraryLog::capture();
+        let failed = |operation: &'static str| {
+            let log = log.tail();
+            move |source| Error::Load { operation, source, log }
+        };
+        // The object lives as long as its hook, and the skeleton borrows its place.
+        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
+        let mut builder = HookSkelBuilder::default();
+        let target = target(&spec.attach).unwrap_or_default();
+        let sections = sections(&spec.attach, &target);
+        // Until the object is loaded.
+        let shortcut = prepared
+            .filter(|prepared| prepared.has(&sections))
+            .and_then(|prepared| Shortcut::take(builder.object_builder_mut(), prepared, &sections, false));
+        if shortcut.is_none() {
+            builder = HookSkelBuilder::default();
+        }
+        let mut open = builder.open(place).map_err(failed("open"))?;
+        self.configure(&mut open, spec, watch, sets, set_maps).map_err(failed("configure"))?;
+        choose_programs(&mut open, &spec.attach, &self.preemption, shortcut.is_some())
+            .map_err(failed("choose the programs"))?;
+        if let Some(shortcut) = &shortcut {
+            shortcut.settle(open.open_object_mut());
+        }
+        let skel =
+            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        Ok((skel, shortcut.is_some()))
     }
 
     fn configure(
@@ -316,6 +427,9 @@ impl Hooks {
             rodata.saker_watches = watch.is_some();
             rodata.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
             rodata.saker_stacks = stacks_of(&spec.plan);
+            rodata.saker_ops = operators_of(&spec.plan);
+            rodata.saker_types = types_of(&spec.plan);
+            rodata.saker_parts = parts_of(&spec.plan);
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -356,7 +470,7 @@ impl Hooks {
                 None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
             }
         }
-        choose_programs(open, &spec.attach, &self.preemption)
+        Ok(())
     }
 
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
@@ -384,6 +498,7 @@ fn choose_programs(
     open: &mut OpenHookSkel<'_>,
     attach: &Attach,
     preemption: &[(i32, u32)],
+    targets_known: bool,
 ) -> Result<(), libbpf_rs::Error> {
     let wanted = programs(attach);
     for mut program in open.open_object_mut().progs_mut() {
@@ -391,11 +506,46 @@ fn choose_programs(
         program.set_autoload(chosen.is_some());
         let Some((_, target)) = chosen else { continue };
         loader::forbid_preemption(&mut program, preemption)?;
-        if let Some(target) = target {
+        if let Some(target) = target.as_ref().filter(|_| !targets_known) {
             program.set_attach_target(0, Some(target.clone()))?;
         }
     }
     Ok(())
+}
+
+/// What the programs of an attachment attach to, as the kernel's description of types calls it.
+fn target(attach: &Attach) -> Option<String> {
+    match attach {
+        Attach::Trampoline { function, .. } => Some(function.clone()),
+        Attach::Lsm(hook) => Some(format!("bpf_lsm_{hook}")),
+        Attach::RawTracepoint(event) => Some(format!("btf_trace_{event}")),
+        Attach::Syscalls { .. }
+        | Attach::Kprobe { .. }
+        | Attach::Tracepoint { .. }
+        | Attach::Uprobe { .. } => None,
+    }
+}
+
+/// Targets of the programs that see all system calls.
+const SYSCALLS: [&str; 2] = ["btf_trace_sys_enter", "btf_trace_sys_exit"];
+
+/// The sections of the programs of an attachment, whose target is this.
+fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
+    let probe = libbpf_rs::libbpf_sys::BPF_PROG_TYPE_KPROBE;
+    match attach {
+        Attach::Trampoline { .. } => vec![Section::entry(c"fentry", target), Section::exit(c"fexit", target)],
+        Attach::Lsm(_) => vec![Section::lsm(c"lsm", target)],
+        Attach::RawTracepoint(_) => vec![Section::tracepoint(c"tp_btf", target)],
+        Attach::Syscalls { .. } => vec![
+            Section::tracepoint(c"tp_btf/sys_enter", SYSCALLS[0]),
+            Section::tracepoint(c"tp_btf/sys_exit", SYSCALLS[1]),
+        ],
+        Attach::Kprobe { .. } => vec![Section::free(c"kprobe", probe), Section::free(c"kretprobe", probe)],
+        Attach::Uprobe { .. } => vec![Section::free(c"uprobe", probe), Section::free(c"uretprobe", probe)],
+        Attach::Tracepoint { .. } => {
+            vec![Section::free(c"tp", libbpf_rs::libbpf_sys::BPF_PROG_TYPE_TRACEPOINT)]
+        }
+    }
 }
 
 /// Programs of an attachment, each with what the verifier must know it attaches to.

@@ -23,6 +23,7 @@ mod missed;
 #[expect(unsafe_code, reason = "no library has a safe form of this system call")]
 mod perf;
 mod proc_task;
+mod prune;
 mod types;
 
 pub use error::Error;

@@ -3,8 +3,10 @@
 //! libbpf reads it for two reasons: to relocate accesses to kernel structures, for which it also takes another
 //! description, and to find what a program attaches to, which a handler of ours for the programs' sections knows
 //! already. libbpf decides by the type of a program whether it needs the description; so our handler opens
-//! programs with another type and puts the right one in when a program is loaded.
+//! programs with another type and puts the right one in when a program is loaded. The same handler takes out of the
+//! program what its read-only data says it will never run ([`crate::prune`]).
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_long};
 use std::fs::File;
 use std::io::Write;
@@ -16,27 +18,60 @@ use libbpf_rs::{
     AsRawLibbpf, Link, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType, libbpf_sys,
 };
 
+use crate::prune::{self, Instruction, ReadOnly};
 use crate::types::KernelTypes;
 
 /// Where the kernel describes its types.
 pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// A section of programs and what the kernel calls what they attach to.
-pub(crate) struct Section {
+#[derive(Clone, Copy)]
+pub(crate) struct Section<'a> {
     name: &'static CStr,
-    target: &'static str,
+    target: Option<&'a str>,
+    program_type: libbpf_sys::bpf_prog_type,
     attach_type: libbpf_sys::bpf_attach_type,
 }
 
-impl Section {
+impl<'a> Section<'a> {
+    const fn tracing(name: &'static CStr, target: &'a str, attach_type: libbpf_sys::bpf_attach_type) -> Self {
+        Self { name, target: Some(target), program_type: libbpf_sys::BPF_PROG_TYPE_TRACING, attach_type }
+    }
+
+    /// Programs that attach to something the kernel need not know before.
+    pub const fn free(name: &'static CStr, program_type: libbpf_sys::bpf_prog_type) -> Self {
+        Self { name, target: None, program_type, attach_type: 0 }
+    }
+
+    /// What it attaches to.
+    pub const fn target(&self) -> Option<&'a str> {
+        self.target
+    }
+
     /// Programs on a raw tracepoint with types.
-    pub const fn tracepoint(name: &'static CStr, target: &'static str) -> Self {
-        Self { name, target, attach_type: libbpf_sys::BPF_TRACE_RAW_TP }
+    pub const fn tracepoint(name: &'static CStr, target: &'a str) -> Self {
+        Self::tracing(name, target, libbpf_sys::BPF_TRACE_RAW_TP)
     }
 
     /// Programs on an iterator.
-    pub const fn iterator(name: &'static CStr, target: &'static str) -> Self {
-        Self { name, target, attach_type: libbpf_sys::BPF_TRACE_ITER }
+    pub const fn iterator(name: &'static CStr, target: &'a str) -> Self {
+        Self::tracing(name, target, libbpf_sys::BPF_TRACE_ITER)
+    }
+
+    /// Programs before a function.
+    pub const fn entry(name: &'static CStr, target: &'a str) -> Self {
+        Self::tracing(name, target, libbpf_sys::BPF_TRACE_FENTRY)
+    }
+
+    /// Programs behind a function.
+    pub const fn exit(name: &'static CStr, target: &'a str) -> Self {
+        Self::tracing(name, target, libbpf_sys::BPF_TRACE_FEXIT)
+    }
+
+    /// Programs of a hook of security modules.
+    pub const fn lsm(name: &'static CStr, target: &'a str) -> Self {
+        let program_type = libbpf_sys::BPF_PROG_TYPE_LSM;
+        Self { name, target: Some(target), program_type, attach_type: libbpf_sys::BPF_LSM_MAC }
     }
 }
 
@@ -49,10 +84,16 @@ const FUNCTIONS: [(i32, &str); 2] =
 
 /// What is put into the programs of a section when they are loaded.
 struct Patch {
-    /// What they attach to.
-    target: u32,
+    /// What they are.
+    program_type: libbpf_sys::bpf_prog_type,
+    /// What they attach to, if the kernel must know when it loads them.
+    target: Option<u32>,
     /// Stand-in and number of each function the kernel has.
     functions: Vec<(i32, u32)>,
+    /// Maps of the object that are read-only.
+    read_only: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
+    /// Where the functions of the program begin that is being loaded, as the kernel wants to have it.
+    function_info: RefCell<Vec<libbpf_sys::bpf_func_info>>,
 }
 
 /// Held while an object is opened and loaded.
@@ -60,33 +101,71 @@ pub(crate) fn lock() -> MutexGuard<'static, ()> {
     LIBBPF.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is needed of the kernel's description, for objects that are loaded one after the other.
+pub(crate) struct Prepared {
+    types: KernelTypes,
+    /// The description cut out, as a file in memory.
+    file: File,
+}
+
+impl Prepared {
+    /// Finds the types `names` that objects ask for, and `targets`, what their programs attach to. `None`: this
+    /// kernel's description is not as expected, and libbpf must read it itself.
+    pub fn find<'a>(names: &str, targets: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let targets: Vec<&str> = targets.into_iter().chain(FUNCTIONS.map(|(_, name)| name)).collect();
+        let types = KernelTypes::of_kernel(BTF_PATH, names, &targets)?;
+        let file = rustix::fs::memfd_create(c"saker-types", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
+        let mut file = File::from(file);
+        file.write_all(&types.description).ok()?;
+        Some(Self { types, file })
+    }
+
+    /// Whether all of these can be attached to.
+    pub fn has(&self, sections: &[Section<'_>]) -> bool {
+        let mut targets = sections.iter().filter_map(Section::target);
+        targets.all(|target| self.types.target(target).is_some())
+    }
+}
+
 /// What must live while an object is opened and loaded.
 pub(crate) struct Shortcut {
     handlers: Vec<c_int>,
     /// Handlers point to these, so they are made at once and stay where they are.
     patches: Vec<Patch>,
-    /// The description, as a file in memory; libbpf reads it when the object is loaded.
-    _file: File,
 }
 
 impl Shortcut {
-    /// Prepares `builder`, for an object that asks for the types `names` and has programs in `sections`. `None`:
-    /// this kernel's description is not as expected, and libbpf must read it itself. The caller holds [`lock`].
-    pub fn take(builder: &mut ObjectBuilder, names: &str, sections: &[Section]) -> Option<Self> {
-        let targets: Vec<&str> =
-            sections.iter().map(|section| section.target).chain(FUNCTIONS.map(|(_, name)| name)).collect();
-        let types = KernelTypes::of_kernel(BTF_PATH, names, &targets)?;
-        let file = rustix::fs::memfd_create(c"saker-types", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
-        let mut file = File::from(file);
-        file.write_all(&types.description).ok()?;
-        builder.btf_custom_path(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
-        let mut shortcut = Self { handlers: Vec::new(), patches: Vec::new(), _file: file };
-        let functions: Vec<(i32, u32)> =
-            FUNCTIONS.into_iter().filter_map(|(stands, name)| Some((stands, types.target(name)?))).collect();
+    /// Prepares `builder` for an object that has programs in `sections`. Programs of the object that have another
+    /// number instead of a function of the kernel get those in `functions`. `None`: one of the targets is not
+    /// there. The caller holds [`lock`], and keeps `prepared` until the object is loaded.
+    pub fn take(
+        builder: &mut ObjectBuilder,
+        prepared: &Prepared,
+        sections: &[Section<'_>],
+        functions: bool,
+    ) -> Option<Self> {
+        let types = &prepared.types;
+        let functions: Vec<(i32, u32)> = FUNCTIONS
+            .into_iter()
+            .filter(|_| functions)
+            .filter_map(|(stands, name)| Some((stands, types.target(name)?)))
+            .collect();
+        let mut patches = Vec::new();
         for section in sections {
-            let target = types.target(section.target)?;
-            shortcut.patches.push(Patch { target, functions: functions.clone() });
+            let target = match section.target {
+                Some(target) => Some(types.target(target)?),
+                None => None,
+            };
+            patches.push(Patch {
+                program_type: section.program_type,
+                target,
+                functions: functions.clone(),
+                read_only: RefCell::default(),
+                function_info: RefCell::default(),
+            });
         }
+        builder.btf_custom_path(format!("/proc/self/fd/{}", prepared.file.as_raw_fd())).ok()?;
+        let mut shortcut = Self { handlers: Vec::new(), patches };
         for (section, patch) in sections.iter().zip(&shortcut.patches) {
             shortcut.handlers.push(register(section, patch)?);
         }
@@ -95,19 +174,24 @@ impl Shortcut {
 
     /// To be called when it is decided which programs of the object are loaded. Makes the others forget their
     /// handlers, which will be gone; those that are loaded forget them then.
-    pub fn settle(object: &mut OpenObject) {
+    pub fn settle(&self, object: &mut OpenObject) {
         for mut program in object.progs_mut().filter(|program| !program.autoload()) {
             program.set_prog_type(ProgramType::Tracing);
+        }
+        let read_only = object.maps().filter(|map| map.name().to_string_lossy().contains(".rodata"));
+        let read_only: Vec<_> = read_only.map(|map| map.as_libbpf_object()).collect();
+        for patch in &self.patches {
+            patch.read_only.borrow_mut().clone_from(&read_only);
         }
     }
 }
 
 /// Registers a handler that gives the programs of a section the number of what they attach to.
-fn register(section: &Section, patch: &Patch) -> Option<c_int> {
+fn register(section: &Section<'_>, patch: &Patch) -> Option<c_int> {
     let options = libbpf_sys::libbpf_prog_handler_opts {
         sz: size_of::<libbpf_sys::libbpf_prog_handler_opts>() as libbpf_sys::size_t,
         cookie: std::ptr::from_ref(patch) as c_long,
-        prog_prepare_load_fn: Some(put_target),
+        prog_prepare_load_fn: Some(prepare_program),
         ..libbpf_sys::libbpf_prog_handler_opts::default()
     };
     // SAFETY: name and options live during the call, which copies them; the caller of `Shortcut::take` holds the
@@ -124,7 +208,7 @@ fn register(section: &Section, patch: &Patch) -> Option<c_int> {
 }
 
 /// Called by libbpf when it is about to load a program.
-unsafe extern "C" fn put_target(
+unsafe extern "C" fn prepare_program(
     program: *mut libbpf_sys::bpf_program,
     options: *mut libbpf_sys::bpf_prog_load_opts,
     cookie: c_long,
@@ -132,16 +216,20 @@ unsafe extern "C" fn put_target(
     // SAFETY: the cookie is a patch of a `Shortcut`, which outlives its handlers and with them this call.
     let Some(patch) = (unsafe { (cookie as *const Patch).as_ref() }) else { return -22 };
     // SAFETY: libbpf passes the options it is about to load the program with, for the time of this call.
-    if let Some(options) = unsafe { options.as_mut() } {
-        options.attach_btf_id = patch.target;
-    }
+    let Some(options) = (unsafe { options.as_mut() }) else { return -22 };
+    options.attach_btf_id = patch.target.unwrap_or(0);
     // SAFETY: libbpf passes the program it is about to load.
     let status = unsafe { put_functions(program, &patch.functions) };
     if status != 0 {
         return status;
     }
+    // SAFETY: the program and its options, for the time of this call; the patch lives until it is loaded.
+    let status = unsafe { prune_program(program, options, patch) };
+    if status != 0 {
+        return status;
+    }
     // SAFETY: libbpf passes the program it is about to load; its type may be changed until its object is loaded.
-    unsafe { libbpf_sys::bpf_program__set_type(program, libbpf_sys::BPF_PROG_TYPE_TRACING) }
+    unsafe { libbpf_sys::bpf_program__set_type(program, patch.program_type) }
 }
 
 /// Puts calls of functions of the kernel where their stand-ins are called.
@@ -172,6 +260,113 @@ unsafe fn put_functions(program: *mut libbpf_sys::bpf_program, functions: &[(i32
     }
     // SAFETY: the instructions live during the call, which copies them; the program is not loaded yet.
     unsafe { libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), count) }
+}
+
+/// What the read-only maps of an object hold.
+struct Frozen<'a>(Vec<(i32, &'a [u8])>);
+
+impl Frozen<'_> {
+    /// # Safety
+    /// These maps are of an object that is not gone before the result.
+    unsafe fn of(maps: &[NonNull<libbpf_sys::bpf_map>]) -> Self {
+        let value = |map: &NonNull<libbpf_sys::bpf_map>| {
+            let mut size = 0;
+            // SAFETY: the caller's maps; both functions only read them.
+            let (descriptor, value) = unsafe {
+                let value = libbpf_sys::bpf_map__initial_value(map.as_ptr(), &raw mut size);
+                (libbpf_sys::bpf_map__fd(map.as_ptr()), value)
+            };
+            let value = NonNull::new(value.cast::<u8>()).filter(|_| descriptor >= 0)?;
+            // SAFETY: libbpf keeps so many bytes there as long as the object lives; nobody writes what is frozen.
+            Some((descriptor, unsafe { std::slice::from_raw_parts(value.as_ptr(), size as usize) }))
+        };
+        Self(maps.iter().filter_map(value).collect())
+    }
+}
+
+impl ReadOnly for Frozen<'_> {
+    fn read(&self, map: i32, offset: u64, bytes: usize) -> Option<u64> {
+        let (_, value) = self.0.iter().find(|(descriptor, _)| *descriptor == map)?;
+        let from = usize::try_from(offset).ok()?;
+        let found = value.get(from..from.checked_add(bytes)?)?;
+        match *found {
+            [a] => Some(a.into()),
+            [a, b] => Some(u16::from_ne_bytes([a, b]).into()),
+            [a, b, c, d] => Some(u32::from_ne_bytes([a, b, c, d]).into()),
+            _ => Some(u64::from_ne_bytes(found.try_into().ok()?)),
+        }
+    }
+}
+
+/// Leaves out what the program never runs. It stays as it is where that is not known.
+///
+/// # Safety
+/// `program` is one that libbpf is about to load with these options, in a call of a handler of its section.
+unsafe fn prune_program(
+    program: *mut libbpf_sys::bpf_program,
+    options: &mut libbpf_sys::bpf_prog_load_opts,
+    patch: &Patch,
+) -> c_int {
+    if options.func_info.is_null()
+        || options.func_info_rec_size as usize != size_of::<libbpf_sys::bpf_func_info>()
+    {
+        return 0;
+    }
+    // SAFETY: the caller's program, and its options: libbpf keeps as many instructions and records as it says.
+    let (code, functions) = unsafe {
+        let first = libbpf_sys::bpf_program__insns(program);
+        if first.is_null() {
+            return -22;
+        }
+        let records = options.func_info.cast::<libbpf_sys::bpf_func_info>();
+        (
+            std::slice::from_raw_parts(first, libbpf_sys::bpf_program__insn_cnt(program) as usize),
+            std::slice::from_raw_parts(records, options.func_info_cnt as usize),
+        )
+    };
+    let instructions: Vec<Instruction> = code
+        .iter()
+        .map(|i| Instruction {
+            code: i.code,
+            to: i.dst_reg(),
+            from: i.src_reg(),
+            offset: i.off,
+            constant: i.imm,
+        })
+        .collect();
+    let starts: Vec<usize> = functions.iter().map(|function| function.insn_off as usize).collect();
+    // SAFETY: the maps are of the program's object.
+    let data = unsafe { Frozen::of(&patch.read_only.borrow()) };
+    let Some(pruned) = prune::prune(&instructions, &starts, &data) else { return 0 };
+    let mut kept = Vec::new();
+    for (begin, before) in &pruned.functions {
+        let Some(function) = functions.iter().find(|function| function.insn_off as usize == *before) else {
+            return -22;
+        };
+        kept.push(libbpf_sys::bpf_func_info { insn_off: *begin as u32, type_id: function.type_id });
+    }
+    let mut code: Vec<libbpf_sys::bpf_insn> = pruned
+        .code
+        .iter()
+        .map(|i| {
+            let mut instruction =
+                libbpf_sys::bpf_insn { code: i.code, off: i.offset, imm: i.constant, ..Default::default() };
+            instruction.set_dst_reg(i.to);
+            instruction.set_src_reg(i.from);
+            instruction
+        })
+        .collect();
+    let mut info = patch.function_info.borrow_mut();
+    *info = kept;
+    options.func_info = info.as_ptr().cast();
+    options.func_info_cnt = info.len() as u32;
+    // Lines of the source would be those of the whole program; without them each program takes less memory.
+    options.line_info = std::ptr::null();
+    options.line_info_cnt = 0;
+    // SAFETY: the instructions live during the call, which copies them; the program is not loaded yet.
+    unsafe {
+        libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), code.len() as libbpf_sys::size_t)
+    }
 }
 
 /// The functions that forbid and allow preemption, as this kernel numbers them; empty: it has none.

@@ -9,7 +9,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, Prog
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::loader::{self, Section, Shortcut};
+use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::Missed;
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
 use crate::{Error, KernelFacts, Reader, capabilities};
@@ -45,7 +45,7 @@ impl Default for Options {
 const TYPES: &str = include_str!(concat!(env!("OUT_DIR"), "/process.types"));
 
 /// Sections of the object's programs.
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section<'static>; 4] = [
     Section::tracepoint(c"tp_btf/sched_process_fork", "btf_trace_sched_process_fork"),
     Section::tracepoint(c"tp_btf/sched_process_exec", "btf_trace_sched_process_exec"),
     Section::tracepoint(c"tp_btf/sched_process_exit", "btf_trace_sched_process_exit"),
@@ -303,17 +303,18 @@ impl Wanted<'_> {
         // The object lives as long as the agent, and the skeleton borrows its place.
         let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut builder = ProcessSkelBuilder::default();
-        let mut shortcut = None;
-        if quick {
-            shortcut = Shortcut::take(builder.object_builder_mut(), TYPES, &SECTIONS);
-            if shortcut.is_none() {
-                builder = ProcessSkelBuilder::default();
-            }
+        let targets = SECTIONS.iter().filter_map(Section::target);
+        let prepared = if quick { Prepared::find(TYPES, targets) } else { None };
+        let shortcut = prepared
+            .as_ref()
+            .and_then(|prepared| Shortcut::take(builder.object_builder_mut(), prepared, &SECTIONS, true));
+        if shortcut.is_none() {
+            builder = ProcessSkelBuilder::default();
         }
         let mut open = builder.open(place).map_err(failed("open"))?;
         configure(&mut open, self).map_err(failed("configure"))?;
-        if shortcut.is_some() {
-            Shortcut::settle(open.open_object_mut());
+        if let Some(shortcut) = &shortcut {
+            shortcut.settle(open.open_object_mut());
         }
         open.load().map_err(failed("load"))
     }

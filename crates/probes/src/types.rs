@@ -153,7 +153,8 @@ impl KernelTypes {
             }
             let attaches = matches!(this.kind(), kind::TYPEDEF | kind::FUNC);
             if let Some(target) = targets.iter().find(|target| attaches && target.as_bytes() == name) {
-                found.insert((*target).to_owned(), number);
+                // Functions of one name there may be several: the first is meant, as by libbpf.
+                found.entry((*target).to_owned()).or_insert(number);
             }
         }
         let description = Cut::new(&kernel, &offsets).all(&roots)?;

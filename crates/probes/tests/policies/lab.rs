@@ -201,6 +201,7 @@ impl Lab {
             specs.push(spec);
         }
         let loaded = self.hooks.load(&specs, &plan.sets)?;
+        assert!(loaded.hooks.iter().all(|hook| hook.pruned), "the kernel refused a pruned program");
         let binaries = binaries(&plan.binaries);
         self.set_binaries(&binaries);
         Ok(Applied { loaded, plans: plan.hooks, binaries })

@@ -1,0 +1,270 @@
+//! Takes out of a program what its read-only data says it will never run, before the kernel sees it.
+//!
+//! Programs are compiled once for all plans and hold code for everything a plan may ask for. The verifier drops what
+//! a plan does not use, but only after it has gone through all of it, and the program keeps the memory it had before.
+//! So constants are propagated here first: from loads of read-only data through arithmetic to the branches that
+//! depend on them; what no branch leads to is left out, and with it what only computes the conditions of such
+//! branches. The order of what remains is as it was.
+//!
+//! Instructions: `Documentation/bpf/standardization/instruction-set.rst`. Whatever is not understood makes a program
+//! stay as it is.
+
+mod frame;
+mod live;
+mod specialise;
+mod values;
+
+use values::{Machine, Outcome};
+
+/// An instruction; one with a constant of 64 bits takes two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    pub code: u8,
+    pub to: u8,
+    pub from: u8,
+    pub offset: i16,
+    pub constant: i32,
+}
+
+/// Classes, sizes, sources and operations of `Instruction::code`.
+pub(crate) mod code {
+    pub const LD: u8 = 0x00;
+    pub const LDX: u8 = 0x01;
+    pub const ST: u8 = 0x02;
+    pub const STX: u8 = 0x03;
+    pub const ALU: u8 = 0x04;
+    pub const JMP: u8 = 0x05;
+    pub const JMP32: u8 = 0x06;
+    pub const ALU64: u8 = 0x07;
+    /// A constant of 64 bits.
+    pub const LD_IMM64: u8 = 0x18;
+    /// Atomic operations, of class `STX`.
+    pub const ATOMIC: u8 = 0xc0;
+    /// Plain loads, of class `LDX`.
+    pub const MEM: u8 = 0x60;
+    /// The second operand is a register.
+    pub const X: u8 = 0x08;
+    pub const MOV: u8 = 0xb0;
+    pub const JA: u8 = 0x00;
+    pub const CALL: u8 = 0x80;
+    pub const EXIT: u8 = 0x90;
+    /// What `Instruction::from` of a call says: a function of the same program.
+    pub const OWN_FUNCTION: u8 = 1;
+    /// What `Instruction::from` of a constant of 64 bits says.
+    pub const MAP_VALUE: u8 = 2;
+    pub const FUNCTION_ADDRESS: u8 = 4;
+}
+
+impl Instruction {
+    pub fn class(self) -> u8 {
+        self.code & 7
+    }
+
+    /// Of arithmetic and jumps.
+    pub fn operation(self) -> u8 {
+        self.code & 0xf0
+    }
+
+    /// Places that it takes.
+    pub fn places(self) -> usize {
+        if self.code == code::LD_IMM64 { 2 } else { 1 }
+    }
+
+    pub fn is_jump(self) -> bool {
+        matches!(self.class(), code::JMP | code::JMP32)
+    }
+
+    pub fn is_exit(self) -> bool {
+        self.class() == code::JMP && self.operation() == code::EXIT
+    }
+
+    pub fn is_call(self) -> bool {
+        self.class() == code::JMP && self.operation() == code::CALL
+    }
+
+    pub fn calls_own_function(self) -> bool {
+        self.is_call() && self.from == code::OWN_FUNCTION
+    }
+
+    /// A jump with or without a condition.
+    pub fn branches(self) -> bool {
+        self.is_jump() && !self.is_exit() && !self.is_call()
+    }
+
+    pub fn is_unconditional(self) -> bool {
+        self.class() == code::JMP && self.operation() == code::JA
+    }
+
+    /// Where a jump or a call of an own function at this place leads to.
+    pub fn target(self, at: usize) -> Option<usize> {
+        let distance = if self.is_call() { i64::from(self.constant) } else { i64::from(self.offset) };
+        usize::try_from(i64::try_from(at).ok()? + 1 + distance).ok()
+    }
+}
+
+/// Bytes of a read-only map by its descriptor: so many from an offset on, as a number.
+pub(crate) trait ReadOnly {
+    /// None: the map is not one of these, or does not reach so far.
+    fn read(&self, map: i32, offset: u64, bytes: usize) -> Option<u64>;
+}
+
+/// A program without what it never runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pruned {
+    pub code: Vec<Instruction>,
+    /// Where its functions begin, and where these began in the whole program.
+    pub functions: Vec<(usize, usize)>,
+}
+
+/// Prunes a program whose functions begin at these places, in order, and writes out what it does for each entry of its
+/// data. None: it stays as it is.
+pub(crate) fn prune(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
+    let pruned = prune_once(program, functions, data)?;
+    let begins: Vec<usize> = pruned.functions.iter().map(|(begin, _)| *begin).collect();
+    let Some(written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
+    let begins: Vec<usize> = written.functions.iter().map(|(begin, _)| *begin).collect();
+    let Some(mut again) = prune_once(&written.code, &begins, data) else { return Some(pruned) };
+    // Back to where they began at first.
+    for (_, before) in &mut again.functions {
+        let (_, first) = written.functions.iter().find(|(begin, _)| begin == before)?;
+        *before = pruned.functions.iter().find(|(begin, _)| begin == first)?.1;
+    }
+    Some(again)
+}
+
+fn prune_once(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
+    let outcome = Machine::new(program, functions, data)?.run()?;
+    let mut code = program.to_vec();
+    let mut stays = outcome.reached.clone();
+    for at in 0..code.len() {
+        settle(&mut code, &mut stays, at, &outcome);
+    }
+    live::drop_dead(&code, &mut stays, &outcome.pure, &frame::bounds(program, functions))?;
+    second_places(&code, &mut stays);
+    emit(&code, stays, functions)
+}
+
+/// Puts what is known of an instruction in its place.
+fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) {
+    if !stays[at] {
+        return;
+    }
+    if let Some(taken) = outcome.decided[at] {
+        if taken {
+            let offset = code[at].offset;
+            code[at] = Instruction { code: code::JMP | code::JA, to: 0, from: 0, offset, constant: 0 };
+        } else {
+            stays[at] = false;
+        }
+    }
+    // What is always the same becomes a constant: what it was computed from may be dead then. And older verifiers do
+    // not keep track of all of it, so that they would miss a check that is gone.
+    if let Some(value) = outcome.results[at] {
+        let to = code[at].to;
+        let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
+        let fits = class == code::ALU64 || u32::try_from(value).is_ok();
+        if fits {
+            let constant = value as u32;
+            code[at] = Instruction {
+                code: class | code::MOV,
+                to,
+                from: 0,
+                offset: 0,
+                constant: constant.cast_signed(),
+            };
+        }
+    }
+}
+
+/// The second place of a long constant goes or stays with the first.
+fn second_places(code: &[Instruction], stays: &mut [bool]) {
+    let mut at = 0;
+    while at < code.len() {
+        let places = code[at].places();
+        if places == 2 && at + 1 < stays.len() {
+            stays[at + 1] = stays[at];
+        }
+        at += places;
+    }
+}
+
+fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Option<Pruned> {
+    let heads = heads(code, &stays)?;
+    // A jump to what follows anyway is none; when it goes, another may become one.
+    let mut places = places_of(&stays);
+    loop {
+        let mut changed = false;
+        let mut at = 0;
+        while at < code.len() {
+            let this = code[at];
+            let empty = this.is_unconditional() && places[this.target(at)?] == places[at] + 1;
+            if stays[at] && empty && !heads[this.target(at)?] {
+                stays[at] = false;
+                changed = true;
+            }
+            at += this.places();
+        }
+        if !changed {
+            break;
+        }
+        places = places_of(&stays);
+    }
+    let mut kept = Vec::with_capacity(code.len());
+    let mut at = 0;
+    while at < code.len() {
+        let mut this = code[at];
+        let here = i64::from(places[at]);
+        if stays[at] {
+            if this.branches() {
+                let to = i64::from(*places.get(this.target(at)?)?);
+                this.offset = i16::try_from(to - here - 1).ok()?;
+            } else if this.calls_own_function() {
+                let to = i64::from(*places.get(this.target(at)?)?);
+                this.constant = i32::try_from(to - here - 1).ok()?;
+            }
+            kept.push(this);
+            if this.places() == 2 {
+                kept.push(*code.get(at + 1)?);
+            }
+        }
+        at += this.places();
+    }
+    let ends = functions.iter().skip(1).copied().chain([code.len()]);
+    let mut begins = Vec::new();
+    for (begin, end) in functions.iter().copied().zip(ends) {
+        if stays.get(begin..end)?.contains(&true) {
+            begins.push((places[begin] as usize, begin));
+        }
+    }
+    Some(Pruned { code: kept, functions: begins })
+}
+
+/// Places that a jump leads back to. The kernel takes a way back only by a jump (`check_cfg` in
+/// kernel/bpf/verifier.c), so where one leads into a loop it stays, even to what follows anyway.
+fn heads(code: &[Instruction], stays: &[bool]) -> Option<Vec<bool>> {
+    let mut heads = vec![false; code.len() + 1];
+    let mut at = 0;
+    while at < code.len() {
+        let this = code[at];
+        if stays[at] && this.branches() {
+            let target = this.target(at)?;
+            *heads.get_mut(target)? |= target <= at;
+        }
+        at += this.places();
+    }
+    Some(heads)
+}
+
+fn places_of(stays: &[bool]) -> Vec<u32> {
+    let mut next = 0;
+    let mut places: Vec<u32> = Vec::with_capacity(stays.len() + 1);
+    for stays in stays {
+        places.push(next);
+        next += u32::from(*stays);
+    }
+    places.push(next);
+    places
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Which instructions set a register, or a place on the stack, that nothing reads.
+
+use super::frame;
+use super::{Instruction, code};
+
+/// What is read later.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Live {
+    /// Registers, one bit each.
+    registers: u16,
+    /// Words on the stack that the function has for itself.
+    words: u128,
+}
+
+/// What calls may read, and what they leave with something else in it.
+const PASSED: u16 = 0b11_1110;
+const LOST: u16 = 0b11_1111;
+
+/// Leaves out, among those that stay, instructions that do nothing but set what nobody reads afterwards. `pure`: it
+/// does nothing but set its register. `bounds`: see [`frame::bounds`]. None: a jump leads out of the program.
+pub(super) fn drop_dead(
+    code: &[Instruction],
+    stays: &mut [bool],
+    pure: &[bool],
+    bounds: &[i16],
+) -> Option<()> {
+    // Before each instruction. It only ever grows, so this ends.
+    let mut before = vec![Live::default(); code.len() + 1];
+    let first_places = first_places(code);
+    loop {
+        let mut changed = false;
+        for &at in first_places.iter().rev() {
+            let this = code[at];
+            let after = before[at + this.places()];
+            let live = if !stays[at] || is_dead(this, pure[at], bounds[at], after) {
+                after
+            } else {
+                live_before(this, at, after, &before)?
+            };
+            changed |= live != before[at];
+            before[at] = live;
+        }
+        if !changed {
+            break;
+        }
+    }
+    for at in first_places {
+        let this = code[at];
+        if is_dead(this, pure[at], bounds[at], before[at + this.places()]) {
+            stays[at] = false;
+        }
+    }
+    Some(())
+}
+
+fn first_places(code: &[Instruction]) -> Vec<usize> {
+    let mut places = Vec::with_capacity(code.len());
+    let mut at = 0;
+    while at < code.len() {
+        places.push(at);
+        at += code[at].places();
+    }
+    places
+}
+
+fn bit(register: u8) -> u16 {
+    1_u16.checked_shl(register.into()).unwrap_or(0)
+}
+
+fn is_store(this: Instruction) -> bool {
+    matches!(this.class(), code::ST | code::STX) && this.code & 0xe0 == code::MEM
+}
+
+/// Whether what an instruction sets is not read.
+fn is_dead(this: Instruction, pure: bool, bound: i16, after: Live) -> bool {
+    if is_store(this) {
+        return frame::slot(this, bound).is_some_and(|slot| after.words & slot.bits() == 0);
+    }
+    pure && after.registers & bit(this.to) == 0
+}
+
+fn live_before(this: Instruction, at: usize, after: Live, before: &[Live]) -> Option<Live> {
+    let registers = |registers| Live { registers, ..after };
+    if this.is_exit() {
+        return Some(Live { registers: bit(0), words: 0 });
+    }
+    if this.is_call() {
+        return Some(registers((after.registers & !LOST) | PASSED));
+    }
+    let second = if this.code & code::X != 0 { bit(this.from) } else { 0 };
+    if this.branches() {
+        let taken = *before.get(this.target(at)?)?;
+        if this.is_unconditional() {
+            return Some(taken);
+        }
+        let read = taken.registers | after.registers | bit(this.to) | second;
+        return Some(Live { registers: read, words: taken.words | after.words });
+    }
+    Some(match this.class() {
+        code::ALU | code::ALU64 => {
+            let first = if this.operation() == code::MOV { 0 } else { bit(this.to) };
+            registers((after.registers & !bit(this.to)) | first | second)
+        }
+        code::LDX => Live {
+            registers: (after.registers & !bit(this.to)) | bit(this.from),
+            words: after.words | frame::touched(this),
+        },
+        code::ST | code::STX => {
+            let stored = if this.class() == code::STX { bit(this.from) } else { 0 };
+            let read = after.registers | bit(this.to) | stored | if is_store(this) { 0 } else { bit(0) };
+            // What is set as a whole is not read before; an atomic operation reads what it sets.
+            let words = if is_store(this) {
+                after.words & !whole_words(this)
+            } else {
+                after.words | frame::touched(this)
+            };
+            Live { registers: read, words }
+        }
+        _ => registers(after.registers & !bit(this.to)),
+    })
+}
+
+/// The words on the stack that a store sets as a whole.
+fn whole_words(this: Instruction) -> u128 {
+    match this.code & 0x18 {
+        0x00 | 0x18 if this.offset % 4 == 0 => frame::touched(this),
+        _ => 0,
+    }
+}

@@ -1,0 +1,494 @@
+//! What registers hold at each place of a program, as far as it follows from constants and read-only data.
+
+use super::frame::{self, Slot};
+use super::{Instruction, ReadOnly, code};
+
+/// Registers, the frame pointer among them.
+const REGISTERS: usize = 11;
+
+/// What is known of a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Value {
+    Unknown,
+    Number(u64),
+    /// Into the value of a map.
+    Map {
+        descriptor: i32,
+        offset: u64,
+    },
+    /// Somewhere into it.
+    Within(i32),
+}
+
+impl Value {
+    /// What is known of a register that holds either.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            _ if self == other => self,
+            (
+                Self::Map { descriptor: a, .. } | Self::Within(a),
+                Self::Map { descriptor: b, .. } | Self::Within(b),
+            ) if a == b => Self::Within(a),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+pub(super) type Registers = [Value; REGISTERS];
+
+/// What is known before an instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    pub registers: Registers,
+    /// Of places on the stack that the function has for itself, in order.
+    pub slots: Vec<(u8, u8, Value)>,
+}
+
+impl State {
+    pub const NOTHING: Self = Self { registers: [Value::Unknown; REGISTERS], slots: Vec::new() };
+
+    fn slot(&self, slot: Slot) -> Value {
+        let same = self.slots.iter().find(|(first, words, _)| (*first, *words) == (slot.first, slot.words));
+        same.map_or(Value::Unknown, |(_, _, value)| *value)
+    }
+
+    /// Forgets what these words hold.
+    fn forget(&mut self, words: u128) {
+        if words != 0 {
+            self.slots.retain(|(first, count, _)| Slot { first: *first, words: *count }.bits() & words == 0);
+        }
+    }
+
+    fn store(&mut self, slot: Slot, value: Value) {
+        if value != Value::Unknown {
+            let at = self.slots.partition_point(|(first, _, _)| *first < slot.first);
+            self.slots.insert(at, (slot.first, slot.words, value));
+        }
+    }
+
+    /// Leaves what both know. Returns whether that is less than before.
+    fn join(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        for (known, new) in self.registers.iter_mut().zip(&other.registers) {
+            let both = known.or(*new);
+            changed |= *known != both;
+            *known = both;
+        }
+        self.slots.retain_mut(|(first, words, known)| {
+            let both = known.or(other.slot(Slot { first: *first, words: *words }));
+            changed |= *known != both;
+            *known = both;
+            both != Value::Unknown
+        });
+        changed
+    }
+}
+
+/// What was found out about each instruction of a program.
+pub(super) struct Outcome {
+    /// Something leads there.
+    pub reached: Vec<bool>,
+    /// Of a conditional jump: it is always, or never taken.
+    pub decided: Vec<Option<bool>>,
+    /// What it leaves in its register, if that is always the same.
+    pub results: Vec<Option<u64>>,
+    /// It does nothing but set its register.
+    pub pure: Vec<bool>,
+}
+
+/// Goes through a program until nothing new is found out. What is known of a register at a place only ever becomes
+/// less, so this ends.
+pub(super) struct Machine<'a> {
+    program: &'a [Instruction],
+    data: &'a dyn ReadOnly,
+    /// What is known before the instruction at the beginning of each stretch without jumps; None: not reached yet.
+    states: Vec<Option<State>>,
+    begins: Vec<bool>,
+    /// Functions know what they are called with. The verifier looks at functions that are not static without.
+    arguments: bool,
+    /// Below which the stack is the function's own, for each instruction.
+    bounds: Vec<i16>,
+    work: Vec<usize>,
+    outcome: Outcome,
+}
+
+impl<'a> Machine<'a> {
+    /// None: there is something in the program that is not understood.
+    pub fn new(program: &'a [Instruction], functions: &[usize], data: &'a dyn ReadOnly) -> Option<Self> {
+        let length = program.len();
+        let mut begins = vec![false; length + 1];
+        let mut at = 0;
+        while at < length {
+            let this = program[at];
+            let next = at + this.places();
+            if this.code == code::LD_IMM64 && (this.from == code::FUNCTION_ADDRESS || next > length) {
+                return None;
+            }
+            if this.class() == code::JMP32 && this.operation() == code::JA {
+                return None;
+            }
+            if this.branches() || this.calls_own_function() {
+                let target = this.target(at).filter(|target| *target < length)?;
+                begins[target] = true;
+            }
+            if this.branches() || this.is_exit() {
+                begins[next] = true;
+            }
+            at = next;
+        }
+        for function in functions {
+            *begins.get_mut(*function)? = true;
+        }
+        Some(Self {
+            program,
+            data,
+            states: vec![None; length],
+            begins,
+            arguments: false,
+            bounds: frame::bounds(program, functions),
+            work: Vec::new(),
+            outcome: Outcome {
+                reached: vec![false; length],
+                decided: vec![None; length],
+                results: vec![None; length],
+                pure: vec![false; length],
+            },
+        })
+    }
+
+    /// The same; functions know what they are called with.
+    pub fn with_arguments(
+        program: &'a [Instruction],
+        functions: &[usize],
+        data: &'a dyn ReadOnly,
+    ) -> Option<Self> {
+        Some(Self { arguments: true, ..Self::new(program, functions, data)? })
+    }
+
+    /// None: the program runs beyond its end.
+    pub fn run(mut self) -> Option<Outcome> {
+        self.settle()?;
+        // What is known does not change any more: now it can be kept.
+        for at in 0..self.program.len() {
+            if self.begins[at] && self.states[at].is_some() {
+                self.stretch(at, true)?;
+            }
+        }
+        Some(self.outcome)
+    }
+
+    /// Finds out what is known at the beginning of each stretch.
+    pub fn settle(&mut self) -> Option<()> {
+        self.flow(0, &State::NOTHING)?;
+        while let Some(at) = self.work.pop() {
+            self.stretch(at, false)?;
+        }
+        Some(())
+    }
+
+    /// Whether another way may lead to a place than from the one before.
+    pub fn begins(&self, at: usize) -> Option<bool> {
+        self.begins.get(at).copied()
+    }
+
+    /// Which loads are from somewhere in read-only data; after [`Self::settle`].
+    pub fn within(&self) -> Option<Vec<bool>> {
+        let mut within = vec![false; self.program.len()];
+        for from in 0..self.program.len() {
+            let Some(state) = self.states[from].as_ref().filter(|_| self.begins[from]) else { continue };
+            let mut state = state.clone();
+            let mut at = from;
+            loop {
+                let this = *self.program.get(at)?;
+                if this.is_exit() || this.branches() {
+                    break;
+                }
+                if this.class() == code::LDX
+                    && let Some(Value::Within(map)) = state.registers.get(usize::from(this.from))
+                {
+                    within[at] = self.data.read(*map, 0, 1).is_some();
+                }
+                self.step(at, this, &mut state)?;
+                at += this.places();
+                if *self.begins.get(at)? {
+                    break;
+                }
+            }
+        }
+        Some(within)
+    }
+
+    /// What a function knows of its caller.
+    pub fn passed(state: &State) -> State {
+        let mut passed = State::NOTHING;
+        passed.registers[1..6].copy_from_slice(&state.registers[1..6]);
+        passed
+    }
+
+    /// Whether a jump is taken; None: it is not known.
+    pub fn decide(&self, this: Instruction, state: &State) -> Option<bool> {
+        decide(this, &state.registers)
+    }
+
+    /// Below which offset the stack of the function at a place is its own.
+    pub fn bound(&self, at: usize) -> i16 {
+        self.bounds.get(at).copied().unwrap_or(i16::MIN)
+    }
+
+    /// Something leads to a place with this state.
+    fn flow(&mut self, to: usize, state: &State) -> Option<()> {
+        let known = self.states.get_mut(to)?;
+        let changed = match known {
+            None => {
+                *known = Some(state.clone());
+                true
+            }
+            Some(known) => known.join(state),
+        };
+        if changed {
+            self.work.push(to);
+        }
+        Some(())
+    }
+
+    /// Goes from the beginning of a stretch to where it ends. When `keep`, notes what it finds; else passes on what it
+    /// knows.
+    fn stretch(&mut self, from: usize, keep: bool) -> Option<()> {
+        let mut state = self.states[from].clone()?;
+        let mut at = from;
+        loop {
+            let this = *self.program.get(at)?;
+            if keep {
+                self.outcome.reached[at] = true;
+            }
+            let next = at + this.places();
+            if this.is_exit() {
+                return Some(());
+            }
+            if this.branches() {
+                let decided = decide(this, &state.registers);
+                if keep {
+                    self.outcome.decided[at] = decided.filter(|_| !this.is_unconditional());
+                    return Some(());
+                }
+                if decided != Some(false) {
+                    self.flow(this.target(at)?, &state)?;
+                }
+                if decided != Some(true) {
+                    self.flow(next, &state)?;
+                }
+                return Some(());
+            }
+            if this.calls_own_function() && !keep {
+                let passed = if self.arguments { Self::passed(&state) } else { State::NOTHING };
+                self.flow(this.target(at)?, &passed)?;
+            }
+            let (pure, result) = self.step(at, this, &mut state)?;
+            if keep {
+                self.outcome.pure[at] = pure;
+                self.outcome.results[at] = result;
+            }
+            at = next;
+            if *self.begins.get(at)? {
+                if !keep {
+                    self.flow(at, &state)?;
+                }
+                return Some(());
+            }
+        }
+    }
+
+    /// What is known after an instruction that does not jump. Returns whether it does nothing but set its register,
+    /// and what that is if it is always the same.
+    pub fn step(&self, at: usize, this: Instruction, state: &mut State) -> Option<(bool, Option<u64>)> {
+        let to = usize::from(this.to);
+        let slot = frame::slot(this, self.bound(at));
+        let (mut pure, mut found) = (false, None);
+        let registers = &mut state.registers;
+        match this.class() {
+            code::ALU | code::ALU64 => {
+                let value = compute(this, registers);
+                *registers.get_mut(to)? = value;
+                found = number(value);
+                pure = true;
+            }
+            code::LD => {
+                let high = self.program.get(at + 1)?.constant;
+                let value = match this.from {
+                    _ if this.code != code::LD_IMM64 => return None,
+                    0 => Value::Number(
+                        u64::from(this.constant.cast_unsigned()) | u64::from(high.cast_unsigned()) << 32,
+                    ),
+                    code::MAP_VALUE => {
+                        Value::Map { descriptor: this.constant, offset: u64::from(high.cast_unsigned()) }
+                    }
+                    _ => Value::Unknown,
+                };
+                *registers.get_mut(to)? = value;
+                found = number(value);
+                pure = true;
+            }
+            code::LDX => {
+                let value = match slot {
+                    Some(slot) => state.slot(slot),
+                    None => self.load(this, registers).map_or(Value::Unknown, Value::Number),
+                };
+                found = number(value);
+                pure = slot.is_some() || found.is_some();
+                *state.registers.get_mut(to)? = value;
+            }
+            code::STX if this.code & 0xe0 == code::ATOMIC => {
+                // Some leave what was there before in a register.
+                registers[0] = Value::Unknown;
+                *registers.get_mut(usize::from(this.from))? = Value::Unknown;
+                state.forget(frame::touched(this));
+            }
+            code::ST | code::STX => {
+                let stored = if this.class() == code::ST {
+                    Value::Number(i64::from(this.constant).cast_unsigned())
+                } else {
+                    *registers.get(usize::from(this.from))?
+                };
+                state.forget(frame::touched(this));
+                match (slot, stored) {
+                    (Some(slot), value) if slot.words == 2 => state.store(slot, value),
+                    (Some(slot), Value::Number(value)) => {
+                        state.store(slot, Value::Number(value & 0xffff_ffff));
+                    }
+                    _ => {}
+                }
+            }
+            _ => registers[..6].fill(Value::Unknown),
+        }
+        Some((pure, found))
+    }
+
+    fn load(&self, this: Instruction, registers: &Registers) -> Option<u64> {
+        let bytes = match this.code & 0x18 {
+            0x00 => 4,
+            0x08 => 2,
+            0x10 => 1,
+            _ => 8,
+        };
+        match registers.get(usize::from(this.from)) {
+            Some(Value::Map { descriptor, offset }) if this.code & 0xe0 == code::MEM => {
+                let offset = offset.checked_add_signed(i64::from(this.offset))?;
+                self.data.read(*descriptor, offset, bytes)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn number(value: Value) -> Option<u64> {
+    if let Value::Number(number) = value { Some(number) } else { None }
+}
+
+/// The second operand; of operations on 64 bits a constant has a sign.
+fn operand(this: Instruction, registers: &Registers) -> Value {
+    if this.code & code::X == 0 {
+        return Value::Number(i64::from(this.constant).cast_unsigned());
+    }
+    registers.get(usize::from(this.from)).copied().unwrap_or(Value::Unknown)
+}
+
+fn compute(this: Instruction, registers: &Registers) -> Value {
+    let wide = this.class() == code::ALU64;
+    let first = registers.get(usize::from(this.to)).copied().unwrap_or(Value::Unknown);
+    let second = operand(this, registers);
+    let operation = this.operation();
+    // With an offset moves and divisions have a sign, in later instruction sets.
+    if this.offset != 0 {
+        return Value::Unknown;
+    }
+    match (first, second) {
+        (_, value) if wide && operation == code::MOV => value,
+        (_, Value::Number(value)) if operation == code::MOV => Value::Number(value & 0xffff_ffff),
+        (Value::Map { descriptor, offset }, Value::Number(more)) if wide && operation == 0x00 => {
+            Value::Map { descriptor, offset: offset.wrapping_add(more) }
+        }
+        (Value::Number(more), Value::Map { descriptor, offset }) if wide && operation == 0x00 => {
+            Value::Map { descriptor, offset: offset.wrapping_add(more) }
+        }
+        (Value::Map { descriptor, .. } | Value::Within(descriptor), _)
+            if wide && matches!(operation, 0x00 | 0x10) =>
+        {
+            Value::Within(descriptor)
+        }
+        (_, Value::Map { descriptor, .. } | Value::Within(descriptor)) if wide && operation == 0x00 => {
+            Value::Within(descriptor)
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let result = if wide {
+                wide_result(operation, a, b)
+            } else {
+                narrow_result(operation, a as u32, b as u32)
+            };
+            result.map_or(Value::Unknown, Value::Number)
+        }
+        _ => Value::Unknown,
+    }
+}
+
+fn wide_result(operation: u8, a: u64, b: u64) -> Option<u64> {
+    let shift = (b & 63) as u32;
+    Some(match operation {
+        0x00 => a.wrapping_add(b),
+        0x10 => a.wrapping_sub(b),
+        0x20 => a.wrapping_mul(b),
+        0x40 => a | b,
+        0x50 => a & b,
+        0x60 => a << shift,
+        0x70 => a >> shift,
+        0x80 => a.wrapping_neg(),
+        0xa0 => a ^ b,
+        0xc0 => (a.cast_signed() >> shift).cast_unsigned(),
+        _ => return None,
+    })
+}
+
+/// The upper half of the register becomes 0.
+fn narrow_result(operation: u8, a: u32, b: u32) -> Option<u64> {
+    let shift = b & 31;
+    Some(u64::from(match operation {
+        0x00 => a.wrapping_add(b),
+        0x10 => a.wrapping_sub(b),
+        0x20 => a.wrapping_mul(b),
+        0x40 => a | b,
+        0x50 => a & b,
+        0x60 => a << shift,
+        0x70 => a >> shift,
+        0x80 => a.wrapping_neg(),
+        0xa0 => a ^ b,
+        0xc0 => (a.cast_signed() >> shift).cast_unsigned(),
+        _ => return None,
+    }))
+}
+
+/// Whether a jump is taken; None: it is not known.
+fn decide(this: Instruction, registers: &Registers) -> Option<bool> {
+    if this.is_unconditional() {
+        return Some(true);
+    }
+    let Value::Number(mut a) = *registers.get(usize::from(this.to))? else { return None };
+    let Value::Number(mut b) = operand(this, registers) else { return None };
+    let (mut signed_a, mut signed_b) = (a.cast_signed(), b.cast_signed());
+    if this.class() == code::JMP32 {
+        (a, b) = (a & 0xffff_ffff, b & 0xffff_ffff);
+        (signed_a, signed_b) = (i64::from((a as u32).cast_signed()), i64::from((b as u32).cast_signed()));
+    }
+    Some(match this.operation() {
+        0x10 => a == b,
+        0x20 => a > b,
+        0x30 => a >= b,
+        0x40 => a & b != 0,
+        0x50 => a != b,
+        0x60 => signed_a > signed_b,
+        0x70 => signed_a >= signed_b,
+        0xa0 => a < b,
+        0xb0 => a <= b,
+        0xc0 => signed_a < signed_b,
+        0xd0 => signed_a <= signed_b,
+        _ => return None,
+    })
+}
