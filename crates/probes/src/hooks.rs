@@ -7,7 +7,7 @@ mod kin;
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
@@ -225,25 +225,43 @@ const SHARED: [&str; 8] = [
     "saker_binary_columns",
 ];
 
+/// Counters of a hook.
+const STATS: &str = "saker_hook_stats";
+
 /// Maps of a policy's sets, in the order of [`Sets`].
 const SETS: [&str; 6] =
     ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks", "saker_pieces", "saker_columns"];
 
 /// A hook in the kernel. Dropping it detaches it.
+///
+/// Of its object it keeps only what is asked for later: an object holds open all of its some forty maps.
 pub struct LoadedHook {
     // Links go first: nothing runs any more when the maps go.
-    links: Vec<Link>,
-    skel: HookSkel<'static>,
+    _links: Vec<Link>,
+    programs: Vec<OwnedFd>,
+    stats: MapHandle,
+    memory: u64,
     /// How it was attached.
     pub attach: Attach,
     /// Its programs hold only what its plan uses. Not so where the kernel's description of types lacks what they
     /// attach to, as of functions of modules, and where the kernel refused them so.
     pub pruned: bool,
-    /// Its program asks at which place it runs.
-    tells_places: bool,
     /// What keeps what it asks for.
     _watch: Option<Arc<Follow>>,
 }
+
+/// A hook that is loaded and not attached.
+struct Ready<'a> {
+    skel: HookSkel<'a>,
+    attach: Attach,
+    pruned: bool,
+    /// Its program asks at which place it runs.
+    tells_places: bool,
+    watch: Option<Arc<Follow>>,
+}
+
+/// Where the objects of a hook are while it is loaded: that of a first attempt, and that of a second.
+type Places = [MaybeUninit<OpenObject>; 2];
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
 pub struct LoadedPolicy {
@@ -293,16 +311,17 @@ impl Hooks {
         let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new(), tracking: None };
         let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
         let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
-        for spec in specs {
-            let hook = self.load_one(spec, prepared.as_ref(), sets, &mut policy.sets)?;
-            policy.hooks.push(hook);
+        let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 2]).collect();
+        let mut ready = Vec::new();
+        for (spec, places) in specs.iter().zip(&mut places) {
+            ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.sets)?);
         }
         fill_sets(&policy.sets, sets)?;
         if specs.iter().any(|spec| spec.plan.flags & SAKER_PLAN_TRACKS != 0) {
             policy.tracking = Some(self.track()?);
         }
-        for hook in &mut policy.hooks {
-            hook.attach()?;
+        for hook in ready {
+            policy.hooks.push(hook.attach()?);
         }
         Ok(policy)
     }
@@ -321,13 +340,14 @@ impl Hooks {
         Ok(tracking)
     }
 
-    fn load_one(
+    fn load_one<'a>(
         &mut self,
         spec: &HookSpec,
         prepared: Option<&Prepared>,
+        [first, second]: &'a mut Places,
         sets: &Sets,
         set_maps: &mut Vec<MapHandle>,
-    ) -> Result<LoadedHook, Error> {
+    ) -> Result<Ready<'a>, Error> {
         let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
         if tells_places && !self::tells_places() {
             let what = "this kernel cannot tell places of one hook apart, which needs Linux 5.15; \
@@ -338,7 +358,7 @@ impl Hooks {
             self.follow()?;
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
-        let mut loaded = self.load_object(spec, prepared, watch.as_deref(), sets, set_maps);
+        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, set_maps);
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
             tracing::warn!(
                 hook = %spec.attach.mechanism(),
@@ -346,7 +366,7 @@ impl Hooks {
                 "the kernel refuses a program that was written out for its policy, so it gets the whole of it: \
                  please report this",
             );
-            loaded = self.load_object(spec, None, watch.as_deref(), sets, set_maps);
+            loaded = self.load_object(spec, None, second, watch.as_deref(), sets, set_maps);
         }
         let (skel, pruned) = loaded?;
         self.keep_shared(&skel)?;
@@ -362,33 +382,25 @@ impl Hooks {
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(LoadedHook {
-            links: Vec::new(),
-            skel,
-            attach: spec.attach.clone(),
-            pruned,
-            tells_places,
-            _watch: watch,
-        })
+        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
-    fn load_object(
+    fn load_object<'a>(
         &self,
         spec: &HookSpec,
         prepared: Option<&Prepared>,
+        place: &'a mut MaybeUninit<OpenObject>,
         watch: Option<&Follow>,
         sets: &Sets,
         set_maps: &[MapHandle],
-    ) -> Result<(HookSkel<'static>, bool), Error> {
+    ) -> Result<(HookSkel<'a>, bool), Error> {
         let _lock = loader::lock();
         let log = crate::sensors::LibraryLog::capture();
         let failed = |operation: &'static str| {
             let log = log.tail();
             move |source| Error::Load { operation, source, log }
         };
-        // The object lives as long as its hook, and the skeleton borrows its place.
-        let place: &'static mut MaybeUninit<OpenObject> = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut builder = HookSkelBuilder::default();
         let target = target(&spec.attach).unwrap_or_default();
         let sections = sections(&spec.attach, &target);
@@ -652,27 +664,57 @@ fn attach_program(
     Ok(())
 }
 
-impl LoadedHook {
-    fn attach(&mut self) -> Result<(), Error> {
+impl Ready<'_> {
+    fn attach(self) -> Result<LoadedHook, Error> {
         let wanted = programs(&self.attach);
         let object = self.skel.object();
+        let mut programs = Vec::new();
+        for (name, _) in &wanted {
+            let Some(program) = object.progs().find(|program| program.name() == *name) else { continue };
+            let failed = |source| Error::System { operation: format!("keep the program {name}"), source };
+            programs.push(program.as_fd().try_clone_to_owned().map_err(failed)?);
+        }
+        let (stats, memory) = (handle(&self.skel, STATS)?, memory_of(&self.skel));
+        // From here on it may see what this process does.
+        let mut links = Vec::new();
         // The return goes first: an entry that matches expects it.
         for (name, _) in wanted.iter().rev() {
             let program = object.progs_mut().find(|program| program.name() == *name);
             let program =
                 program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
-            attach_program(&program, name, &self.attach, self.tells_places, &mut self.links)?;
+            attach_program(&program, name, &self.attach, self.tells_places, &mut links)?;
         }
-        Ok(())
+        Ok(LoadedHook {
+            _links: links,
+            programs,
+            stats,
+            memory,
+            attach: self.attach,
+            pruned: self.pruned,
+            _watch: self.watch,
+        })
     }
+}
 
+/// Kernel memory that is a hook's alone, in bytes.
+fn memory_of(skel: &HookSkel<'_>) -> u64 {
+    let object = skel.object();
+    let own = [STATS, ".rodata", ".rodata.plan"];
+    let maps =
+        object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+    let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+    let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
+    maps.chain(programs).sum()
+}
+
+impl LoadedHook {
     /// What it counted so far.
     ///
     /// # Errors
     /// The counters cannot be read.
     pub fn counts(&self) -> Result<HookCounts, Error> {
-        let map = "saker_hook_stats";
-        let values = self.skel.maps.saker_hook_stats.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
+        let map = STATS;
+        let values = self.stats.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
         let mut sum = HookCounts::default();
         for bytes in values.map_err(|source| Error::Map { map, source })?.unwrap_or_default() {
             let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&bytes) else { continue };
@@ -683,21 +725,15 @@ impl LoadedHook {
             sum.lost += cpu.lost;
             sum.unpaired += cpu.unpaired;
         }
-        let programs = self.skel.object().progs();
-        sum.missed = programs.filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:")).sum();
+        let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
+        sum.missed = missed.sum();
         Ok(sum)
     }
 
     /// Kernel memory that is this hook's alone, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let object = self.skel.object();
-        let own = ["saker_hook_stats", ".rodata", ".rodata.plan"];
-        let maps =
-            object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
-        let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
-        let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
-        maps.chain(programs).sum()
+        self.memory
     }
 }
 
