@@ -10,6 +10,7 @@ pub mod fault;
 pub mod loss;
 pub mod place;
 pub mod policy;
+pub mod policy_many;
 pub mod policy_post;
 pub mod process;
 pub mod rotation;

@@ -29,6 +29,7 @@ pub const CASES: &[Case] = &[
     alone("policy-live", live),
     alone("policy-replaced-without-gap", replaced),
     alone("policy-directory", directory),
+    alone("policy-many", super::policy_many::many),
     alone("policy-refused", refused),
     alone("policy-file-ways", file_ways),
     alone("policy-sockets", sockets),
@@ -42,10 +43,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Number of the first call of the workload `calls`.
-const FIRST: u64 = 5_000_001;
+pub(super) const FIRST: u64 = 5_000_001;
 
 /// Hooks `getpriority`, of this program only.
-fn getpriority(name: &str, program: &Path, message: &str, further: &str) -> String {
+pub(super) fn getpriority(name: &str, program: &Path, message: &str, further: &str) -> String {
     let program = program.display();
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  kprobes:\n  \
@@ -68,7 +69,7 @@ impl Bench {
         Ok(Self { lab, folder })
     }
 
-    fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.lab.programs.workload.clone()
     }
 
@@ -83,7 +84,7 @@ impl Bench {
     }
 
     /// Asks for what must succeed.
-    fn order(&self, arguments: &[&str]) -> Result<String> {
+    pub(super) fn order(&self, arguments: &[&str]) -> Result<String> {
         let output = self.ask(arguments)?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "saker policy {arguments:?} failed ({}): {out}{err}", output.status);
@@ -103,7 +104,7 @@ impl Bench {
     }
 
     /// Numbers of the calls that were told, in their order.
-    fn calls(&mut self, count: &str) -> Result<Vec<u64>> {
+    pub(super) fn calls(&mut self, count: &str) -> Result<Vec<u64>> {
         let seen = self.lab.observe(&["calls", count])?;
         Ok(numbers(&seen))
     }
