@@ -656,10 +656,10 @@ HOOK(saker_uretprobe, "uretprobe", on_return)
 SEC("tp_btf/sys_enter")
 int saker_sys_enter(void *ctx)
 {
-	if (!wanted_syscall(context_word(ctx, 8)))
-		return 0;
+	/* Also around what most calls end with: the kernel leaves out whoever comes in between. */
 	hold_cpu();
-	on_entry(ctx);
+	if (wanted_syscall(context_word(ctx, 8)))
+		on_entry(ctx);
 	release_cpu();
 	return 0;
 }
