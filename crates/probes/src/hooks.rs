@@ -616,6 +616,23 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
+/// What a kernel means that attaches no more programs. Source: BPF_MAX_TRAMP_LINKS of include/linux/bpf.h.
+fn why_not(attach: &Attach, error: &libbpf_rs::Error) -> String {
+    let function = match attach {
+        Attach::Trampoline { function, .. } => function,
+        Attach::Lsm(hook) => hook,
+        _ => return String::new(),
+    };
+    // Each program takes one of as many places as fit on a page.
+    if format!("{error:?}").contains("(os error 7)") {
+        return format!(
+            ": the kernel attaches at most 38 programs to one function by trampolines, those of other tools \
+             included, and {function} has them; put hooks on it into fewer policies, each with more selectors"
+        );
+    }
+    String::new()
+}
+
 /// Attaches one program of a hook wherever it belongs.
 fn attach_program(
     program: &ProgramMut<'_>,
@@ -624,7 +641,10 @@ fn attach_program(
     tells_places: bool,
     links: &mut Vec<Link>,
 ) -> Result<(), Error> {
-    let refused = |source| Error::Load { operation: "attach", source, log: String::new() };
+    let refused = |source| {
+        let log = why_not(attach, &source);
+        Error::Load { operation: "attach", source, log }
+    };
     let link = match attach {
         Attach::Kprobe { function, .. } => program.attach_kprobe(name == "saker_kretprobe", function),
         Attach::Lsm(_) => program.attach_lsm(),

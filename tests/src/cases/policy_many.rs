@@ -7,8 +7,10 @@ use anyhow::{Context, Result, ensure};
 use super::policy::{Bench, FIRST, getpriority};
 use crate::observe::same;
 
-/// Policies, of one hook each.
-const COUNT: usize = 40;
+/// Policies, of one hook each on one function: nearly as many as a trampoline takes (`BPF_MAX_TRAMP_LINKS`, 38).
+const COUNT: usize = 36;
+/// With these there are more than it takes.
+const BEYOND: usize = 39;
 /// Open files that a policy may take. The agent may be allowed no more than some thousands of them.
 const FILES_MAX: usize = 32;
 
@@ -30,6 +32,24 @@ pub fn many() -> Result<()> {
     ensure!(each <= FILES_MAX, "a policy takes {each} open files");
     println!("        {each} open files for each policy");
     same("each policy tells", bench.calls("1")?, vec![FIRST; COUNT])?;
+    // Where the kernel sets a bound it is told which.
+    let mut more = Vec::new();
+    for number in COUNT..BEYOND {
+        let name = format!("many-{number}");
+        let path =
+            bench.write(&format!("{name}.yaml"), &getpriority(&name, &bench.program(), "asked", ""))?;
+        let output = bench.ask(&["add", &path.to_string_lossy()])?;
+        if output.status.success() {
+            more.push(name);
+            continue;
+        }
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(told.contains("at most 38 programs"), "the bound is not told: {told}");
+    }
+    same("with more", bench.calls("1")?, vec![FIRST; COUNT + more.len()])?;
+    for name in more {
+        bench.order(&["delete", &name])?;
+    }
     for number in 1..COUNT {
         bench.order(&["delete", &format!("many-{number}")])?;
     }
