@@ -406,7 +406,6 @@ impl Hooks {
         let sections = sections(&spec.attach, &target);
         // Until the object is loaded.
         let shortcut = prepared
-            .filter(|prepared| prepared.has(&sections))
             .and_then(|prepared| Shortcut::take(builder.object_builder_mut(), prepared, &sections, false));
         if shortcut.is_none() {
             builder = HookSkelBuilder::default();

@@ -119,12 +119,6 @@ impl Prepared {
         file.write_all(&types.description).ok()?;
         Some(Self { types, file })
     }
-
-    /// Whether all of these can be attached to.
-    pub fn has(&self, sections: &[Section<'_>]) -> bool {
-        let mut targets = sections.iter().filter_map(Section::target);
-        targets.all(|target| self.types.target(target).is_some())
-    }
 }
 
 /// What must live while an object is opened and loaded.

@@ -132,6 +132,17 @@ pub(crate) fn prune(program: &[Instruction], functions: &[usize], data: &dyn Rea
     Some(again)
 }
 
+/// Where instructions begin: one with a long constant has a second place.
+fn first_places(program: &[Instruction]) -> Vec<usize> {
+    let mut places = Vec::with_capacity(program.len());
+    let mut at = 0;
+    while at < program.len() {
+        places.push(at);
+        at += program[at].places();
+    }
+    places
+}
+
 fn prune_once(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
     let outcome = Machine::new(program, functions, data)?.run()?;
     let mut code = program.to_vec();

@@ -1,7 +1,7 @@
 //! Which instructions set a register, or a place on the stack, that nothing reads.
 
 use super::frame;
-use super::{Instruction, code};
+use super::{Instruction, code, first_places};
 
 /// What is read later.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -51,16 +51,6 @@ pub(super) fn drop_dead(
         }
     }
     Some(())
-}
-
-fn first_places(code: &[Instruction]) -> Vec<usize> {
-    let mut places = Vec::with_capacity(code.len());
-    let mut at = 0;
-    while at < code.len() {
-        places.push(at);
-        at += code[at].places();
-    }
-    places
 }
 
 fn bit(register: u8) -> u16 {

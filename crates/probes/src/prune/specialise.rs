@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::frame;
 use super::values::{Machine, State, Value};
-use super::{Instruction, ReadOnly, code};
+use super::{Instruction, ReadOnly, code, first_places};
 
 /// Instructions of a program that is written out. One that would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
@@ -236,12 +236,7 @@ impl Writer<'_> {
 fn demanded(program: &[Instruction], machine: &Machine<'_>) -> Option<Vec<Demand>> {
     let within = machine.within()?;
     let mut before = vec![Demand::default(); program.len() + 1];
-    let mut places = Vec::new();
-    let mut at = 0;
-    while at < program.len() {
-        places.push(at);
-        at += program[at].places();
-    }
+    let places = first_places(program);
     loop {
         let mut changed = false;
         for &at in places.iter().rev() {

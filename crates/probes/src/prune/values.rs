@@ -419,20 +419,20 @@ fn compute(this: Instruction, registers: &Registers) -> Value {
             Value::Within(descriptor)
         }
         (Value::Number(a), Value::Number(b)) => {
-            let result = if wide {
-                wide_result(operation, a, b)
-            } else {
-                narrow_result(operation, a as u32, b as u32)
-            };
-            result.map_or(Value::Unknown, Value::Number)
+            result(operation, wide, a, b).map_or(Value::Unknown, Value::Number)
         }
         _ => Value::Unknown,
     }
 }
 
-fn wide_result(operation: u8, a: u64, b: u64) -> Option<u64> {
-    let shift = (b & 63) as u32;
-    Some(match operation {
+/// Of operations on 32 bits the upper half of the register becomes 0.
+fn result(operation: u8, wide: bool, a: u64, b: u64) -> Option<u64> {
+    let (a, b, signed, shift) = if wide {
+        (a, b, a.cast_signed(), b & 63)
+    } else {
+        (a & 0xffff_ffff, b & 0xffff_ffff, i64::from((a as u32).cast_signed()), b & 31)
+    };
+    let value = match operation {
         0x00 => a.wrapping_add(b),
         0x10 => a.wrapping_sub(b),
         0x20 => a.wrapping_mul(b),
@@ -442,27 +442,10 @@ fn wide_result(operation: u8, a: u64, b: u64) -> Option<u64> {
         0x70 => a >> shift,
         0x80 => a.wrapping_neg(),
         0xa0 => a ^ b,
-        0xc0 => (a.cast_signed() >> shift).cast_unsigned(),
+        0xc0 => (signed >> shift).cast_unsigned(),
         _ => return None,
-    })
-}
-
-/// The upper half of the register becomes 0.
-fn narrow_result(operation: u8, a: u32, b: u32) -> Option<u64> {
-    let shift = b & 31;
-    Some(u64::from(match operation {
-        0x00 => a.wrapping_add(b),
-        0x10 => a.wrapping_sub(b),
-        0x20 => a.wrapping_mul(b),
-        0x40 => a | b,
-        0x50 => a & b,
-        0x60 => a << shift,
-        0x70 => a >> shift,
-        0x80 => a.wrapping_neg(),
-        0xa0 => a ^ b,
-        0xc0 => (a.cast_signed() >> shift).cast_unsigned(),
-        _ => return None,
-    }))
+    };
+    Some(if wide { value } else { value & 0xffff_ffff })
 }
 
 /// Whether a jump is taken; None: it is not known.
