@@ -8,15 +8,17 @@
 
 #include "hook.h"
 
-#define SAKER_SELECTORS_MAX 64
-#define SAKER_CLAUSES_MAX   512	 /* of all selectors of a hook */
-#define SAKER_STAGES_MAX    13	 /* values and the result */
-#define SAKER_POOL_MAX	    2048 /* numbers of all clauses of a hook; larger sets are in maps */
-#define SAKER_STEPS_MAX	    11
-#define SAKER_SYSCALLS_MAX  1024
-#define SAKER_SHORT_MAX	    248	 /* bytes of text in a set's key; longer text is a chain of such keys */
-#define SAKER_LONG_MAX	    4096 /* bytes of a text to compare with */
-#define SAKER_COLUMNS_MAX   256	 /* of the patterns of a clause; of all filters on binaries together */
+#define SAKER_SELECTORS_MAX  64
+#define SAKER_CLAUSES_MAX    512  /* of all selectors of a hook */
+#define SAKER_STAGES_MAX     13	  /* values and the result */
+#define SAKER_POOL_MAX	     2048 /* numbers of all clauses of a hook; larger sets are in maps */
+#define SAKER_STEPS_MAX	     11
+#define SAKER_SYSCALLS_MAX   1024
+#define SAKER_SHORT_MAX	     248  /* bytes of text in a set's key; longer text is a chain of such keys */
+#define SAKER_LONG_MAX	     4096 /* bytes of a text to compare with */
+#define SAKER_COLUMNS_MAX    256  /* of the patterns of a clause; of all filters on binaries together */
+#define SAKER_BEGINNINGS_MAX 32	  /* of all clauses of a hook */
+#define SAKER_BEGINNING_PART 16	  /* bytes of a component that are looked at */
 
 /* Where a value comes from. */
 enum saker_source {
@@ -154,9 +156,11 @@ struct saker_clause {
 	__u8 first; /* see the op */
 	__u16 pool; /* where its numbers begin */
 	__u16 count;
-	__u32 set;	/* number of its set in the maps of the policy */
-	__u16 selector; /* of a captured value: whose clause it is, among those of the entry or the return */
-	__u16 zero;
+	__u32 set;	 /* number of its set in the maps of the policy */
+	__u16 selector;	 /* of a captured value: whose clause it is, among those of the entry or the return */
+	__u8 beginning;	 /* of texts: the path must begin like one of those from here on, or it does not hold
+			  */
+	__u8 beginnings; /* how many; 0: nothing is known of that */
 	__u64 number;
 };
 
@@ -165,7 +169,8 @@ struct saker_clause {
  * cheap to read comes first. */
 struct saker_stage {
 	__u8 value;
-	__u8 zero[3];
+	__u8 beginnings; /* not 0: a clause knows how the path must begin */
+	__u8 zero[2];
 	__u16 clause, count;
 	__u64 selectors; /* bit: a clause is of this selector */
 };
@@ -187,6 +192,13 @@ struct saker_selector_plan {
 	 * result. */
 	__u16 track, untrack;
 	__u32 zero2;
+};
+
+/* How a path must begin: of the first bytes of its first three components, two words each, those of the mask
+ * are these. A component ends with a NUL; one that is not there is all zeroes. */
+struct saker_beginning {
+	__u64 word[6];
+	__u64 mask[6];
 };
 
 #define SAKER_PLAN_RETURN    0x1   /* the return of a call is told too */
@@ -231,7 +243,10 @@ struct saker_plan {
 	__u64 syscall[SAKER_SYSCALLS_MAX / 64]; /* bit: its number */
 	__u16 track,
 		untrack; /* at the return, whatever its selectors say; as in struct saker_selector_plan */
-	__u32 zero2;
+	/* Bits: this value is an argument that is a number as it stands, also to the verifier; or an argument
+	 * that the verifier knows to point to the structure of the value's type. */
+	__u16 plain, typed;
+	struct saker_beginning beginning[SAKER_BEGINNINGS_MAX];
 };
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */
@@ -312,7 +327,8 @@ struct saker_lineage {
 	__u32 zero;
 };
 
-/* What the kernel counts for each hook and CPU. */
+/* What the kernel counts for each hook: an entry for each CPU, behind one for all of them. So large that no
+ * two share a line of a cache. */
 struct saker_hook_stats {
 	__u64 calls;	/* the hook ran */
 	__u64 matched;	/* a selector matched */
@@ -320,7 +336,20 @@ struct saker_hook_stats {
 	__u64 limited;	/* held back by a rate limit */
 	__u64 lost;	/* no room for the record */
 	__u64 unpaired; /* no room to remember a call for its return */
-	__u64 memory;	/* the kernel side\'s own */
+	__u64 memory;	/* the kernel side's own */
+	__u64 waiting;	/* of the first entry: calls that are remembered for their return */
+	__u64 zero[8];
+};
+
+/* What a CPU found out last: which filters on binaries the process of a task fulfils. An entry for each CPU.
+ */
+struct saker_known {
+	__u64 task; /* address; 0: nothing is known */
+	__u64 start_boottime, exec_id;
+	__u64 bits;
+	__u32 generation; /* of the filters */
+	__u32 taken;	  /* somebody writes it */
+	__u64 zero[11];
 };
 
 #endif

@@ -118,6 +118,7 @@ struct saker_process {
 	__u64 told_exec; /* the kernel's number of the exec that was told last; 0: none since the creation */
 	__u32 match_generation; /* of the binary sets that match_bits were made from; 0: none */
 	__u32 zero2;
+	__u64 exec_id; /* the kernel's number of the exec that this record is of */
 };
 
 #endif

@@ -178,4 +178,39 @@ static __always_inline u32 binary_generation(void)
 	return sets ? sets->generation : 0;
 }
 
+/* What each CPU found out last, for all hooks. Size set on load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct saker_known);
+} saker_known SEC(".maps");
+
+/* Whether this entry is of the task as it is now. A task is told from another at its address by its start,
+ * and from what it was before an exec by the number of that. */
+static __always_inline bool is_known(struct saker_known *known, struct task_struct *task, u32 generation)
+{
+	return *(volatile u64 *)&known->task == (u64)task &&
+	       *(volatile u64 *)&known->start_boottime == task->start_boottime &&
+	       *(volatile u64 *)&known->exec_id == task->self_exec_id &&
+	       *(volatile u32 *)&known->generation == generation;
+}
+
+/* Keeps it for the next hook. Whoever is preempted by another hook here has the entry to itself: the other
+ * does without. A reader looks at the task before and after, which is 0 meanwhile. */
+static __always_inline void note_known(struct saker_known *known, struct task_struct *task, u64 exec_id,
+				       u32 generation, u64 bits)
+{
+	__sync_fetch_and_add(&known->taken, 1);
+	if (*(volatile u32 *)&known->taken == 1) {
+		*(volatile u64 *)&known->task = 0;
+		*(volatile u64 *)&known->start_boottime = task->start_boottime;
+		*(volatile u64 *)&known->exec_id = exec_id;
+		*(volatile u64 *)&known->bits = bits;
+		*(volatile u32 *)&known->generation = generation;
+		*(volatile u64 *)&known->task = (u64)task;
+	}
+	__sync_fetch_and_add(&known->taken, -1);
+}
+
 #endif

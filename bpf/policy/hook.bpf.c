@@ -9,6 +9,7 @@
  *     3. match    the first selector whose clauses all hold decides
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
+#include "early.h"
 #include "expression.h"
 #include "owner.h"
 #include "rate.h"
@@ -197,33 +198,60 @@ static __always_inline void caller(struct caller *who)
 	who->task = (void *)bpf_get_current_task();
 	who->pid_tgid = bpf_get_current_pid_tgid();
 	who->process = NULL;
-	who->bits = 0;
+	__builtin_memset(&who->kin, 0, sizeof(who->kin));
 }
 
-/* Fills who.bits, from the record of the process if they are there. False: there is no scratch to find out.
- */
-static __noinline bool binaries(struct call *call)
+/* Which filters on binaries the process fulfils, by its record, or by its program, which the record then
+ * knows. False: there is no scratch to find out. */
+static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 {
-	u32 generation = binary_generation();
+	struct caller who = {.pid_tgid = bpf_get_current_pid_tgid()};
+	u32 generation = binary_generation(), level;
 	struct saker_process *process;
+	struct hook_scratch *s;
 
-	find_process(&call->who);
-	process = call->who.process;
-	if (process && process->match_generation == generation) {
-		call->who.bits = process->match_bits;
-		return true;
+	find_process(&who);
+	process = who.process;
+	if (!process || process->match_generation != generation) {
+		s = take_scratch(&level);
+		if (!s)
+			return false;
+		*bits = bits_of_task(s, level, (void *)bpf_get_current_task());
+		give_scratch(level);
+		if (process) {
+			process->match_bits = *bits;
+			process->match_generation = generation;
+		}
+	} else {
+		*bits = process->match_bits;
 	}
-	call->s = take_scratch(&call->level);
-	if (!call->s)
-		return false;
-	call->who.bits = bits_of_task(call->s, call->level, call->who.task);
-	give_scratch(call->level);
-	call->s = NULL;
-	if (process) {
-		process->match_bits = call->who.bits;
-		process->match_generation = generation;
+	if (saker_task_storage && process && known) {
+		struct task_struct *task = bpf_get_current_task_btf();
+		u64 exec_id = process->exec_id;
+
+		/* Not in the middle of an exec, whose end replaces the record. */
+		if (exec_id == task->self_exec_id)
+			note_known(known, task, exec_id, generation, *bits);
 	}
 	return true;
+}
+
+/* The same, by what this CPU found out last if that was of this task. */
+static __always_inline bool binaries(u32 cpu, u64 *bits)
+{
+	struct saker_known *known = NULL;
+
+	if (saker_task_storage) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		known = bpf_map_lookup_elem(&saker_known, &cpu);
+		if (known && is_known(known, task, binary_generation())) {
+			*bits = *(volatile u64 *)&known->bits;
+			if (*(volatile u64 *)&known->task == (u64)task)
+				return true;
+		}
+	}
+	return find_binaries(known, bits);
 }
 
 /* Number of the system call in hand. */
@@ -398,6 +426,27 @@ track_selected(struct call *call, const volatile struct saker_selector_plan *sel
 		track_sockets(call, selector->track, selector->untrack, at_return);
 }
 
+/* False: there is no room. */
+static __always_inline bool keep_call(struct call_key *key, struct call_value *value)
+{
+	if (saker_mechanism == BY_UPROBE)
+		return !keep_program_call(key, value);
+	if (!bpf_map_update_elem(&saker_calls, key, value, BPF_NOEXIST)) {
+		count_waiting(1);
+		return true;
+	}
+	/* In the place of one whose return was missed, which is counted already; or there is no room. */
+	return !bpf_map_update_elem(&saker_calls, key, value, BPF_EXIST);
+}
+
+static __always_inline void drop_call(struct call_key *key)
+{
+	if (saker_mechanism == BY_UPROBE)
+		drop_program_call(key);
+	else if (!bpf_map_delete_elem(&saker_calls, key))
+		count_waiting(-1);
+}
+
 /* Remembers a call for its return. */
 static __noinline bool remember(struct call *call, struct saker_hook_stats *counts, u64 id, u16 selector)
 {
@@ -412,9 +461,7 @@ static __noinline bool remember(struct call *call, struct saker_hook_stats *coun
 	}
 	if (has_owner(call->s))
 		value.owner = call->s->owner;
-	if (saker_mechanism == BY_UPROBE)
-		return !keep_program_call(&key, &value);
-	return !bpf_map_update_elem(&saker_calls, &key, &value, BPF_ANY);
+	return keep_call(&key, &value);
 }
 
 /* Of a call that is not told neither is its return. */
@@ -424,10 +471,7 @@ static __noinline void forget_call(struct call *call, struct saker_hook_stats *c
 		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
 
 	key.frame = frame_of(call->ctx, counts, false);
-	if (saker_mechanism == BY_UPROBE)
-		drop_program_call(&key);
-	else
-		bpf_map_delete_elem(&saker_calls, &key);
+	drop_call(&key);
 }
 
 /* Numbers of exit and exit_group, which have no return: to remember them would fill the table for good. */
@@ -509,26 +553,46 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 	}
 }
 
-static __always_inline void on_entry(void *ctx)
+/* Counts the call, and says which selectors can match: mostly none, and the hook is over. Not inlined: it
+ * gives its stack back. */
+static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
 {
-	struct call call = {.ctx = ctx};
-	struct saker_hook_stats *counts = hook_stats();
-	u64 found;
+	struct saker_hook_stats *counts = hook_stats(cpu);
 
 	if (!counts)
-		return;
+		return 0;
 	COUNT(calls);
-	caller(&call.who);
-	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(&call)) {
+	*bits = 0;
+	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, bits)) {
 		count_no_scratch(counts);
-		return;
+		return 0;
 	}
+	return not_rejected(ctx, *bits);
+}
+
+static __always_inline void on_entry(void *ctx)
+{
+	struct saker_hook_stats *counts;
+	struct call call;
+	u64 found;
+
+	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits);
+	if (found && saker_plan.typed)
+		found = by_beginnings(ctx, found);
+	if (!found)
+		return;
+	counts = hook_stats(bpf_get_smp_processor_id());
+	if (!counts)
+		return;
+	call.ctx = ctx;
+	call.entry = NULL;
+	caller(&call.who);
 	if (saker_plan.flags & (SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) &&
 	    !ask_kin(&call.who.kin, call.who.task)) {
 		count_no_scratch(counts);
 		return;
 	}
-	found = candidates(&call.who);
+	found &= candidates(&call.who);
 	if (!found)
 		return;
 	call.s = take_scratch(&call.level);
@@ -587,10 +651,13 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 static __always_inline void on_return(void *ctx)
 {
 	struct call call = {.ctx = ctx};
-	struct saker_hook_stats *counts = hook_stats();
 	struct call_key key = {.policy = saker_plan.policy, .hook = saker_plan.hook};
+	struct saker_hook_stats *counts;
 	struct call_value *entry;
 
+	if (saker_mechanism != BY_UPROBE && none_waits())
+		return;
+	counts = hook_stats(bpf_get_smp_processor_id());
 	if (!counts)
 		return;
 	key.tid = bpf_get_current_pid_tgid();
@@ -611,10 +678,7 @@ static __always_inline void on_return(void *ctx)
 	} else {
 		count_no_scratch(counts);
 	}
-	if (saker_mechanism == BY_UPROBE)
-		drop_program_call(&key);
-	else
-		bpf_map_delete_elem(&saker_calls, &key);
+	drop_call(&key);
 }
 
 /* True: the plan asks for this system call. Programs of 32 bits have numbers of their own and are left out.

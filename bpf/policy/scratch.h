@@ -176,19 +176,40 @@ struct {
 	__type(value, struct rate_value);
 } saker_rates SEC(".maps");
 
-/* Of this hook alone. */
+/* Of this hook alone: one entry for each CPU, behind one for all. Arrays, for the kernel looks into those
+ * without a call. As many entries as there can be CPUs, set on load. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
 	__type(key, u32);
 	__type(value, struct saker_hook_stats);
 } saker_hook_stats SEC(".maps");
 
-static __always_inline struct saker_hook_stats *hook_stats(void)
+static __always_inline struct saker_hook_stats *stats_at(u32 at)
 {
-	u32 zero = 0;
+	return bpf_map_lookup_elem(&saker_hook_stats, &at);
+}
 
-	return bpf_map_lookup_elem(&saker_hook_stats, &zero);
+static __always_inline struct saker_hook_stats *hook_stats(u32 cpu)
+{
+	return stats_at(cpu + 1);
+}
+
+/* More calls of this hook wait for their return, or less. */
+static __always_inline void count_waiting(s64 more)
+{
+	struct saker_hook_stats *all = stats_at(0);
+
+	if (all)
+		__sync_fetch_and_add(&all->waiting, more);
+}
+
+/* Where none waits, no return needs to be looked for. */
+static __always_inline bool none_waits(void)
+{
+	struct saker_hook_stats *all = stats_at(0);
+
+	return all && !*(volatile u64 *)&all->waiting;
 }
 
 /* Takes a free level of this CPU. A task that is preempted within a hook keeps its own, so they are taken and

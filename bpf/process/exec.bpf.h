@@ -120,6 +120,7 @@ static __always_inline void fill_process(struct saker_process *to, const struct 
 	to->leaderless = 0;
 	to->zero = 0;
 	to->told_exec = exec_id;
+	to->exec_id = exec_id;
 	to->zero2 = 0;
 }
 

@@ -15,7 +15,8 @@ struct {
 
 /* What the child's record starts with. The binary is the creator's. */
 static __always_inline void init_process(struct saker_process *to, const struct saker_process *creator,
-					 const struct saker_identity *id, const struct saker_key *key)
+					 const struct saker_identity *id, const struct saker_key *key,
+					 u64 exec_id)
 {
 	if (creator) {
 		to->exe = creator->exe;
@@ -39,6 +40,7 @@ static __always_inline void init_process(struct saker_process *to, const struct 
 	to->exited = 0;
 	to->leaderless = 0;
 	to->told_exec = 0;
+	to->exec_id = exec_id;
 }
 
 static __always_inline void tell_fork(struct task_struct *child)
@@ -70,7 +72,7 @@ static __always_inline void tell_fork(struct task_struct *child)
 		id.auid = creator ? creator->auid : -1;
 		id.cgroup_id = creator ? creator->cgroup_id : 0;
 		id.ns_pid = read_pid_namespace(&id.ns, of.pid);
-		init_process(init, creator, &id, &key);
+		init_process(init, creator, &id, &key, child->self_exec_id);
 		process_create(child, init, SAKER_PLACE_STORAGE_FORK);
 		return;
 	}
@@ -81,7 +83,7 @@ static __always_inline void tell_fork(struct task_struct *child)
 	creator = read_real_parent(&rec->id, of.parent);
 	rec->id.parent = rec->id.real_parent;
 	read_identity(&rec->id, child, child, &of);
-	init_process(init, creator, &rec->id, &key);
+	init_process(init, creator, &rec->id, &key, child->self_exec_id);
 	process_create(child, init, SAKER_PLACE_STORAGE_FORK);
 	rec->id.flags |= init->flags & SAKER_PROC_IN_INIT_TREE;
 	count_sent(stats, SAKER_KIND_FORK, sizeof(*rec));

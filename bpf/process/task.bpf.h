@@ -56,6 +56,7 @@ static __always_inline void init_from_task(struct saker_process *init, const str
 	init->flags = saker_in_init_tree();
 	init->exited = 0;
 	init->told_exec = 0;
+	init->exec_id = task->self_exec_id;
 	init->leaderless = 0;
 	init->auid = rec->id.auid;
 }

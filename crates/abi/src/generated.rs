@@ -43,6 +43,8 @@ pub const SAKER_SYSCALLS_MAX: u32 = 1024;
 pub const SAKER_SHORT_MAX: u32 = 248;
 pub const SAKER_LONG_MAX: u32 = 4096;
 pub const SAKER_COLUMNS_MAX: u32 = 256;
+pub const SAKER_BEGINNINGS_MAX: u32 = 32;
+pub const SAKER_BEGINNING_PART: u32 = 16;
 pub const SAKER_LOAD_LOCATED: u32 = 256;
 pub const SAKER_LOAD_RELATIVE: u32 = 257;
 pub const SAKER_STEP_SIZE: u32 = 10;
@@ -369,6 +371,7 @@ pub struct saker_process {
     pub told_exec: __u64,
     pub match_generation: __u32,
     pub zero2: __u32,
+    pub exec_id: __u64,
 }
 pub const SAKER_FAMILY_KPROBE: saker_family = 1;
 pub const SAKER_FAMILY_TRACEPOINT: saker_family = 2;
@@ -790,7 +793,8 @@ pub struct saker_clause {
     pub count: __u16,
     pub set: __u32,
     pub selector: __u16,
-    pub zero: __u16,
+    pub beginning: __u8,
+    pub beginnings: __u8,
     pub number: __u64,
 }
 #[repr(C)]
@@ -806,7 +810,8 @@ pub struct saker_clause {
 )]
 pub struct saker_stage {
     pub value: __u8,
-    pub zero: [__u8; 3usize],
+    pub beginnings: __u8,
+    pub zero: [__u8; 2usize],
     pub clause: __u16,
     pub count: __u16,
     pub selectors: __u64,
@@ -832,6 +837,21 @@ pub struct saker_selector_plan {
     pub track: __u16,
     pub untrack: __u16,
     pub zero2: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_beginning {
+    pub word: [__u64; 6usize],
+    pub mask: [__u64; 6usize],
 }
 #[repr(C)]
 #[derive(
@@ -867,7 +887,9 @@ pub struct saker_plan {
     pub syscall: [__u64; 16usize],
     pub track: __u16,
     pub untrack: __u16,
-    pub zero2: __u32,
+    pub plain: __u16,
+    pub typed: __u16,
+    pub beginning: [saker_beginning; 32usize],
 }
 #[repr(C)]
 #[derive(
@@ -1050,6 +1072,28 @@ pub struct saker_hook_stats {
     pub lost: __u64,
     pub unpaired: __u64,
     pub memory: __u64,
+    pub waiting: __u64,
+    pub zero: [__u64; 8usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_known {
+    pub task: __u64,
+    pub start_boottime: __u64,
+    pub exec_id: __u64,
+    pub bits: __u64,
+    pub generation: __u32,
+    pub taken: __u32,
+    pub zero: [__u64; 11usize],
 }
 pub const SAKER_LOSS_RING_FULL: saker_loss = 0;
 pub const SAKER_LOSS_NO_SCRATCH: saker_loss = 1;

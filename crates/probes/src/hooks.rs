@@ -214,7 +214,7 @@ const PARENTS: &str = "saker_parents";
 const SOCKETS: &str = "saker_sockets";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
-const SHARED: [&str; 8] = [
+const SHARED: [&str; 9] = [
     "saker_hook_scratch",
     "saker_hook_levels",
     "saker_calls",
@@ -223,7 +223,11 @@ const SHARED: [&str; 8] = [
     "saker_binary_texts",
     "saker_binary_prefixes",
     "saker_binary_columns",
+    KNOWN,
 ];
+
+/// What each CPU found out last of the task it runs.
+const KNOWN: &str = "saker_known";
 
 /// Counters of a hook.
 const STATS: &str = "saker_hook_stats";
@@ -462,6 +466,9 @@ impl Hooks {
         if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
             open_map(open, SOCKETS)?.reuse_fd(sockets.as_fd())?;
         }
+        let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX);
+        open_map(open, STATS)?.set_max_entries(cpus.saturating_add(1))?;
+        open_map(open, KNOWN)?.set_max_entries(cpus)?;
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
@@ -733,10 +740,17 @@ impl LoadedHook {
     /// The counters cannot be read.
     pub fn counts(&self) -> Result<HookCounts, Error> {
         let map = STATS;
-        let values = self.stats.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
         let mut sum = HookCounts::default();
-        for bytes in values.map_err(|source| Error::Map { map, source })?.unwrap_or_default() {
-            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&bytes) else { continue };
+        let count = self.stats.max_entries();
+        let entries = self.stats.lookup_batch(count, MapFlags::ANY, MapFlags::ANY);
+        let entries: Vec<_> = entries.map_err(|source| Error::Map { map, source })?.collect();
+        if entries.len() != count as usize {
+            // The iterator ends where the kernel gives an error.
+            let source = libbpf_rs::Error::from(std::io::Error::last_os_error());
+            return Err(Error::Map { map, source });
+        }
+        for (_, entry) in entries {
+            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&entry) else { continue };
             sum.calls += cpu.calls;
             sum.matched += cpu.matched;
             sum.posted += cpu.posted;

@@ -113,7 +113,8 @@ fn rust_types_have_the_layout_of_the_object() {
             zero,
             told_exec,
             match_generation,
-            zero2
+            zero2,
+            exec_id
         }
     );
     same_layout!(btf, saker_stats { seq, sent, sent_bytes, lost, failed, failed_errno });
@@ -140,8 +141,12 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
         }
     );
     same_layout!(btf, saker_step { offset, load });
-    same_layout!(btf, saker_clause { op, value, flags, first, pool, count, set, selector, zero, number });
-    same_layout!(btf, saker_stage { value, zero, clause, count, selectors });
+    same_layout!(
+        btf,
+        saker_clause { op, value, flags, first, pool, count, set, selector, beginning, beginnings, number }
+    );
+    same_layout!(btf, saker_stage { value, beginnings, zero, clause, count, selectors });
+    same_layout!(btf, saker_beginning { word, mask });
     same_layout!(
         btf,
         saker_selector_plan { process, process_count, action, flags, entry, window, track, untrack, zero2 }
@@ -172,7 +177,9 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             syscall,
             track,
             untrack,
-            zero2
+            plain,
+            typed,
+            beginning
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });
@@ -185,5 +192,9 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_binary_sets { generation, lengths, length, columns, zero, followed, since });
     same_layout!(btf, saker_follow_key { own, pid });
     same_layout!(btf, saker_lineage { start, bits, inherited, generation, zero });
-    same_layout!(btf, saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory });
+    same_layout!(
+        btf,
+        saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory, waiting, zero }
+    );
+    same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
 }

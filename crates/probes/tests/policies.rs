@@ -16,6 +16,8 @@ mod expressions;
 mod folder;
 #[path = "policies/lab.rs"]
 mod lab;
+#[path = "policies/paths.rs"]
+mod paths;
 #[path = "policies/patterns.rs"]
 mod patterns;
 #[path = "common/probed.rs"]

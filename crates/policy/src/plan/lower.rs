@@ -4,6 +4,7 @@
 //! what is hooked becomes sites (`targets`). A policy that cannot be honoured in full is refused, with everything that
 //! stands against it.
 
+mod beginnings;
 mod builder;
 mod clauses;
 mod expression;

@@ -5,13 +5,13 @@
 //! addresses of read-only data are computed; other registers do not count, so that what merely counts bytes stays a
 //! loop. What a version need not do, because everything in it is known, [`super::values`] finds out afterwards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::frame;
 use super::values::{Machine, State, Value};
 use super::{Instruction, ReadOnly, code, first_places};
 
-/// Instructions of a program that is written out. One that would become longer stays as it is.
+/// Instructions of a program that is written out. A function with which it would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
 
 /// What addresses of read-only data are computed from.
@@ -42,7 +42,7 @@ enum Open {
 struct Writer<'a> {
     program: &'a [Instruction],
     machine: &'a Machine<'a>,
-    demanded: Vec<Demand>,
+    demanded: &'a [Demand],
     /// Places that a jump leads back to.
     heads: Vec<bool>,
     written: Vec<Instruction>,
@@ -59,7 +59,24 @@ pub(super) fn write_out(
 ) -> Option<Written> {
     let mut machine = Machine::with_arguments(program, functions, data)?;
     machine.settle()?;
-    let demanded = demanded(program, &machine)?;
+    let mut demanded = demanded(program, &machine)?;
+    let ends = functions.iter().skip(1).copied().chain([program.len()]);
+    let mut bodies: HashMap<usize, usize> = functions.iter().copied().zip(ends).collect();
+    loop {
+        match attempt(program, &machine, &demanded)? {
+            Ok(written) => return Some(written),
+            // Nothing counts in it any more, so that there is one version of each of its places.
+            Err(long) => demanded.get_mut(long..bodies.remove(&long)?)?.fill(Demand::default()),
+        }
+    }
+}
+
+/// Writes a program out. An error is the function with which it became too long.
+fn attempt(
+    program: &[Instruction],
+    machine: &Machine<'_>,
+    demanded: &[Demand],
+) -> Option<Result<Written, usize>> {
     let mut heads = vec![false; program.len()];
     let mut at = 0;
     while at < program.len() {
@@ -72,7 +89,7 @@ pub(super) fn write_out(
     }
     let mut writer = Writer {
         program,
-        machine: &machine,
+        machine,
         demanded,
         heads,
         written: Vec::new(),
@@ -84,7 +101,11 @@ pub(super) fn write_out(
     let mut calls = Vec::new();
     while let Some(version) = writer.functions.get(begins.len()).cloned() {
         begins.push(writer.written.len());
+        let function = version.0;
         writer.function(version, &mut calls)?;
+        if writer.written.len() > LENGTH_MAX {
+            return Some(Err(function));
+        }
     }
     let mut written = writer.written;
     for (at, number) in calls {
@@ -92,7 +113,7 @@ pub(super) fn write_out(
         written[at].constant = i32::try_from(distance).ok()?;
     }
     let functions = begins.into_iter().zip(writer.functions.iter().map(|(place, _)| *place)).collect();
-    Some(Written { code: written, functions })
+    Some(Ok(Written { code: written, functions }))
 }
 
 impl Writer<'_> {
@@ -123,7 +144,7 @@ impl Writer<'_> {
         Some(number)
     }
 
-    /// Writes a version of a function; notes its calls.
+    /// Writes a version of a function; notes its calls. Ends early when the program becomes too long.
     fn function(&mut self, version: Version, calls: &mut Vec<(usize, usize)>) -> Option<()> {
         let mut labels: HashMap<Version, usize> = HashMap::new();
         let mut open: Vec<(usize, Open)> = Vec::new();
@@ -132,6 +153,9 @@ impl Writer<'_> {
         while let Some(version) = work.pop() {
             if !labels.contains_key(&version) {
                 self.trace(version, &mut labels, &mut open, &mut work)?;
+            }
+            if self.written.len() > LENGTH_MAX {
+                return Some(());
             }
         }
         for (at, open) in open {
@@ -163,7 +187,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes from a version on to where it ends, or meets a version that is written already.
+    /// Writes from a version on to where it ends, meets a version that is written already, or becomes too long.
     fn trace(
         &mut self,
         version: Version,
@@ -175,7 +199,8 @@ impl Writer<'_> {
         labels.insert(version, self.written.len());
         loop {
             if self.written.len() > LENGTH_MAX {
-                return None;
+                // Whoever asked for the function sees that it is too long.
+                return Some(());
             }
             let this = *self.program.get(at)?;
             let next = at + this.places();
@@ -237,6 +262,7 @@ fn demanded(program: &[Instruction], machine: &Machine<'_>) -> Option<Vec<Demand
     let within = machine.within()?;
     let mut before = vec![Demand::default(); program.len() + 1];
     let places = first_places(program);
+    let ends = ends_of_loops(program, &places, &within)?;
     loop {
         let mut changed = false;
         for &at in places.iter().rev() {
@@ -245,6 +271,10 @@ fn demanded(program: &[Instruction], machine: &Machine<'_>) -> Option<Vec<Demand
             if within[at] {
                 demand.registers |= 1 << this.from;
             }
+            if ends[at] {
+                demand.registers |= 1 << this.to;
+                demand.registers |= if this.code & code::X == 0 { 0 } else { 1 << this.from };
+            }
             changed |= demand != before[at];
             before[at] = demand;
         }
@@ -252,6 +282,27 @@ fn demanded(program: &[Instruction], machine: &Machine<'_>) -> Option<Vec<Demand
             return Some(before);
         }
     }
+}
+
+/// Which conditions decide how often a loop over read-only data turns: that may be counted in a register from which no
+/// address is computed, and without it the loop would be written out for ever. A condition belongs to the innermost loop
+/// around it, so that loops over something else within stay loops.
+fn ends_of_loops(program: &[Instruction], places: &[usize], within: &[bool]) -> Option<Vec<bool>> {
+    // By where they begin, the place of the last jump back.
+    let mut loops: BTreeMap<usize, usize> = BTreeMap::new();
+    for &at in places {
+        let this = program[at];
+        if this.branches() && this.target(at)? <= at {
+            loops.insert(this.target(at)?, at);
+        }
+    }
+    let mut ends = vec![false; program.len()];
+    for &at in places.iter().filter(|at| program[**at].branches() && !program[**at].is_unconditional()) {
+        let around = loops.iter().filter(|(head, tail)| **head <= at && at <= **tail);
+        let innermost = around.min_by_key(|(head, tail)| *tail - *head);
+        ends[at] = innermost.is_some_and(|(head, tail)| within[*head..=*tail].contains(&true));
+    }
+    Some(ends)
 }
 
 fn demanded_before(this: Instruction, at: usize, bound: i16, before: &[Demand]) -> Option<Demand> {

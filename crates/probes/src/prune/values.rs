@@ -191,7 +191,8 @@ impl<'a> Machine<'a> {
         self.begins.get(at).copied()
     }
 
-    /// Which loads are from somewhere in read-only data; after [`Self::settle`].
+    /// Which loads are from read-only data, also where every way there knows the place: a function that is called with
+    /// one entry only has to be told of it as well. After [`Self::settle`].
     pub fn within(&self) -> Option<Vec<bool>> {
         let mut within = vec![false; self.program.len()];
         for from in 0..self.program.len() {
@@ -204,7 +205,8 @@ impl<'a> Machine<'a> {
                     break;
                 }
                 if this.class() == code::LDX
-                    && let Some(Value::Within(map)) = state.registers.get(usize::from(this.from))
+                    && let Some(Value::Within(map) | Value::Map { descriptor: map, .. }) =
+                        state.registers.get(usize::from(this.from))
                 {
                     within[at] = self.data.read(*map, 0, 1).is_some();
                 }

@@ -94,7 +94,7 @@ pub(crate) fn checked(text: &str) -> Policy {
 }
 
 /// The selector that decides, when there is an event.
-fn decided(policy: &Policy, values: Vec<Value>) -> Option<u16> {
+pub(crate) fn decided(policy: &Policy, values: Vec<Value>) -> Option<u16> {
     decided_of(policy, String::new(), values)
 }
 

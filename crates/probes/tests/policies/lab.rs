@@ -255,6 +255,15 @@ impl Lab {
     }
 }
 
+/// One entry for each key, with the bits of all of its entries.
+fn united<K: Copy, T: Ord>(entries: &[(K, u64)], key: impl Fn(&K) -> T) -> Vec<(K, u64)> {
+    let mut united: BTreeMap<T, (K, u64)> = BTreeMap::new();
+    for (one, bits) in entries {
+        united.entry(key(one)).or_insert((*one, 0)).1 |= bits;
+    }
+    united.into_values().collect()
+}
+
 /// The bit of a filter is its position; the loader of an agent gives out those of all policies.
 pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
     static MEANINGS: AtomicU64 = AtomicU64::new(1);
@@ -296,6 +305,8 @@ pub(crate) fn binaries(tests: &[BinaryTest]) -> Binaries {
         }
         patterns.extend(test.patterns().into_iter().map(|pattern| (pattern, bit)));
     }
+    all.texts = united(&all.texts, |key| (key.set, key.text));
+    all.prefixes = united(&all.prefixes, |key| (key.bits, key.text));
     let packed = pack(&patterns.iter().map(|(pattern, _)| pattern.clone()).collect::<Vec<_>>()).unwrap();
     all.columns =
         packed.columns.iter().map(|column| saker_binary_column { column: *column, bits: [0; 64] }).collect();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use saker_abi::generated::{
-    SAKER_CLAUSES_MAX, SAKER_POOL_MAX, SAKER_SELECTORS_MAX, saker_clause, saker_plan, saker_selector_plan,
-    saker_stage,
+    SAKER_CLAUSE_NEGATED, SAKER_CLAUSES_MAX, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PREFIX, SAKER_POOL_MAX,
+    SAKER_SELECTORS_MAX, saker_beginning, saker_clause, saker_plan, saker_selector_plan, saker_stage,
 };
 use zerocopy::FromZeros;
 
@@ -21,6 +21,9 @@ pub(super) struct Builder {
     values: Vec<Asked>,
     return_values: Vec<Asked>,
     known: HashMap<Vec<u64>, u16>,
+    /// How paths must begin for a clause of the entry, by the number of its set of texts.
+    beginnings: HashMap<u32, Vec<saker_beginning>>,
+    begun: usize,
 }
 
 /// A clause on a captured value.
@@ -50,6 +53,8 @@ impl Builder {
             values: Vec::new(),
             return_values: Vec::new(),
             known: HashMap::new(),
+            beginnings: HashMap::new(),
+            begun: 0,
         }
     }
 
@@ -72,6 +77,28 @@ impl Builder {
         at
     }
 
+    /// Says how paths begin that are among the texts of a set. None: that would rule nothing out.
+    pub(super) fn beginnings_of(&mut self, set: u32, beginnings: Vec<saker_beginning>) {
+        if !beginnings.is_empty() {
+            self.beginnings.insert(set, beginnings);
+        }
+    }
+
+    /// Says of a clause how a path must begin to fulfil it, if that is known and there is room.
+    fn begin(&mut self, clause: &mut saker_clause) {
+        if u32::from(clause.flags) & SAKER_CLAUSE_NEGATED != 0 || !is_of_texts(clause) {
+            return;
+        }
+        let Some(beginnings) = self.beginnings.get(&clause.set) else { return };
+        let end = self.begun + beginnings.len();
+        let Some(room) = self.plan.beginning.get_mut(self.begun..end) else { return };
+        room.copy_from_slice(beginnings);
+        // There are at most 32.
+        clause.beginning = u8::try_from(self.begun).unwrap_or_default();
+        clause.beginnings = u8::try_from(beginnings.len()).unwrap_or_default();
+        self.begun = end;
+    }
+
     fn clause_list(&mut self, clauses: &[saker_clause]) -> (u16, u16) {
         let at = self.clauses;
         for (to, clause) in self.plan.clause.iter_mut().skip(at).zip(clauses) {
@@ -84,7 +111,9 @@ impl Builder {
     /// Adds a selector of the entry.
     pub(super) fn selector(&mut self, mut selector: saker_selector_plan, clauses: &Clauses) {
         (selector.process, selector.process_count) = self.clause_list(&clauses.process);
-        self.values.extend(of_selector(&clauses.values, self.selectors));
+        let mut values: Vec<Asked> = of_selector(&clauses.values, self.selectors).collect();
+        values.iter_mut().for_each(|one| self.begin(&mut one.clause));
+        self.values.extend(values);
         if let Some(to) = self.plan.selector.get_mut(self.selectors) {
             *to = selector;
         }
@@ -113,6 +142,7 @@ impl Builder {
             let bit = |clause: &saker_clause| 1_u64.checked_shl(clause.selector.into()).unwrap_or_default();
             saker_stage {
                 value: clauses.first().map_or(0, |clause| clause.value),
+                beginnings: u8::from(clauses.iter().any(|clause| clause.beginnings != 0)),
                 clause,
                 count,
                 selectors: clauses.iter().fold(0, |bits, clause| bits | bit(clause)),
@@ -142,6 +172,11 @@ impl Builder {
         let over = over.collect();
         (self.plan, over)
     }
+}
+
+/// Whether its set is one of texts as a whole or of their beginnings.
+fn is_of_texts(clause: &saker_clause) -> bool {
+    matches!(u32::from(clause.op), SAKER_OP_TEXT_EQUAL | SAKER_OP_TEXT_PREFIX)
 }
 
 /// Clauses that say whose they are.

@@ -10,7 +10,7 @@ use saker_abi::generated::{
 use zerocopy::FromZeros;
 
 use super::builder::{Builder, SCAN_MAX};
-use super::{Lowering, numbers};
+use super::{Lowering, beginnings, numbers};
 use crate::diagnostic::At;
 use crate::model::TextTest;
 use crate::plan::{Pattern, pack};
@@ -27,8 +27,8 @@ const COLUMNS_MAX: usize = 4_096;
 const SHORT: usize = SAKER_SHORT_MAX as usize;
 
 /// How texts are compared.
-#[derive(Clone, Copy, PartialEq)]
-enum Compared {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Compared {
     Whole,
     Beginning,
     Ending,
@@ -65,7 +65,11 @@ pub(super) fn text(
         cx.report.error_hint(at, message, "take `/` out, or use `Prefix` for everything below it");
         return None;
     }
-    text_clause(cx, builder, compared, &texts, at)
+    let clause = text_clause(cx, builder, compared, &texts, at)?;
+    if path {
+        builder.beginnings_of(clause.set, beginnings::of(&texts, compared));
+    }
+    Some(clause)
 }
 
 /// The texts of patterns that are all of one simple form, and the form. `path`: what is compared begins with `/`.

@@ -11,7 +11,7 @@ use super::types::{structures, type_number};
 use super::{Lowering, fields, programs};
 use crate::diagnostic::{At, Problem};
 use crate::model::{Argument, Hook, Source};
-use crate::plan::{Resolved, TypeKind};
+use crate::plan::{Attach, Resolved, TypeKind};
 use crate::words::{ArgType, Group};
 
 /// The place of the result among the values.
@@ -161,7 +161,7 @@ fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
 /// Puts the values of a hook at a function into its plan. What cannot be read is told.
 pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Site, plan: &mut saker_plan) {
     let at = At { span: hook.span, path: crate::diagnostic::Path::default().field(&hook.path) };
-    for (slot, to) in slots.slots.iter().zip(plan.value.iter_mut()) {
+    for ((slot, to), index) in slots.slots.iter().zip(plan.value.iter_mut()).zip(0_u32..) {
         let Some(value) = hook.values.get(slot.position) else { continue };
         let at = place(hook, slot.position, &at);
         let own = programs::own_value(site, value, slot.ty);
@@ -169,7 +169,12 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
             source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at))
         });
         match found {
-            Ok(found) => *to = found,
+            Ok(found) => {
+                let shape = shape(site, value, slot, &found);
+                plan.plain |= u16::from(shape == Shape::Plain) << index;
+                plan.typed |= u16::from(shape == Shape::Typed) << index;
+                *to = found;
+            }
             Err(problem) => cx.problem(&at, problem),
         }
     }
@@ -184,6 +189,52 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
             Ok(found) => plan.result = found,
             Err(problem) => cx.problem(&at, problem),
         }
+    }
+}
+
+/// What the verifier knows of a value.
+#[derive(PartialEq)]
+enum Shape {
+    /// An argument that is the number itself.
+    Plain,
+    /// An argument that points to the structure of the value's type.
+    Typed,
+    /// Anything else.
+    Other,
+}
+
+/// What the verifier knows of a value: only of that may the kernel side make use before it captures anything.
+fn shape(site: &Site, value: &Argument, slot: &Slot, plan: &saker_value_plan) -> Shape {
+    let argument = u32::from(plan.source) == SAKER_SOURCE_ARGUMENT && plan.steps == 0 && plan.width == 0;
+    if !argument || slot.late {
+        return Shape::Other;
+    }
+    let number = matches!(slot.ty.group(), Group::Integer { .. }) || slot.ty == ArgType::Capability;
+    if number && slot.ty != ArgType::Syscall64 {
+        let registers = matches!(site.attach, Attach::Kprobe { .. } | Attach::Uprobe { .. });
+        let known =
+            registers || site.of_syscall() || matches!(kind(site, value), Some(TypeKind::Integer { .. }));
+        return if known { Shape::Plain } else { Shape::Other };
+    }
+    let walked = [ArgType::File, ArgType::Path, ArgType::Dentry, ArgType::Kiocb, ArgType::LinuxBinprm]
+        .contains(&slot.ty);
+    let typed = matches!(site.attach, Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_));
+    if walked && typed && !site.of_syscall() {
+        let names = structures(slot.ty).unwrap_or_default();
+        if let Some(TypeKind::Pointer(name)) = kind(site, value)
+            && names.contains(&name.as_str())
+        {
+            return Shape::Typed;
+        }
+    }
+    Shape::Other
+}
+
+/// The kind of the argument that a value is, as the kernel declares it.
+fn kind(site: &Site, value: &Argument) -> Option<TypeKind> {
+    match &value.source {
+        Source::Argument(index) => site.argument(*index).ok()?.kind,
+        _ => None,
     }
 }
 
