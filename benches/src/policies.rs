@@ -15,6 +15,8 @@ use crate::work::Bench;
 
 /// Files of this folder are those that the policies tell of.
 const WATCHED: &str = "/dev/shm/saker-bench-watched";
+/// A folder that no policy watches, in the root file system; the bench's own is in memory, up to two mounts below.
+const ROOT: &str = "/var/tmp/saker-bench";
 /// Calls of `security_file_permission` in one turn of the operation `file`: a write and a read.
 const CALLS: i64 = 2;
 
@@ -62,7 +64,7 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
     );
     let mut report =
         Report::new(&title, &["workload CPU", "over none", "over none, a call", "agent CPU", "events"]);
-    for what in ["other-files", "watched-files", "connections"] {
+    for what in ["other-files", "root-files", "watched-files", "connections"] {
         let of = |line: &Value, name: &str| line["figures"][name].as_u64().unwrap_or(0);
         let bare = lines.iter().find(|line| line["what"] == what && line["loaded"] == "none");
         let bare = bare.map_or(0, |line| of(line, "cpu_ns"));
@@ -96,9 +98,13 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
 /// Measures on the kernel that runs, and prints one JSON object for each measurement.
 pub fn session(args: &SessionArgs) -> Result<()> {
     let bench = Bench::install()?;
-    fs::create_dir_all(WATCHED).with_context(|| format!("cannot make {WATCHED}"))?;
+    for folder in [WATCHED, ROOT] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    }
     let outcome = args.order.iter().try_for_each(|loaded| measure(args, &bench, loaded));
-    fs::remove_dir_all(WATCHED).with_context(|| format!("cannot remove {WATCHED}"))?;
+    for folder in [WATCHED, ROOT] {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {folder}"))?;
+    }
     outcome
 }
 
@@ -125,6 +131,7 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     let count = args.files.to_string();
     if args.files > 0 && loaded != "connections" {
         run("other-files", &["file", &count, &other.to_string_lossy()])?;
+        run("root-files", &["file", &count, &Path::new(ROOT).join("file").to_string_lossy()])?;
     }
     if args.files > 0 && ["none", "agent", "files"].contains(&loaded) {
         run("watched-files", &["file", &count, &ours.to_string_lossy()])?;

@@ -30,6 +30,8 @@ mod random;
 mod records;
 #[path = "policies/sockets.rs"]
 mod sockets;
+#[path = "policies/turns.rs"]
+mod turns;
 #[path = "policies/vectors.rs"]
 mod vectors;
 
