@@ -4,10 +4,12 @@
 //! entries of the sets it refers to. It is made from a checked policy and what a [`Kernel`] says of itself; loading it
 //! is another crate's.
 
+mod choices;
 mod lower;
 mod pattern;
 
-pub use lower::lower;
+pub use choices::Choices;
+pub use lower::{lower, lower_with};
 pub use pattern::{Packed, Pattern, pack};
 
 use saker_abi::generated::{
@@ -260,6 +262,8 @@ pub struct HookPlan {
     pub text: HookText,
     /// Functions of a list that this kernel does not have, and that may be missing.
     pub missing: Vec<String>,
+    /// Why it is not attached in the way that would be taken first; empty: it is.
+    pub note: String,
 }
 
 /// Whether a clause asks for the bit of a [`BinaryTest`].

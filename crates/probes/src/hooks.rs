@@ -23,7 +23,7 @@ use saker_abi::generated::{
     SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_binary_column, saker_follow_key,
     saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
-use saker_policy::plan::{Attach, Sets};
+use saker_policy::plan::{Attach, Choices, Sets};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::follow::Follow;
@@ -320,8 +320,17 @@ impl Hooks {
         if specs.iter().any(|spec| spec.plan.flags & SAKER_PLAN_TRACKS != 0) {
             policy.tracking = Some(self.track()?);
         }
+        let mut without_trampoline = Vec::new();
         for hook in ready {
-            policy.hooks.push(hook.attach()?);
+            match hook.attach() {
+                Ok(hook) => policy.hooks.push(hook),
+                // All such functions are told at once.
+                Err(Error::Trampoline { refused }) => without_trampoline.extend(refused),
+                Err(error) => return Err(error),
+            }
+        }
+        if !without_trampoline.is_empty() {
+            return Err(Error::Trampoline { refused: without_trampoline });
         }
         Ok(policy)
     }
@@ -615,21 +624,26 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
-/// What a kernel means that attaches no more programs. Source: BPF_MAX_TRAMP_LINKS of include/linux/bpf.h.
-fn why_not(attach: &Attach, error: &libbpf_rs::Error) -> String {
-    let function = match attach {
-        Attach::Trampoline { function, .. } => function,
-        Attach::Lsm(hook) => hook,
-        _ => return String::new(),
-    };
+/// An error of an attachment, with what the kernel means when it attaches no more programs.
+fn refusal(attach: &Attach, source: libbpf_rs::Error) -> Error {
     // Each program takes one of as many places as fit on a page.
-    if format!("{error:?}").contains("(os error 7)") {
-        return format!(
-            ": the kernel attaches at most 38 programs to one function by trampolines, those of other tools \
-             included, and {function} has them; put hooks on it into fewer policies, each with more selectors"
-        );
-    }
-    String::new()
+    let full = format!("{source:?}").contains("(os error 7)");
+    let log = match attach {
+        Attach::Trampoline { function, .. } => {
+            let reason = if full {
+                Choices::full_trampoline(function)
+            } else {
+                format!("the kernel attaches no program to {function} by a trampoline: {source}")
+            };
+            return Error::Trampoline { refused: vec![(function.clone(), reason)] };
+        }
+        Attach::Lsm(hook) if full => {
+            let full = Choices::full_trampoline(hook);
+            format!(": {full}; put hooks on it into fewer policies, each with more selectors")
+        }
+        _ => String::new(),
+    };
+    Error::Load { operation: "attach", source, log }
 }
 
 /// Attaches one program of a hook wherever it belongs.
@@ -640,10 +654,6 @@ fn attach_program(
     tells_places: bool,
     links: &mut Vec<Link>,
 ) -> Result<(), Error> {
-    let refused = |source| {
-        let log = why_not(attach, &source);
-        Error::Load { operation: "attach", source, log }
-    };
     let link = match attach {
         Attach::Kprobe { function, .. } => program.attach_kprobe(name == "saker_kretprobe", function),
         Attach::Lsm(_) => program.attach_lsm(),
@@ -679,7 +689,7 @@ fn attach_program(
             program.attach_trace()
         }
     };
-    links.push(link.map_err(refused)?);
+    links.push(link.map_err(|source| refusal(attach, source))?);
     Ok(())
 }
 

@@ -3,14 +3,19 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-use super::policy::{Bench, FIRST, getpriority};
+use super::policy::{Bench, FIRST, getpriority, offers};
 use crate::observe::same;
 
 /// Policies, of one hook each on one function: nearly as many as a trampoline takes (`BPF_MAX_TRAMP_LINKS`, 38).
 const COUNT: usize = 36;
 /// With these there are more than it takes.
 const BEYOND: usize = 39;
+/// Programs that a trampoline takes.
+const TRAMPOLINE_MAX: usize = 38;
+/// A function of more than six arguments.
+const WIDE: &str = "do_mmap";
 /// Open files that a policy may take. The agent may be allowed no more than some thousands of them.
 const FILES_MAX: usize = 32;
 
@@ -32,23 +37,20 @@ pub fn many() -> Result<()> {
     ensure!(each <= FILES_MAX, "a policy takes {each} open files");
     println!("        {each} open files for each policy");
     same("each policy tells", bench.calls("1")?, vec![FIRST; COUNT])?;
-    // Where the kernel sets a bound it is told which.
-    let mut more = Vec::new();
+    // Where a function takes no more trampolines, the next way serves as well, and it is told why.
     for number in COUNT..BEYOND {
         let name = format!("many-{number}");
-        let path =
-            bench.write(&format!("{name}.yaml"), &getpriority(&name, &bench.program(), "asked", ""))?;
-        let output = bench.ask(&["add", &path.to_string_lossy()])?;
-        if output.status.success() {
-            more.push(name);
-            continue;
-        }
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(told.contains("at most 38 programs"), "the bound is not told: {told}");
+        bench.add(&format!("{name}.yaml"), &getpriority(&name, &bench.program(), "asked", ""))?;
     }
-    same("with more", bench.calls("1")?, vec![FIRST; COUNT + more.len()])?;
-    for name in more {
-        bench.order(&["delete", &name])?;
+    same("with more", bench.calls("1")?, vec![FIRST; BEYOND])?;
+    let last = hook(&bench, &format!("many-{}", BEYOND - 1))?;
+    println!("        the last one is attached as {}: {}", last["mechanism"], last["note"]);
+    let told = last["note"].as_str().context("no note")?.contains("at most 38 programs");
+    same("the bound is told where there is one", told, offers(&["fentry"])?)?;
+    ensure!(!told || last["mechanism"] == "kprobe", "{last}");
+    beyond_any_way(&bench)?;
+    for number in COUNT..BEYOND {
+        bench.order(&["delete", &format!("many-{number}")])?;
     }
     for number in 1..COUNT {
         bench.order(&["delete", &format!("many-{number}")])?;
@@ -56,4 +58,51 @@ pub fn many() -> Result<()> {
     let after = files(&bench)?;
     ensure!(after <= before + 4, "{before} open files before, {after} after the policies are gone");
     bench.lab.agent.stop()
+}
+
+/// The first hook of a policy, as it is told.
+fn hook(bench: &Bench, name: &str) -> Result<Value> {
+    let text = bench.order(&["status", name, "-o", "json"])?;
+    let value: Value = serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))?;
+    Ok(value["policies"][0]["hooks"][0].clone())
+}
+
+/// A hook that only a trampoline can serve is refused when there is none left, with both reasons. Such is one that looks
+/// at a seventh argument.
+fn beyond_any_way(bench: &Bench) -> Result<()> {
+    if !offers(&["fentry"])? {
+        return Ok(());
+    }
+    let program = bench.program().display().to_string();
+    let text = |name: &str, argument: u32| {
+        format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  fentries:\n  \
+             - call: {WIDE}\n    syscall: false\n    args: [{{index: {argument}, type: uint64}}]\n    selectors:\n    \
+             - matchBinaries: [{{operator: In, values: [{program}]}}]\n"
+        )
+    };
+    let mut refused = None;
+    // Kernels before 6.7 have no trampoline for so many arguments at all.
+    for number in 0..=TRAMPOLINE_MAX {
+        let name = format!("wide-{number}");
+        let path = bench.write(&format!("{name}.yaml"), &text(&name, 6))?;
+        let output = bench.ask(&["add", &path.to_string_lossy()])?;
+        if !output.status.success() {
+            refused = Some((number, String::from_utf8_lossy(&output.stderr).into_owned()));
+            break;
+        }
+    }
+    let (number, told) = refused.context("there is no bound")?;
+    ensure!(told.contains("trampoline") && told.contains("argument 6 of"), "{number}: {told}");
+    ensure!(
+        number == 0 || (told.contains("at most 38 programs") && number == TRAMPOLINE_MAX),
+        "{number}: {told}"
+    );
+    println!("        of a function of many arguments {number} policies are possible, then: {told}");
+    bench.add("narrow.yaml", &text("narrow", 5))?;
+    same("the other", hook(bench, "narrow")?["mechanism"].as_str(), Some("kprobe"))?;
+    for name in (0..=number).map(|number| format!("wide-{number}")).chain(["narrow".to_owned()]) {
+        bench.order(&["delete", &name])?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use saker_policy::model::Policy;
+use saker_policy::plan::Choices;
 use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 
@@ -380,7 +381,7 @@ impl Book {
     fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
         let disabled = self.entries.get(key).is_some_and(|entry| matches!(entry.content, Content::Disabled));
         let content = if disabled {
-            self.compile(&policy)?;
+            self.compile(&policy, &Choices::default())?;
             Content::Disabled
         } else {
             Content::Loaded(self.attach(key, &policy)?)
@@ -489,6 +490,7 @@ fn unloaded(key: &Key, id: u32, policy: &Policy, origin: &Origin) -> View {
         state: HookState::NotLoaded,
         error: String::new(),
         missing: Vec::new(),
+        note: String::new(),
         counts: saker_probes::HookCounts::default(),
         memory: 0,
     };

@@ -5,23 +5,23 @@ use std::sync::Weak;
 use saker_engine::hook::PolicyText;
 use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
-use saker_policy::plan::{PolicyPlan, Sets};
+use saker_policy::plan::{Choices, PolicyPlan, Sets};
 use saker_probes::{Binaries, HookCounts, HookSpec};
 
 use crate::pipeline::PolicyInput;
 
 /// Makes plans for a kernel and loads them. Used by one thread.
 pub trait Loader: Send {
-    /// Makes the plan of a checked policy.
+    /// Makes the plan of a checked policy, as far as the choices leave it free.
     ///
     /// # Errors
     /// Everything that this kernel cannot honour.
-    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>>;
+    fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>>;
 
     /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused; [`saker_probes::Error::Trampoline`] where another choice may do.
     fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> anyhow::Result<Box<dyn Loaded>>;
 
     /// Says which binaries have which bits, for all policies together, from now on.

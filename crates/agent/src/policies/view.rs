@@ -118,6 +118,8 @@ pub struct HookView {
     pub error: String,
     /// Functions of its list that this kernel does not have.
     pub missing: Vec<String>,
+    /// Why it is not attached in the way that is taken first; empty: it is.
+    pub note: String,
     /// What it counted since it was attached.
     pub counts: HookCounts,
     /// Kernel memory, in bytes.

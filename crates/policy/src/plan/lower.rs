@@ -31,7 +31,7 @@ use saker_abi::generated::{
     SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK, SAKER_SYSCALLS_MAX, saker_plan,
 };
 
-use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
+use super::{Attach, BinaryTest, Choices, HookPlan, HookText, Kernel, PolicyPlan, Sets};
 use crate::diagnostic::{At, Diagnostic, Path, Problem, Report};
 use crate::model::{Hook, Policy, Target};
 use crate::words::Kind;
@@ -48,9 +48,22 @@ const PROGRAMS_MAX: usize = 512;
 /// Everything that this kernel, or this program, cannot honour, each with its place and reason; a policy is never made
 /// weaker than it was written.
 pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    lower_with(policy, kernel, &Choices::default())
+}
+
+/// The same, where more is known than what the kernel says of itself.
+///
+/// # Errors
+/// As of [`lower`].
+pub fn lower_with(
+    policy: &Policy,
+    kernel: &dyn Kernel,
+    choices: &Choices,
+) -> Result<PolicyPlan, Vec<Diagnostic>> {
     let mut cx = Lowering {
         policy,
         kernel,
+        choices,
         report: Report::default(),
         sets: Sets::default(),
         last_set: 0,
@@ -79,6 +92,7 @@ pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Dia
 struct Lowering<'a> {
     policy: &'a Policy,
     kernel: &'a dyn Kernel,
+    choices: &'a Choices,
     report: Report,
     sets: Sets,
     /// Numbers of sets that are taken.
@@ -163,6 +177,7 @@ impl Lowering<'_> {
                 text: text(hook, &slots, site, &plan),
                 plan,
                 missing: Vec::new(),
+                note: site.note.clone(),
             });
         }
         let first = plans.len() - sites.len();
