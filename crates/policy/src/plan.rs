@@ -37,6 +37,16 @@ pub enum Attach {
         /// Also its return.
         on_return: bool,
     },
+    /// Entries of several functions by one program, by kprobes; with their returns if asked for. It is told at which it
+    /// runs, for which its plan has `SAKER_PLAN_COOKIE`.
+    Kprobes {
+        /// The functions, each with what records tell in `saker_hook.function`.
+        functions: Vec<(String, u64)>,
+        /// Also their returns.
+        on_return: bool,
+        /// All in one step (kprobe.multi); otherwise one by one.
+        at_once: bool,
+    },
     /// A hook of the security modules, without `bpf_lsm_`.
     Lsm(String),
     /// A BTF raw tracepoint.
@@ -63,6 +73,8 @@ pub enum Attach {
         places: Vec<UserPlace>,
         /// Also their returns; the places are functions then.
         on_return: bool,
+        /// All in one step (uprobe.multi); otherwise one by one.
+        at_once: bool,
     },
 }
 
@@ -99,15 +111,38 @@ impl Attach {
         match self {
             Self::Trampoline { on_return: false, .. } => "fentry",
             Self::Trampoline { on_return: true, .. } => "fentry and fexit",
-            Self::Kprobe { on_return: false, .. } => "kprobe",
-            Self::Kprobe { on_return: true, .. } => "kprobe and kretprobe",
+            Self::Kprobe { on_return: false, .. }
+            | Self::Kprobes { on_return: false, at_once: false, .. } => "kprobe",
+            Self::Kprobe { on_return: true, .. } | Self::Kprobes { on_return: true, at_once: false, .. } => {
+                "kprobe and kretprobe"
+            }
+            Self::Kprobes { on_return: false, .. } => "kprobe.multi",
+            Self::Kprobes { on_return: true, .. } => "kprobe.multi and kretprobe.multi",
             Self::Lsm(_) => "lsm",
             Self::RawTracepoint(_) => "raw tracepoint",
             Self::Syscalls { .. } => "raw system call tracepoints",
             Self::Tracepoint { .. } => "tracepoint",
-            Self::Uprobe { on_return: false, .. } => "uprobe",
-            Self::Uprobe { on_return: true, .. } => "uprobe and uretprobe",
+            Self::Uprobe { on_return: false, at_once: false, .. } => "uprobe",
+            Self::Uprobe { on_return: true, at_once: false, .. } => "uprobe and uretprobe",
+            Self::Uprobe { on_return: false, .. } => "uprobe.multi",
+            Self::Uprobe { on_return: true, .. } => "uprobe.multi and uretprobe.multi",
         }
+    }
+
+    /// Whether it is attached to several places in one step.
+    #[must_use]
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Self::Kprobes { at_once: true, .. } | Self::Uprobe { at_once: true, .. })
+    }
+
+    /// The same, attached to one place after the other.
+    #[must_use]
+    pub fn one_by_one(&self) -> Self {
+        let mut attach = self.clone();
+        if let Self::Kprobes { at_once, .. } | Self::Uprobe { at_once, .. } = &mut attach {
+            *at_once = false;
+        }
+        attach
     }
 }
 
@@ -344,6 +379,23 @@ pub trait Kernel {
     fn release(&self) -> &str;
     /// Ways of hooking.
     fn mechanisms(&self) -> Mechanisms;
+    /// Whether a program that is attached to several places is told at which it runs (Linux 5.15).
+    fn tells_places(&self) -> bool {
+        false
+    }
+    /// Whether a program can be attached to several functions in one step (kprobe.multi, Linux 5.18).
+    fn hooks_functions_at_once(&self) -> bool {
+        false
+    }
+    /// Whether a program can be attached to several places of a file in one step (uprobe.multi, Linux 6.6).
+    fn hooks_places_at_once(&self) -> bool {
+        false
+    }
+    /// Whether several functions have this name, so that it does not say which is meant.
+    fn is_ambiguous(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
     /// A function that can be hooked.
     fn function(&self, name: &str) -> Option<Signature>;
     /// Whether there is a function of this name, also one whose arguments are not described.

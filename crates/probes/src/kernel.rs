@@ -190,6 +190,28 @@ impl Kernel for RunningKernel {
         self.mechanisms
     }
 
+    fn tells_places(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(crate::hooks::tells_places)
+    }
+
+    fn hooks_functions_at_once(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(|| mechanisms::try_features(&["kprobe_multi"]).works("kprobe_multi"))
+    }
+
+    fn hooks_places_at_once(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
+    }
+
+    fn is_ambiguous(&self, name: &str) -> bool {
+        let hash = hash(name.as_bytes());
+        let symbols = self.symbols.get_or_init(symbols);
+        let first = symbols.partition_point(|other| *other < hash);
+        symbols.get(first + 1) == Some(&hash)
+    }
+
     fn function(&self, name: &str) -> Option<Signature> {
         self.types.function(name)
     }

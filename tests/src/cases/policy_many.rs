@@ -12,10 +12,6 @@ use crate::observe::same;
 const COUNT: usize = 36;
 /// With these there are more than it takes.
 const BEYOND: usize = 39;
-/// Programs that a trampoline takes.
-const TRAMPOLINE_MAX: usize = 38;
-/// A function of more than six arguments.
-const WIDE: &str = "do_mmap";
 /// Open files that a policy may take. The agent may be allowed no more than some thousands of them.
 const FILES_MAX: usize = 32;
 
@@ -48,7 +44,6 @@ pub fn many() -> Result<()> {
     let told = last["note"].as_str().context("no note")?.contains("at most 38 programs");
     same("the bound is told where there is one", told, offers(&["fentry"])?)?;
     ensure!(!told || last["mechanism"] == "kprobe", "{last}");
-    beyond_any_way(&bench)?;
     for number in COUNT..BEYOND {
         bench.order(&["delete", &format!("many-{number}")])?;
     }
@@ -65,44 +60,4 @@ fn hook(bench: &Bench, name: &str) -> Result<Value> {
     let text = bench.order(&["status", name, "-o", "json"])?;
     let value: Value = serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))?;
     Ok(value["policies"][0]["hooks"][0].clone())
-}
-
-/// A hook that only a trampoline can serve is refused when there is none left, with both reasons. Such is one that looks
-/// at a seventh argument.
-fn beyond_any_way(bench: &Bench) -> Result<()> {
-    if !offers(&["fentry"])? {
-        return Ok(());
-    }
-    let program = bench.program().display().to_string();
-    let text = |name: &str, argument: u32| {
-        format!(
-            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: {name}\nspec:\n  fentries:\n  \
-             - call: {WIDE}\n    syscall: false\n    args: [{{index: {argument}, type: uint64}}]\n    selectors:\n    \
-             - matchBinaries: [{{operator: In, values: [{program}]}}]\n"
-        )
-    };
-    let mut refused = None;
-    // Kernels before 6.7 have no trampoline for so many arguments at all.
-    for number in 0..=TRAMPOLINE_MAX {
-        let name = format!("wide-{number}");
-        let path = bench.write(&format!("{name}.yaml"), &text(&name, 6))?;
-        let output = bench.ask(&["add", &path.to_string_lossy()])?;
-        if !output.status.success() {
-            refused = Some((number, String::from_utf8_lossy(&output.stderr).into_owned()));
-            break;
-        }
-    }
-    let (number, told) = refused.context("there is no bound")?;
-    ensure!(told.contains("trampoline") && told.contains("argument 6 of"), "{number}: {told}");
-    ensure!(
-        number == 0 || (told.contains("at most 38 programs") && number == TRAMPOLINE_MAX),
-        "{number}: {told}"
-    );
-    println!("        of a function of many arguments {number} policies are possible, then: {told}");
-    bench.add("narrow.yaml", &text("narrow", 5))?;
-    same("the other", hook(bench, "narrow")?["mechanism"].as_str(), Some("kprobe"))?;
-    for name in (0..=number).map(|number| format!("wide-{number}")).chain(["narrow".to_owned()]) {
-        bench.order(&["delete", &name])?;
-    }
-    Ok(())
 }

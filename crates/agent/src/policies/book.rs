@@ -32,6 +32,8 @@ pub(super) struct Book {
     loader: Result<Box<dyn Loader>, String>,
     texts: Box<dyn Texts>,
     shared: Arc<Shared>,
+    /// What holds for all plans.
+    choices: Choices,
     entries: BTreeMap<Key, Entry>,
     /// Files that hold no policy that could be kept under its own name.
     refused: BTreeMap<PathBuf, Refused>,
@@ -76,11 +78,13 @@ impl Book {
         loader: Result<Box<dyn Loader>, String>,
         texts: Box<dyn Texts>,
         shared: Arc<Shared>,
+        choices: Choices,
     ) -> Self {
         Self {
             loader,
             texts,
             shared,
+            choices,
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
             bits: Bits::default(),
@@ -381,7 +385,7 @@ impl Book {
     fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
         let disabled = self.entries.get(key).is_some_and(|entry| matches!(entry.content, Content::Disabled));
         let content = if disabled {
-            self.compile(&policy, &Choices::default())?;
+            self.compile(&policy, &self.choices.clone())?;
             Content::Disabled
         } else {
             Content::Loaded(self.attach(key, &policy)?)

@@ -79,6 +79,11 @@ impl Loaded for LoadedPolicy {
     fn memory(&self) -> (Vec<u64>, u64) {
         (self.hooks.iter().map(LoadedHook::memory).collect(), self.set_memory())
     }
+
+    fn deviations(&self) -> Vec<(usize, &'static str, String)> {
+        let noted = self.hooks.iter().enumerate().filter(|(_, hook)| !hook.note.is_empty());
+        noted.map(|(index, hook)| (index, hook.attach.mechanism(), hook.note.clone())).collect()
+    }
 }
 
 fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {

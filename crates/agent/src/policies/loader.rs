@@ -44,6 +44,11 @@ pub trait Loaded {
 
     /// Kernel memory of each hook, and of what they share, in bytes.
     fn memory(&self) -> (Vec<u64>, u64);
+
+    /// Why hooks are attached in another way than planned, each with its place among them and the name of that way.
+    fn deviations(&self) -> Vec<(usize, &'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// The engine, which has to know the texts of a policy before the first record of its hooks.

@@ -54,7 +54,8 @@ impl FakeKernel {
     }
 
     pub(crate) fn policies(&self, sources: Sources) -> Policies {
-        Policies::start(Ok(Box::new(self.clone())), Box::new(self.clone()), sources).unwrap()
+        Policies::start(Ok(Box::new(self.clone())), Box::new(self.clone()), sources, Choices::default())
+            .unwrap()
     }
 }
 

@@ -291,7 +291,7 @@ fn of_those_who_add_the_same_at_once_one_succeeds() {
 fn without_a_loader_each_policy_is_refused_with_the_reason() {
     let kernel = FakeKernel::default();
     let loader = Err("no hooks here".to_owned());
-    let policies = Policies::start(loader, Box::new(kernel), Sources::default()).unwrap();
+    let policies = Policies::start(loader, Box::new(kernel), Sources::default(), Choices::default()).unwrap();
     let refused = add(&policies, &policy("a", &["f"])).unwrap_err().to_string();
     assert_eq!(refused, "the policy a (domain grpc) cannot be loaded: no hooks here");
 }

@@ -156,7 +156,7 @@ pub struct View {
     pub error: String,
     /// Whether it acts.
     pub mode: Mode,
-    /// Its hooks, in the order of the policy; those of a list one by one.
+    /// Its hooks, in the order of the policy; those of a list one by one, but for what shares a program.
     pub hooks: Vec<HookView>,
     /// Kernel memory of all hooks and of what they share, in bytes.
     pub memory: u64,

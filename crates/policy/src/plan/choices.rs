@@ -10,6 +10,8 @@ const TRAMPOLINE_MAX: usize = 38;
 pub struct Choices {
     /// Functions that the kernel turned out to attach no program to by a trampoline, each with the reason.
     pub no_trampoline: BTreeMap<String, String>,
+    /// Kprobes are attached one by one, whatever a policy says.
+    pub kprobes_one_by_one: bool,
 }
 
 impl Choices {

@@ -8,6 +8,7 @@ mod builder;
 mod clauses;
 mod expression;
 mod fields;
+mod join;
 mod loader;
 mod numbers;
 mod process;
@@ -164,13 +165,14 @@ impl Lowering<'_> {
             }
             return;
         }
+        let mut own = Vec::with_capacity(sites.len());
         for site in &sites {
             let mut plan = base.clone();
             plan.family = family(&hook.target);
             values::lower(self, hook, &slots, site, &mut plan);
             mark_calls(site, &mut plan);
             sockets::complete(self, hook, site, &mut plan, &at);
-            plans.push(HookPlan {
+            own.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),
                 attach: site.attach.clone(),
@@ -180,10 +182,11 @@ impl Lowering<'_> {
                 note: site.note.clone(),
             });
         }
-        let first = plans.len() - sites.len();
-        if let Some(first) = plans.get_mut(first) {
+        let mut own = join::join(self, hook, own);
+        if let Some(first) = own.first_mut() {
             first.missing = missing;
         }
+        plans.append(&mut own);
     }
 
     /// A number for a new set; networks take two.
@@ -214,6 +217,7 @@ fn returns(attach: &Attach) -> bool {
     match attach {
         Attach::Trampoline { on_return, .. }
         | Attach::Kprobe { on_return, .. }
+        | Attach::Kprobes { on_return, .. }
         | Attach::Syscalls { on_return }
         | Attach::Uprobe { on_return, .. } => *on_return,
         Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,

@@ -115,7 +115,7 @@ impl Book {
 
     /// Functions that turn out to have no trampoline left are planned for once more, each in the next way there is.
     fn compile_and_load(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
-        let mut choices = Choices::default();
+        let mut choices = self.choices.clone();
         loop {
             let failure = match self.attempt(key, policy, &choices) {
                 Ok(active) => return Ok(active),
@@ -169,6 +169,12 @@ impl Book {
             self.detached.push_back((Instant::now(), number));
             Failure::of_load(&error)
         })?;
+        for (index, mechanism, note) in loaded.deviations() {
+            let Some(view) = views.get_mut(index) else { continue };
+            tracing::warn!(policy = %key, hook = view.path, "{note}");
+            mechanism.clone_into(&mut view.mechanism);
+            view.note = if view.note.is_empty() { note } else { format!("{}; {note}", view.note) };
+        }
         let (each, shared) = loaded.memory();
         for (view, memory) in views.iter_mut().zip(&each) {
             view.memory = *memory;

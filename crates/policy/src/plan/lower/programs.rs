@@ -61,6 +61,7 @@ pub(super) fn uprobe(
             file: program.mark(),
             places: vec![place],
             on_return,
+            at_once: false,
         };
         let reads = Reads::Program(program.machine());
         let mut site = Site::new(attach, found.name, reads, MAX_ARGUMENTS as usize);
@@ -184,6 +185,7 @@ pub(super) fn usdt(cx: &mut Lowering<'_>, usdt: &Usdt, at: &At) -> Vec<Site> {
                     file: program.mark(),
                     places,
                     on_return: false,
+                    at_once: false,
                 };
                 let reads = Reads::Operands(program.machine(), operands);
                 sites.push(Site::new(attach, String::new(), reads, 0));

@@ -4,6 +4,7 @@ mod clauses;
 mod expression;
 mod fake;
 mod fields;
+mod join;
 mod post;
 mod programs;
 mod refused;
@@ -35,7 +36,7 @@ fn hook(text: &str, kernel: &Fake) -> HookPlan {
 fn without_trampoline(text: &str, kernel: &Fake, function: &str) -> Result<PolicyPlan, String> {
     let no_trampoline = [(function.to_owned(), format!("{function} is full"))].into();
     let problems = |found: Vec<crate::Diagnostic>| found.into_iter().map(|one| one.message).collect();
-    lower_with(&accepted(text), kernel, &Choices { no_trampoline }).map_err(problems)
+    lower_with(&accepted(text), kernel, &Choices { no_trampoline, ..Choices::default() }).map_err(problems)
 }
 
 /// What is said of a policy that is refused: path, message and hint.

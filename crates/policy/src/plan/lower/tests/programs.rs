@@ -104,6 +104,7 @@ fn each_place_is_a_hook() {
         file: FileMark { inode: 7, ..FileMark::default() },
         places: vec![UserPlace { offset, semaphore, function: 0 }],
         on_return: false,
+        at_once: false,
     };
     assert_eq!(places, [place(0x1000, 80), place(0x2010, 0)]);
     let first = &plan.hooks[0];
