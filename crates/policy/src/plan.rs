@@ -438,6 +438,19 @@ pub trait Kernel {
         let _ = (structure, path);
         Err(format!("the types of the module {module} are not known"))
     }
+    /// The same from a structure of a program, whose types are described in a file.
+    ///
+    /// # Errors
+    /// What is not there, in words.
+    fn resolve_of_program(
+        &self,
+        file: &str,
+        structure: &str,
+        path: &[crate::values::Step],
+    ) -> Result<Resolved, String> {
+        let _ = (structure, path);
+        Err(format!("the types described in {file} are not known"))
+    }
     /// Number of a system call of the machine's own ABI, by its name without prefix.
     fn syscall(&self, name: &str) -> Option<u32>;
     /// All system calls of the machine's own ABI: name without prefix, and number.

@@ -3,6 +3,7 @@
 //! It holds the kernel's description of its types, some megabytes: make it when a policy is added, and drop it then.
 
 mod description;
+mod program_types;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,6 +19,7 @@ use saker_policy::values::Step;
 
 use crate::{Error, Executable, Tracefs, facts, mechanisms};
 use description::Types;
+use program_types::ProgramTypes;
 
 /// Where the kernel lists the functions that can be traced, when a tracing file system is mounted.
 const TRACEABLE: [&str; 2] = [
@@ -41,6 +43,7 @@ pub struct RunningKernel {
     host: NamespaceInums,
     types: Types,
     symbols: OnceLock<Vec<u64>>,
+    programs: ProgramTypes,
 }
 
 impl RunningKernel {
@@ -65,6 +68,7 @@ impl RunningKernel {
             host: host_namespaces(),
             types,
             symbols: OnceLock::new(),
+            programs: ProgramTypes::default(),
         })
     }
 
@@ -247,6 +251,10 @@ impl Kernel for RunningKernel {
 
     fn resolve_in(&self, module: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
         self.module(module)?.resolve(structure, path)
+    }
+
+    fn resolve_of_program(&self, file: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        self.programs.of(file)?.resolve(structure, path)
     }
 
     fn syscall(&self, name: &str) -> Option<u32> {

@@ -16,6 +16,7 @@ mod programs;
 mod renames;
 mod selectors;
 mod sockets;
+mod structures;
 mod targets;
 mod texts;
 mod types;

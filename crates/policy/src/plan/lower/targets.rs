@@ -127,9 +127,9 @@ impl Site {
                 }
             }
             Reads::Fields(format) => fields::address(format, index),
-            Reads::Program(_) | Reads::Operands(..) => Err(Problem::new(
-                "what an argument of a program points to is not looked up: `resolve` needs a structure of the kernel",
-            )),
+            Reads::Program(_) | Reads::Operands(..) => {
+                Err(Problem::new("arguments of programs are found in another way"))
+            }
         }
     }
 
