@@ -171,6 +171,29 @@ fn what_pointers_of_a_program_lead_to() {
     assert_eq!(told.iter().map(|one| one.number(0)).collect::<Vec<_>>(), [5]);
 }
 
+/// As `pahole -J` puts them there.
+#[test]
+fn types_within_a_program() {
+    let types = types("added.btf");
+    let both = program().with_file_name("with-types");
+    let added = Command::new("objcopy")
+        .arg("--add-section")
+        .arg(format!(".BTF={}", types.display()))
+        .args([program(), &both])
+        .status();
+    assert!(added.unwrap().success());
+    for file in [types, both] {
+        let text = format!(
+            "uprobes:\n- path: PATH\n  symbols: [serve]\n  btfPath: {}\n  \
+             args: [{{index: 0, type: int, btfType: request, resolve: inner.number}}]",
+            file.display()
+        );
+        let value = plan(&with_path(&text)).unwrap().hooks[0].plan.value[0];
+        let steps: Vec<(u32, u32)> = value.step[..2].iter().map(|step| (step.offset, step.load)).collect();
+        assert_eq!((value.steps, steps), (2, vec![(8, 8), (8, 4)]));
+    }
+}
+
 #[test]
 fn types_that_are_not_there() {
     let types = types("asked.btf");
