@@ -51,6 +51,12 @@ int kprobe_multi(void *ctx)
 	return 0;
 }
 
+SEC("uprobe.multi")
+int uprobe_multi(void *ctx)
+{
+	return 0;
+}
+
 SEC("tp/syscalls/sys_enter_reboot")
 int tracepoint(void *ctx)
 {

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use saker_policy::plan::Choices;
 use saker_policy::words::Mode as Asked;
 use tokio::sync::oneshot;
 
@@ -208,7 +209,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Starts the thread, which begins with the policies of the files. Without a loader each policy is refused with
+    /// Starts the thread, which begins with the policies of the files; plans keep to these choices. Without a loader each policy is refused with
     /// the reason given.
     ///
     /// # Errors
@@ -217,12 +218,13 @@ impl Policies {
         loader: Result<Box<dyn Loader>, String>,
         texts: Box<dyn Texts>,
         sources: Sources,
+        choices: Choices,
     ) -> std::io::Result<Self> {
         let (orders, received) = mpsc::sync_channel(MAX_ORDERS);
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("saker-policies".into()).spawn(move || {
-            let book = Book::new(loader, texts, Arc::clone(&for_thread));
+            let book = Book::new(loader, texts, Arc::clone(&for_thread), choices);
             let directory = sources.directory.map(|path| Directory::new(path, sources.directory_wanted));
             Worker::new(book, directory, received, for_thread).run(sources.file);
         })?;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use saker_abi::NamespaceInums;
 use saker_engine::capture::Setup;
 use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
+use saker_policy::plan::Choices;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zerocopy::IntoBytes;
@@ -232,7 +233,8 @@ fn start_policies(
     pipeline: &Pipeline,
 ) -> Result<Arc<Policies>> {
     let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
-    let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone());
+    let choices = Choices { kprobes_one_by_one: settings.kprobes_one_by_one, ..Choices::default() };
+    let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone(), choices);
     policies.map(Arc::new).context("cannot start the thread of the policies")
 }
 

@@ -4,10 +4,12 @@
 //! entries of the sets it refers to. It is made from a checked policy and what a [`Kernel`] says of itself; loading it
 //! is another crate's.
 
+mod choices;
 mod lower;
 mod pattern;
 
-pub use lower::lower;
+pub use choices::Choices;
+pub use lower::{lower, lower_with};
 pub use pattern::{Packed, Pattern, pack};
 
 use saker_abi::generated::{
@@ -35,6 +37,16 @@ pub enum Attach {
         /// Also its return.
         on_return: bool,
     },
+    /// Entries of several functions by one program, by kprobes; with their returns if asked for. It is told at which it
+    /// runs, for which its plan has `SAKER_PLAN_COOKIE`.
+    Kprobes {
+        /// The functions, each with what records tell in `saker_hook.function`.
+        functions: Vec<(String, u64)>,
+        /// Also their returns.
+        on_return: bool,
+        /// All in one step (kprobe.multi); otherwise one by one.
+        at_once: bool,
+    },
     /// A hook of the security modules, without `bpf_lsm_`.
     Lsm(String),
     /// A BTF raw tracepoint.
@@ -61,6 +73,8 @@ pub enum Attach {
         places: Vec<UserPlace>,
         /// Also their returns; the places are functions then.
         on_return: bool,
+        /// All in one step (uprobe.multi); otherwise one by one.
+        at_once: bool,
     },
 }
 
@@ -97,15 +111,38 @@ impl Attach {
         match self {
             Self::Trampoline { on_return: false, .. } => "fentry",
             Self::Trampoline { on_return: true, .. } => "fentry and fexit",
-            Self::Kprobe { on_return: false, .. } => "kprobe",
-            Self::Kprobe { on_return: true, .. } => "kprobe and kretprobe",
+            Self::Kprobe { on_return: false, .. }
+            | Self::Kprobes { on_return: false, at_once: false, .. } => "kprobe",
+            Self::Kprobe { on_return: true, .. } | Self::Kprobes { on_return: true, at_once: false, .. } => {
+                "kprobe and kretprobe"
+            }
+            Self::Kprobes { on_return: false, .. } => "kprobe.multi",
+            Self::Kprobes { on_return: true, .. } => "kprobe.multi and kretprobe.multi",
             Self::Lsm(_) => "lsm",
             Self::RawTracepoint(_) => "raw tracepoint",
             Self::Syscalls { .. } => "raw system call tracepoints",
             Self::Tracepoint { .. } => "tracepoint",
-            Self::Uprobe { on_return: false, .. } => "uprobe",
-            Self::Uprobe { on_return: true, .. } => "uprobe and uretprobe",
+            Self::Uprobe { on_return: false, at_once: false, .. } => "uprobe",
+            Self::Uprobe { on_return: true, at_once: false, .. } => "uprobe and uretprobe",
+            Self::Uprobe { on_return: false, .. } => "uprobe.multi",
+            Self::Uprobe { on_return: true, .. } => "uprobe.multi and uretprobe.multi",
         }
+    }
+
+    /// Whether it is attached to several places in one step.
+    #[must_use]
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Self::Kprobes { at_once: true, .. } | Self::Uprobe { at_once: true, .. })
+    }
+
+    /// The same, attached to one place after the other.
+    #[must_use]
+    pub fn one_by_one(&self) -> Self {
+        let mut attach = self.clone();
+        if let Self::Kprobes { at_once, .. } | Self::Uprobe { at_once, .. } = &mut attach {
+            *at_once = false;
+        }
+        attach
     }
 }
 
@@ -260,6 +297,8 @@ pub struct HookPlan {
     pub text: HookText,
     /// Functions of a list that this kernel does not have, and that may be missing.
     pub missing: Vec<String>,
+    /// Why it is not attached in the way that would be taken first; empty: it is.
+    pub note: String,
 }
 
 /// Whether a clause asks for the bit of a [`BinaryTest`].
@@ -340,6 +379,23 @@ pub trait Kernel {
     fn release(&self) -> &str;
     /// Ways of hooking.
     fn mechanisms(&self) -> Mechanisms;
+    /// Whether a program that is attached to several places is told at which it runs (Linux 5.15).
+    fn tells_places(&self) -> bool {
+        false
+    }
+    /// Whether a program can be attached to several functions in one step (kprobe.multi, Linux 5.18).
+    fn hooks_functions_at_once(&self) -> bool {
+        false
+    }
+    /// Whether a program can be attached to several places of a file in one step (uprobe.multi, Linux 6.6).
+    fn hooks_places_at_once(&self) -> bool {
+        false
+    }
+    /// Whether several functions have this name, so that it does not say which is meant.
+    fn is_ambiguous(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
     /// A function that can be hooked.
     fn function(&self, name: &str) -> Option<Signature>;
     /// Whether there is a function of this name, also one whose arguments are not described.
@@ -381,6 +437,19 @@ pub trait Kernel {
     ) -> Result<Resolved, String> {
         let _ = (structure, path);
         Err(format!("the types of the module {module} are not known"))
+    }
+    /// The same from a structure of a program, whose types are described in a file.
+    ///
+    /// # Errors
+    /// What is not there, in words.
+    fn resolve_of_program(
+        &self,
+        file: &str,
+        structure: &str,
+        path: &[crate::values::Step],
+    ) -> Result<Resolved, String> {
+        let _ = (structure, path);
+        Err(format!("the types described in {file} are not known"))
     }
     /// Number of a system call of the machine's own ABI, by its name without prefix.
     fn syscall(&self, name: &str) -> Option<u32>;

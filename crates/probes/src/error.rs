@@ -50,6 +50,12 @@ pub enum Error {
         /// What libbpf said, with the tail of the verifier's log.
         log: String,
     },
+    /// The kernel attaches no program to these functions by a trampoline. In another way it may.
+    #[error("{}", refused.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; "))]
+    Trampoline {
+        /// Their names, each with the reason.
+        refused: Vec<(String, String)>,
+    },
     /// A map could not be read or written.
     #[error("cannot access the kernel map {map}: {source}")]
     Map {

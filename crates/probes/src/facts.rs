@@ -171,26 +171,21 @@ fn has_preemptible_tracepoints(release: &str) -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(19))
 }
 
-/// Names of the kernel's BPF helpers and attach types, from its BTF.
+/// Names of the kernel's BPF helpers, from its BTF.
 struct KernelNames {
     helpers: Vec<String>,
-    attach_types: Vec<String>,
 }
 
 impl KernelNames {
     fn read() -> Self {
         let Ok(btf) = Btf::from_vmlinux() else {
-            return Self { helpers: Vec::new(), attach_types: Vec::new() };
+            return Self { helpers: Vec::new() };
         };
-        Self { helpers: variants(&btf, "bpf_func_id"), attach_types: variants(&btf, "bpf_attach_type") }
+        Self { helpers: variants(&btf, "bpf_func_id") }
     }
 
     fn has_helper(&self, name: &str) -> bool {
         self.helpers.iter().any(|helper| helper == name)
-    }
-
-    fn has_attach_type(&self, name: &str) -> bool {
-        self.attach_types.iter().any(|attach| attach == name)
     }
 }
 
@@ -264,12 +259,7 @@ fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried)
         let has = names.has_helper(helper) && (!asked || kprobe_programs_may_call(helper));
         feature(name, has, if has { "" } else { "no such helper" }, why)
     }));
-    list.push(feature(
-        "uprobe_multi",
-        names.has_attach_type("BPF_TRACE_UPROBE_MULTI"),
-        "",
-        "many user functions are hooked at once",
-    ));
+    list.push(tried.feature("uprobe_multi", "many user functions are hooked at once"));
     let bpf_lsm = facts.security_modules.iter().any(|name| name == "bpf");
     list.push(feature(
         "bpf_lsm_active",

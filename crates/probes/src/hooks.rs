@@ -12,7 +12,8 @@ use std::sync::{Arc, Weak};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{
-    Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramMut, ProgramType, UprobeOpts,
+    KprobeMultiOpts, KprobeOpts, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject,
+    ProgramAttachType, ProgramMut, ProgramType, UprobeMultiOpts, UprobeOpts,
 };
 use saker_abi::generated::{
     SAKER_CLAUSE_LONG, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_TEXT_PATTERN,
@@ -23,7 +24,7 @@ use saker_abi::generated::{
     SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_binary_column, saker_follow_key,
     saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
-use saker_policy::plan::{Attach, Sets};
+use saker_policy::plan::{Attach, Choices, Sets, UserPlace};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::follow::Follow;
@@ -46,7 +47,7 @@ pub struct HookSpec {
 fn mechanism_number(attach: &Attach) -> u32 {
     match attach {
         Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
-        Attach::Kprobe { .. } => 1,
+        Attach::Kprobe { .. } | Attach::Kprobes { .. } => 1,
         Attach::Syscalls { .. } => 2,
         Attach::Tracepoint { .. } => 3,
         Attach::Uprobe { .. } => 4,
@@ -247,6 +248,8 @@ pub struct LoadedHook {
     memory: u64,
     /// How it was attached.
     pub attach: Attach,
+    /// Why it was attached in another way than was asked for; empty: it was not.
+    pub note: String,
     /// Its programs hold only what its plan uses. Not so where the kernel's description of types lacks what they
     /// attach to, as of functions of modules, and where the kernel refused them so.
     pub pruned: bool,
@@ -324,10 +327,43 @@ impl Hooks {
         if specs.iter().any(|spec| spec.plan.flags & SAKER_PLAN_TRACKS != 0) {
             policy.tracking = Some(self.track()?);
         }
-        for hook in ready {
-            policy.hooks.push(hook.attach()?);
+        let mut without_trampoline = Vec::new();
+        for (hook, spec) in ready.into_iter().zip(specs) {
+            match hook.attach() {
+                Ok(hook) => policy.hooks.push(hook),
+                Err(error) if spec.attach.is_at_once() => {
+                    let hook = self.one_by_one(spec, prepared.as_ref(), sets, &mut policy.sets, &error)?;
+                    policy.hooks.push(hook);
+                }
+                // All such functions are told at once.
+                Err(Error::Trampoline { refused }) => without_trampoline.extend(refused),
+                Err(error) => return Err(error),
+            }
+        }
+        if !without_trampoline.is_empty() {
+            return Err(Error::Trampoline { refused: without_trampoline });
         }
         Ok(policy)
+    }
+
+    /// Loads a hook once more that the kernel did not attach to all its places in one step, and attaches it to one after
+    /// the other.
+    fn one_by_one(
+        &mut self,
+        spec: &HookSpec,
+        prepared: Option<&Prepared>,
+        sets: &Sets,
+        set_maps: &mut Vec<MapHandle>,
+        refused: &Error,
+    ) -> Result<LoadedHook, Error> {
+        let spec = HookSpec { attach: spec.attach.one_by_one(), plan: spec.plan.clone() };
+        let mut places: Places = [const { MaybeUninit::uninit() }; 2];
+        let hook = self.load_one(&spec, prepared, &mut places, sets, set_maps)?.attach()?;
+        let note = format!(
+            "attached one by one, for the kernel does not attach it to all places at once: {}",
+            cause(refused)
+        );
+        Ok(LoadedHook { note, ..hook })
     }
 
     /// The table of owners of sockets, which all policies that track sockets share.
@@ -524,6 +560,12 @@ fn choose_programs(
         program.set_autoload(chosen.is_some());
         let Some((_, target)) = chosen else { continue };
         loader::forbid_preemption(&mut program, preemption)?;
+        if attach.is_at_once() {
+            program.set_attach_type(match attach {
+                Attach::Kprobes { .. } => ProgramAttachType::KprobeMulti,
+                _ => ProgramAttachType::TraceUprobeMulti,
+            });
+        }
         if let Some(target) = target.as_ref().filter(|_| !targets_known) {
             program.set_attach_target(0, Some(target.clone()))?;
         }
@@ -539,6 +581,7 @@ fn target(attach: &Attach) -> Option<String> {
         Attach::RawTracepoint(event) => Some(format!("btf_trace_{event}")),
         Attach::Syscalls { .. }
         | Attach::Kprobe { .. }
+        | Attach::Kprobes { .. }
         | Attach::Tracepoint { .. }
         | Attach::Uprobe { .. } => None,
     }
@@ -558,7 +601,9 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
             Section::tracepoint(c"tp_btf/sys_enter", SYSCALLS[0]),
             Section::tracepoint(c"tp_btf/sys_exit", SYSCALLS[1]),
         ],
-        Attach::Kprobe { .. } => vec![Section::free(c"kprobe", probe), Section::free(c"kretprobe", probe)],
+        Attach::Kprobe { .. } | Attach::Kprobes { .. } => {
+            vec![Section::free(c"kprobe", probe), Section::free(c"kretprobe", probe)]
+        }
         Attach::Uprobe { .. } => vec![Section::free(c"uprobe", probe), Section::free(c"uretprobe", probe)],
         Attach::Tracepoint { .. } => {
             vec![Section::free(c"tp", libbpf_rs::libbpf_sys::BPF_PROG_TYPE_TRACEPOINT)]
@@ -576,7 +621,7 @@ fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
             }
             programs
         }
-        Attach::Kprobe { on_return, .. } => {
+        Attach::Kprobe { on_return, .. } | Attach::Kprobes { on_return, .. } => {
             let mut programs = vec![("saker_kprobe", None)];
             if *on_return {
                 programs.push(("saker_kretprobe", None));
@@ -622,21 +667,35 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
-/// What a kernel means that attaches no more programs. Source: BPF_MAX_TRAMP_LINKS of include/linux/bpf.h.
-fn why_not(attach: &Attach, error: &libbpf_rs::Error) -> String {
-    let function = match attach {
-        Attach::Trampoline { function, .. } => function,
-        Attach::Lsm(hook) => hook,
-        _ => return String::new(),
-    };
-    // Each program takes one of as many places as fit on a page.
-    if format!("{error:?}").contains("(os error 7)") {
-        return format!(
-            ": the kernel attaches at most 38 programs to one function by trampolines, those of other tools \
-             included, and {function} has them; put hooks on it into fewer policies, each with more selectors"
-        );
+/// What is behind an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
     }
-    String::new()
+    last.to_string()
+}
+
+/// An error of an attachment, with what the kernel means when it attaches no more programs.
+fn refusal(attach: &Attach, source: libbpf_rs::Error) -> Error {
+    // Each program takes one of as many places as fit on a page.
+    let full = format!("{source:?}").contains("(os error 7)");
+    let log = match attach {
+        Attach::Trampoline { function, .. } => {
+            let reason = if full {
+                Choices::full_trampoline(function)
+            } else {
+                format!("the kernel attaches no program to {function} by a trampoline: {}", cause(&source))
+            };
+            return Error::Trampoline { refused: vec![(function.clone(), reason)] };
+        }
+        Attach::Lsm(hook) if full => {
+            let full = Choices::full_trampoline(hook);
+            format!(": {full}; put hooks on it into fewer policies, each with more selectors")
+        }
+        _ => String::new(),
+    };
+    Error::Load { operation: "attach", source, log }
 }
 
 /// Attaches one program of a hook wherever it belongs.
@@ -647,12 +706,27 @@ fn attach_program(
     tells_places: bool,
     links: &mut Vec<Link>,
 ) -> Result<(), Error> {
-    let refused = |source| {
-        let log = why_not(attach, &source);
-        Error::Load { operation: "attach", source, log }
-    };
     let link = match attach {
         Attach::Kprobe { function, .. } => program.attach_kprobe(name == "saker_kretprobe", function),
+        Attach::Kprobes { functions, at_once: true, .. } => {
+            let options = KprobeMultiOpts {
+                symbols: functions.iter().map(|(function, _)| function.clone()).collect(),
+                cookies: functions.iter().map(|(_, cookie)| *cookie).collect(),
+                retprobe: name == "saker_kretprobe",
+                ..KprobeMultiOpts::default()
+            };
+            program.attach_kprobe_multi_with_opts(options)
+        }
+        Attach::Kprobes { functions, .. } => {
+            for (function, cookie) in functions {
+                let options = KprobeOpts { cookie: *cookie, ..KprobeOpts::default() };
+                let link = program.attach_kprobe_with_opts(name == "saker_kretprobe", function, options);
+                let failed =
+                    |source| Error::Load { operation: "attach", source, log: format!(" (at {function})") };
+                links.push(link.map_err(failed)?);
+            }
+            return Ok(());
+        }
         Attach::Lsm(_) => program.attach_lsm(),
         Attach::Tracepoint { subsystem, event } => {
             let id = Tracefs::open()?.format(subsystem, event)?.id;
@@ -667,6 +741,12 @@ fn attach_program(
             let file = executable::open_again(path, file)?;
             // The kernel looks the path up once more: this one leads to the file that is open.
             let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
+            if attach.is_at_once() {
+                let link = attach_at_once(program, &opened, places, tells_places, name == "saker_uretprobe");
+                let offset = places.first().map_or(0, |place| place.offset);
+                links.push(link.map_err(|source| Error::Uprobe { path: path.clone(), offset, source })?);
+                return Ok(());
+            }
             for place in places {
                 let failed = |source| Error::Uprobe { path: path.clone(), offset: place.offset, source };
                 let options = UprobeOpts {
@@ -686,8 +766,28 @@ fn attach_program(
             program.attach_trace()
         }
     };
-    links.push(link.map_err(refused)?);
+    links.push(link.map_err(|source| refusal(attach, source))?);
     Ok(())
+}
+
+/// Attaches a program to several places of an open file in one step.
+fn attach_at_once(
+    program: &ProgramMut<'_>,
+    opened: &str,
+    places: &[UserPlace],
+    tells_places: bool,
+    on_return: bool,
+) -> Result<Link, libbpf_rs::Error> {
+    let word = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let semaphores = places.iter().any(|place| place.semaphore != 0);
+    let options = UprobeMultiOpts {
+        offsets: places.iter().map(|place| word(place.offset)).collect(),
+        ref_ctr_offsets: places.iter().filter(|_| semaphores).map(|place| word(place.semaphore)).collect(),
+        cookies: places.iter().filter(|_| tells_places).map(|place| place.function).collect(),
+        retprobe: on_return,
+        ..UprobeMultiOpts::default()
+    };
+    program.attach_uprobe_multi_with_opts(ALL_PROCESSES, opened, "", options)
 }
 
 impl Ready<'_> {
@@ -716,6 +816,7 @@ impl Ready<'_> {
             stats,
             memory,
             attach: self.attach,
+            note: String::new(),
             pruned: self.pruned,
             _watch: self.watch,
         })

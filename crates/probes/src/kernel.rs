@@ -3,6 +3,7 @@
 //! It holds the kernel's description of its types, some megabytes: make it when a policy is added, and drop it then.
 
 mod description;
+mod program_types;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,6 +19,7 @@ use saker_policy::values::Step;
 
 use crate::{Error, Executable, Tracefs, facts, mechanisms};
 use description::Types;
+use program_types::ProgramTypes;
 
 /// Where the kernel lists the functions that can be traced, when a tracing file system is mounted.
 const TRACEABLE: [&str; 2] = [
@@ -41,6 +43,7 @@ pub struct RunningKernel {
     host: NamespaceInums,
     types: Types,
     symbols: OnceLock<Vec<u64>>,
+    programs: ProgramTypes,
 }
 
 impl RunningKernel {
@@ -65,6 +68,7 @@ impl RunningKernel {
             host: host_namespaces(),
             types,
             symbols: OnceLock::new(),
+            programs: ProgramTypes::default(),
         })
     }
 
@@ -190,6 +194,28 @@ impl Kernel for RunningKernel {
         self.mechanisms
     }
 
+    fn tells_places(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(crate::hooks::tells_places)
+    }
+
+    fn hooks_functions_at_once(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(|| mechanisms::try_features(&["kprobe_multi"]).works("kprobe_multi"))
+    }
+
+    fn hooks_places_at_once(&self) -> bool {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
+    }
+
+    fn is_ambiguous(&self, name: &str) -> bool {
+        let hash = hash(name.as_bytes());
+        let symbols = self.symbols.get_or_init(symbols);
+        let first = symbols.partition_point(|other| *other < hash);
+        symbols.get(first + 1) == Some(&hash)
+    }
+
     fn function(&self, name: &str) -> Option<Signature> {
         self.types.function(name)
     }
@@ -225,6 +251,10 @@ impl Kernel for RunningKernel {
 
     fn resolve_in(&self, module: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
         self.module(module)?.resolve(structure, path)
+    }
+
+    fn resolve_of_program(&self, file: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        self.programs.of(file)?.resolve(structure, path)
     }
 
     fn syscall(&self, name: &str) -> Option<u32> {

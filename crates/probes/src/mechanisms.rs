@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use libbpf_rs::OpenObject;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{OpenObject, ProgramMut, UprobeMultiOpts};
 
 use crate::facts::Feature;
 use crate::loader;
@@ -15,7 +15,7 @@ pub struct Tried {
 }
 
 /// Program of `mechanisms.bpf.c`, the feature it stands for, and whether attaching is part of the trial.
-const TRIALS: [(&str, &str, bool); 9] = [
+const TRIALS: [(&str, &str, bool); 10] = [
     ("raw_tracepoint", "raw_tracepoint", true),
     ("task_iterator", "task_iterator", true),
     ("fentry", "fentry", true),
@@ -24,6 +24,7 @@ const TRIALS: [(&str, &str, bool); 9] = [
     ("lsm", "lsm", false),
     ("kprobe", "kprobe", true),
     ("kprobe_multi", "kprobe_multi", true),
+    ("uprobe_multi", "uprobe_multi", true),
     ("tracepoint", "tracepoint", true),
 ];
 
@@ -77,7 +78,23 @@ fn try_one(program: &str, attach: bool) -> Result<(), String> {
     let object = skel.object();
     let found = object.progs_mut().find(|candidate| candidate.name() == program);
     let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
-    found.attach().map(drop).map_err(|e| reason(&e))
+    let link = match program {
+        // By its name alone the library would look through all names of the kernel.
+        "kprobe_multi" => found.attach_kprobe_multi(false, vec!["kernel_restart"]),
+        "uprobe_multi" => return try_places(&found),
+        _ => found.attach(),
+    };
+    link.map(drop).map_err(|e| reason(&e))
+}
+
+/// A kernel that attaches to several places in one step finds that there is no file; others do not look.
+fn try_places(program: &ProgramMut<'_>) -> Result<(), String> {
+    let options = UprobeMultiOpts { offsets: vec![0], ..UprobeMultiOpts::default() };
+    match program.attach_uprobe_multi_with_opts(-1, "/", "", options) {
+        Err(error) if format!("{error:?}").contains("(os error 9)") => Ok(()),
+        Err(error) => Err(reason(&error)),
+        Ok(_) => Err("a directory is taken for a program".to_owned()),
+    }
 }
 
 /// The system's word for it, without the library's path to it.

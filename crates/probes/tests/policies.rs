@@ -30,6 +30,8 @@ mod random;
 mod records;
 #[path = "policies/sockets.rs"]
 mod sockets;
+#[path = "policies/together.rs"]
+mod together;
 #[path = "policies/turns.rs"]
 mod turns;
 #[path = "policies/vectors.rs"]
@@ -168,12 +170,7 @@ kprobes:
             let _ = rustix::process::getppid();
             rustix::thread::sched_yield();
         });
-        let name = |one: &Told| {
-            let text = &applied.plans[one.hook as usize].text;
-            let known = text.functions.iter().find(|(number, _)| *number == one.function);
-            known.map_or_else(|| text.function.clone(), |(_, name)| name.clone())
-        };
-        let names: Vec<String> = told.iter().map(name).collect();
+        let names: Vec<String> = told.iter().map(|one| applied.name(one)).collect();
         assert_eq!(names, ["__x64_sys_getppid", "__x64_sys_sched_yield"], "{count}");
         println!("{count} system calls by {}", applied.plans[0].attach.mechanism());
     }

@@ -30,6 +30,7 @@ fn attach(places: &[u64], on_return: bool) -> Attach {
         file: executable().mark(),
         places: places.collect(),
         on_return,
+        at_once: false,
     }
 }
 
@@ -205,7 +206,13 @@ fn probe(name: &str, types: &[u32], first_hook: u32) -> Vec<HookSpec> {
         plan.hook = hook;
         let path = program().to_str().unwrap().to_owned();
         HookSpec {
-            attach: Attach::Uprobe { path, file: executable().mark(), places, on_return: false },
+            attach: Attach::Uprobe {
+                path,
+                file: executable().mark(),
+                places,
+                on_return: false,
+                at_once: false,
+            },
             plan,
         }
     };
@@ -311,8 +318,13 @@ fn a_file_that_was_replaced() {
     let path = path.to_str().unwrap().to_owned();
     let before = Executable::open(&path).unwrap();
     let place = UserPlace { offset: before.symbol("first", 0).unwrap(), ..UserPlace::default() };
-    let attach =
-        Attach::Uprobe { path: path.clone(), file: before.mark(), places: vec![place], on_return: false };
+    let attach = Attach::Uprobe {
+        path: path.clone(),
+        file: before.mark(),
+        places: vec![place],
+        on_return: false,
+        at_once: false,
+    };
     let spec = HookSpec { attach, plan: telling(&[value(SAKER_TYPE_INT, 0)]) };
     let loaded = lab.hooks.load(std::slice::from_ref(&spec), &Sets::default());
     assert!(loaded.is_ok());

@@ -198,6 +198,7 @@ fn callers_of_a_function_of_a_program() {
         file: executable.mark(),
         places: vec![UserPlace { offset, semaphore: 0, function: 0 }],
         on_return: false,
+        at_once: false,
     };
     let spec = HookSpec { attach, plan: telling(4, SAKER_FAMILY_UPROBE) };
     let _loaded = lab.hooks.load(&[spec], &Sets::default()).unwrap();

@@ -131,7 +131,7 @@ fn numbers(seen: &Observation) -> Vec<u64> {
 }
 
 /// Whether this kernel offers one of these ways to hook, as `saker probe` names them.
-fn offers(ways: &[&str]) -> Result<bool> {
+pub(super) fn offers(ways: &[&str]) -> Result<bool> {
     let output = Command::new(agent::binary()?).args(["probe", "-o", "json"]).output()?;
     let facts: Value = serde_json::from_slice(&output.stdout).context("saker probe does not print JSON")?;
     let features = facts["features"].as_array().context("saker probe tells no features")?;
@@ -294,6 +294,17 @@ fn uprobe() -> Result<()> {
         same("number", event.at("args/0/int_arg"), &Value::from(number))?;
         same("text", event.text("args/1/string_arg"), format!("call {number}").as_str())?;
     }
+    bench.order(&["delete", "probed"])?;
+    // Two symbols share a program where the kernel can tell which it is at; events say so everywhere.
+    let both = text.replace("[saker_probed]", "[saker_probed, main]").replace("\"9\"", "\"1\"");
+    bench.add("probed.yaml", &both.replace("    - {index: 1, type: string}\n", ""))?;
+    let from = bench.lab.stream.events.len();
+    ensure!(Command::new(&program).status()?.success(), "the probed program failed");
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    let events = bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook);
+    let symbols: Vec<&str> = events.map(|event| event.text("symbol")).collect();
+    same("symbols", symbols, vec!["main", "saker_probed", "saker_probed"])?;
+    println!("        {}", bench.order(&["status", "probed"])?.lines().nth(1).unwrap_or_default());
     bench.lab.agent.stop()
 }
 

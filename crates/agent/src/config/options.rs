@@ -129,6 +129,8 @@ pub const OPTIONS: &[OptionDef] = &[
     option("tracing-policy-dir", Kind::Path, "/etc/saker/saker.tp.d", Group::Policies,
         "Directory whose policy files are loaded and followed: names ending in .yaml, .yml or .json, also one directory below; what cannot be loaded is listed with its reason; only the default may be missing; empty: off"),
 
+    option("disable-kprobe-multi", Kind::Switch, "false", Group::Policies,
+        "Attach a program to the functions of a list one by one (kprobe), also where the kernel can attach it to all at once (kprobe.multi); a policy can ask for it with its option of this name"),
     option("request-timeout", Kind::Duration, "10s", Group::Policies,
         "Time that a request of a policy (GetUrl, DnsLookup) may take"),
     option("dns-lookup-server", Kind::Text, "", Group::Policies,

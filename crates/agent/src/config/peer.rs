@@ -26,7 +26,6 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("cri-endpoint", EMPTY),
     peer("data-cache-size", &["1024"]),
     peer("deleted-pod-cache-size", &["1024"]),
-    peer("disable-kprobe-multi", OFF),
     peer("disable-process-cache", OFF),
     peer("enable-cgidmap", OFF),
     peer("enable-cgidmap-debug", OFF),

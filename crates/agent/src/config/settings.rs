@@ -52,6 +52,8 @@ pub struct Settings {
     pub record: Option<PathBuf>,
     /// Where policies come from.
     pub policies: Sources,
+    /// Kprobes are attached one by one, whatever a policy says.
+    pub kprobes_one_by_one: bool,
     /// How requests of policies are made.
     pub requests: crate::requests::Settings,
     /// What events show.
@@ -355,6 +357,7 @@ impl Settings {
             procfs: reader.procfs(),
             record: reader.path("record"),
             policies: reader.policies(),
+            kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
             requests: reader.requests(),
             console: reader.console(),
             export: reader.export(&events),

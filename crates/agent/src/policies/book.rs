@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use saker_policy::model::Policy;
+use saker_policy::plan::Choices;
 use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 
@@ -31,6 +32,8 @@ pub(super) struct Book {
     loader: Result<Box<dyn Loader>, String>,
     texts: Box<dyn Texts>,
     shared: Arc<Shared>,
+    /// What holds for all plans.
+    choices: Choices,
     entries: BTreeMap<Key, Entry>,
     /// Files that hold no policy that could be kept under its own name.
     refused: BTreeMap<PathBuf, Refused>,
@@ -75,11 +78,13 @@ impl Book {
         loader: Result<Box<dyn Loader>, String>,
         texts: Box<dyn Texts>,
         shared: Arc<Shared>,
+        choices: Choices,
     ) -> Self {
         Self {
             loader,
             texts,
             shared,
+            choices,
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
             bits: Bits::default(),
@@ -380,7 +385,7 @@ impl Book {
     fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
         let disabled = self.entries.get(key).is_some_and(|entry| matches!(entry.content, Content::Disabled));
         let content = if disabled {
-            self.compile(&policy)?;
+            self.compile(&policy, &self.choices.clone())?;
             Content::Disabled
         } else {
             Content::Loaded(self.attach(key, &policy)?)
@@ -489,6 +494,7 @@ fn unloaded(key: &Key, id: u32, policy: &Policy, origin: &Origin) -> View {
         state: HookState::NotLoaded,
         error: String::new(),
         missing: Vec::new(),
+        note: String::new(),
         counts: saker_probes::HookCounts::default(),
         memory: 0,
     };

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use saker_abi::NamespaceInums;
 use saker_abi::generated::saker_plan;
 use saker_policy::model::Policy;
-use saker_policy::plan::{Attach, Kernel, PolicyPlan, Sets, lower};
+use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, lower_with};
 use saker_policy::{Diagnostic, Severity, Span};
 use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
 use zerocopy::FromZeros;
@@ -46,13 +46,13 @@ impl KernelLoader {
 }
 
 impl Loader for KernelLoader {
-    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>> {
         if self.kernel.is_none() {
             let kernel = running(self.host).map_err(|error| vec![unknown(policy, &error)])?;
             self.kernel = Some(kernel);
         }
         match &self.kernel {
-            Some(kernel) => lower(policy, kernel.as_ref()),
+            Some(kernel) => lower_with(policy, kernel.as_ref(), choices),
             None => Err(Vec::new()),
         }
     }
@@ -78,6 +78,11 @@ impl Loaded for LoadedPolicy {
 
     fn memory(&self) -> (Vec<u64>, u64) {
         (self.hooks.iter().map(LoadedHook::memory).collect(), self.set_memory())
+    }
+
+    fn deviations(&self) -> Vec<(usize, &'static str, String)> {
+        let noted = self.hooks.iter().enumerate().filter(|(_, hook)| !hook.note.is_empty());
+        noted.map(|(index, hook)| (index, hook.attach.mechanism(), hook.note.clone())).collect()
     }
 }
 

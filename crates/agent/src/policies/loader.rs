@@ -5,23 +5,23 @@ use std::sync::Weak;
 use saker_engine::hook::PolicyText;
 use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
-use saker_policy::plan::{PolicyPlan, Sets};
+use saker_policy::plan::{Choices, PolicyPlan, Sets};
 use saker_probes::{Binaries, HookCounts, HookSpec};
 
 use crate::pipeline::PolicyInput;
 
 /// Makes plans for a kernel and loads them. Used by one thread.
 pub trait Loader: Send {
-    /// Makes the plan of a checked policy.
+    /// Makes the plan of a checked policy, as far as the choices leave it free.
     ///
     /// # Errors
     /// Everything that this kernel cannot honour.
-    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>>;
+    fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>>;
 
     /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused; [`saker_probes::Error::Trampoline`] where another choice may do.
     fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> anyhow::Result<Box<dyn Loaded>>;
 
     /// Says which binaries have which bits, for all policies together, from now on.
@@ -44,6 +44,11 @@ pub trait Loaded {
 
     /// Kernel memory of each hook, and of what they share, in bytes.
     fn memory(&self) -> (Vec<u64>, u64);
+
+    /// Why hooks are attached in another way than planned, each with its place among them and the name of that way.
+    fn deviations(&self) -> Vec<(usize, &'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// The engine, which has to know the texts of a policy before the first record of its hooks.

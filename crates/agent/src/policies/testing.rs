@@ -7,7 +7,7 @@ use std::time::Duration;
 use saker_abi::generated::{SAKER_OP_BINARY, saker_clause, saker_plan};
 use saker_engine::hook::PolicyText;
 use saker_policy::model::{PathTest, Policy};
-use saker_policy::plan::{Attach, BinaryTest, HookPlan, HookText, PolicyPlan, Sets};
+use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets};
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{Binaries, HookCounts, HookSpec};
 use zerocopy::FromZeros;
@@ -25,6 +25,8 @@ pub(crate) struct Memory {
     pub(crate) unknown: BTreeSet<String>,
     /// Hooked functions at which loading fails.
     pub(crate) broken: BTreeSet<String>,
+    /// Hooked functions whose trampolines take no more programs.
+    pub(crate) full: BTreeSet<String>,
     /// Functions that a list names and this kernel does not have.
     pub(crate) missing: Vec<String>,
     /// What each hook counted.
@@ -52,7 +54,8 @@ impl FakeKernel {
     }
 
     pub(crate) fn policies(&self, sources: Sources) -> Policies {
-        Policies::start(Ok(Box::new(self.clone())), Box::new(self.clone()), sources).unwrap()
+        Policies::start(Ok(Box::new(self.clone())), Box::new(self.clone()), sources, Choices::default())
+            .unwrap()
     }
 }
 
@@ -84,9 +87,10 @@ fn function(hook: &saker_policy::model::Hook) -> String {
 }
 
 impl Loader for FakeKernel {
-    fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>> {
         let memory = self.0.lock().unwrap();
         let binaries = binaries(policy);
+        let full = |function: &str| choices.no_trampoline.get(function).cloned();
         let mut plan = PolicyPlan { binaries, ..PolicyPlan::default() };
         let mut refused = Vec::new();
         for hook in &policy.hooks {
@@ -108,8 +112,13 @@ impl Loader for FakeKernel {
             plan.hooks.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),
-                attach: Attach::Kprobe { function: function.clone(), on_return: false },
+                attach: if full(&function).is_some() {
+                    Attach::Kprobe { function: function.clone(), on_return: false }
+                } else {
+                    Attach::Trampoline { function: function.clone(), on_return: false }
+                },
                 plan: words,
+                note: full(&function).unwrap_or_default(),
                 text: HookText { function, ..HookText::default() },
                 missing: memory.missing.clone(),
             });
@@ -123,7 +132,14 @@ impl Loader for FakeKernel {
         let number = hooks.first().map_or(0, |hook| hook.plan.policy);
         for (index, hook) in hooks.iter().enumerate() {
             assert_eq!((hook.plan.policy, hook.plan.hook as usize), (number, index));
-            let Attach::Kprobe { function, .. } = &hook.attach else { panic!("{:?}", hook.attach) };
+            let (Attach::Trampoline { function, .. } | Attach::Kprobe { function, .. }) = &hook.attach else {
+                panic!("{:?}", hook.attach)
+            };
+            let by_trampoline = matches!(hook.attach, Attach::Trampoline { .. });
+            if by_trampoline && self.with(|memory| memory.full.contains(function)) {
+                let refused = vec![(function.clone(), Choices::full_trampoline(function))];
+                return Err(saker_probes::Error::Trampoline { refused }.into());
+            }
             if self.with(|memory| memory.broken.contains(function)) {
                 anyhow::bail!("cannot attach {function}");
             }

@@ -39,7 +39,7 @@ fn a_policy_comes_and_goes() {
     let shown = view(&policies, "a");
     assert_eq!((shown.state, shown.mode, shown.memory), (State::Enabled, Mode::MonitorOnly, 2500));
     assert_eq!(shown.hooks[1].path, "spec.kprobes[1]");
-    assert_eq!((shown.hooks[1].function.as_str(), shown.hooks[1].mechanism.as_str()), ("g", "kprobe"));
+    assert_eq!((shown.hooks[1].function.as_str(), shown.hooks[1].mechanism.as_str()), ("g", "fentry"));
     assert_eq!((shown.hooks[1].section(), shown.sensors()), (("kprobes", 1), vec!["generic_kprobe".into()]));
     assert_eq!(add(&policies, &policy("a", &["f"])), Err(PolicyError::Exists(called("a"))));
     // The engine knows the texts before the hooks run.
@@ -71,6 +71,27 @@ fn a_policy_is_loaded_whole_or_not_at_all_and_kept_with_the_reason() {
     add(&policies, &policy("a", &["f"])).unwrap();
     let shown = view(&policies, "a");
     assert_eq!((shown.state, shown.id, shown.error.as_str()), (State::Enabled, before, ""));
+}
+
+#[test]
+fn where_no_trampoline_is_left_hooks_take_the_next_way() {
+    let (kernel, policies) = start();
+    kernel.with(|memory| memory.full.extend(["f".into(), "g".into()]));
+    add(&policies, &policy("a", &["f", "g", "h"])).unwrap();
+    let hooks = view(&policies, "a").hooks;
+    let ways: Vec<&str> = hooks.iter().map(|hook| hook.mechanism.as_str()).collect();
+    assert_eq!(ways, ["kprobe", "kprobe", "fentry"]);
+    assert!(hooks[0].note.contains("and f has them") && hooks[2].note.is_empty(), "{hooks:#?}");
+    // Each attempt has a number of its own, for some of its hooks may have run.
+    assert_eq!(kernel.log(), ["text 2", "text 3", "text 4", "attach 4"]);
+    // Where the next way does not do either, both reasons are told.
+    kernel.with(|memory| memory.broken.insert("g".into()));
+    let refused = add(&policies, &policy("b", &["f", "g"])).unwrap_err().to_string();
+    assert!(
+        refused.contains("38 programs") && refused.ends_with("a trampoline: cannot attach g"),
+        "{refused}"
+    );
+    assert_eq!(kernel.with(|memory| memory.attached.len()), 1);
 }
 
 #[test]
@@ -270,7 +291,7 @@ fn of_those_who_add_the_same_at_once_one_succeeds() {
 fn without_a_loader_each_policy_is_refused_with_the_reason() {
     let kernel = FakeKernel::default();
     let loader = Err("no hooks here".to_owned());
-    let policies = Policies::start(loader, Box::new(kernel), Sources::default()).unwrap();
+    let policies = Policies::start(loader, Box::new(kernel), Sources::default(), Choices::default()).unwrap();
     let refused = add(&policies, &policy("a", &["f"])).unwrap_err().to_string();
     assert_eq!(refused, "the policy a (domain grpc) cannot be loaded: no hooks here");
 }

@@ -118,6 +118,8 @@ pub struct HookView {
     pub error: String,
     /// Functions of its list that this kernel does not have.
     pub missing: Vec<String>,
+    /// Why it is not attached in the way that is taken first; empty: it is.
+    pub note: String,
     /// What it counted since it was attached.
     pub counts: HookCounts,
     /// Kernel memory, in bytes.
@@ -154,7 +156,7 @@ pub struct View {
     pub error: String,
     /// Whether it acts.
     pub mode: Mode,
-    /// Its hooks, in the order of the policy; those of a list one by one.
+    /// Its hooks, in the order of the policy; those of a list one by one, but for what shares a program.
     pub hooks: Vec<HookView>,
     /// Kernel memory of all hooks and of what they share, in bytes.
     pub memory: u64,

@@ -42,7 +42,9 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         Pipeline::start(Box::new(Stream(stream)), beginning, &world.fanout, 4096, requests.clone()).unwrap();
     begin.send(testing::engine_start()).unwrap();
     let sources = crate::policies::Sources { file: Some(file.clone()), ..Default::default() };
-    let policies = Policies::start(Err("no kernel".into()), Box::new(pipeline.policies()), sources).unwrap();
+    let policies =
+        Policies::start(Err("no kernel".into()), Box::new(pipeline.policies()), sources, Choices::default())
+            .unwrap();
     let state = State::new(Parts {
         node: "node".into(),
         gauges: Arc::clone(&pipeline.gauges),

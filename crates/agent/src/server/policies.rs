@@ -176,6 +176,7 @@ fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
         error: hook.error.clone(),
         missing: hook.missing.clone(),
         kernel_memory_bytes: hook.memory,
+        note: hook.note.clone(),
         counters: Some(saker_v1::HookCounters { calls, matched, posted, limited, lost, unpaired, missed }),
     }
 }

@@ -9,6 +9,7 @@ mod builder;
 mod clauses;
 mod expression;
 mod fields;
+mod join;
 mod loader;
 mod numbers;
 mod process;
@@ -16,6 +17,7 @@ mod programs;
 mod renames;
 mod selectors;
 mod sockets;
+mod structures;
 mod targets;
 mod texts;
 mod types;
@@ -32,7 +34,7 @@ use saker_abi::generated::{
     SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK, SAKER_SYSCALLS_MAX, saker_plan,
 };
 
-use super::{Attach, BinaryTest, HookPlan, HookText, Kernel, PolicyPlan, Sets};
+use super::{Attach, BinaryTest, Choices, HookPlan, HookText, Kernel, PolicyPlan, Sets};
 use crate::diagnostic::{At, Diagnostic, Path, Problem, Report};
 use crate::model::{Hook, Policy, Target};
 use crate::words::Kind;
@@ -49,9 +51,22 @@ const PROGRAMS_MAX: usize = 512;
 /// Everything that this kernel, or this program, cannot honour, each with its place and reason; a policy is never made
 /// weaker than it was written.
 pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnostic>> {
+    lower_with(policy, kernel, &Choices::default())
+}
+
+/// The same, where more is known than what the kernel says of itself.
+///
+/// # Errors
+/// As of [`lower`].
+pub fn lower_with(
+    policy: &Policy,
+    kernel: &dyn Kernel,
+    choices: &Choices,
+) -> Result<PolicyPlan, Vec<Diagnostic>> {
     let mut cx = Lowering {
         policy,
         kernel,
+        choices,
         report: Report::default(),
         sets: Sets::default(),
         last_set: 0,
@@ -80,6 +95,7 @@ pub fn lower(policy: &Policy, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Dia
 struct Lowering<'a> {
     policy: &'a Policy,
     kernel: &'a dyn Kernel,
+    choices: &'a Choices,
     report: Report,
     sets: Sets,
     /// Numbers of sets that are taken.
@@ -151,25 +167,28 @@ impl Lowering<'_> {
             }
             return;
         }
+        let mut own = Vec::with_capacity(sites.len());
         for site in &sites {
             let mut plan = base.clone();
             plan.family = family(&hook.target);
             values::lower(self, hook, &slots, site, &mut plan);
             mark_calls(site, &mut plan);
             sockets::complete(self, hook, site, &mut plan, &at);
-            plans.push(HookPlan {
+            own.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),
                 attach: site.attach.clone(),
                 text: text(hook, &slots, site, &plan),
                 plan,
                 missing: Vec::new(),
+                note: site.note.clone(),
             });
         }
-        let first = plans.len() - sites.len();
-        if let Some(first) = plans.get_mut(first) {
+        let mut own = join::join(self, hook, own);
+        if let Some(first) = own.first_mut() {
             first.missing = missing;
         }
+        plans.append(&mut own);
     }
 
     /// A number for a new set; networks take two.
@@ -200,6 +219,7 @@ fn returns(attach: &Attach) -> bool {
     match attach {
         Attach::Trampoline { on_return, .. }
         | Attach::Kprobe { on_return, .. }
+        | Attach::Kprobes { on_return, .. }
         | Attach::Syscalls { on_return }
         | Attach::Uprobe { on_return, .. } => *on_return,
         Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,

@@ -4,6 +4,7 @@
  *     probed functions    calls the functions
  *     probed recursion    calls a function that calls itself
  *     probed exits        ends within a function, and so never returns from it
+ *     probed structures   calls a function with a pointer to a structure, and passes a probe with it
  *     probed probes       passes the declared probes; tells the semaphore
  */
 #include <setjmp.h>
@@ -107,6 +108,33 @@ NOINLINE static void passes(int number, const char *text, const long *table, lon
 		__asm__ volatile(NOTE("busy", "busy_semaphore", "8@%0 4@%k1") : : "r"(text), "r"(at));
 }
 
+struct inner {
+	const char *name;
+	int number;
+};
+
+struct request {
+	int id;
+	struct inner *inner;
+	char label[16];
+};
+
+NOINLINE struct inner *serve(struct request *request)
+{
+	sink += request->id;
+	__asm__ volatile(NOTE("serves", "0", "8@%0 8@%1") : : "r"(request), "m"(request));
+	return request->inner;
+}
+
+static void serve_some(void)
+{
+	struct inner inner = {"a name", -77};
+	struct request request = {5, &inner, "a label"}, without = {6, NULL, "another"};
+
+	serve(&request);
+	serve(&without);
+}
+
 int main(int argc, char **argv)
 {
 	static const long table[] = {11, -22, 33};
@@ -124,6 +152,8 @@ int main(int argc, char **argv)
 		hidden_twice(3);
 	} else if (!strcmp(argv[1], "recursion")) {
 		sink = nested(3);
+	} else if (!strcmp(argv[1], "structures")) {
+		serve_some();
 	} else if (!strcmp(argv[1], "exits")) {
 		if (!setjmp(back))
 			leaves(1);

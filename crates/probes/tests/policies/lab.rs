@@ -48,6 +48,18 @@ impl Kernel for Limited {
     fn mechanisms(&self) -> Mechanisms {
         self.0
     }
+    fn tells_places(&self) -> bool {
+        kernel().tells_places()
+    }
+    fn hooks_functions_at_once(&self) -> bool {
+        kernel().hooks_functions_at_once()
+    }
+    fn hooks_places_at_once(&self) -> bool {
+        kernel().hooks_places_at_once()
+    }
+    fn is_ambiguous(&self, name: &str) -> bool {
+        kernel().is_ambiguous(name)
+    }
     fn function(&self, name: &str) -> Option<Signature> {
         kernel().function(name)
     }
@@ -167,6 +179,15 @@ pub(crate) struct Applied {
     pub(crate) loaded: LoadedPolicy,
     pub(crate) plans: Vec<HookPlan>,
     pub(crate) binaries: Binaries,
+}
+
+impl Applied {
+    /// The function that a record is of.
+    pub(crate) fn name(&self, told: &Told) -> String {
+        let text = &self.plans[told.hook as usize].text;
+        let known = text.functions.iter().find(|(number, _)| *number == told.function);
+        known.map_or_else(|| text.function.clone(), |(_, name)| name.clone())
+    }
 }
 
 impl Lab {

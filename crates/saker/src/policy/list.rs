@@ -155,6 +155,7 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "state": hook.state,
         "error": hook.error,
         "missing": hook.missing,
+        "note": hook.note,
         "kernel_memory_bytes": hook.kernel_memory_bytes,
         "calls": counters.calls,
         "matched": counters.matched,
@@ -282,7 +283,18 @@ fn hooks(list: &ListPoliciesResponse) -> String {
         }
     }
     let errors: Vec<(String, &str)> = list.policies.iter().map(|p| (place(p), p.error.as_str())).collect();
-    output::columns(&rows) + &wrong(errors.iter().map(|(name, error)| (name.as_str(), *error)))
+    output::columns(&rows) + &notes(list) + &wrong(errors.iter().map(|(name, error)| (name.as_str(), *error)))
+}
+
+/// Why hooks are not attached in the way that is taken first, each in a paragraph.
+fn notes(list: &ListPoliciesResponse) -> String {
+    let hooks = list.policies.iter().flat_map(|policy| policy.hooks.iter().map(move |hook| (policy, hook)));
+    let noted = hooks.filter(|(_, hook)| !hook.note.is_empty());
+    let line = |(policy, hook): (&Policy, &PolicyHook)| {
+        let path = hook.path.strip_prefix("spec.").unwrap_or(&hook.path);
+        format!("\n{} {path} is attached as {}: {}\n", policy_name(policy), hook.mechanism, hook.note)
+    };
+    noted.map(line).collect()
 }
 
 fn place(policy: &Policy) -> String {
@@ -387,6 +399,10 @@ mod tests {
             ..Policy::default()
         };
         let refused = Policy { name: "b.yaml".into(), state: "load_error".into(), ..Policy::default() };
+        let mut noted = policy.clone();
+        (noted.hooks[0].note, noted.hooks[0].mechanism) = ("no more".into(), "kprobe".into());
+        let text = hooks(&ListPoliciesResponse { policies: vec![noted] });
+        assert!(text.contains("\n\nteam/a kprobes[0] is attached as kprobe: no more\n\n! team/a"), "{text}");
         let text = hooks(&ListPoliciesResponse { policies: vec![policy, refused] });
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 1.0 KiB";

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
-use saker_policy::plan::{HookPlan, PolicyPlan, asks_for_bit};
+use saker_policy::plan::{Choices, HookPlan, PolicyPlan, asks_for_bit};
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
 
@@ -39,11 +39,31 @@ impl Active {
 pub(super) struct Failure {
     pub(super) reason: String,
     diagnostics: Vec<Diagnostic>,
+    /// Functions that take no program by a trampoline, each with the reason: another way may do.
+    no_trampoline: Vec<(String, String)>,
 }
 
 impl Failure {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: bounded(reason.into()), diagnostics: Vec::new() }
+        Self { reason: bounded(reason.into()), ..Self::default() }
+    }
+
+    /// The kernel took a policy that was planned for it not.
+    fn of_load(error: &anyhow::Error) -> Self {
+        let no_trampoline = match error.downcast_ref() {
+            Some(saker_probes::Error::Trampoline { refused }) => refused.clone(),
+            _ => Vec::new(),
+        };
+        Self { no_trampoline, ..Self::new(format!("{error:#}")) }
+    }
+
+    /// The same, of an attempt to do without trampolines that were refused.
+    fn without(self, choices: &Choices) -> Self {
+        if choices.no_trampoline.is_empty() {
+            return self;
+        }
+        let reason = bounded(format!("{}. In place of a trampoline: {}", choices.reasons(), self.reason));
+        Self { reason, ..self }
     }
 
     fn of(diagnostics: Vec<Diagnostic>) -> Self {
@@ -52,7 +72,7 @@ impl Failure {
         } else {
             reasons(&diagnostics)
         };
-        Self { reason, diagnostics }
+        Self { reason, diagnostics, no_trampoline: Vec::new() }
     }
 
     /// What stands against one hook; empty: nothing.
@@ -66,12 +86,12 @@ impl Failure {
 
 impl Book {
     /// Makes the plan of a policy.
-    pub(super) fn compile(&mut self, policy: &Policy) -> Result<PolicyPlan, Failure> {
+    pub(super) fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Failure> {
         let loader = match &mut self.loader {
             Ok(loader) => loader,
             Err(reason) => return Err(Failure::new(reason.clone())),
         };
-        let plan = loader.compile(policy).map_err(Failure::of)?;
+        let plan = loader.compile(policy, choices).map_err(Failure::of)?;
         // A plan comes with warnings only; an error among them would make the policy weaker than it was written.
         if plan.warnings.iter().any(|warning| warning.severity == Severity::Error) {
             return Err(Failure::of(plan.warnings));
@@ -93,8 +113,25 @@ impl Book {
         outcome
     }
 
+    /// Functions that turn out to have no trampoline left are planned for once more, each in the next way there is.
     fn compile_and_load(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
-        let plan = self.compile(policy)?;
+        let mut choices = self.choices.clone();
+        loop {
+            let failure = match self.attempt(key, policy, &choices) {
+                Ok(active) => return Ok(active),
+                Err(failure) => failure,
+            };
+            let before = choices.no_trampoline.len();
+            choices.no_trampoline.extend(failure.no_trampoline.iter().cloned());
+            if choices.no_trampoline.len() == before {
+                return Err(failure.without(&choices));
+            }
+            tracing::warn!(policy = %key, "hooked in another way: {}", choices.reasons());
+        }
+    }
+
+    fn attempt(&mut self, key: &Key, policy: &Policy, choices: &Choices) -> Result<Active, Failure> {
+        let plan = self.compile(policy, choices)?;
         for warning in &plan.warnings {
             tracing::warn!(policy = %key, "{}: {}", warning.path, warning.message);
         }
@@ -130,8 +167,14 @@ impl Book {
         let loaded = loader.load(&specs, &sets).map_err(|error| {
             // Some of its hooks may have been attached for a moment.
             self.detached.push_back((Instant::now(), number));
-            Failure::new(format!("{error:#}"))
+            Failure::of_load(&error)
         })?;
+        for (index, mechanism, note) in loaded.deviations() {
+            let Some(view) = views.get_mut(index) else { continue };
+            tracing::warn!(policy = %key, hook = view.path, "{note}");
+            mechanism.clone_into(&mut view.mechanism);
+            view.note = if view.note.is_empty() { note } else { format!("{}; {note}", view.note) };
+        }
         let (each, shared) = loaded.memory();
         for (view, memory) in views.iter_mut().zip(&each) {
             view.memory = *memory;
@@ -199,6 +242,7 @@ fn view(hook: &HookPlan) -> HookView {
         state: if hook.missing.is_empty() { HookState::Loaded } else { HookState::Partial },
         error: String::new(),
         missing: hook.missing.clone(),
+        note: hook.note.clone(),
         counts: HookCounts::default(),
         memory: 0,
     }

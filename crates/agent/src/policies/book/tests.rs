@@ -98,7 +98,7 @@ proptest! {
         });
         let shared = Arc::new(Shared::default());
         let loader = Ok(Box::new(kernel.clone()) as Box<dyn Loader>);
-        let mut book = Book::new(loader, Box::new(kernel.clone()), Arc::clone(&shared));
+        let mut book = Book::new(loader, Box::new(kernel.clone()), Arc::clone(&shared), Choices::default());
         let views = || shared.views.lock().unwrap().clone();
         let mut known = BTreeMap::new();
         for op in ops {

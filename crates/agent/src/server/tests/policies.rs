@@ -138,7 +138,7 @@ async fn a_replacement_is_one_call_and_hooks_are_told_with_their_counters() {
     let hook = &listed[0].hooks[1];
     assert_eq!(
         (hook.function.as_str(), hook.mechanism.as_str(), hook.state.as_str()),
-        ("g", "kprobe", "loaded")
+        ("g", "fentry", "loaded")
     );
     assert_eq!(hook.counters.map(|counters| (counters.calls, counters.lost)), Some((9, 4)));
     let status = served.world.state.status();

@@ -45,6 +45,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, span: Span, hooks: &mut Vec<HookPlan>
     let mut inner = Lowering {
         policy: &policy,
         kernel: cx.kernel,
+        choices: cx.choices,
         report: Report::default(),
         sets: std::mem::take(&mut cx.sets),
         last_set: cx.last_set,

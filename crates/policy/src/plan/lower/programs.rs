@@ -4,9 +4,9 @@ use saker_abi::generated::saker_value_plan;
 
 use super::targets::{Reads, Site};
 use super::types::type_number;
-use super::{Lowering, fields};
+use super::{Lowering, fields, structures};
 use crate::diagnostic::{At, Problem, Span};
-use crate::model::{Argument, DigestAlgorithm, Places, Source, Uprobe, Usdt};
+use crate::model::{Argument, DigestAlgorithm, Hook, Places, Source, Uprobe, Usdt};
 use crate::plan::{Attach, UserPlace};
 use crate::programs::{self, MAX_ARGUMENTS, Program};
 use crate::registers::Machine;
@@ -61,6 +61,7 @@ pub(super) fn uprobe(
             file: program.mark(),
             places: vec![place],
             on_return,
+            at_once: false,
         };
         let reads = Reads::Program(program.machine());
         let mut site = Site::new(attach, found.name, reads, MAX_ARGUMENTS as usize);
@@ -184,6 +185,7 @@ pub(super) fn usdt(cx: &mut Lowering<'_>, usdt: &Usdt, at: &At) -> Vec<Site> {
                     file: program.mark(),
                     places,
                     on_return: false,
+                    at_once: false,
                 };
                 let reads = Reads::Operands(program.machine(), operands);
                 sites.push(Site::new(attach, String::new(), reads, 0));
@@ -201,7 +203,6 @@ pub(super) fn own_value(
     ty: ArgType,
 ) -> Option<Result<saker_value_plan, Problem>> {
     let ty = type_number(ty)?;
-    let structured = value.btf_type.is_some() || !value.resolve.is_empty();
     match (&value.source, &site.reads) {
         (Source::Register(name), Reads::Program(machine) | Reads::Operands(machine, _)) => {
             Some(register(programs::register(*machine, name, ty), value))
@@ -210,9 +211,6 @@ pub(super) fn own_value(
             let unknown = || Problem::new("the registers of this machine are not known");
             let machine = Machine::own().ok_or_else(unknown);
             Some(machine.and_then(|machine| register(machine.value(name, ty), value)))
-        }
-        (Source::Argument(_), Reads::Program(_) | Reads::Operands(..)) if structured => {
-            Some(Err(no_structures()))
         }
         (Source::Argument(index), Reads::Fields(format)) if value.resolve.is_empty() => {
             Some(fields::value(format, *index, value, ty))
@@ -226,19 +224,20 @@ pub(super) fn own_value(
 }
 
 /// How the result of a function of a program is read.
-pub(super) fn own_result(site: &Site, value: &Argument) -> Option<Result<saker_value_plan, Problem>> {
+pub(super) fn own_result(
+    cx: &mut Lowering<'_>,
+    hook: &Hook,
+    site: &Site,
+    at: &At,
+) -> Option<Result<saker_value_plan, Problem>> {
+    let value = &hook.on_return.as_ref()?.value;
     let ty = type_number(value.ty)?;
     matches!(site.reads, Reads::Program(_)).then(|| {
         if value.btf_type.is_some() || !value.resolve.is_empty() {
-            return Err(no_structures());
+            return structures::result(cx, hook, value, at);
         }
         programs::result(ty).map_err(Problem::new)
     })
-}
-
-fn no_structures() -> Problem {
-    let message = "structures of programs are not looked up: this version cannot do that";
-    Problem::hint(message, "take `btfType` and `resolve` out, and capture the value itself")
 }
 
 fn register(found: Result<saker_value_plan, String>, value: &Argument) -> Result<saker_value_plan, Problem> {
@@ -269,7 +268,7 @@ fn operand_value(
     Ok(plan)
 }
 
-fn operand(operands: &[Result<Operand, OperandError>], index: u32) -> Result<&Operand, Problem> {
+pub(super) fn operand(operands: &[Result<Operand, OperandError>], index: u32) -> Result<&Operand, Problem> {
     let found = usize::try_from(index).ok().and_then(|index| operands.get(index));
     let found = found.ok_or_else(|| {
         let hint = match operands.len() {

@@ -63,6 +63,8 @@ pub(super) struct Site {
     pub(super) all_syscalls: bool,
     /// Names by number, when they are several.
     pub(super) functions: Vec<(u64, String)>,
+    /// Why it is not attached in the way that would be taken first; empty: it is.
+    pub(super) note: String,
 }
 
 impl Site {
@@ -77,6 +79,7 @@ impl Site {
             syscalls: Vec::new(),
             all_syscalls: false,
             functions: Vec::new(),
+            note: String::new(),
         }
     }
 
@@ -124,9 +127,9 @@ impl Site {
                 }
             }
             Reads::Fields(format) => fields::address(format, index),
-            Reads::Program(_) | Reads::Operands(..) => Err(Problem::new(
-                "what an argument of a program points to is not looked up: `resolve` needs a structure of the kernel",
-            )),
+            Reads::Program(_) | Reads::Operands(..) => {
+                Err(Problem::new("arguments of programs are found in another way"))
+            }
         }
     }
 
@@ -333,12 +336,15 @@ impl Found {
         let mechanisms = cx.kernel.mechanisms();
         let each = (mechanisms.trampoline || mechanisms.kprobe) && calls.len() <= PROGRAMS_OF_CALLS;
         let mut numbers = Vec::new();
+        let mut notes = Vec::new();
         for call in calls {
             let at = At { span: call.span, path: at.path.clone() };
-            if each {
+            let note = no_trampoline(cx, &call.value).filter(|_| !mechanisms.kprobe);
+            if each && note.is_none() {
                 self.one_syscall(cx, &call.value, on_return, first, &at);
                 continue;
             }
+            notes.extend(note);
             match syscall_number(cx, &call.value) {
                 Ok(number) => numbers.push((number, call.value.name.as_str())),
                 Err(_) if self.ignore && is_native(cx, &call.value) => {
@@ -360,6 +366,7 @@ impl Found {
         let words = CALL_ARGUMENTS as usize;
         let mut site = Site::new(attach, function.clone(), Reads::Call { first }, words);
         site.syscalls = numbers.iter().map(|(number, _)| *number).collect();
+        site.note = notes.join("; ");
         if functions.len() > 1 {
             site.functions = std::mem::take(&mut functions);
         }
@@ -436,6 +443,14 @@ fn is_native(cx: &Lowering<'_>, call: &Syscall) -> bool {
     call.abi.is_none_or(|abi| abi == own_abi(cx))
 }
 
+/// Why the function of a system call has no trampoline; none: it may have one.
+fn no_trampoline<'a>(cx: &Lowering<'a>, call: &Syscall) -> Option<&'a str> {
+    let prefix = cx.kernel.syscall_prefix();
+    let names = [call.name.as_str(), syscalls::function(&call.name)];
+    let choices = cx.choices;
+    names.iter().find_map(|name| choices.no_trampoline.get(&format!("{prefix}{name}"))).map(String::as_str)
+}
+
 /// A function that the kernel has, by the cheapest way there is; by one that sees registers, if there is one and they are
 /// asked for.
 fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> Result<Site, Problem> {
@@ -449,7 +464,8 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> 
         signature.readable && arguments.len() <= WORDS && !arguments.iter().any(by_value)
     });
     let function = name.to_owned();
-    let trampoline = mechanisms.trampoline && !(registers && mechanisms.kprobe);
+    let without = cx.choices.no_trampoline.get(name);
+    let trampoline = mechanisms.trampoline && without.is_none() && !(registers && mechanisms.kprobe);
     if let (true, Some(described)) = (trampoline, described) {
         let words = described.arguments.len();
         let attach = Attach::Trampoline { function: function.clone(), on_return };
@@ -457,9 +473,16 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> 
     }
     if mechanisms.kprobe {
         let attach = Attach::Kprobe { function: function.clone(), on_return };
-        return Ok(Site::new(attach, function, Reads::Function(signature), REGISTERS));
+        let mut site = Site::new(attach, function, Reads::Function(signature), REGISTERS);
+        site.note = without.cloned().unwrap_or_default();
+        return Ok(site);
     }
     let release = cx.kernel.release();
+    if without.is_some() {
+        let message =
+            format!("this kernel ({release}) has no kprobes, by which {name} could be hooked instead");
+        return Err(Problem::hint(message, "put hooks on it into fewer policies, each with more selectors"));
+    }
     let message = if mechanisms.trampoline {
         format!("this kernel ({release}) does not describe the arguments of {name}, and has no kprobes")
     } else {

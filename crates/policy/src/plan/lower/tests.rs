@@ -4,6 +4,7 @@ mod clauses;
 mod expression;
 mod fake;
 mod fields;
+mod join;
 mod post;
 mod programs;
 mod refused;
@@ -11,7 +12,7 @@ mod sockets;
 mod targets;
 mod values;
 
-use crate::plan::{HookPlan, PolicyPlan, lower};
+use crate::plan::{Choices, HookPlan, PolicyPlan, lower, lower_with};
 use crate::testing::{accepted, with_filter};
 use fake::Fake;
 use saker_abi::generated::{saker_clause, saker_plan, saker_stage};
@@ -29,6 +30,13 @@ fn hook(text: &str, kernel: &Fake) -> HookPlan {
     let mut plan = planned(text, kernel);
     assert_eq!(plan.hooks.len(), 1, "{text}");
     plan.hooks.remove(0)
+}
+
+/// The plan of a policy where a function turned out to take no program by a trampoline, or what is said against it.
+fn without_trampoline(text: &str, kernel: &Fake, function: &str) -> Result<PolicyPlan, String> {
+    let no_trampoline = [(function.to_owned(), format!("{function} is full"))].into();
+    let problems = |found: Vec<crate::Diagnostic>| found.into_iter().map(|one| one.message).collect();
+    lower_with(&accepted(text), kernel, &Choices { no_trampoline, ..Choices::default() }).map_err(problems)
 }
 
 /// What is said of a policy that is refused: path, message and hint.

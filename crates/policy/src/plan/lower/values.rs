@@ -8,7 +8,7 @@ use saker_abi::generated::{
 
 use super::targets::Site;
 use super::types::{structures, type_number};
-use super::{Lowering, fields, programs};
+use super::{Lowering, fields, programs, structures};
 use crate::diagnostic::{At, Problem};
 use crate::model::{Argument, Hook, Source};
 use crate::plan::{Attach, Resolved, TypeKind};
@@ -164,10 +164,14 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
     for ((slot, to), index) in slots.slots.iter().zip(plan.value.iter_mut()).zip(0_u32..) {
         let Some(value) = hook.values.get(slot.position) else { continue };
         let at = place(hook, slot.position, &at);
-        let own = programs::own_value(site, value, slot.ty);
-        let found = own.unwrap_or_else(|| {
-            source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at))
-        });
+        let found = if structures::is_structured(site, value) {
+            structures::argument(cx, hook, site, value, slot.ty, &at)
+        } else {
+            let own = programs::own_value(site, value, slot.ty);
+            own.unwrap_or_else(|| {
+                source(site, value).and_then(|from| read(cx, value, slot.ty, from, site, &at))
+            })
+        };
         match found {
             Ok(found) => {
                 let shape = shape(site, value, slot, &found);
@@ -184,7 +188,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
     if let Some(on_return) = &hook.on_return {
         let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
         let from = From { source: SAKER_SOURCE_RETURN, index: 0, steps: Vec::new(), kind: site.result() };
-        let own = programs::own_result(site, &on_return.value);
+        let own = programs::own_result(cx, hook, site, &at);
         match own.unwrap_or_else(|| read(cx, &on_return.value, on_return.value.ty, from, site, &at)) {
             Ok(found) => plan.result = found,
             Err(problem) => cx.problem(&at, problem),
@@ -360,7 +364,13 @@ fn resolve(cx: &Lowering<'_>, value: &Argument, from: &From, site: &Site) -> Res
 }
 
 /// The number of the type to read, after a look at what is there.
-fn fit(cx: &mut Lowering<'_>, ty: ArgType, from: &mut From, direct: bool, at: &At) -> Result<u32, Problem> {
+pub(super) fn fit(
+    cx: &mut Lowering<'_>,
+    ty: ArgType,
+    from: &mut From,
+    direct: bool,
+    at: &At,
+) -> Result<u32, Problem> {
     let declared = type_number(ty).unwrap_or(SAKER_TYPE_NONE);
     if let Group::Integer { signed, bits } = ty.group() {
         return integer(cx, ty, (declared, signed, bits), from, direct, at);

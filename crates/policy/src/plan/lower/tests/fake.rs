@@ -12,6 +12,8 @@ pub(super) struct Fake {
     pub(super) host: saker_abi::NamespaceInums,
     /// Functions beside those that all have.
     pub(super) functions: Vec<&'static str>,
+    /// It tells the places of a program apart, and attaches to several at once.
+    pub(super) together: bool,
 }
 
 impl Default for Fake {
@@ -29,7 +31,7 @@ impl Default for Fake {
             user: 19,
         };
         let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true };
-        Self { mechanisms, host, functions: Vec::new() }
+        Self { mechanisms, host, functions: Vec::new(), together: false }
     }
 }
 
@@ -58,6 +60,22 @@ impl Kernel for Fake {
 
     fn mechanisms(&self) -> Mechanisms {
         self.mechanisms
+    }
+
+    fn tells_places(&self) -> bool {
+        self.together
+    }
+
+    fn hooks_functions_at_once(&self) -> bool {
+        self.together
+    }
+
+    fn hooks_places_at_once(&self) -> bool {
+        self.together
+    }
+
+    fn is_ambiguous(&self, name: &str) -> bool {
+        name == "twice"
     }
 
     fn function(&self, name: &str) -> Option<Signature> {
@@ -114,6 +132,10 @@ impl Kernel for Fake {
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {
         (name == "file_open").then(|| signature(vec![pointer("file")]))
+    }
+
+    fn resolve_of_program(&self, file: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {
+        if file == "/bin/c.btf" { self.resolve(structure, path) } else { Err("it cannot be read".into()) }
     }
 
     fn resolve(&self, structure: &str, path: &[Step]) -> Result<Resolved, String> {

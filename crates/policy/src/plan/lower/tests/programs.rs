@@ -104,6 +104,7 @@ fn each_place_is_a_hook() {
         file: FileMark { inode: 7, ..FileMark::default() },
         places: vec![UserPlace { offset, semaphore, function: 0 }],
         on_return: false,
+        at_once: false,
     };
     assert_eq!(places, [place(0x1000, 80), place(0x2010, 0)]);
     let first = &plan.hooks[0];
@@ -170,7 +171,30 @@ fn what_cannot_be_had_of_programs() {
         (
             "path: /bin/c\nsymbols: [f]\nargs: [{index: 0, type: int, btfType: x, resolve: y}]\nbtfPath: /b"
                 .to_owned(),
-            "structures of programs",
+            "`resolve: y` leads nowhere in struct x of /b: it cannot be read",
+        ),
+        (
+            "path: /bin/c\nsymbols: [f]\nargs: [{index: 0, type: int, btfType: file, resolve: f_pos}]"
+                .to_owned(),
+            "[name the file with its types (BTF) by `btfPath` of the hook]",
+        ),
+        (
+            "path: /bin/c\nsymbols: [f]\nbtfPath: /bin/c.btf\nargs: [{index: 0, type: int, resolve: f_pos}]"
+                .to_owned(),
+            "which structure of the program",
+        ),
+        (
+            // An object of the kernel is not in a program.
+            "path: /bin/c\nsymbols: [f]\nbtfPath: /bin/c.btf\n\
+             args: [{index: 0, type: cred, btfType: file, resolve: f_cred}]"
+                .to_owned(),
+            "are in programs",
+        ),
+        (
+            "path: /bin/c\nsymbols: [f]\nbtfPath: /bin/c.btf\n\
+             args: [{index: 0, type: string, btfType: file, resolve: f_pos}]"
+                .to_owned(),
+            "the type is `string`, but this kernel has an integer of 8 bytes there",
         ),
         (
             "path: /bin/c\nsymbols: [f]\ndata: [{index: 0, type: int, source: pt_regs, resolve: rzx}]"
@@ -187,6 +211,30 @@ fn what_cannot_be_had_of_programs() {
     ] {
         assert_refused(&policy("usdts", &format!("path: /bin/c\n{fields}")), &Fake::default(), &[words]);
     }
+}
+
+#[test]
+fn pointers_of_programs_are_followed() {
+    let value = "btfType: file, resolve: f_inode.i_mode, type: uint16";
+    let text =
+        uprobe(&format!("path: /bin/c\nsymbols: [f]\nbtfPath: /bin/c.btf\nargs: [{{index: 1, {value}}}]"));
+    let found = hook(&text, &Fake::default()).plan.value[0];
+    assert_eq!((u32::from(found.source), found.index, found.steps), (SAKER_SOURCE_ARGUMENT, 1, 2));
+    let steps: Vec<(u32, u32)> = found.step[..2].iter().map(|step| (step.offset, step.load)).collect();
+    assert_eq!(steps, [(32, 8), (0, 2)]);
+    assert_eq!((u32::from(found.type_), found.width), (SAKER_TYPE_U16, 0));
+    // Of a declared probe from wherever its argument is.
+    let probe = |index: u32| {
+        policy(
+            "usdts",
+            &format!(
+                "path: /bin/c\nprovider: p\nname: n\nbtfPath: /bin/c.btf\nargs: [{{index: {index}, {value}}}]"
+            ),
+        )
+    };
+    let found = planned(&probe(1), &Fake::default()).hooks[0].plan.value[0];
+    assert_eq!((u32::from(found.source), found.steps), (SAKER_SOURCE_REGISTER, 2));
+    assert_refused(&probe(0), &Fake::default(), &["argument 0 of the probe has 4 bytes and is no address"]);
 }
 
 #[test]

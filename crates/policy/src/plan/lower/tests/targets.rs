@@ -3,7 +3,7 @@
 use saker_abi::generated::*;
 
 use super::fake::Fake;
-use super::{assert_refused, hook, planned};
+use super::{assert_refused, hook, planned, without_trampoline};
 use crate::plan::Attach;
 use crate::testing::{with_hook, with_spec};
 
@@ -35,6 +35,35 @@ fn the_cheapest_way_is_taken() {
         &Fake::with(true, false, false),
         &["does not describe the arguments of undescribed"],
     );
+}
+
+/// The same is seen by a kprobe, of functions with few arguments.
+#[test]
+fn a_trampoline_that_is_refused_gives_way_to_the_next_mechanism() {
+    let text = with_hook("return: true\nargs: [{index: 0, type: file}]\nreturnArg: {index: 0, type: int}");
+    let name = "security_file_open";
+    let found = without_trampoline(&text, &Fake::default(), name).unwrap().hooks.remove(0);
+    assert_eq!(found.attach, Attach::Kprobe { function: name.into(), on_return: true });
+    assert_eq!(found.note, "security_file_open is full");
+    assert_eq!(found.plan.flags, hook(&text, &Fake::with(false, true, false)).plan.flags);
+    let other = without_trampoline(&text, &Fake::default(), "another").unwrap().hooks.remove(0);
+    assert!(matches!(other.attach, Attach::Trampoline { .. }) && other.note.is_empty());
+    let refused = without_trampoline(&text, &Fake::with(true, false, true), name).err().unwrap();
+    assert!(refused.contains("has no kprobes, by which security_file_open"), "{refused}");
+    // Beyond the registers a kprobe sees nothing.
+    let text =
+        calls("many", "  syscall: false\n  args: [{index: 6, type: int}]").replace("kprobes", "fentries");
+    assert!(matches!(hook(&text, &Fake::default()).attach, Attach::Trampoline { .. }));
+    let refused = without_trampoline(&text, &Fake::default(), "many").err().unwrap();
+    assert!(refused.contains("argument 6 of many is not in a register"), "{refused}");
+    // Of system calls there is a third way.
+    let text = calls("sys_stat", "  syscall: true\n  args: [{index: 0, type: string}]");
+    let name = "__x64_sys_newstat";
+    let found = without_trampoline(&text, &Fake::default(), name).unwrap().hooks.remove(0);
+    assert_eq!(found.attach, Attach::Kprobe { function: name.into(), on_return: false });
+    let found = without_trampoline(&text, &Fake::with(true, false, true), name).unwrap().hooks.remove(0);
+    assert_eq!((found.attach, found.plan.syscall[0]), (Attach::Syscalls { on_return: false }, 1 << 4));
+    assert_eq!(found.note, "__x64_sys_newstat is full");
 }
 
 #[test]

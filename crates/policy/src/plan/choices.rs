@@ -1,0 +1,33 @@
+//! What is known when a plan is made, beside the policy and the kernel.
+
+use std::collections::BTreeMap;
+
+/// Programs that the kernel attaches to one function by trampolines. Source: `BPF_MAX_TRAMP_LINKS` of include/linux/bpf.h.
+const TRAMPOLINE_MAX: usize = 38;
+
+/// What restricts a plan beside the kernel. By default nothing does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// Functions that the kernel turned out to attach no program to by a trampoline, each with the reason.
+    pub no_trampoline: BTreeMap<String, String>,
+    /// Kprobes are attached one by one, whatever a policy says.
+    pub kprobes_one_by_one: bool,
+}
+
+impl Choices {
+    /// Why no trampoline is left for a function that has all the programs it takes.
+    #[must_use]
+    pub fn full_trampoline(function: &str) -> String {
+        format!(
+            "the kernel attaches at most {TRAMPOLINE_MAX} programs to one function by trampolines, those at its return \
+             and those of other tools included, and {function} has them"
+        )
+    }
+
+    /// The reasons for all functions, in a line.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        let reasons: Vec<&str> = self.no_trampoline.values().map(String::as_str).collect();
+        reasons.join("; ")
+    }
+}
