@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use saker_api::event::{Family, HookInfo, Request};
+use saker_api::event::{EncodedHook, Family, HookInfo, Request};
 use saker_policy::plan;
 
 use crate::calls::Shape;
@@ -126,13 +126,18 @@ impl KnownHook {
             ref_ctr_offset: text.ref_ctr_offset,
             message: text.message.clone(),
             tags: text.tags.clone(),
+            encoded: EncodedHook::default(),
         };
         let mut functions: Vec<_> =
             text.functions.iter().map(|(number, name)| (*number, Arc::from(name.as_str()))).collect();
         functions.sort_by_key(|(number, _)| *number);
         let shape = Shape {
             arguments: text.arguments,
-            labels: text.labels.clone(),
+            labels: text
+                .labels
+                .iter()
+                .map(|label| (!label.is_empty()).then(|| label.as_str().into()))
+                .collect(),
             positions: text.positions.clone(),
             conditional_return: text.conditional_return,
         };
