@@ -5,11 +5,10 @@
 //! addresses of read-only data are computed; other registers do not count, so that what merely counts bytes stays a
 //! loop. What a version need not do, because everything in it is known, [`super::values`] finds out afterwards.
 
-use std::collections::HashMap;
-
 use super::frame;
 use super::values::{Machine, State, Value};
 use super::{Instruction, ReadOnly, code, first_places};
+use crate::hash::Map;
 
 /// Instructions of a program that is written out. One that would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
@@ -48,7 +47,7 @@ struct Writer<'a> {
     written: Vec<Instruction>,
     /// Versions of functions, in the order in which they were asked for.
     functions: Vec<Version>,
-    numbers: HashMap<Version, usize>,
+    numbers: Map<Version, usize>,
 }
 
 /// Writes a program out. None: it stays as it is.
@@ -77,7 +76,7 @@ pub(super) fn write_out(
         heads,
         written: Vec::new(),
         functions: Vec::new(),
-        numbers: HashMap::new(),
+        numbers: Map::default(),
     };
     writer.number_of(0, &State::NOTHING)?;
     let mut begins = Vec::new();
@@ -125,7 +124,7 @@ impl Writer<'_> {
 
     /// Writes a version of a function; notes its calls.
     fn function(&mut self, version: Version, calls: &mut Vec<(usize, usize)>) -> Option<()> {
-        let mut labels: HashMap<Version, usize> = HashMap::new();
+        let mut labels: Map<Version, usize> = Map::default();
         let mut open: Vec<(usize, Open)> = Vec::new();
         self.pass(&version.1);
         let mut work = vec![version];
@@ -167,7 +166,7 @@ impl Writer<'_> {
     fn trace(
         &mut self,
         version: Version,
-        labels: &mut HashMap<Version, usize>,
+        labels: &mut Map<Version, usize>,
         open: &mut Vec<(usize, Open)>,
         work: &mut Vec<Version>,
     ) -> Option<()> {
