@@ -7,6 +7,7 @@ use std::sync::Arc;
 use saker_api::event::{Argument, HookEvent, Timestamp};
 use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
+use saker_policy::plan::HookText;
 
 mod table;
 
@@ -106,6 +107,19 @@ impl Captured {
 }
 
 impl Shape {
+    /// The shape of a hook's values.
+    pub fn of(text: &HookText) -> Self {
+        let label = |label: &String| (!label.is_empty()).then(|| label.as_str().into());
+        let mut labels: Vec<_> = text.labels.iter().map(label).collect();
+        let mut positions = text.positions.clone();
+        // Mostly they stand in the order of records, and then need not be looked at.
+        if positions.iter().copied().eq(0..positions.len()) {
+            labels.resize(labels.len().max(positions.len()), None);
+            positions = Vec::new();
+        }
+        Self { arguments: text.arguments, labels, positions, conditional_return: text.conditional_return }
+    }
+
     /// How many values there are, as far as the policy says.
     fn values(&self) -> usize {
         let all = self.arguments.max(self.labels.len()).max(self.positions.len());

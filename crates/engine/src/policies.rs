@@ -131,16 +131,7 @@ impl KnownHook {
         let mut functions: Vec<_> =
             text.functions.iter().map(|(number, name)| (*number, Arc::from(name.as_str()))).collect();
         functions.sort_by_key(|(number, _)| *number);
-        let shape = Shape {
-            arguments: text.arguments,
-            labels: text
-                .labels
-                .iter()
-                .map(|label| (!label.is_empty()).then(|| label.as_str().into()))
-                .collect(),
-            positions: text.positions.clone(),
-            conditional_return: text.conditional_return,
-        };
+        let shape = Shape::of(text);
         let function = Arc::from(text.function.as_str());
         let request = |request: &plan::Request| match request {
             plan::Request::Url(url) => Request::Url(Arc::from(url.as_str())),

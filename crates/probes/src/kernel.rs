@@ -116,9 +116,11 @@ impl RunningKernel {
 fn mechanisms() -> Mechanisms {
     static FOUND: OnceLock<Mechanisms> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        let tried = mechanisms::try_features(&["fentry", "fexit", "kprobe", "lsm"]);
+        // What runs behind a function is called by the same trampoline as what runs before it, and to attach is most of
+        // what a trial costs.
+        let tried = mechanisms::try_features(&["fentry", "kprobe", "lsm"]);
         Mechanisms {
-            trampoline: tried.works("fentry") && tried.works("fexit"),
+            trampoline: tried.works("fentry"),
             lsm: tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf"),
             kprobe: tried.works("kprobe"),
         }
