@@ -197,3 +197,24 @@ fn missing(return_missing: &str, label: Option<Arc<str>>) -> Argument {
     let error = KprobeError { message: message.to_owned() };
     Argument { label, ..Argument::from(Arg::ErrorArg(error)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_kept_only_where_they_say_something() {
+        let text = |positions: Vec<usize>| HookText {
+            arguments: 2,
+            labels: vec!["a".into(), String::new()],
+            positions,
+            ..HookText::default()
+        };
+        let plain = Shape::of(&text(vec![0, 1, 2]));
+        assert!(plain.positions.is_empty());
+        assert_eq!((plain.values(), plain.labels), (3, vec![Some("a".into()), None, None]));
+        let mixed = Shape::of(&text(vec![1, 0, 2]));
+        assert_eq!((mixed.values(), mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
+        assert_eq!(Shape::of(&text(Vec::new())).values(), 2);
+    }
+}

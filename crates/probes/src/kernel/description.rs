@@ -46,7 +46,7 @@ struct Member {
 
 impl Types {
     /// Looks through the bytes of a description once. None: they are not understood.
-    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+    pub(crate) fn of(bytes: Vec<u8>) -> Option<Self> {
         let description = Description::of(&bytes)?;
         let mut offsets = vec![0];
         let mut names = Vec::new();
