@@ -4,13 +4,16 @@
 //! written by [`crate::json`] and [`crate::proto`]. A [`Process`] never changes once it is shared, so its
 //! encoded forms are made at most once and copied into each event by bytes.
 
+mod argument;
 mod hook;
 mod shown;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use hook::{Argument, Caller, Family, Frame, HookEvent, HookInfo, Loaded, Request};
+pub use argument::{Argument, ArgumentValue, Object, ObjectKind, Socket};
+pub(crate) use argument::{NO_ADDRESS, PATH_CUT};
+pub use hook::{Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, Loaded, Request};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,21 +1,17 @@
 //! Calls of hooked functions that have been entered and not returned from.
 //!
-//! An entry waits here for its return, so that both become one event. The table is bounded by number and bytes;
-//! at a bound an old entry is given up, and its event says so.
+//! An entry waits for its return, so that both become one event ([`Calls`]).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use saker_api::event::{Argument, HookEvent, Timestamp};
+use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
-use saker_api::tetragon::{KprobeArgument, KprobeError};
+use saker_policy::plan::HookText;
 
-use crate::hash::Map;
+mod table;
 
-/// Calls that wait.
-const CALLS_MAX: usize = 16_384;
-/// Bytes of their records.
-const BYTES_MAX: usize = 16 << 20;
+pub(crate) use table::Calls;
 
 /// Which call: of which hook, and its number among those under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,8 +61,8 @@ impl Unjoined {
 pub(crate) struct Shape {
     /// How many of the values are arguments; the others are data.
     pub arguments: usize,
-    /// Labels of the values, in the order of records.
-    pub labels: Vec<String>,
+    /// Labels of the values, in the order of records; `None`: it has none.
+    pub labels: Vec<Option<Arc<str>>>,
     /// Where each value stands in the policy; empty: in the order of records.
     pub positions: Vec<usize>,
     /// Without its return an entry is no event.
@@ -96,25 +92,38 @@ pub(crate) struct Waiting {
     pub shape: Arc<Shape>,
 }
 
-/// Calls under way.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    /// In the order of their entries.
-    waiting: BTreeMap<u64, Box<Waiting>>,
-    by_key: Map<CallKey, u64>,
-    by_pid: BTreeSet<(u32, u64)>,
-    /// Those that may have returned already, in the same order.
-    conditional: BTreeSet<u64>,
-    bytes: usize,
-    next: u64,
-}
-
 impl Captured {
+    /// With room for the values of a shape.
+    pub fn for_shape(shape: &Shape) -> Self {
+        Self { values: Vec::with_capacity(shape.values()), result: None }
+    }
+
     pub fn set(&mut self, index: usize, argument: Argument) {
-        if index >= self.values.len() {
-            self.values.resize(index + 1, None);
+        while self.values.len() <= index {
+            self.values.push(None);
         }
         self.values[index] = Some(argument);
+    }
+}
+
+impl Shape {
+    /// The shape of a hook's values.
+    pub fn of(text: &HookText) -> Self {
+        let label = |label: &String| (!label.is_empty()).then(|| label.as_str().into());
+        let mut labels: Vec<_> = text.labels.iter().map(label).collect();
+        let mut positions = text.positions.clone();
+        // Mostly they stand in the order of records, and then need not be looked at.
+        if positions.iter().copied().eq(0..positions.len()) {
+            labels.resize(labels.len().max(positions.len()), None);
+            positions = Vec::new();
+        }
+        Self { arguments: text.arguments, labels, positions, conditional_return: text.conditional_return }
+    }
+
+    /// How many values there are, as far as the policy says.
+    fn values(&self) -> usize {
+        let all = self.arguments.max(self.labels.len()).max(self.positions.len());
+        all.min(saker_abi::generated::SAKER_VALUES_MAX as usize)
     }
 }
 
@@ -126,29 +135,27 @@ impl Waiting {
         let mut values = captured.values;
         // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
         if !event.entry_missing && event.loaded.is_none() {
-            let all = shape.arguments.max(shape.labels.len()).max(shape.positions.len());
-            let all = all.min(saker_abi::generated::SAKER_VALUES_MAX as usize);
-            values.resize(values.len().max(all), None);
-        }
-        let mut placed = Vec::with_capacity(values.len());
-        for (index, value) in values.into_iter().enumerate() {
-            let mut argument = match value {
-                Some(argument) => argument,
-                None if event.entry_missing => continue,
-                None => missing(event.return_missing),
-            };
-            if let Some(label) = shape.labels.get(index) {
-                argument.compatible.label.clone_from(label);
+            while values.len() < shape.values() {
+                values.push(None);
             }
-            placed.push((shape.positions.get(index).copied().unwrap_or(index), argument));
         }
-        placed.sort_by_key(|(position, _)| *position);
-        for (position, argument) in placed {
-            if position >= shape.arguments && family.has_data() {
-                event.data.push(argument);
-            } else {
-                event.args.push(argument);
+        for (value, label) in values.iter_mut().zip(&shape.labels) {
+            if let (Some(argument), Some(label)) = (value, label) {
+                argument.label = Some(Arc::clone(label));
             }
+        }
+        if shape.positions.is_empty() && !event.entry_missing {
+            let label = |index: usize| shape.labels.get(index).cloned().flatten();
+            let placed = values
+                .into_iter()
+                .enumerate()
+                .map(|(index, value)| value.unwrap_or_else(|| missing(event.return_missing, label(index))));
+            event.args = placed.collect();
+            if family.has_data() && event.args.len() > shape.arguments {
+                event.data = event.args.split_off(shape.arguments);
+            }
+        } else {
+            place(&mut event, values, &shape);
         }
         if family.has_return() {
             event.result = captured.result;
@@ -159,88 +166,55 @@ impl Waiting {
     }
 }
 
+/// Puts values where the policy has them, which is not the order of the record.
+fn place(event: &mut HookEvent, values: Vec<Option<Argument>>, shape: &Shape) {
+    let mut placed = Vec::with_capacity(values.len());
+    for (index, value) in values.into_iter().enumerate() {
+        let argument = match value {
+            Some(argument) => argument,
+            None if event.entry_missing => continue,
+            None => missing(event.return_missing, shape.labels.get(index).cloned().flatten()),
+        };
+        placed.push((shape.positions.get(index).copied().unwrap_or(index), argument));
+    }
+    placed.sort_by_key(|(position, _)| *position);
+    for (position, argument) in placed {
+        if position >= shape.arguments && event.hook.family.has_data() {
+            event.data.push(argument);
+        } else {
+            event.args.push(argument);
+        }
+    }
+}
+
 /// In place of a value that did not come.
-fn missing(return_missing: &str) -> Argument {
+fn missing(return_missing: &str, label: Option<Arc<str>>) -> Argument {
     let message = if return_missing.is_empty() {
         "not captured: the record had no room for it"
     } else {
         "not captured: it is read at the return of the call, which was not told"
     };
     let error = KprobeError { message: message.to_owned() };
-    let compatible = KprobeArgument { arg: Some(Arg::ErrorArg(error)), label: String::new() };
-    Argument { compatible, ..Argument::default() }
+    Argument { label, ..Argument::from(Arg::ErrorArg(error)) }
 }
 
-impl Calls {
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub fn insert(&mut self, waiting: Waiting) {
-        let number = self.next;
-        self.next += 1;
-        self.bytes += waiting.bytes;
-        self.by_key.insert(waiting.key, number);
-        self.by_pid.insert((waiting.pid, number));
-        if waiting.shape.conditional_return {
-            self.conditional.insert(number);
-        }
-        self.waiting.insert(number, Box::new(waiting));
-    }
-
-    /// The entry of a call that has returned.
-    pub fn take(&mut self, key: CallKey) -> Option<Box<Waiting>> {
-        let number = *self.by_key.get(&key)?;
-        self.remove(number)
-    }
-
-    /// The entry to give up, when there is more than may wait: the oldest of those that may have returned already
-    /// and been held back, else the oldest.
-    pub fn beyond_bounds(&mut self) -> Option<Box<Waiting>> {
-        if self.waiting.len() <= CALLS_MAX && self.bytes <= BYTES_MAX {
-            return None;
-        }
-        let oldest = self.conditional.first().or_else(|| self.waiting.keys().next());
-        self.remove(*oldest?)
-    }
-
-    /// The entries of a process, but for those of one thread; the oldest first.
-    pub fn take_process(&mut self, pid: u32, but: Option<u32>) -> Vec<Waiting> {
-        if self.waiting.is_empty() {
-            return Vec::new();
-        }
-        let other = |number: &u64| self.waiting.get(number).is_some_and(|waiting| Some(waiting.tid) != but);
-        let numbers = self.by_pid.range((pid, 0)..=(pid, u64::MAX)).map(|(_, number)| *number);
-        let numbers: Vec<u64> = numbers.filter(other).collect();
-        numbers.into_iter().filter_map(|number| self.remove(number)).map(|waiting| *waiting).collect()
-    }
-
-    /// The entries of a policy, the oldest first.
-    pub fn take_policy(&mut self, policy: u32) -> Vec<Waiting> {
-        let of_policy = self.waiting.iter().filter(|(_, waiting)| waiting.key.policy == policy);
-        let numbers: Vec<u64> = of_policy.map(|(number, _)| *number).collect();
-        numbers.into_iter().filter_map(|number| self.remove(number)).map(|waiting| *waiting).collect()
-    }
-
-    /// All entries, the oldest first.
-    pub fn take_all(&mut self) -> Vec<Waiting> {
-        self.by_key.clear();
-        self.by_pid.clear();
-        self.conditional.clear();
-        self.bytes = 0;
-        std::mem::take(&mut self.waiting).into_values().map(|waiting| *waiting).collect()
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Box<Waiting>> {
-        let waiting = self.waiting.remove(&number)?;
-        self.by_key.remove(&waiting.key);
-        self.by_pid.remove(&(waiting.pid, number));
-        self.conditional.remove(&number);
-        self.bytes -= waiting.bytes;
-        Some(waiting)
+    #[test]
+    fn positions_are_kept_only_where_they_say_something() {
+        let text = |positions: Vec<usize>| HookText {
+            arguments: 2,
+            labels: vec!["a".into(), String::new()],
+            positions,
+            ..HookText::default()
+        };
+        let plain = Shape::of(&text(vec![0, 1, 2]));
+        assert!(plain.positions.is_empty());
+        assert_eq!((plain.values(), plain.labels), (3, vec![Some("a".into()), None, None]));
+        let mixed = Shape::of(&text(vec![1, 0, 2]));
+        assert_eq!((mixed.values(), mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
+        assert_eq!(Shape::of(&text(Vec::new())).values(), 2);
     }
 }

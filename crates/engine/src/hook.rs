@@ -83,7 +83,7 @@ impl Engine {
             self.capture(record, &mut waiting.captured);
             self.put_stacks(&mut waiting.event, hook, record, &findings);
             self.counters.calls.joined += 1;
-            self.tell(*waiting, out);
+            self.tell(waiting, out);
             return Outcome::Joined;
         }
         let Some(known) = self.policies.hook(header.policy, header.hook, family) else {
@@ -124,7 +124,7 @@ impl Engine {
             self.counters.calls.without_entry += 1;
         }
         self.put_stacks(&mut event, hook, record, &findings);
-        let mut captured = Captured::default();
+        let mut captured = Captured::for_shape(&shape);
         let bytes = header.len as usize + findings.bytes();
         if family == Family::Loader {
             event.loaded = Some(loaded(record, findings));
@@ -138,11 +138,11 @@ impl Engine {
         let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
             if let Some(older) = self.calls.take(key) {
-                self.unjoined(*older, Unjoined::Superseded, out);
+                self.unjoined(older, Unjoined::Superseded, out);
             }
             self.calls.insert(waiting);
             while let Some(oldest) = self.calls.beyond_bounds() {
-                self.unjoined(*oldest, Unjoined::TableFull, out);
+                self.unjoined(oldest, Unjoined::TableFull, out);
             }
             return Outcome::Stored;
         }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use saker_api::event::{Family, HookInfo, Request};
+use saker_api::event::{EncodedHook, Family, HookInfo, Request};
 use saker_policy::plan;
 
 use crate::calls::Shape;
@@ -126,16 +126,12 @@ impl KnownHook {
             ref_ctr_offset: text.ref_ctr_offset,
             message: text.message.clone(),
             tags: text.tags.clone(),
+            encoded: EncodedHook::default(),
         };
         let mut functions: Vec<_> =
             text.functions.iter().map(|(number, name)| (*number, Arc::from(name.as_str()))).collect();
         functions.sort_by_key(|(number, _)| *number);
-        let shape = Shape {
-            arguments: text.arguments,
-            labels: text.labels.clone(),
-            positions: text.positions.clone(),
-            conditional_return: text.conditional_return,
-        };
+        let shape = Shape::of(text);
         let function = Arc::from(text.function.as_str());
         let request = |request: &plan::Request| match request {
             plan::Request::Url(url) => Request::Url(Arc::from(url.as_str())),

@@ -1,17 +1,18 @@
 //! Captured values as the arguments of events.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
 
 use saker_abi::generated::{
-    SAKER_PATH_UNREACHABLE, saker_bpf_program, saker_cred, saker_module, saker_object, saker_skb, saker_sock,
+    SAKER_PATH_UNREACHABLE, saker_bpf_program, saker_cred, saker_module, saker_skb, saker_sock,
     saker_sockaddr,
 };
-use saker_abi::{CapabilitySet, Content, Creds, ObjectKind, Status, Value, device};
-use saker_api::event::Argument;
-use saker_api::saker_v1::ArgumentExtra;
+use saker_abi::{CapabilitySet, Content, Creds, ObjectKind as Kind, Status, Value, device};
+use saker_api::event::{Argument, ArgumentValue, Object, ObjectKind, Socket};
 use saker_api::tetragon::kprobe_argument::Arg;
-use saker_api::tetragon::{self, BpfProgramType, KprobeArgument};
-use saker_policy::names::{CAPABILITIES, FAMILIES, PROTOCOLS, TCP_STATES};
+use saker_api::tetragon::{self, BpfProgramType};
+use saker_policy::names::{CAPABILITIES, FAMILIES, Names, PROTOCOLS, TCP_STATES};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -73,29 +74,52 @@ const MAP_TYPES: [&str; 34] = [
 
 /// The argument of a captured value. One that could not be read or makes no sense says so.
 pub(crate) fn argument(value: &Value<'_>) -> Argument {
-    let mut extra = ArgumentExtra::default();
-    let arg = match value.content() {
-        Ok(content) => arg(&content, value.status, &mut extra),
-        Err(mismatch) => error(mismatch.to_string()),
+    let value = match value.content() {
+        Ok(content) => content_value(&content, value.status),
+        Err(mismatch) => other(error(mismatch.to_string())),
     };
-    Argument { compatible: KprobeArgument { arg: Some(arg), label: String::new() }, extra }
+    Argument { value, label: None }
 }
 
 fn error(message: String) -> Arg {
     Arg::ErrorArg(tetragon::KprobeError { message })
 }
 
-fn arg(content: &Content<'_>, status: Status, extra: &mut ArgumentExtra) -> Arg {
+fn other(arg: Arg) -> ArgumentValue {
+    ArgumentValue::Other(Box::new(arg))
+}
+
+/// What comes often; it costs no more than the memory that its text takes.
+fn content_value(content: &Content<'_>, status: Status) -> ArgumentValue {
+    match *content {
+        Content::Int(value) => ArgumentValue::Int(value),
+        Content::Uint(value) => ArgumentValue::Uint(value),
+        Content::Long(value) => ArgumentValue::Long(value),
+        Content::Size(value) => ArgumentValue::Size(value),
+        Content::Text(bytes) => {
+            ArgumentValue::Text(text(bytes).into_boxed_str(), status == Status::Truncated)
+        }
+        Content::Object(kind, ref object, path) => ArgumentValue::Object(Object {
+            kind: match kind {
+                Kind::File => ObjectKind::File,
+                Kind::Path => ObjectKind::Path,
+                Kind::Binprm => ObjectKind::Binprm,
+            },
+            path: if path.is_empty() { "/".into() } else { text(path).into_boxed_str() },
+            cut: status == Status::Truncated,
+            unreachable: object.flags & SAKER_PATH_UNREACHABLE != 0,
+            mode: object.mode,
+            inode: object.ino,
+            device: device(object.dev),
+        }),
+        Content::Sock(ref sock) => ArgumentValue::Socket(Box::new(socket(sock))),
+        _ => other(arg(content)),
+    }
+}
+
+fn arg(content: &Content<'_>) -> Arg {
     match *content {
         Content::Failed => error("the value could not be read".to_owned()),
-        Content::Int(value) => Arg::IntArg(value),
-        Content::Uint(value) => Arg::UintArg(value),
-        Content::Long(value) => Arg::LongArg(value),
-        Content::Size(value) => Arg::SizeArg(value),
-        Content::Text(bytes) => {
-            extra.truncated = status == Status::Truncated;
-            Arg::StringArg(text(bytes))
-        }
         Content::Buffer(size, bytes) => {
             let bytes_arg = bytes.to_vec().into();
             if size > bytes.len() as u64 {
@@ -104,8 +128,6 @@ fn arg(content: &Content<'_>, status: Status, extra: &mut ArgumentExtra) -> Arg 
                 Arg::BytesArg(bytes_arg)
             }
         }
-        Content::Object(kind, object, path) => object_arg(kind, &object, path, status, extra),
-        Content::Sock(sock) => Arg::SockArg(sock_arg(&sock)),
         Content::Skb(skb) => Arg::SkbArg(skb_arg(&skb)),
         Content::Sockaddr(address) => Arg::SockaddrArg(tetragon::KprobeSockaddr {
             family: FAMILIES.name(address.family),
@@ -169,7 +191,10 @@ fn kernel_arg(content: &Content<'_>) -> Arg {
 
 fn text(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    String::from_utf8_lossy(bytes).into_owned()
+    match str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// The name with this number, or the number.
@@ -178,87 +203,66 @@ fn named(names: &[&str], number: u32) -> String {
     name.map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
-fn object_arg(
-    kind: ObjectKind,
-    object: &saker_object,
-    path: &[u8],
-    status: Status,
-    extra: &mut ArgumentExtra,
-) -> Arg {
-    extra.inode = object.ino;
-    extra.device = match device(object.dev) {
-        (0, 0) => String::new(),
-        (major, minor) => format!("{major}:{minor}"),
-    };
-    extra.unreachable = object.flags & SAKER_PATH_UNREACHABLE != 0;
-    let path = if path.is_empty() { "/".to_owned() } else { text(path) };
-    let flags = if status == Status::Truncated { "unresolvedPathComponents" } else { "" }.to_owned();
-    let permission = permission(object.mode);
-    let mount = String::new();
-    match kind {
-        ObjectKind::File => Arg::FileArg(tetragon::KprobeFile { mount, path, flags, permission }),
-        ObjectKind::Path => Arg::PathArg(tetragon::KprobePath { mount, path, flags, permission }),
-        ObjectKind::Binprm => Arg::LinuxBinprmArg(tetragon::KprobeLinuxBinprm { path, flags, permission }),
-    }
-}
-
-/// Type and permissions as `ls -l` shows them.
-fn permission(mode: u32) -> String {
-    let kind = match mode & 0o170_000 {
-        0o060_000 => 'b',
-        0o020_000 => 'c',
-        0o040_000 => 'd',
-        0o010_000 => 'p',
-        0o120_000 => 'l',
-        0o140_000 => 's',
-        _ => '-',
-    };
-    let mut out = String::with_capacity(10);
-    out.push(kind);
-    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = mode >> shift;
-        out.push(if bits & 4 != 0 { 'r' } else { '-' });
-        out.push(if bits & 2 != 0 { 'w' } else { '-' });
-        out.push(match (bits & 1 != 0, mode & special != 0) {
-            (true, true) => letter,
-            (false, true) => letter.to_ascii_uppercase(),
-            (true, false) => 'x',
-            (false, false) => '-',
-        });
-    }
-    out
-}
-
-/// An address, IPv4 in the first four bytes.
-fn ip_text(family: u16, bytes: [u8; 16]) -> String {
+/// An address, IPv4 in the first four bytes; `None`: its family has no such addresses.
+fn ip(family: u16, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
-        AF_INET => IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])).to_string(),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(bytes)).to_string(),
-        // The words that the compatible interface has for it.
-        _ => "invalid IP".to_owned(),
+        AF_INET => Some(IpAddr::V4(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]))),
+        AF_INET6 => Some(IpAddr::V6(Ipv6Addr::from(bytes))),
+        _ => None,
     }
 }
 
-fn sock_arg(sock: &saker_sock) -> tetragon::KprobeSock {
+fn ip_text(family: u16, bytes: [u8; 16]) -> String {
+    // The words that the compatible interface has for it.
+    ip(family, bytes).map_or_else(|| "invalid IP".to_owned(), |ip| ip.to_string())
+}
+
+/// The names of a table with their prefix, made when the first is asked for.
+struct FullNames {
+    table: &'static Names,
+    made: OnceLock<Box<[Option<Box<str>>]>>,
+}
+
+impl FullNames {
+    const fn of(table: &'static Names) -> Self {
+        Self { table, made: OnceLock::new() }
+    }
+
+    /// The name of a number, or the number.
+    fn name(&'static self, number: u16) -> Cow<'static, str> {
+        let made = self.made.get_or_init(|| {
+            let known = |number: u16| self.table.names.iter().any(|(_, other)| *other == number);
+            let name = |number| known(number).then(|| self.table.name(number).into_boxed_str());
+            (0..=self.table.max).map(name).collect()
+        });
+        match made.get(usize::from(number)) {
+            Some(Some(name)) => Cow::Borrowed(name),
+            _ => Cow::Owned(number.to_string()),
+        }
+    }
+}
+
+static FULL_FAMILIES: FullNames = FullNames::of(&FAMILIES);
+static FULL_PROTOCOLS: FullNames = FullNames::of(&PROTOCOLS);
+static FULL_STATES: FullNames = FullNames::of(&TCP_STATES);
+
+fn socket(sock: &saker_sock) -> Socket {
     let kind = match sock.type_ {
-        SOCK_PACKET => "SOCK_PACKET".to_owned(),
-        number => number
-            .checked_sub(1)
-            .and_then(|index| SOCKET_TYPES.get(usize::from(index)))
-            .map_or_else(|| number.to_string(), |name| (*name).to_owned()),
+        SOCK_PACKET => Some("SOCK_PACKET"),
+        number => number.checked_sub(1).and_then(|index| SOCKET_TYPES.get(usize::from(index)).copied()),
     };
-    tetragon::KprobeSock {
-        family: FAMILIES.name(sock.family),
-        r#type: kind,
-        protocol: PROTOCOLS.name(sock.protocol),
+    Socket {
+        family: FULL_FAMILIES.name(sock.family),
+        kind: kind.map_or_else(|| Cow::Owned(sock.type_.to_string()), Cow::Borrowed),
+        protocol: FULL_PROTOCOLS.name(sock.protocol),
+        state: FULL_STATES.name(sock.state.into()),
         mark: sock.mark,
         priority: sock.priority,
-        saddr: ip_text(sock.family, sock.saddr),
-        daddr: ip_text(sock.family, sock.daddr),
-        sport: sock.sport.into(),
-        dport: sock.dport.into(),
+        source: ip(sock.family, sock.saddr),
+        destination: ip(sock.family, sock.daddr),
+        source_port: sock.sport,
+        destination_port: sock.dport,
         cookie: sock.cookie,
-        state: TCP_STATES.name(sock.state.into()),
     }
 }
 

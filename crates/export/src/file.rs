@@ -158,7 +158,7 @@ impl FileSink {
         }
     }
 
-    /// How many bytes of whole lines go into the present file; rotates when not even one line fits.
+    /// How many bytes of whole lines go into the present file, which is open then; rotates when not even one line fits.
     fn portion(&mut self, lines: &[u8]) -> Result<usize, WriteError> {
         let max = self.config.max_size;
         let may_rotate = self.may_rotate();
@@ -200,9 +200,10 @@ impl Sink for FileSink {
                 Ok(length) => length,
                 Err(error) => break Err(error),
             };
-            let open = match self.current() {
-                Ok(open) => open,
-                Err(error) => break Err(error),
+            // Just now it was open, and at its place.
+            let Some(open) = self.open.as_mut() else {
+                let what = format!("opening {}", self.config.path.display());
+                break Err(WriteError::Retry { what, source: ErrorKind::NotFound.into() });
             };
             let (whole, result) = open.append(&lines[done..done + length]);
             done += whole;

@@ -2,13 +2,13 @@
 //!
 //! It holds the kernel's description of its types, some megabytes: make it when a policy is added, and drop it then.
 
-mod description;
+pub(crate) mod description;
 mod program_types;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use saker_abi::NamespaceInums;
 use saker_policy::names::syscalls;
@@ -41,7 +41,7 @@ pub struct RunningKernel {
     machine: String,
     mechanisms: Mechanisms,
     host: NamespaceInums,
-    types: Types,
+    types: Arc<Types>,
     symbols: OnceLock<Vec<u64>>,
     programs: ProgramTypes,
 }
@@ -52,14 +52,9 @@ impl RunningKernel {
     /// # Errors
     /// It does not describe its types, or in a way that is not understood.
     pub fn load() -> Result<Self, Error> {
-        let path = crate::loader::BTF_PATH;
         let uname = rustix::system::uname();
         let release = uname.release().to_string_lossy().into_owned();
-        let bytes = fs::read(path).map_err(|_| Error::NoBtf { path: path.into() })?;
-        let types = Types::of(bytes).ok_or_else(|| Error::Unsupported {
-            release: release.clone(),
-            reason: format!("the description of its types at {path} is not understood"),
-        })?;
+        let types = types(&release)?;
         let machine = uname.machine().to_string_lossy().into_owned();
         Ok(Self {
             release,
@@ -78,6 +73,31 @@ impl RunningKernel {
         self.host = host;
         self
     }
+}
+
+/// The description of types that somebody holds.
+static HELD: Mutex<Weak<Types>> = Mutex::new(Weak::new());
+
+/// The running kernel's description of its types, while a [`RunningKernel`] holds it: whoever needs something of it then
+/// need not read it again.
+pub(crate) fn held_types() -> Option<Arc<Types>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+}
+
+/// The same, read if nobody holds it.
+fn types(release: &str) -> Result<Arc<Types>, Error> {
+    if let Some(held) = held_types() {
+        return Ok(held);
+    }
+    let path = crate::loader::BTF_PATH;
+    let bytes = fs::read(path).map_err(|_| Error::NoBtf { path: path.into() })?;
+    let types = Types::of(bytes).ok_or_else(|| Error::Unsupported {
+        release: release.to_owned(),
+        reason: format!("the description of its types at {path} is not understood"),
+    })?;
+    let types = Arc::new(types);
+    *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&types);
+    Ok(types)
 }
 
 /// Types of a module, beside those of the kernel: made for each value that asks for them, for few do.
@@ -100,9 +120,11 @@ impl RunningKernel {
 fn mechanisms() -> Mechanisms {
     static FOUND: OnceLock<Mechanisms> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        let tried = mechanisms::try_features(&["fentry", "fexit", "kprobe", "lsm"]);
+        // What runs behind a function is called by the same trampoline as what runs before it, and to attach is most of
+        // what a trial costs.
+        let tried = mechanisms::try_features(&["fentry", "kprobe", "lsm"]);
         Mechanisms {
-            trampoline: tried.works("fentry") && tried.works("fexit"),
+            trampoline: tried.works("fentry"),
             lsm: tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf"),
             kprobe: tried.works("kprobe"),
         }
@@ -221,8 +243,13 @@ impl Kernel for RunningKernel {
     }
 
     fn symbol(&self, name: &str) -> bool {
-        let known = || self.symbols.get_or_init(symbols).binary_search(&hash(name.as_bytes())).is_ok();
-        self.types.has_function(name) || known()
+        if self.types.has_function(name) {
+            return true;
+        }
+        // What the kernel asks security modules with is called from everywhere by one declaration, and so is described
+        // if it is there: that need not be looked for in the list of symbols, which takes as long as loading a policy.
+        let described = name.starts_with("security_");
+        !described && self.symbols.get_or_init(symbols).binary_search(&hash(name.as_bytes())).is_ok()
     }
 
     fn tracepoint(&self, event: &str) -> Option<Signature> {

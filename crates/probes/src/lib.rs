@@ -16,6 +16,7 @@ pub mod tracefs;
 
 mod capabilities;
 mod follow;
+mod hash;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;

@@ -18,6 +18,7 @@ use libbpf_rs::{
     AsRawLibbpf, Link, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType, libbpf_sys,
 };
 
+use crate::kernel::held_types;
 use crate::prune::{self, Instruction, ReadOnly};
 use crate::types::KernelTypes;
 
@@ -61,6 +62,11 @@ impl<'a> Section<'a> {
     /// Programs before a function.
     pub const fn entry(name: &'static CStr, target: &'a str) -> Self {
         Self::tracing(name, target, libbpf_sys::BPF_TRACE_FENTRY)
+    }
+
+    /// Programs that may take the place of a function's result.
+    pub const fn modify(name: &'static CStr, target: &'a str) -> Self {
+        Self::tracing(name, target, libbpf_sys::BPF_MODIFY_RETURN)
     }
 
     /// Programs behind a function.
@@ -113,7 +119,10 @@ impl Prepared {
     /// kernel's description is not as expected, and libbpf must read it itself.
     pub fn find<'a>(names: &str, targets: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let targets: Vec<&str> = targets.into_iter().chain(FUNCTIONS.map(|(_, name)| name)).collect();
-        let types = KernelTypes::of_kernel(BTF_PATH, names, &targets)?;
+        let types = match held_types() {
+            Some(held) => held.cut(names, &targets)?,
+            None => KernelTypes::of_kernel(BTF_PATH, names, &targets)?,
+        };
         let file = rustix::fs::memfd_create(c"saker-types", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
         let mut file = File::from(file);
         file.write_all(&types.description).ok()?;

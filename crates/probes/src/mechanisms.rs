@@ -6,7 +6,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, ProgramMut, UprobeMultiOpts};
 
 use crate::facts::Feature;
-use crate::loader;
+use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::mechanisms_skel::MechanismsSkelBuilder;
 
 /// What became of each program.
@@ -14,18 +14,58 @@ pub struct Tried {
     results: Vec<(&'static str, Result<(), String>)>,
 }
 
-/// Program of `mechanisms.bpf.c`, the feature it stands for, and whether attaching is part of the trial.
-const TRIALS: [(&str, &str, bool); 10] = [
-    ("raw_tracepoint", "raw_tracepoint", true),
-    ("task_iterator", "task_iterator", true),
-    ("fentry", "fentry", true),
-    ("fexit", "fexit", true),
-    ("fmod_ret", "fmodret", false),
-    ("lsm", "lsm", false),
-    ("kprobe", "kprobe", true),
-    ("kprobe_multi", "kprobe_multi", true),
-    ("uprobe_multi", "uprobe_multi", true),
-    ("tracepoint", "tracepoint", true),
+/// A way of hooking that is tried.
+struct Trial {
+    /// Its program in `mechanisms.bpf.c`.
+    program: &'static str,
+    /// The feature that it stands for.
+    feature: &'static str,
+    /// Attaching is part of the trial.
+    attach: bool,
+    /// For programs that the kernel must know the target of: their section.
+    section: Option<Section<'static>>,
+}
+
+impl Trial {
+    const fn typed(
+        program: &'static str,
+        feature: &'static str,
+        attach: bool,
+        section: Section<'static>,
+    ) -> Self {
+        Self { program, feature, attach, section: Some(section) }
+    }
+
+    const fn free(program: &'static str) -> Self {
+        Self { program, feature: program, attach: true, section: None }
+    }
+}
+
+const EXIT: &str = "btf_trace_sched_process_exit";
+const RESTART: &str = "kernel_restart";
+const ITERATOR: &str = "task_iterator";
+
+const TRIALS: [Trial; 10] = [
+    Trial::typed(
+        "raw_tracepoint",
+        "raw_tracepoint",
+        true,
+        Section::tracepoint(c"tp_btf/sched_process_exit", EXIT),
+    ),
+    Trial::typed(ITERATOR, ITERATOR, true, Section::iterator(c"iter/task", "bpf_iter_task")),
+    Trial::typed("fentry", "fentry", true, Section::entry(c"fentry/kernel_restart", RESTART)),
+    Trial::typed("fexit", "fexit", true, Section::exit(c"fexit/kernel_restart", RESTART)),
+    Trial::typed(
+        "fmod_ret",
+        "fmodret",
+        false,
+        Section::modify(c"fmod_ret/security_inode_getattr", "security_inode_getattr"),
+    ),
+    Trial::typed("lsm", "lsm", false, Section::lsm(c"lsm/inode_getattr", "bpf_lsm_inode_getattr")),
+    Trial::free("kprobe"),
+    Trial::free("kprobe_multi"),
+    Trial::free("uprobe_multi"),
+    Trial::free("tracepoint"),
 ];
 
 impl Tried {
@@ -51,37 +91,52 @@ impl Tried {
 /// Tries all, one object each, so that one refusal says nothing of the others.
 #[must_use]
 pub fn try_all() -> Tried {
-    try_features(&TRIALS.map(|(_, feature, _)| feature))
+    try_features(&TRIALS.map(|trial| trial.feature))
 }
 
 /// Tries some of them.
 #[must_use]
 pub fn try_features(names: &[&str]) -> Tried {
     libbpf_rs::set_print(None);
-    let wanted = TRIALS.iter().filter(|(_, feature, _)| names.contains(feature));
-    let results = wanted.map(|(program, feature, attach)| (*feature, try_one(program, *attach)));
+    let wanted: Vec<&Trial> = TRIALS.iter().filter(|trial| names.contains(&trial.feature)).collect();
+    let targets = wanted.iter().filter_map(|trial| trial.section.as_ref()?.target());
+    let prepared = Prepared::find("", targets);
+    let results = wanted.into_iter().map(|trial| (trial.feature, try_one(trial, prepared.as_ref())));
     Tried { results: results.collect() }
 }
 
-fn try_one(program: &str, attach: bool) -> Result<(), String> {
+/// Tries one, without libbpf reading the kernel's description of types if `prepared` says what it would find there.
+fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
     let _lock = loader::lock();
     let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
-    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    let mut builder = MechanismsSkelBuilder::default();
+    let shortcut = prepared.zip(trial.section).and_then(|(prepared, section)| {
+        Shortcut::take(builder.object_builder_mut(), prepared, &[section], false)
+    });
+    if shortcut.is_none() {
+        builder = MechanismsSkelBuilder::default();
+    }
+    let mut open = builder.open(&mut place).map_err(|e| reason(&e))?;
     for mut candidate in open.open_object_mut().progs_mut() {
-        let wanted = candidate.name() == program;
+        let wanted = candidate.name() == trial.program;
         candidate.set_autoload(wanted);
     }
+    if let Some(shortcut) = &shortcut {
+        shortcut.settle(open.open_object_mut());
+    }
     let skel = open.load().map_err(|e| reason(&e))?;
-    if !attach {
+    if !trial.attach {
         return Ok(());
     }
     let object = skel.object();
-    let found = object.progs_mut().find(|candidate| candidate.name() == program);
+    let found = object.progs_mut().find(|candidate| candidate.name() == trial.program);
     let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
-    let link = match program {
+    let link = match trial.program {
+        ITERATOR => loader::attach_iterator(&found),
         // By its name alone the library would look through all names of the kernel.
         "kprobe_multi" => found.attach_kprobe_multi(false, vec!["kernel_restart"]),
         "uprobe_multi" => return try_places(&found),
+        _ if trial.section.is_some() => found.attach_trace(),
         _ => found.attach(),
     };
     link.map(drop).map_err(|e| reason(&e))

@@ -150,7 +150,7 @@ fn prune_once(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly)
     for at in 0..code.len() {
         settle(&mut code, &mut stays, at, &outcome);
     }
-    live::drop_dead(&code, &mut stays, &outcome.pure, &frame::bounds(program, functions))?;
+    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds)?;
     second_places(&code, &mut stays);
     emit(&code, stays, functions)
 }

@@ -11,6 +11,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
+use crate::hash::Map;
+
 pub(crate) mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -157,8 +159,17 @@ impl KernelTypes {
                 found.entry((*target).to_owned()).or_insert(number);
             }
         }
-        let description = Cut::new(&kernel, &offsets).all(&roots)?;
-        Some(Self { description, targets: found })
+        Self::of_roots(&kernel, &offsets, &roots, found)
+    }
+
+    /// Cuts the types with these numbers out of a description, of which is known where each type stands.
+    pub fn of_roots(
+        kernel: &Description<'_>,
+        offsets: &[u32],
+        roots: &[u32],
+        targets: HashMap<String, u32>,
+    ) -> Option<Self> {
+        Some(Self { description: Cut::new(kernel, offsets).all(roots)?, targets })
     }
 
     /// Cuts out of the running kernel's description.
@@ -172,7 +183,8 @@ impl KernelTypes {
     }
 }
 
-fn is_named_type(kind: u32) -> bool {
+/// Whether types of this kind are asked for by name.
+pub(crate) fn is_named_type(kind: u32) -> bool {
     matches!(kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::TYPEDEF)
 }
 
@@ -215,12 +227,12 @@ struct Cut<'a> {
     from: &'a Description<'a>,
     offsets: &'a [u32],
     /// New number by old one.
-    numbers: HashMap<u32, u32>,
+    numbers: Map<u32, u32>,
     /// Old numbers in the order of the new ones.
     order: Vec<u32>,
     types: Vec<u8>,
     strings: Vec<u8>,
-    names: HashMap<u32, u32>,
+    names: Map<u32, u32>,
     /// New number of a pointer to void, which stands for every pointer: no offset depends on what a pointer
     /// points to.
     pointer: Option<u32>,
@@ -231,11 +243,11 @@ impl<'a> Cut<'a> {
         Self {
             from,
             offsets,
-            numbers: HashMap::new(),
+            numbers: Map::default(),
             order: Vec::new(),
             types: Vec::new(),
             strings: vec![0],
-            names: HashMap::new(),
+            names: Map::default(),
             pointer: None,
         }
     }

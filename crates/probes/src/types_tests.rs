@@ -101,3 +101,22 @@ fn the_running_kernel_has_what_the_sensors_need() {
     assert!(types.target("btf_trace_sched_process_exec").is_some());
     assert!(types.description.len() < kernel.len() / 10);
 }
+
+#[test]
+fn a_description_whose_names_are_in_order_is_cut_the_same() {
+    use crate::kernel::description::Types;
+
+    let (names, targets) = ("nothing\ntask\nother\n", ["btf_trace_x", "btf_trace_y"]);
+    let kernel = std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default();
+    let real = ("task_struct\ncred\npid_type\n", ["btf_trace_sched_process_exit", "bpf_lsm_file_open"]);
+    for (bytes, names, targets) in [(sample(), names, targets), (kernel, real.0, real.1)] {
+        let Some(whole) = KernelTypes::cut(&bytes, names, &targets) else {
+            println!("NOT RUN: this kernel does not describe its types");
+            continue;
+        };
+        let other = Types::of(bytes).unwrap().cut(names, &targets).unwrap();
+        assert_eq!(whole.description, other.description);
+        assert_eq!(whole.targets, other.targets);
+        assert!(!whole.targets.is_empty());
+    }
+}

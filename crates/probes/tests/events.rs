@@ -131,12 +131,10 @@ fn calls_of_this_process_are_told_and_replayed() {
     let own = std::fs::read_link("/proc/self/exe").unwrap();
     assert_eq!(told.len(), 2, "{told:#?}");
     for (event, (path, found)) in told.iter().zip([("/proc/self/stat", true), ("/proc/self/stars", false)]) {
-        assert_eq!(event.args[0].compatible.arg, Some(Arg::StringArg(path.into())));
-        assert_eq!(event.args[0].compatible.label, "path");
-        assert!(matches!(event.args[1].compatible.arg, Some(Arg::IntArg(_))), "{event:?}");
-        let Some(Arg::IntArg(result)) =
-            event.result.as_ref().and_then(|result| result.compatible.arg.clone())
-        else {
+        assert_eq!(event.args[0].value.arg(), Some(Arg::StringArg(path.into())));
+        assert_eq!(event.args[0].compatible().label, "path");
+        assert!(matches!(event.args[1].value.arg(), Some(Arg::IntArg(_))), "{event:?}");
+        let Some(Arg::IntArg(result)) = event.result.as_ref().and_then(|result| result.value.arg()) else {
             panic!("no result: {event:#?}")
         };
         // ENOENT

@@ -1,6 +1,7 @@
 //! Counts events of policies by policy and hook.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use saker_api::event::{Event, EventKind, HookEvent, HookInfo};
@@ -17,7 +18,26 @@ pub type Totals = BTreeMap<(String, String), u64>;
 /// compares no names.
 #[derive(Debug, Default)]
 pub(super) struct PolicyEvents {
-    recent: HashMap<(usize, usize), Count>,
+    recent: HashMap<(usize, usize), Count, BuildHasherDefault<Addresses>>,
+}
+
+/// A hash of addresses, which nobody outside chooses.
+#[derive(Default)]
+struct Addresses(u64);
+
+impl Hasher for Addresses {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize((*byte).into()));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        let product = u128::from(self.0.rotate_left(5) ^ address as u64) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product as u64) ^ ((product >> 64) as u64);
+    }
 }
 
 #[derive(Debug)]

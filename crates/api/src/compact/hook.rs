@@ -33,7 +33,8 @@ struct Words {
 impl Line<'_> {
     /// The line of a hook's event.
     pub(super) fn policy_event(&mut self, view: &EventView<'_>, event: &HookEvent) {
-        let args: Vec<&KprobeArgument> = event.args.iter().map(Argument::compatible).collect();
+        let args: Vec<KprobeArgument> = event.args.iter().map(Argument::compatible).collect();
+        let args: Vec<&KprobeArgument> = args.iter().collect();
         let hook = &*event.hook;
         match hook.family {
             Family::Kprobe => self.kprobe(view, &event.function, &args),

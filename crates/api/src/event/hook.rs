@@ -1,12 +1,9 @@
 //! Events of policies: what a hook saw.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use prost::Message;
-
-use super::{Credentials, Namespaces, ProcessView};
-use crate::saker_v1::ArgumentExtra;
-use crate::tetragon::{EventType, KprobeArgument};
+use super::{Argument, Credentials, Namespaces, ProcessView};
+use crate::tetragon::EventType;
 
 /// A hook of a policy matched.
 #[derive(Clone, Debug)]
@@ -89,7 +86,32 @@ pub struct HookInfo {
     pub message: String,
     /// `tags`.
     pub tags: Vec<String>,
+    /// Encoded forms, filled on first use.
+    pub encoded: EncodedHook,
 }
+
+/// Encoded forms of a [`HookInfo`], made on first use.
+#[derive(Debug, Default)]
+pub struct EncodedHook {
+    /// Members of its JSON object that are the same in all events, each after a comma.
+    pub json: OnceLock<Box<[u8]>>,
+}
+
+impl Clone for EncodedHook {
+    /// A clone is about to be changed, so it starts without encoded forms.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for EncodedHook {
+    /// They say nothing that the rest does not.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for EncodedHook {}
 
 /// How a hook was reached; decides what its event is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,15 +164,6 @@ pub struct Loaded {
     pub build_id: Vec<u8>,
 }
 
-/// A captured value. It is kept in its compatible form, because it is written once and in one event only.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Argument {
-    /// The value and its label.
-    pub compatible: KprobeArgument,
-    /// What only Saker tells of it.
-    pub extra: ArgumentExtra,
-}
-
 impl Family {
     /// All families.
     pub const ALL: [Self; 6] =
@@ -188,23 +201,14 @@ impl Family {
     }
 }
 
-impl Argument {
-    /// The value and its label.
-    #[must_use]
-    pub const fn compatible(&self) -> &KprobeArgument {
-        &self.compatible
-    }
-}
-
 impl HookEvent {
     /// Bytes that it takes beside its process, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let arguments = self.args.iter().chain(&self.data).chain(&self.result);
-        let of_one = |argument: &Argument| size_of::<Argument>() + argument.compatible.encoded_len();
         // Texts of frames are shared among events.
         let frames = (self.kernel_stack.len() + self.user_stack.len()) * size_of::<Frame>();
-        size_of::<Self>() + frames + arguments.map(of_one).sum::<usize>()
+        size_of::<Self>() + frames + arguments.map(Argument::bytes).sum::<usize>()
     }
 
     /// What it is called in lists of hooks: the function, `SUBSYSTEM/EVENT` or `PROVIDER:NAME`.

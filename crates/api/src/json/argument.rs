@@ -2,57 +2,95 @@
 //!
 //! What hooks capture often is written by hand; the rest by the descriptors, in the same canonical form.
 
+use std::net::IpAddr;
+
 use prost_reflect::SerializeOptions;
 use serde_json::Value;
 
 use super::text::{
-    comma, flag_field, key, number, number_field, quoted_number, string, string_field, wide_field,
+    comma, flag_field, key, number, number_field, quoted_number, string, string_field, wide_field, word,
 };
 use crate::descriptors::Described;
-use crate::event::Argument;
+use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Object, ObjectKind, PATH_CUT, Socket};
 use crate::tetragon::kprobe_argument::Arg;
-use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb, KprobeSock};
+use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Appends the object of an argument, with what only Saker tells when `extras` are shown.
 pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
     out.push(b'{');
-    if let Some(arg) = &argument.compatible.arg {
-        write_arg(arg, out);
-    }
-    string_field(out, name!("label"), &argument.compatible.label);
-    if extras {
-        let extra = &argument.extra;
-        wide_field(out, name!("inode"), extra.inode);
-        string_field(out, name!("device"), &extra.device);
-        flag_field(out, name!("unreachable"), extra.unreachable);
-        flag_field(out, name!("truncated"), extra.truncated);
-    }
-    out.push(b'}');
-}
-
-fn write_arg(arg: &Arg, out: &mut Vec<u8>) {
-    match arg {
-        Arg::StringArg(text) => text_field(out, name!("string_arg"), text),
-        Arg::IntArg(value) => {
+    match &argument.value {
+        ArgumentValue::None => {}
+        ArgumentValue::Int(value) => {
             key(out, name!("int_arg"));
             signed(out, i64::from(*value));
         }
-        Arg::UintArg(value) => {
+        ArgumentValue::Uint(value) => {
             key(out, name!("uint_arg"));
             number(out, u64::from(*value));
         }
-        Arg::LongArg(value) => {
+        ArgumentValue::Long(value) => {
             key(out, name!("long_arg"));
             out.push(b'"');
             signed(out, *value);
             out.push(b'"');
         }
-        Arg::SizeArg(value) => {
+        ArgumentValue::Size(value) => {
             key(out, name!("size_arg"));
             quoted_number(out, *value);
         }
+        ArgumentValue::Text(text, _) => text_field(out, name!("string_arg"), text),
+        ArgumentValue::Object(object) => write_object(object, out),
+        ArgumentValue::Socket(socket) => write_socket(socket, out),
+        ArgumentValue::Other(arg) => write_arg(arg, out),
+    }
+    string_field(out, name!("label"), argument.label.as_deref().unwrap_or_default());
+    if extras {
+        match &argument.value {
+            ArgumentValue::Object(object) => write_extra(object, out),
+            ArgumentValue::Text(_, truncated) => flag_field(out, name!("truncated"), *truncated),
+            _ => {}
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_object(object: &Object, out: &mut Vec<u8>) {
+    key(
+        out,
+        match object.kind {
+            ObjectKind::File => name!("file_arg"),
+            ObjectKind::Path => name!("path_arg"),
+            ObjectKind::Binprm => name!("linux_binprm_arg"),
+        },
+    );
+    out.push(b'{');
+    string_field(out, name!("path"), &object.path);
+    if object.cut {
+        string_field(out, name!("flags"), PATH_CUT);
+    }
+    key(out, name!("permission"));
+    out.push(b'"');
+    out.extend_from_slice(&object.permission());
+    out.extend_from_slice(b"\"}");
+}
+
+fn write_extra(object: &Object, out: &mut Vec<u8>) {
+    wide_field(out, name!("inode"), object.inode);
+    if object.device != (0, 0) {
+        key(out, name!("device"));
+        out.push(b'"');
+        number(out, u64::from(object.device.0));
+        out.push(b':');
+        number(out, u64::from(object.device.1));
+        out.push(b'"');
+    }
+    flag_field(out, name!("unreachable"), object.unreachable);
+}
+
+fn write_arg(arg: &Arg, out: &mut Vec<u8>) {
+    match arg {
         Arg::BytesArg(bytes) => bytes_field(out, name!("bytes_arg"), bytes),
         Arg::TruncatedBytesArg(cut) => {
             key(out, name!("truncated_bytes_arg"));
@@ -63,19 +101,6 @@ fn write_arg(arg: &Arg, out: &mut Vec<u8>) {
             wide_field(out, name!("orig_size"), cut.orig_size);
             out.push(b'}');
         }
-        Arg::PathArg(path) => {
-            key(out, name!("path_arg"));
-            write_path([&path.mount, &path.path, &path.flags, &path.permission], out);
-        }
-        Arg::FileArg(file) => {
-            key(out, name!("file_arg"));
-            write_path([&file.mount, &file.path, &file.flags, &file.permission], out);
-        }
-        Arg::LinuxBinprmArg(program) => {
-            key(out, name!("linux_binprm_arg"));
-            write_path(["", &program.path, &program.flags, &program.permission], out);
-        }
-        Arg::SockArg(sock) => write_sock(sock, out),
         Arg::SkbArg(skb) => write_skb(skb, out),
         Arg::SockaddrArg(address) => {
             key(out, name!("sockaddr_arg"));
@@ -147,30 +172,40 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write_path([mount, path, flags, permission]: [&str; 4], out: &mut Vec<u8>) {
+fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
+    key(out, name!("sock_arg"));
     out.push(b'{');
-    string_field(out, name!("mount"), mount);
-    string_field(out, name!("path"), path);
-    string_field(out, name!("flags"), flags);
-    string_field(out, name!("permission"), permission);
+    string_field(out, name!("family"), &socket.family);
+    string_field(out, name!("type"), &socket.kind);
+    string_field(out, name!("protocol"), &socket.protocol);
+    number_field(out, name!("mark"), socket.mark);
+    number_field(out, name!("priority"), socket.priority);
+    key(out, name!("saddr"));
+    write_address(socket.source, out);
+    key(out, name!("daddr"));
+    write_address(socket.destination, out);
+    number_field(out, name!("sport"), socket.source_port.into());
+    number_field(out, name!("dport"), socket.destination_port.into());
+    wide_field(out, name!("cookie"), socket.cookie);
+    string_field(out, name!("state"), &socket.state);
     out.push(b'}');
 }
 
-fn write_sock(sock: &KprobeSock, out: &mut Vec<u8>) {
-    key(out, name!("sock_arg"));
-    out.push(b'{');
-    string_field(out, name!("family"), &sock.family);
-    string_field(out, name!("type"), &sock.r#type);
-    string_field(out, name!("protocol"), &sock.protocol);
-    number_field(out, name!("mark"), sock.mark);
-    number_field(out, name!("priority"), sock.priority);
-    string_field(out, name!("saddr"), &sock.saddr);
-    string_field(out, name!("daddr"), &sock.daddr);
-    number_field(out, name!("sport"), sock.sport);
-    number_field(out, name!("dport"), sock.dport);
-    wide_field(out, name!("cookie"), sock.cookie);
-    string_field(out, name!("state"), &sock.state);
-    out.push(b'}');
+fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
+    match address {
+        Some(IpAddr::V4(address)) => {
+            let [first, rest @ ..] = address.octets();
+            out.push(b'"');
+            number(out, u64::from(first));
+            for byte in rest {
+                out.push(b'.');
+                number(out, u64::from(byte));
+            }
+            out.push(b'"');
+        }
+        Some(IpAddr::V6(address)) => string(out, &address.to_string()),
+        None => string(out, NO_ADDRESS),
+    }
 }
 
 fn write_skb(skb: &KprobeSkb, out: &mut Vec<u8>) {
@@ -193,9 +228,9 @@ fn write_skb(skb: &KprobeSkb, out: &mut Vec<u8>) {
 }
 
 /// Appends an enum value: by name, or by number one that has none.
-pub(super) fn write_enum(value: i32, name: Option<&str>, out: &mut Vec<u8>) {
+pub(super) fn write_enum(value: i32, name: Option<&'static str>, out: &mut Vec<u8>) {
     match name {
-        Some(name) => string(out, name),
+        Some(name) => word(out, name),
         None => signed(out, i64::from(value)),
     }
 }

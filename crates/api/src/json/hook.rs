@@ -61,6 +61,16 @@ fn write_call(event: &HookEvent, hook: &HookInfo, extras: bool, out: &mut Vec<u8
         write_stack(name!("kernel_stack_trace"), &event.kernel_stack, out);
         write_stack(name!("user_stack_trace"), &event.user_stack, out);
     }
+    // Something precedes it in every event, so that its comma belongs there.
+    out.extend_from_slice(hook.encoded.json.get_or_init(|| {
+        let mut text = Vec::new();
+        write_policy(hook, &mut text);
+        text.into()
+    }));
+}
+
+/// What is the same in all events of a hook.
+fn write_policy(hook: &HookInfo, out: &mut Vec<u8>) {
     string_field(out, name!("policy_name"), &hook.policy);
     string_field(out, name!("message"), &hook.message);
     write_tags(&hook.tags, out);

@@ -53,6 +53,12 @@ pub(super) fn write_caller(view: &ProcessView, caller: &Caller, out: &mut Vec<u8
     });
     let creds = caller.creds.as_deref().filter(|_| process.visible.credentials);
     let namespaces = caller.namespaces.as_deref().filter(|_| process.visible.namespaces);
+    // Mostly it is the first thread, which tells nothing anew.
+    if caller.tid == process.pid && !form.tid.is_empty() && creds.is_none() && namespaces.is_none() {
+        out.extend_from_slice(&form.text);
+        end(view, out);
+        return;
+    }
     out.extend_from_slice(&form.text[..form.tid.start]);
     wrapped_field(out, name!("tid"), caller.tid);
     out.extend_from_slice(&form.text[form.tid.end..form.creds.start]);

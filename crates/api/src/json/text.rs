@@ -79,6 +79,15 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends a quoted word of our own, in which nothing needs an escape.
+#[inline]
+pub(super) fn word(out: &mut Vec<u8>, word: &str) {
+    debug_assert!(is_plain(word.as_bytes()), "{word} is no plain word");
+    out.push(b'"');
+    out.extend_from_slice(word.as_bytes());
+    out.push(b'"');
+}
+
 /// Whether nothing needs an escape, as in almost every string; `false` may be said of others too.
 #[inline(always)]
 fn is_plain(bytes: &[u8]) -> bool {

@@ -231,7 +231,7 @@ enum Field<'a> {
     Tag(u32, &'a str),
     Bytes(u32, &'a [u8]),
     Frame(u32, tetragon::StackTraceEntry),
-    Argument(u32, &'a KprobeArgument),
+    Argument(u32, KprobeArgument),
     Number(u32, u64),
     Time(u32, prost_types::Timestamp),
 }
@@ -292,9 +292,9 @@ impl<'a> Response<'a> {
         ]);
         let arguments = [(numbers.args, &hook.args), (numbers.data, &hook.data)];
         for (number, list) in arguments {
-            fields.extend(list.iter().map(|argument| Field::Argument(number, &argument.compatible)));
+            fields.extend(list.iter().map(|argument| Field::Argument(number, argument.compatible())));
         }
-        fields.extend(hook.result.iter().map(|result| Field::Argument(numbers.result, &result.compatible)));
+        fields.extend(hook.result.iter().map(|result| Field::Argument(numbers.result, result.compatible())));
         let stacks = [(numbers.kernel_stack, &hook.kernel_stack), (numbers.user_stack, &hook.user_stack)];
         for (number, stack) in stacks.into_iter().filter(|(number, _)| *number != 0) {
             fields.extend(stack.iter().map(|one| Field::Frame(number, frame(one))));

@@ -21,7 +21,7 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             parent,
             function_name: function,
             args,
-            r#return: event.result.as_ref().map(|result| result.compatible.clone()),
+            r#return: event.result.as_ref().map(Argument::compatible),
             action,
             kernel_stack_trace: frames(&event.kernel_stack),
             policy_name,
@@ -114,11 +114,11 @@ pub(super) fn frame(frame: &Frame) -> tetragon::StackTraceEntry {
 }
 
 fn compatible(arguments: &[Argument]) -> Vec<tetragon::KprobeArgument> {
-    arguments.iter().map(|argument| argument.compatible.clone()).collect()
+    arguments.iter().map(Argument::compatible).collect()
 }
 
 pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
-    let extras = |arguments: &[Argument]| arguments.iter().map(|argument| argument.extra.clone()).collect();
+    let extras = |arguments: &[Argument]| arguments.iter().map(Argument::extra).collect();
     let family = event.hook.family;
     let ours = |stack: &[Frame]| if family.has_stacks() { Vec::new() } else { frames(stack) };
     saker_v1::HookExtra {
@@ -131,7 +131,7 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         policy_namespace: event.hook.policy_namespace.clone(),
         args: extras(&event.args),
         data: if family.has_data() { extras(&event.data) } else { Vec::new() },
-        r#return: event.result.as_ref().filter(|_| family.has_return()).map(|result| result.extra.clone()),
+        r#return: event.result.as_ref().filter(|_| family.has_return()).map(Argument::extra),
         kernel_stack: ours(&event.kernel_stack),
         user_stack: ours(&event.user_stack),
         stack_missing: event.stack_missing.to_owned(),

@@ -6,13 +6,12 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use saker_api::event::{
-    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family, Frame,
-    GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, PrivilegesChanged, Process,
-    ProcessExtra, ProcessView, Timestamp, Visible,
+    Argument, ArgumentValue, BinaryProperties, Caller, Credentials, EncodedHook, Event, EventKind, ExecEvent,
+    ExitEvent, Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, Object,
+    ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView, Socket, Timestamp, Visible,
 };
-use saker_api::saker_v1::ArgumentExtra;
+use saker_api::tetragon;
 use saker_api::tetragon::kprobe_argument::Arg;
-use saker_api::tetragon::{self, KprobeArgument};
 
 /// Strings that hurt: empty, quotes, control characters, terminal escapes, other scripts, what is left of
 /// invalid UTF-8.
@@ -283,13 +282,47 @@ fn structured() -> impl Strategy<Value = Arg> {
 }
 
 prop_compose! {
-    fn argument()(
-        arg in option::of(arg()), label in text(), inode in wide(), device in text(), flags in any::<[bool; 2]>(),
-    ) -> Argument {
-        Argument {
-            compatible: KprobeArgument { arg, label },
-            extra: ArgumentExtra { inode, device, unreachable: flags[0], truncated: flags[1] },
+    fn object()(
+        kind in prop::sample::select(vec![ObjectKind::File, ObjectKind::Path, ObjectKind::Binprm]),
+        path in boxed(), flags in any::<[bool; 2]>(), mode in any::<u32>(), inode in wide(),
+        device in (0..3u32, small_or_any()),
+    ) -> Object {
+        Object { kind, path, cut: flags[0], unreachable: flags[1], mode, inode, device }
+    }
+}
+
+prop_compose! {
+    fn socket()(
+        texts in vec(text(), 4), numbers in vec(small_or_any(), 2), ports in any::<[u16; 2]>(), cookie in wide(),
+        addresses in vec(option::of(any::<std::net::IpAddr>()), 2),
+    ) -> Socket {
+        let text = |index: usize| texts[index].clone().into();
+        Socket {
+            family: text(0), kind: text(1), protocol: text(2), state: text(3), mark: numbers[0],
+            priority: numbers[1], source: addresses[0], destination: addresses[1], source_port: ports[0],
+            destination_port: ports[1], cookie,
         }
+    }
+}
+
+/// What is captured often has a form of its own; anything may also come in its compatible form.
+fn value() -> impl Strategy<Value = ArgumentValue> {
+    prop_oneof![
+        1 => Just(ArgumentValue::None),
+        1 => any::<i32>().prop_map(ArgumentValue::Int),
+        1 => small_or_any().prop_map(ArgumentValue::Uint),
+        1 => any::<i64>().prop_map(ArgumentValue::Long),
+        1 => wide().prop_map(ArgumentValue::Size),
+        2 => (boxed(), any::<bool>()).prop_map(|(text, cut)| ArgumentValue::Text(text, cut)),
+        3 => object().prop_map(ArgumentValue::Object),
+        3 => socket().prop_map(|socket| ArgumentValue::Socket(Box::new(socket))),
+        12 => arg().prop_map(|arg| ArgumentValue::Other(Box::new(arg))),
+    ]
+}
+
+prop_compose! {
+    fn argument()(value in value(), label in option::of(text())) -> Argument {
+        Argument { value, label: label.map(Into::into) }
     }
 }
 
@@ -336,7 +369,7 @@ prop_compose! {
         }
         HookInfo {
             family, policy, policy_namespace, subsystem, event, path, offset: numbers[0],
-            ref_ctr_offset: numbers[1], message, tags,
+            ref_ctr_offset: numbers[1], message, tags, encoded: EncodedHook::default(),
         }
     }
 }

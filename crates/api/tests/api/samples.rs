@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use saker_api::event::{
-    Argument, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent, Family, Frame,
-    GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, PrivilegesChanged, Process,
-    ProcessExtra, ProcessView, Timestamp, Visible,
+    Argument, ArgumentValue, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent,
+    Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, Object, ObjectKind,
+    PrivilegesChanged, Process, ProcessExtra, ProcessView, Timestamp, Visible,
 };
-use saker_api::saker_v1::ArgumentExtra;
+use saker_api::tetragon;
 use saker_api::tetragon::kprobe_argument::Arg;
-use saker_api::tetragon::{self, KprobeArgument};
 
 /// 2026-11-23T08:30:00.123456789Z
 pub const TIME: Timestamp = Timestamp(1_795_422_600_123_456_789);
@@ -241,7 +240,7 @@ fn unseen_exit() -> Event {
 }
 
 fn argument(arg: Arg) -> Argument {
-    Argument { compatible: KprobeArgument { arg: Some(arg), label: String::new() }, ..Argument::default() }
+    Argument::from(arg)
 }
 
 fn file(path: &str) -> Arg {
@@ -318,11 +317,17 @@ fn kprobe_everything() -> Event {
         visible: EVERYTHING,
         ..curl()
     };
-    let mut opened = argument(file("/etc/shadow"));
-    opened.compatible.label = "opened".to_owned();
-    opened.extra = ArgumentExtra { inode: 77, device: "254:1".to_owned(), ..ArgumentExtra::default() };
-    let mut cut = text("very long");
-    cut.extra.truncated = true;
+    let shadow = Object {
+        kind: ObjectKind::File,
+        path: "/etc/shadow".into(),
+        cut: false,
+        unreachable: false,
+        mode: 0o100_644,
+        inode: 77,
+        device: (254, 1),
+    };
+    let opened = Argument { value: ArgumentValue::Object(shadow), label: Some("opened".into()) };
+    let cut = Argument { value: ArgumentValue::Text("very long".into(), true), label: None };
     let hook = hook_of(Family::Kprobe, "security_file_open", vec![opened, cut]);
     let info = HookInfo {
         policy_namespace: "shop".to_owned(),

@@ -103,7 +103,7 @@ fn as_hook(event: &Arc<Event>) -> Option<HookEvent> {
 }
 
 fn args(event: &HookEvent) -> Vec<String> {
-    event.args.iter().map(|argument| format!("{:?}", argument.compatible.arg.as_ref().unwrap())).collect()
+    event.args.iter().map(|argument| format!("{:?}", argument.value.arg().unwrap())).collect()
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn an_entry_and_its_return_are_one_event() {
     // The second value did not come with either record.
     assert_eq!(args(&event)[0], "StringArg(\"/etc/passwd\")");
     assert!(args(&event)[1].contains("no room"), "{:?}", args(&event));
-    assert_eq!(event.args[0].compatible.label, "name");
+    assert_eq!(event.args[0].compatible().label, "name");
     assert_eq!(event.data.len(), 1);
-    assert_eq!(event.data[0].compatible.arg, Some(Arg::SizeArg(5)));
-    assert_eq!(event.data[0].compatible.label, "late");
-    assert_eq!(event.result.unwrap().compatible.arg, Some(Arg::IntArg(-13)));
+    assert_eq!(event.data[0].value.arg(), Some(Arg::SizeArg(5)));
+    assert_eq!(event.data[0].compatible().label, "late");
+    assert_eq!(event.result.unwrap().value.arg(), Some(Arg::IntArg(-13)));
     assert_eq!(&*event.process.process.binary, "/usr/bin/ls");
     assert_eq!(&*event.parent.unwrap().process.binary, "/usr/lib/systemd/systemd");
     let counters = lab.host.engine.counters();
@@ -187,7 +187,7 @@ fn a_return_whose_entry_was_lost_is_told_alone() {
     let event = lab.take_hooks().remove(0);
     assert!(event.entry_missing && event.args.is_empty());
     assert_eq!((event.data.len(), event.action, event.return_action), (1, 0, 3));
-    assert_eq!(event.data[0].compatible.label, "late");
+    assert_eq!(event.data[0].compatible().label, "late");
     assert_eq!(lab.host.engine.counters().calls.without_entry, 1);
     lab.balanced();
 }

@@ -4,7 +4,7 @@ use saker_abi::generated::{SAKER_STEPS_MAX, saker_step};
 use saker_policy::plan::{Resolved, Signature, TypeKind};
 use saker_policy::values::Step;
 
-use crate::types::{Description, Type, kind, word};
+use crate::types::{Description, KernelTypes, Type, is_named_type, kind, word};
 
 /// Layers of names around a type, and anonymous structures within each other, that are looked through.
 const DEPTH: usize = 16;
@@ -20,7 +20,7 @@ const HEADER: [u8; 8] = [0xeb, 0x9f, 1, 0, 0, 0, 0, 24];
 const ARGUMENTS: usize = 32;
 
 /// A description with what it takes to find something in it.
-pub(super) struct Types {
+pub(crate) struct Types {
     bytes: Vec<u8>,
     /// Where each type stands, by its number; number 0 is void.
     offsets: Vec<u32>,
@@ -46,14 +46,14 @@ struct Member {
 
 impl Types {
     /// Looks through the bytes of a description once. None: they are not understood.
-    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+    pub(crate) fn of(bytes: Vec<u8>) -> Option<Self> {
         let description = Description::of(&bytes)?;
         let mut offsets = vec![0];
         let mut names = Vec::new();
         let mut offset = 0;
         while offset < description.types.len() {
             let (this, next) = description.at(offset)?;
-            let wanted = matches!(this.kind(), kind::FUNC | kind::STRUCT | kind::UNION | kind::TYPEDEF);
+            let wanted = is_named_type(this.kind()) || this.kind() == kind::FUNC;
             if wanted && this.name != 0 {
                 let number = u32::try_from(offsets.len()).ok()?;
                 names.push((hash(description.name(this.name)?), number));
@@ -96,16 +96,26 @@ impl Types {
         Some(description.at(*self.offsets.get(number as usize)? as usize)?.0)
     }
 
-    fn find(&self, description: &Description<'_>, name: &str, kinds: &[u32]) -> Option<u32> {
-        let wanted = hash(name.as_bytes());
-        let first = self.names.partition_point(|(hash, _)| *hash < wanted);
-        let same = self.names.get(first..)?.iter().take_while(|(hash, _)| *hash == wanted);
-        let numbers = same.map(|(_, number)| *number);
-        let mut numbers = numbers.filter(|number| {
+    /// All types of a name that are of the kinds asked for, by their numbers.
+    fn named<'a>(
+        &'a self,
+        description: &'a Description<'_>,
+        name: &'a str,
+        wanted: impl Fn(u32) -> bool + 'a,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let hash = hash(name.as_bytes());
+        let first = self.names.partition_point(|(other, _)| *other < hash);
+        let same = self.names.get(first..).unwrap_or_default();
+        let same = same.iter().take_while(move |(other, _)| *other == hash);
+        same.map(|(_, number)| *number).filter(move |number| {
             self.at(description, *number).is_some_and(|this| {
-                kinds.contains(&this.kind()) && description.name(this.name) == Some(name.as_bytes())
+                wanted(this.kind()) && description.name(this.name) == Some(name.as_bytes())
             })
-        });
+        })
+    }
+
+    fn find(&self, description: &Description<'_>, name: &str, kinds: &[u32]) -> Option<u32> {
+        let mut numbers = self.named(description, name, |kind| kinds.contains(&kind));
         // What a module has is meant rather than what the kernel has under the same name.
         let first = numbers.next()?;
         Some(if first < self.own {
@@ -113,6 +123,23 @@ impl Types {
         } else {
             first
         })
+    }
+
+    /// What [`KernelTypes::cut`] makes of the same description, without going through all of it.
+    pub(crate) fn cut(&self, names: &str, targets: &[&str]) -> Option<KernelTypes> {
+        let description = self.description()?;
+        let mut roots = Vec::new();
+        for name in names.lines().filter(|name| !name.is_empty()) {
+            roots.extend(self.named(&description, name, is_named_type));
+        }
+        roots.sort_unstable();
+        let attaches = |kind| matches!(kind, kind::TYPEDEF | kind::FUNC);
+        let target = |name: &&str| {
+            let number = self.named(&description, name, attaches).next()?;
+            Some(((*name).to_owned(), number))
+        };
+        let targets = targets.iter().filter_map(target).collect();
+        KernelTypes::of_roots(&description, &self.offsets, &roots, targets)
     }
 
     /// A type without the names and qualifiers around it, and the last of these names.

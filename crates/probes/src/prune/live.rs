@@ -24,18 +24,27 @@ pub(super) fn drop_dead(
     pure: &[bool],
     bounds: &[i16],
 ) -> Option<()> {
-    // Before each instruction. It only ever grows, so this ends.
+    // Before each instruction that stays. It only ever grows, so this ends.
     let mut before = vec![Live::default(); code.len() + 1];
-    let first_places = first_places(code);
+    // What goes lets through what is read after it: it counts for the next that stays.
+    let mut next = vec![code.len(); code.len() + 2];
+    let mut places = Vec::new();
+    for at in first_places(code).into_iter().rev() {
+        let after = at + code[at].places();
+        next[at] = if stays[at] { at } else { next[after] };
+        if stays[at] {
+            places.push((at, next[after]));
+        }
+    }
     loop {
         let mut changed = false;
-        for &at in first_places.iter().rev() {
+        for &(at, after) in &places {
             let this = code[at];
-            let after = before[at + this.places()];
-            let live = if !stays[at] || is_dead(this, pure[at], bounds[at], after) {
+            let after = before[after];
+            let live = if is_dead(this, pure[at], bounds[at], after) {
                 after
             } else {
-                live_before(this, at, after, &before)?
+                live_before(this, after, || Some(before[*next.get(this.target(at)?)?]))?
             };
             changed |= live != before[at];
             before[at] = live;
@@ -44,9 +53,8 @@ pub(super) fn drop_dead(
             break;
         }
     }
-    for at in first_places {
-        let this = code[at];
-        if is_dead(this, pure[at], bounds[at], before[at + this.places()]) {
+    for (at, after) in places {
+        if is_dead(code[at], pure[at], bounds[at], before[after]) {
             stays[at] = false;
         }
     }
@@ -69,7 +77,8 @@ fn is_dead(this: Instruction, pure: bool, bound: i16, after: Live) -> bool {
     pure && after.registers & bit(this.to) == 0
 }
 
-fn live_before(this: Instruction, at: usize, after: Live, before: &[Live]) -> Option<Live> {
+/// What is read from an instruction on, by what is read after it and, if it is a jump, where it leads to.
+fn live_before(this: Instruction, after: Live, taken: impl FnOnce() -> Option<Live>) -> Option<Live> {
     let registers = |registers| Live { registers, ..after };
     if this.is_exit() {
         return Some(Live { registers: bit(0), words: 0 });
@@ -79,7 +88,7 @@ fn live_before(this: Instruction, at: usize, after: Live, before: &[Live]) -> Op
     }
     let second = if this.code & code::X != 0 { bit(this.from) } else { 0 };
     if this.branches() {
-        let taken = *before.get(this.target(at)?)?;
+        let taken = taken()?;
         if this.is_unconditional() {
             return Some(taken);
         }

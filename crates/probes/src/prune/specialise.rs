@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::frame;
 use super::values::{Machine, State, Value};
 use super::{Instruction, ReadOnly, code, first_places};
+use crate::hash::Map;
 
 /// Instructions of a program that is written out. A function with which it would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
@@ -48,7 +49,7 @@ struct Writer<'a> {
     written: Vec<Instruction>,
     /// Versions of functions, in the order in which they were asked for.
     functions: Vec<Version>,
-    numbers: HashMap<Version, usize>,
+    numbers: Map<Version, usize>,
 }
 
 /// Writes a program out. None: it stays as it is.
@@ -94,7 +95,7 @@ fn attempt(
         heads,
         written: Vec::new(),
         functions: Vec::new(),
-        numbers: HashMap::new(),
+        numbers: Map::default(),
     };
     writer.number_of(0, &State::NOTHING)?;
     let mut begins = Vec::new();
@@ -146,7 +147,7 @@ impl Writer<'_> {
 
     /// Writes a version of a function; notes its calls. Ends early when the program becomes too long.
     fn function(&mut self, version: Version, calls: &mut Vec<(usize, usize)>) -> Option<()> {
-        let mut labels: HashMap<Version, usize> = HashMap::new();
+        let mut labels: Map<Version, usize> = Map::default();
         let mut open: Vec<(usize, Open)> = Vec::new();
         self.pass(&version.1);
         let mut work = vec![version];
@@ -191,7 +192,7 @@ impl Writer<'_> {
     fn trace(
         &mut self,
         version: Version,
-        labels: &mut HashMap<Version, usize>,
+        labels: &mut Map<Version, usize>,
         open: &mut Vec<(usize, Open)>,
         work: &mut Vec<Version>,
     ) -> Option<()> {

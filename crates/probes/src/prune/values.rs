@@ -94,6 +94,8 @@ pub(super) struct Outcome {
     pub results: Vec<Option<u64>>,
     /// It does nothing but set its register.
     pub pure: Vec<bool>,
+    /// See [`frame::bounds`].
+    pub bounds: Vec<i16>,
 }
 
 /// Goes through a program until nothing new is found out. What is known of a register at a place only ever becomes
@@ -106,8 +108,6 @@ pub(super) struct Machine<'a> {
     begins: Vec<bool>,
     /// Functions know what they are called with. The verifier looks at functions that are not static without.
     arguments: bool,
-    /// Below which the stack is the function's own, for each instruction.
-    bounds: Vec<i16>,
     work: Vec<usize>,
     outcome: Outcome,
 }
@@ -145,13 +145,13 @@ impl<'a> Machine<'a> {
             states: vec![None; length],
             begins,
             arguments: false,
-            bounds: frame::bounds(program, functions),
             work: Vec::new(),
             outcome: Outcome {
                 reached: vec![false; length],
                 decided: vec![None; length],
                 results: vec![None; length],
                 pure: vec![false; length],
+                bounds: frame::bounds(program, functions),
             },
         })
     }
@@ -234,7 +234,7 @@ impl<'a> Machine<'a> {
 
     /// Below which offset the stack of the function at a place is its own.
     pub fn bound(&self, at: usize) -> i16 {
-        self.bounds.get(at).copied().unwrap_or(i16::MIN)
+        self.outcome.bounds.get(at).copied().unwrap_or(i16::MIN)
     }
 
     /// Something leads to a place with this state.
