@@ -131,7 +131,7 @@ fn numbers(seen: &Observation) -> Vec<u64> {
 }
 
 /// Whether this kernel offers one of these ways to hook, as `saker probe` names them.
-fn offers(ways: &[&str]) -> Result<bool> {
+pub(super) fn offers(ways: &[&str]) -> Result<bool> {
     let output = Command::new(agent::binary()?).args(["probe", "-o", "json"]).output()?;
     let facts: Value = serde_json::from_slice(&output.stdout).context("saker probe does not print JSON")?;
     let features = facts["features"].as_array().context("saker probe tells no features")?;
