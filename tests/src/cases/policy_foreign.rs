@@ -21,6 +21,10 @@ pub const CASES: &[Case] = &[alone("policy-foreign", foreign)];
 /// The folder.
 const FOLDER: &str = "SAKER_FOREIGN_POLICIES";
 
+/// Lines after which the next policy begins with an agent of its own: one that tells of every system call of the machine
+/// tells of its own too, and has much to write when it is removed.
+const FLOOD: u64 = 20_000;
+
 /// What the programs of this case surely call, and so what a policy without other filters on it must tell of.
 const CALLED: &[&str] = &[
     "commit_creds",
@@ -351,7 +355,12 @@ fn foreign() -> Result<()> {
     for file in &files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match one(&mut bench, file, &kernel) {
-            Ok(line) => println!("        {name} | {line}"),
+            Ok(line) => {
+                println!("        {name} | {line}");
+                if bench.lab.stream.lines() > FLOOD {
+                    bench = Bench::start(&[])?;
+                }
+            }
             Err(error) => {
                 failed += 1;
                 println!("FAILED  {name} | {error:#}");
