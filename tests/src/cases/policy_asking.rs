@@ -243,7 +243,14 @@ fn objects() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_bpf", &["index: 0, type: bpf_cmd"]);
-    asking.syscall("sys_perf_event_open", &["index: 1, type: int", "index: 2, type: int"]);
+    // On 5.10 system calls are hooked by kprobes, and the one by which kprobes are attached cannot be.
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let opening = !release.starts_with("5.10.");
+    if opening {
+        asking.syscall("sys_perf_event_open", &["index: 1, type: int", "index: 2, type: int"]);
+    } else {
+        println!("        perf_event_open cannot be hooked on this kernel: the event is seen by its check");
+    }
     asking.function("bpf_check", &["index: 1, type: bpf_attr"], "int", "");
     asking.function("security_bpf_prog", &["index: 0, type: bpf_prog"], "int", "");
     // The name on older kernels; the newer one is hooked in its place.
@@ -253,9 +260,11 @@ fn objects() -> Result<()> {
     let commands: Vec<&str> =
         of(&seen, "sys_bpf")?.iter().map(|event| event.text("args/0/bpf_cmd_arg")).collect();
     same("commands", commands, vec!["BPF_PROG_LOAD", "BPF_MAP_CREATE"])?;
-    // Any process, any CPU.
-    let event = only(&seen, "sys_perf_event_open")?;
-    same("event", values(event), vec![json!({"int_arg": 0}), json!({"int_arg": -1})])?;
+    if opening {
+        // This process, any CPU.
+        let event = only(&seen, "sys_perf_event_open")?;
+        same("event", values(event), vec![json!({"int_arg": 0}), json!({"int_arg": -1})])?;
+    }
     for name in ["program", "map", "event"] {
         ensure!(seen.run.facts.has(name), "the workload may not make a {name}");
     }
