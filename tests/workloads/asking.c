@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -104,6 +105,8 @@ static int objects(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	/* Before Linux 5.11 objects count as locked memory. */
+	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
 	outcome("program", syscall(SYS_bpf, BPF_PROG_LOAD, &program, sizeof(program)) < 0);
 	outcome("map", syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map)) < 0);
 	outcome("event", syscall(SYS_perf_event_open, &event, 0, -1, -1, 0) < 0);
