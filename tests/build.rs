@@ -23,6 +23,7 @@ const WORKLOAD: &[&str] = &[
     "credential.c",
     "load.c",
     "policy.c",
+    "asking.c",
 ];
 
 fn main() {

@@ -102,23 +102,33 @@ static __noinline void last_state(struct task_state *to)
 	*to = told && told->since == begun->since ? *told : *begun;
 }
 
-/* Bit: this namespace is another. */
-static __noinline UNUSED u32 namespaces_changed(void)
+/* Bit: this namespace is another. Checked by the verifier once, by itself, as the next one: what it knows of
+ * the result would lead it through the rest of the selectors again. */
+__noinline u64 saker_namespaces_changed(void)
 {
 	struct task_state last;
-	u32 changed = 0;
+	u64 changed = 0;
 
+	if (!saker_watches)
+		return 0;
 	last_state(&last);
-	for (u32 i = 0; i < NAMESPACES; i++)
-		changed |= (u32)(last.namespaces[i] != saker_own_namespace(i)) << i;
+	for (u32 i = 0; i < NAMESPACES; i++) {
+		u64 differs = last.namespaces[i] ^ saker_own_namespace(i);
+
+		/* Without a branch: only of 0 the number before has the highest bit. */
+		forget(differs);
+		changed |= ((differs - 1) >> 63 ^ 1) << i;
+	}
 	return changed;
 }
 
 /* Capabilities that were gained or lost. */
-static __noinline UNUSED u64 capabilities_changed(u32 which)
+__noinline u64 saker_capabilities_changed(u32 which)
 {
 	struct task_state last;
 
+	if (!saker_watches)
+		return 0;
 	last_state(&last);
 	return which < CAPABILITY_SETS ? last.capabilities[which] ^ saker_own_capabilities(which) : 0;
 }

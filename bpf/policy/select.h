@@ -39,6 +39,13 @@ static __always_inline bool is_looked_up(CLAUSE *c)
 	       c->op != SAKER_OP_PARENT_BINARY && c->op != SAKER_OP_PARENT_FOLLOWED;
 }
 
+/* Whether two sets have something in common, as 1 or 0; the verifier only knows that it is a number. With a
+ * branch here it would follow what comes after twice, for each such clause. */
+__noinline u64 saker_meet(u64 one, u64 other)
+{
+	return !!(one & other);
+}
+
 /* As 1 or 0. */
 static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 {
@@ -61,17 +68,17 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		holds = who->bits >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_CAPABILITY:
-		holds = !!(capabilities_of(task, c->first) & c->number);
+		holds = saker_meet(capabilities_of(task, c->first), c->number);
 		break;
 	case SAKER_OP_USER_NAMESPACE:
-		holds = BPF_CORE_READ(task, cred, user_ns, level) != 0;
+		holds = saker_meet(BPF_CORE_READ(task, cred, user_ns, level), ~0ULL);
 		break;
 	case SAKER_OP_FOLLOWED:
 		/* With its program of now, also where an exec has not been looked at yet. */
 		holds = (who->kin.bits | who->bits) >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_IN_PID_NAMESPACE:
-		holds = BPF_CORE_READ(task, thread_pid, level) != 0;
+		holds = saker_meet(BPF_CORE_READ(task, thread_pid, level), ~0ULL);
 		break;
 	case SAKER_OP_PARENT_BINARY:
 		holds = who->kin.parent >> (c->first & 63) & 1;
@@ -80,10 +87,10 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		holds = (who->kin.before_parent | who->kin.parent) >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_NAMESPACE_CHANGE:
-		holds = !!(namespaces_changed() & c->number);
+		holds = saker_meet(saker_namespaces_changed(), c->number);
 		break;
 	case SAKER_OP_CAPABILITY_CHANGE:
-		holds = !!(capabilities_changed(c->first) & c->number);
+		holds = saker_meet(saker_capabilities_changed(c->first), c->number);
 		break;
 	default:
 		return 0;

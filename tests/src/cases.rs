@@ -10,6 +10,8 @@ pub mod fault;
 pub mod loss;
 pub mod place;
 pub mod policy;
+pub mod policy_asking;
+pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
 pub mod process;
@@ -34,4 +36,6 @@ pub const TABLES: &[&[Case]] = &[
     console::CASES,
     rotation::CASES,
     policy::CASES,
+    policy_asking::CASES,
+    policy_foreign::CASES,
 ];

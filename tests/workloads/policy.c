@@ -20,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static void outcome(const char *name, int failed)
+void outcome(const char *name, int failed)
 {
 	char key[64];
 

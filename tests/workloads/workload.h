@@ -21,7 +21,8 @@ struct workload {
 
 /* One table for each source file, ended by an empty entry. */
 extern const struct workload process_workloads[], thread_workloads[], exec_workloads[], place_workloads[],
-	argument_workloads[], credential_workloads[], load_workloads[], policy_workloads[];
+	argument_workloads[], credential_workloads[], load_workloads[], policy_workloads[],
+	asking_workloads[];
 
 /* The program that prints facts about itself, and the one that only ends. */
 extern const char *leaf, *nop;
@@ -30,6 +31,8 @@ __attribute__((noreturn)) void die(const char *what);
 void fact(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The time on which process identities are built: CLOCK_BOOTTIME nanoseconds. */
 void fact_time(const char *name);
+/* NAME done, or NAME.errno and why not. */
+void outcome(const char *name, int failed);
 void fact_status(const char *name, int wait_status);
 pid_t spawn(void (*child)(void *), void *with);
 /* A process made by the plain system call, for flags that fork() does not offer. */

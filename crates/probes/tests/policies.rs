@@ -14,12 +14,18 @@ mod equivalence;
 mod expressions;
 #[path = "policies/folder.rs"]
 mod folder;
+#[path = "policies/generator.rs"]
+mod generator;
+#[path = "policies/kinds.rs"]
+mod kinds;
 #[path = "policies/lab.rs"]
 mod lab;
 #[path = "policies/paths.rs"]
 mod paths;
 #[path = "policies/patterns.rs"]
 mod patterns;
+#[path = "policies/places.rs"]
+mod places;
 #[path = "common/probed.rs"]
 mod probed;
 #[path = "policies/programs.rs"]

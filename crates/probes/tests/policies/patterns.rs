@@ -51,7 +51,8 @@ fn like(random: &mut Random, value: &str) -> String {
     text
 }
 
-fn filter(random: &mut Random, seen: &mut Vec<String>) -> String {
+/// A filter on a text that `which` names, such as `index: 1`; its values are added to those seen.
+pub(crate) fn filter(random: &mut Random, which: &str, seen: &mut Vec<String>) -> String {
     let operators = ["Equal", "NotEqual", "Prefix", "NotPrefix", "Postfix", "NotPostfix"];
     let searching = ["Glob", "Glob", "NotGlob", "SubString", "SubStringIgnCase"];
     let operator = if random.below(3) == 0 { *random.one(&operators) } else { *random.one(&searching) };
@@ -66,7 +67,23 @@ fn filter(random: &mut Random, seen: &mut Vec<String>) -> String {
         values.push(format!("'{value}'"));
         seen.push(value);
     }
-    format!("{{index: 1, operator: {operator}, values: [{}]}}", values.join(", "))
+    format!("{{{which}, operator: {operator}, values: [{}]}}", values.join(", "))
+}
+
+/// A text near one of the values that filters have seen, shorter than what is captured.
+pub(crate) fn near(random: &mut Random, seen: &[String]) -> String {
+    let known = random.one(seen).clone();
+    let known = like(random, &known);
+    let mut text = match random.below(6) {
+        0 | 1 => known,
+        2 => format!("{known}{}", word(random, 2)),
+        3 => format!("{}{known}", long_word(random)),
+        4 => format!("{}{known}{}", word(random, 3), word(random, 3)).to_uppercase(),
+        _ => long_word(random),
+    };
+    // Longer ones are cut.
+    text.truncate(4095);
+    text
 }
 
 #[test]
@@ -79,7 +96,7 @@ fn patterns_parts_and_long_texts() {
         let mut selectors = String::new();
         for _ in 0..1 + random.below(3) {
             let filters: Vec<String> =
-                (0..1 + random.below(2)).map(|_| filter(&mut random, &mut seen)).collect();
+                (0..1 + random.below(2)).map(|_| filter(&mut random, "index: 1", &mut seen)).collect();
             selectors.push_str(&format!(
                 "  - matchPIDs: [{{operator: In, values: [OWN]}}]\n    matchArgs: [{}]\n",
                 filters.join(", ")
@@ -88,27 +105,14 @@ fn patterns_parts_and_long_texts() {
         let text = policy(&format!(
             "kprobes:\n- call: sys_openat\n  syscall: true\n  args: [{{index: 1, type: string}}]\n  selectors:\n{selectors}"
         ));
-        let mut calls: Vec<String> = Vec::new();
-        for _ in 0..60 {
-            let known = random.one(&seen).clone();
-            let known = like(&mut random, &known);
-            calls.push(match random.below(6) {
-                0 | 1 => known,
-                2 => format!("{known}{}", word(&mut random, 2)),
-                3 => format!("{}{known}", long_word(&mut random)),
-                4 => format!("{}{known}{}", word(&mut random, 3), word(&mut random, 3)).to_uppercase(),
-                _ => long_word(&mut random),
-            });
-        }
-        // Longer ones are cut.
-        calls.retain(|call| call.len() < 4096);
+        let calls: Vec<String> = (0..60).map(|_| near(&mut random, &seen)).collect();
         told_of += compared(&mut lab, &text, &calls);
     }
     assert!(told_of as u64 > 5 * rounds(), "only {told_of} calls matched");
 }
 
 /// Something like a pattern for a path: parts of it are wildcards, or changed.
-fn pattern_for(random: &mut Random, path: &str) -> String {
+pub(crate) fn pattern_for(random: &mut Random, path: &str) -> String {
     let parts: Vec<String> = path
         .split('/')
         .map(|part| match random.below(8) {

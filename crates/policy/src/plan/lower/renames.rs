@@ -42,6 +42,20 @@ pub(super) fn of(name: &str) -> impl Iterator<Item = (&'static str, &'static Ren
     RENAMES.iter().filter_map(other)
 }
 
+/// Whether kernels of this release call the other function, whatever is left under the old name: where a function became
+/// an inline one, compilers leave a copy of it for some of its callers, which tells of their calls only.
+pub(super) fn is_left_over(name: &str, release: &str, has: impl Fn(&str) -> bool) -> bool {
+    RENAMES
+        .iter()
+        .any(|one| one.old == name && one.same > 0 && version(release) >= version(one.since) && has(one.new))
+}
+
+/// The two numbers with which a release begins, such as 6 and 12 of `6.12.9-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// The function that newer kernels call in some of the cases.
 pub(super) fn split(name: &str) -> Option<&'static Rename> {
     SPLIT.iter().find(|rename| rename.old == name)

@@ -289,7 +289,9 @@ impl Found {
 
     /// The name under which this kernel has a function; none: it is told, or noted as missing.
     fn present(&mut self, cx: &mut Lowering<'_>, name: &str, at: &At) -> Option<String> {
-        if cx.kernel.symbol(name) {
+        let kernel = cx.kernel;
+        let left_over = renames::is_left_over(name, kernel.release(), |other| kernel.symbol(other));
+        if kernel.symbol(name) && !left_over {
             return Some(name.to_owned());
         }
         if self.ignore {

@@ -203,6 +203,13 @@ fn renamed_functions() {
     let fields = "  syscall: false\n  ignore: {callNotFound: true}\n  args: [{index: 0, type: bpf_map}]";
     let both = calls("security_bpf_map_alloc", fields);
     assert!(planned(&both, &Fake::default()).hooks.is_empty());
+    // What is left under the old name has some of the calls only.
+    let kernel = Fake { functions: vec!["security_bpf_map_alloc"], ..Fake::default() };
+    assert_eq!(planned(&text, &kernel).hooks[0].text.function, "security_bpf_map_create");
+    assert!(planned(&both, &kernel).hooks.is_empty());
+    let kernel = Fake { functions: vec!["dev_queue_xmit"], ..Fake::default() };
+    let queue = calls("dev_queue_xmit", "  syscall: false");
+    assert_eq!(planned(&queue, &kernel).hooks[0].text.function, "dev_queue_xmit");
     let other = calls("kfree_skb_reason", "  syscall: false");
     assert_refused(
         &other,
