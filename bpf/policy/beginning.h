@@ -10,8 +10,8 @@
 #include "context.h"
 #include "../lib/dentry.h"
 
-#define TYPED_STEPS 16 /* components within the mount of the argument */
-#define ABOVE_STEPS 12 /* components and mounts beyond */
+#define TYPED_STEPS 10 /* components within the mount of the argument */
+#define ABOVE_STEPS 8  /* components and mounts beyond */
 
 /* Where a walk ends, and the root of that mount. */
 struct walk_root {
