@@ -3,36 +3,35 @@
 //! Each hook is a program of its own with its plan in frozen read-only data (`bpf/policy/hook.bpf.c`). All share the
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
+mod attach;
 mod kin;
+mod needs;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{
-    KprobeMultiOpts, KprobeOpts, Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject,
-    ProgramAttachType, ProgramMut, ProgramType, UprobeMultiOpts, UprobeOpts,
-};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
-    SAKER_CLAUSE_LONG, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_TEXT_PATTERN,
-    SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS, SAKER_PART_REGISTERS,
-    SAKER_PLAN_BINARIES, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS,
-    SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK, SAKER_SIZE_REGISTER,
-    SAKER_SOURCE_INDEXED, SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE,
-    SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_binary_column, saker_follow_key,
-    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
+    SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column,
+    saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
-use saker_policy::plan::{Attach, Choices, Sets, UserPlace};
+use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
 
+use self::attach::{attach_program, cause, programs};
+use self::needs::{operators_of, parts_of, stacks_of, types_of};
+use self::waiting::Waiting;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Sensors, Tracefs, executable, perf};
+use crate::{Error, Sensors};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -52,66 +51,6 @@ fn mechanism_number(attach: &Attach) -> u32 {
         Attach::Tracepoint { .. } => 3,
         Attach::Uprobe { .. } => 4,
     }
-}
-
-/// The stacks that any selector of a plan asks for, `SAKER_SELECT_*`.
-fn stacks_of(plan: &saker_plan) -> u32 {
-    let all = plan.selector.iter().chain(&plan.return_selector);
-    let flags = all.fold(0, |flags, selector| flags | u32::from(selector.flags));
-    flags & (SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK)
-}
-
-/// The operators that any clause of a plan has, one bit each.
-fn operators_of(plan: &saker_plan) -> u64 {
-    plan.clause.iter().fold(0, |operators, clause| operators | bit(clause.op.into()))
-}
-
-/// A bit for a number that is one of few.
-fn bit(number: u32) -> u64 {
-    1_u64.checked_shl(number).unwrap_or(u64::MAX)
-}
-
-/// The types that any value of a plan has, one bit each.
-fn types_of(plan: &saker_plan) -> u64 {
-    let values = plan.value.iter().chain([&plan.result]);
-    values.fold(0, |types, value| types | bit(value.type_.into()))
-}
-
-/// The types of values that are objects with a path.
-const PATHS: [u32; 6] = [
-    SAKER_TYPE_FILE,
-    SAKER_TYPE_FD,
-    SAKER_TYPE_PATH,
-    SAKER_TYPE_DENTRY,
-    SAKER_TYPE_KIOCB,
-    SAKER_TYPE_LINUX_BINPRM,
-];
-
-/// What its values and clauses need, `SAKER_PART_*`.
-fn parts_of(plan: &saker_plan) -> u32 {
-    let mut parts = 0;
-    if plan.flags & (SAKER_PLAN_BINARIES | SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) != 0 {
-        parts |= SAKER_PART_BINARIES | SAKER_PART_PATHS | SAKER_PART_PATTERNS;
-    }
-    for value in plan.value.iter().chain([&plan.result]) {
-        if PATHS.contains(&value.type_.into()) {
-            parts |= SAKER_PART_PATHS;
-        }
-        let source = u32::from(value.source);
-        let register = source == SAKER_SOURCE_REGISTER || source == SAKER_SOURCE_INDEXED;
-        if register || u32::from(value.size_index) == SAKER_SIZE_REGISTER {
-            parts |= SAKER_PART_REGISTERS;
-        }
-    }
-    for clause in &plan.clause {
-        if u32::from(clause.op) == SAKER_OP_TEXT_PATTERN {
-            parts |= SAKER_PART_PATTERNS;
-        }
-        if u32::from(clause.flags) & SAKER_CLAUSE_LONG != 0 {
-            parts |= SAKER_PART_LONG;
-        }
-    }
-    parts
 }
 
 /// Whether this kernel lets a program know which of its places is meant (`SAKER_PLAN_COOKIE`).
@@ -181,6 +120,7 @@ pub struct Hooks {
     /// Functions that forbid preemption, where it must be; empty: nothing to forbid.
     preemption: Vec<(i32, u32)>,
     ring_limit: u64,
+    calls: Option<Arc<MapHandle>>,
     shared: Vec<(&'static str, MapHandle)>,
     /// Made by the first hook that looks at returns of programs.
     program_calls: Option<MapHandle>,
@@ -203,9 +143,6 @@ pub struct Hooks {
 /// Names of the types that the object asks for.
 const TYPES: &str = include_str!(concat!(env!("OUT_DIR"), "/hook.types"));
 
-/// Instead of the PID of the one process that a uprobe is for.
-const ALL_PROCESSES: i32 = -1;
-
 /// Calls of functions of programs whose return will be told; shared by the hooks that need it.
 const PROGRAM_CALLS: &str = "saker_program_calls";
 
@@ -218,7 +155,7 @@ const SOCKETS: &str = "saker_sockets";
 const SHARED: [&str; 9] = [
     "saker_hook_scratch",
     "saker_hook_levels",
-    "saker_calls",
+    CALLS,
     "saker_rates",
     "saker_binary_sets",
     "saker_binary_texts",
@@ -226,6 +163,9 @@ const SHARED: [&str; 9] = [
     "saker_binary_columns",
     KNOWN,
 ];
+
+/// Calls whose return is waited for.
+const CALLS: &str = "saker_calls";
 
 /// What each CPU found out last of the task it runs.
 const KNOWN: &str = "saker_known";
@@ -243,6 +183,7 @@ const SETS: [&str; 6] =
 pub struct LoadedHook {
     // Links go first: nothing runs any more when the maps go.
     _links: Vec<Link>,
+    _waiting: Option<Waiting>,
     programs: Vec<OwnedFd>,
     stats: MapHandle,
     memory: u64,
@@ -265,6 +206,7 @@ struct Ready<'a> {
     /// Its program asks at which place it runs.
     tells_places: bool,
     watch: Option<Arc<Follow>>,
+    waiting: Option<Waiting>,
 }
 
 /// Where the objects of a hook are while it is loaded: that of a first attempt, and that of a second.
@@ -298,6 +240,7 @@ impl Hooks {
             task_storage: sensors.uses_task_storage(),
             preemption: if sensors.is_preemptible() { loader::preemption_functions() } else { Vec::new() },
             shared: Vec::new(),
+            calls: None,
             program_calls: None,
             parents: None,
             sockets: None,
@@ -422,7 +365,8 @@ impl Hooks {
         if set_maps.is_empty() {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch })
+        let waiting = self.waiting_of(spec);
+        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch, waiting })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
@@ -527,11 +471,27 @@ impl Hooks {
         Ok(())
     }
 
+    /// What forgets the calls of a hook that wait for their return.
+    fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
+        if spec.plan.flags & SAKER_PLAN_RETURN == 0 || needs_program_calls(&spec.attach) {
+            return None;
+        }
+        let calls = Arc::clone(self.calls.as_ref()?);
+        Some(Waiting { calls, policy: spec.plan.policy, hook: spec.plan.hook })
+    }
+
+    /// How many calls of functions of the kernel wait for their return, of all policies.
+    #[must_use]
+    pub fn waiting_calls(&self) -> usize {
+        self.calls.as_ref().map_or(0, |calls| waiting::keys(calls).len())
+    }
+
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
         if self.shared.is_empty() {
             for name in SHARED {
                 self.shared.push((name, handle(skel, name)?));
             }
+            self.calls = Some(Arc::new(handle(skel, CALLS)?));
         }
         Ok(())
     }
@@ -611,43 +571,6 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
     }
 }
 
-/// Programs of an attachment, each with what the verifier must know it attaches to.
-fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
-    match attach {
-        Attach::Trampoline { function, on_return } => {
-            let mut programs = vec![("saker_fentry", Some(function.clone()))];
-            if *on_return {
-                programs.push(("saker_fexit", Some(function.clone())));
-            }
-            programs
-        }
-        Attach::Kprobe { on_return, .. } | Attach::Kprobes { on_return, .. } => {
-            let mut programs = vec![("saker_kprobe", None)];
-            if *on_return {
-                programs.push(("saker_kretprobe", None));
-            }
-            programs
-        }
-        Attach::Lsm(hook) => vec![("saker_lsm", Some(hook.clone()))],
-        Attach::RawTracepoint(event) => vec![("saker_raw", Some(event.clone()))],
-        Attach::Syscalls { on_return } => {
-            let mut programs = vec![("saker_sys_enter", None)];
-            if *on_return {
-                programs.push(("saker_sys_exit", None));
-            }
-            programs
-        }
-        Attach::Tracepoint { .. } => vec![("saker_tracepoint", None)],
-        Attach::Uprobe { on_return, .. } => {
-            let mut programs = vec![("saker_uprobe", None)];
-            if *on_return {
-                programs.push(("saker_uretprobe", None));
-            }
-            programs
-        }
-    }
-}
-
 fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     let one = [1_u8].as_slice();
     let fill = |index: usize, entries: &mut dyn Iterator<Item = (&[u8], &[u8])>| -> Result<(), Error> {
@@ -665,129 +588,6 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     let numbers: Vec<_> = (0_u32..).zip(&sets.columns).map(|(number, _)| number.to_ne_bytes()).collect();
     let columns = sets.columns.iter().map(IntoBytes::as_bytes);
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
-}
-
-/// What is behind an error.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
-}
-
-/// An error of an attachment, with what the kernel means when it attaches no more programs.
-fn refusal(attach: &Attach, source: libbpf_rs::Error) -> Error {
-    // Each program takes one of as many places as fit on a page.
-    let full = format!("{source:?}").contains("(os error 7)");
-    let log = match attach {
-        Attach::Trampoline { function, .. } => {
-            let reason = if full {
-                Choices::full_trampoline(function)
-            } else {
-                format!("the kernel attaches no program to {function} by a trampoline: {}", cause(&source))
-            };
-            return Error::Trampoline { refused: vec![(function.clone(), reason)] };
-        }
-        Attach::Lsm(hook) if full => {
-            let full = Choices::full_trampoline(hook);
-            format!(": {full}; put hooks on it into fewer policies, each with more selectors")
-        }
-        _ => String::new(),
-    };
-    Error::Load { operation: "attach", source, log }
-}
-
-/// Attaches one program of a hook wherever it belongs.
-fn attach_program(
-    program: &ProgramMut<'_>,
-    name: &str,
-    attach: &Attach,
-    tells_places: bool,
-    links: &mut Vec<Link>,
-) -> Result<(), Error> {
-    let link = match attach {
-        Attach::Kprobe { function, .. } => program.attach_kprobe(name == "saker_kretprobe", function),
-        Attach::Kprobes { functions, at_once: true, .. } => {
-            let options = KprobeMultiOpts {
-                symbols: functions.iter().map(|(function, _)| function.clone()).collect(),
-                cookies: functions.iter().map(|(_, cookie)| *cookie).collect(),
-                retprobe: name == "saker_kretprobe",
-                ..KprobeMultiOpts::default()
-            };
-            program.attach_kprobe_multi_with_opts(options)
-        }
-        Attach::Kprobes { functions, .. } => {
-            for (function, cookie) in functions {
-                let options = KprobeOpts { cookie: *cookie, ..KprobeOpts::default() };
-                let link = program.attach_kprobe_with_opts(name == "saker_kretprobe", function, options);
-                let failed =
-                    |source| Error::Load { operation: "attach", source, log: format!(" (at {function})") };
-                links.push(link.map_err(failed)?);
-            }
-            return Ok(());
-        }
-        Attach::Lsm(_) => program.attach_lsm(),
-        Attach::Tracepoint { subsystem, event } => {
-            let id = Tracefs::open()?.format(subsystem, event)?.id;
-            let failed = |source| Error::System {
-                operation: format!("open the tracepoint {subsystem}/{event}"),
-                source,
-            };
-            let opened = perf::open_tracepoint(id).map_err(failed)?;
-            perf::attach(program, opened)
-        }
-        Attach::Uprobe { path, file, places, .. } => {
-            let file = executable::open_again(path, file)?;
-            // The kernel looks the path up once more: this one leads to the file that is open.
-            let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
-            if attach.is_at_once() {
-                let link = attach_at_once(program, &opened, places, tells_places, name == "saker_uretprobe");
-                let offset = places.first().map_or(0, |place| place.offset);
-                links.push(link.map_err(|source| Error::Uprobe { path: path.clone(), offset, source })?);
-                return Ok(());
-            }
-            for place in places {
-                let failed = |source| Error::Uprobe { path: path.clone(), offset: place.offset, source };
-                let options = UprobeOpts {
-                    ref_ctr_offset: usize::try_from(place.semaphore).unwrap_or(usize::MAX),
-                    // Kernels without such a number refuse one.
-                    cookie: if tells_places { place.function } else { 0 },
-                    retprobe: name == "saker_uretprobe",
-                    ..UprobeOpts::default()
-                };
-                let offset = usize::try_from(place.offset).unwrap_or(usize::MAX);
-                let link = program.attach_uprobe_with_opts(ALL_PROCESSES, &opened, offset, options);
-                links.push(link.map_err(failed)?);
-            }
-            return Ok(());
-        }
-        Attach::Trampoline { .. } | Attach::RawTracepoint(_) | Attach::Syscalls { .. } => {
-            program.attach_trace()
-        }
-    };
-    links.push(link.map_err(|source| refusal(attach, source))?);
-    Ok(())
-}
-
-/// Attaches a program to several places of an open file in one step.
-fn attach_at_once(
-    program: &ProgramMut<'_>,
-    opened: &str,
-    places: &[UserPlace],
-    tells_places: bool,
-    on_return: bool,
-) -> Result<Link, libbpf_rs::Error> {
-    let word = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let semaphores = places.iter().any(|place| place.semaphore != 0);
-    let options = UprobeMultiOpts {
-        offsets: places.iter().map(|place| word(place.offset)).collect(),
-        ref_ctr_offsets: places.iter().filter(|_| semaphores).map(|place| word(place.semaphore)).collect(),
-        cookies: places.iter().filter(|_| tells_places).map(|place| place.function).collect(),
-        retprobe: on_return,
-        ..UprobeMultiOpts::default()
-    };
-    program.attach_uprobe_multi_with_opts(ALL_PROCESSES, opened, "", options)
 }
 
 impl Ready<'_> {
@@ -812,6 +612,7 @@ impl Ready<'_> {
         }
         Ok(LoadedHook {
             _links: links,
+            _waiting: self.waiting,
             programs,
             stats,
             memory,

@@ -42,6 +42,8 @@ mod together;
 mod turns;
 #[path = "policies/vectors.rs"]
 mod vectors;
+#[path = "policies/waiting.rs"]
+mod waiting;
 
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;

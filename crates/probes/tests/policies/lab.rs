@@ -228,6 +228,11 @@ impl Lab {
         Ok(Applied { loaded, plans: plan.hooks, binaries })
     }
 
+    /// Calls whose return is waited for.
+    pub(crate) fn waiting_calls(&self) -> usize {
+        self.hooks.waiting_calls()
+    }
+
     pub(crate) fn set_binaries(&mut self, binaries: &Binaries) {
         self.hooks.set_binaries(binaries).unwrap();
     }

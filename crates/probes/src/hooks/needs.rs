@@ -1,0 +1,69 @@
+//! What a plan uses of the kernel side, which then does without the rest.
+
+use saker_abi::generated::{
+    SAKER_CLAUSE_LONG, SAKER_OP_TEXT_PATTERN, SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS,
+    SAKER_PART_PATTERNS, SAKER_PART_REGISTERS, SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT,
+    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED,
+    SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
+};
+
+/// The stacks that any selector of a plan asks for, `SAKER_SELECT_*`.
+pub(super) fn stacks_of(plan: &saker_plan) -> u32 {
+    let all = plan.selector.iter().chain(&plan.return_selector);
+    let flags = all.fold(0, |flags, selector| flags | u32::from(selector.flags));
+    flags & (SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK)
+}
+
+/// The operators that any clause of a plan has, one bit each.
+pub(super) fn operators_of(plan: &saker_plan) -> u64 {
+    plan.clause.iter().fold(0, |operators, clause| operators | bit(clause.op.into()))
+}
+
+/// A bit for a number that is one of few.
+fn bit(number: u32) -> u64 {
+    1_u64.checked_shl(number).unwrap_or(u64::MAX)
+}
+
+/// The types that any value of a plan has, one bit each.
+pub(super) fn types_of(plan: &saker_plan) -> u64 {
+    let values = plan.value.iter().chain([&plan.result]);
+    values.fold(0, |types, value| types | bit(value.type_.into()))
+}
+
+/// The types of values that are objects with a path.
+const PATHS: [u32; 6] = [
+    SAKER_TYPE_FILE,
+    SAKER_TYPE_FD,
+    SAKER_TYPE_PATH,
+    SAKER_TYPE_DENTRY,
+    SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM,
+];
+
+/// What its values and clauses need, `SAKER_PART_*`.
+pub(super) fn parts_of(plan: &saker_plan) -> u32 {
+    let mut parts = 0;
+    if plan.flags & (SAKER_PLAN_BINARIES | SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) != 0 {
+        parts |= SAKER_PART_BINARIES | SAKER_PART_PATHS | SAKER_PART_PATTERNS;
+    }
+    for value in plan.value.iter().chain([&plan.result]) {
+        if PATHS.contains(&value.type_.into()) {
+            parts |= SAKER_PART_PATHS;
+        }
+        let source = u32::from(value.source);
+        let register = source == SAKER_SOURCE_REGISTER || source == SAKER_SOURCE_INDEXED;
+        if register || u32::from(value.size_index) == SAKER_SIZE_REGISTER {
+            parts |= SAKER_PART_REGISTERS;
+        }
+    }
+    for clause in &plan.clause {
+        if u32::from(clause.op) == SAKER_OP_TEXT_PATTERN {
+            parts |= SAKER_PART_PATTERNS;
+        }
+        if u32::from(clause.flags) & SAKER_CLAUSE_LONG != 0 {
+            parts |= SAKER_PART_LONG;
+        }
+    }
+    parts
+}
