@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// Programs that the kernel attaches to one function by trampolines. Source: `BPF_MAX_TRAMP_LINKS` of include/linux/bpf.h.
-const TRAMPOLINE_MAX: usize = 38;
+/// Programs that the kernel attaches to one function by trampolines, and before Linux 5.19. Source: `BPF_MAX_TRAMP_LINKS`
+/// and `BPF_MAX_TRAMP_PROGS` of include/linux/bpf.h.
+const TRAMPOLINE_MAX: [usize; 2] = [38, 40];
 
 /// What restricts a plan beside the kernel. By default nothing does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,9 +19,10 @@ impl Choices {
     /// Why no trampoline is left for a function that has all the programs it takes.
     #[must_use]
     pub fn full_trampoline(function: &str) -> String {
+        let [now, before] = TRAMPOLINE_MAX;
         format!(
-            "the kernel attaches at most {TRAMPOLINE_MAX} programs to one function by trampolines, those at its return \
-             and those of other tools included, and {function} has them"
+            "the kernel attaches at most {now} programs (before Linux 5.19: {before}) to one function by trampolines, \
+             those at its return and those of other tools included, and {function} has them"
         )
     }
 
