@@ -50,7 +50,11 @@ fn programs_that_take_turns_on_one_cpu() {
         let told: Vec<String> = told.iter().map(|one| one.text(0)).collect();
         let foreign: Vec<&String> = told.iter().filter(|path| !path.ends_with("/a")).collect();
         assert!(foreign.is_empty(), "by {by}: {foreign:?}");
-        assert_eq!(told.len(), 3 * TURNS / 2 * CALLS, "by {by}");
+        // Where hooks may be preempted the kernel leaves some calls out, and counts them.
+        let (counts, calls) = (applied.loaded.hooks[0].counts().unwrap(), 3 * TURNS / 2 * CALLS);
+        let missing = calls.checked_sub(told.len()).map(|missing| missing as u64);
+        println!("by {by}: {missing:?} of {calls} not told, {counts:?}");
+        assert!(missing.is_some_and(|missing| missing <= counts.missed) && counts.lost == 0, "by {by}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
