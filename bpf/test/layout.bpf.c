@@ -34,3 +34,4 @@ struct saker_binary_sets a_binary_sets;
 struct saker_follow_key a_follow_key;
 struct saker_lineage a_lineage;
 struct saker_hook_stats a_hook_stats;
+struct saker_known a_known;
