@@ -24,6 +24,7 @@ const WORKLOAD: &[&str] = &[
     "load.c",
     "policy.c",
     "asking.c",
+    "enforce.c",
 ];
 
 fn main() {

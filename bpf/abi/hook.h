@@ -42,6 +42,16 @@ enum saker_action {
 	SAKER_ACTION_SET = 14,
 };
 
+/* Why an action that interferes was not carried out. */
+enum saker_withheld {
+	SAKER_WITHHELD_NONE = 0, /* it was, or there is none */
+	SAKER_WITHHELD_MONITOR = 1,
+	SAKER_WITHHELD_INIT = 2,  /* the process is the first of the machine */
+	SAKER_WITHHELD_AGENT = 3, /* it is the agent */
+	SAKER_WITHHELD_OWNER = 4, /* it is not the one that the event is about, but what runs on its behalf */
+	SAKER_WITHHELD_FAILED = 5, /* the kernel did not take the signal */
+};
+
 /* Bits of saker_hook.flags. */
 #define SAKER_HOOK_RETURN   0x1	 /* the return of a call; values: those read at the return, then the result */
 #define SAKER_HOOK_WAITS    0x2	 /* an entry whose return will be told too */
@@ -68,6 +78,8 @@ struct saker_hook {
 	__u8 family;	/* enum saker_family */
 	__u32 flags;	/* SAKER_HOOK_* */
 	__u32 repeats;	/* identical ones before this that a rate limit held back */
+	__u8 withheld;	/* enum saker_withheld */
+	__u8 zero[7];
 	struct saker_creds creds;
 	struct saker_namespaces ns;
 };

@@ -176,6 +176,7 @@ struct saker_stage {
 };
 
 #define SAKER_SELECT_NO_POST	  0x1
+#define SAKER_SELECT_OVERRIDE	  0x2 /* what is hooked is not called: error is its result */
 #define SAKER_SELECT_PER_PROCESS  0x8 /* scope of the rate limit; without both: thread */
 #define SAKER_SELECT_GLOBAL	  0x10
 #define SAKER_SELECT_KERNEL_STACK 0x20
@@ -191,7 +192,9 @@ struct saker_selector_plan {
 	/* Bits: values that are sockets, whose owner is remembered or forgotten; bit SAKER_VALUES_MAX is the
 	 * result. */
 	__u16 track, untrack;
-	__u32 zero2;
+	__s16 error; /* of SAKER_SELECT_OVERRIDE: -4095 to 4095 */
+	__u8 signal; /* to the process that calls; 0: none */
+	__u8 zero;
 };
 
 /* How a path must begin: of the first bytes of its first three components, two words each, those of the mask
@@ -204,6 +207,7 @@ struct saker_beginning {
 #define SAKER_PLAN_RETURN    0x1   /* the return of a call is told too */
 #define SAKER_PLAN_SYSCALL   0x2   /* arguments are those of a system call, in saved registers */
 #define SAKER_PLAN_IDENTITY  0x4   /* tell credentials and namespaces */
+#define SAKER_PLAN_ENFORCES  0x8   /* a selector has a signal or overrides */
 #define SAKER_PLAN_ALL_CALLS 0x10  /* raw system calls: all of them, not those of the bitmap */
 #define SAKER_PLAN_BINARIES  0x20  /* a clause asks for a bit of the process record */
 #define SAKER_PLAN_COOKIE    0x40  /* the function told is what the attachment says, not that of the plan */
@@ -338,7 +342,18 @@ struct saker_hook_stats {
 	__u64 unpaired; /* no room to remember a call for its return */
 	__u64 memory;	/* the kernel side's own */
 	__u64 waiting;	/* of the first entry: calls that are remembered for their return */
-	__u64 zero[8];
+	/* Of calls that matched, what was done to them, and what was not: enum saker_withheld. */
+	__u64 signalled, overridden;
+	__u64 monitored_signal, monitored_override;
+	__u64 spared; /* by SAKER_WITHHELD_INIT and SAKER_WITHHELD_AGENT */
+	__u64 failed; /* by SAKER_WITHHELD_FAILED and SAKER_WITHHELD_OWNER */
+	__u64 zero[2];
+};
+
+/* How a policy acts: the one entry of its map of modes. */
+enum saker_mode {
+	SAKER_MODE_ENFORCE = 0,
+	SAKER_MODE_MONITOR = 1, /* what would be done is told and counted */
 };
 
 /* What a CPU found out last: which filters on binaries the process of a task fulfils. An entry for each CPU.

@@ -10,8 +10,8 @@
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
 #include "early.h"
+#include "act.h"
 #include "expression.h"
-#include "owner.h"
 #include "rate.h"
 #include "stack.h"
 
@@ -381,6 +381,7 @@ static __always_inline void begin_scratch(struct hook_scratch *s)
 	s->end = 0;
 	s->have = 0;
 	s->failed = 0;
+	s->verdict = 0;
 	if (saker_plan.flags & SAKER_PLAN_SOCKETS)
 		s->owner.key.pid = 0;
 }
@@ -508,7 +509,10 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 		note_changes(i);
 	find_owner(call, 0, saker_plan.entry_values, false);
 	track_selected(call, selector, false);
-	if (has_return(call)) {
+	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
+		s->rec.withheld = act(s, selector, counts);
+	/* What is not called does not return. */
+	if (has_return(call) && !s->verdict) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
 		if (remember(call, counts, s->rec.call, i))
 			s->rec.flags |= SAKER_HOOK_WAITS;
@@ -570,39 +574,43 @@ static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
 	return not_rejected(ctx, *bits);
 }
 
-static __always_inline void on_entry(void *ctx)
+/* Returns what the hook is to return in place of what is hooked; 0: that is called. */
+static __always_inline s64 on_entry(void *ctx)
 {
 	struct saker_hook_stats *counts;
 	struct call call;
+	s64 verdict;
 	u64 found;
 
 	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
 	if (!found)
-		return;
+		return 0;
 	counts = hook_stats(bpf_get_smp_processor_id());
 	if (!counts)
-		return;
+		return 0;
 	call.ctx = ctx;
 	call.entry = NULL;
 	caller(&call.who);
 	if (saker_plan.flags & (SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) &&
 	    !ask_kin(&call.who.kin, call.who.task)) {
 		count_no_scratch(counts);
-		return;
+		return 0;
 	}
 	found &= candidates(&call.who);
 	if (!found)
-		return;
+		return 0;
 	call.s = take_scratch(&call.level);
 	if (!call.s) {
 		count_no_scratch(counts);
-		return;
+		return 0;
 	}
 	begin_scratch(call.s);
 	select_and_tell(&call, found, counts);
+	verdict = saker_plan.flags & SAKER_PLAN_ENFORCES ? call.s->verdict : 0;
 	give_scratch(call.level);
+	return verdict;
 }
 
 static __noinline void return_told(struct call *call, struct saker_hook_stats *counts)
@@ -644,6 +652,8 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	selector = &saker_plan.return_selector[at];
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);
+	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
+		s->rec.withheld = act(s, selector, counts);
 	if (!(selector->flags & SAKER_SELECT_NO_POST))
 		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }
@@ -707,9 +717,32 @@ static __always_inline bool wanted_syscall(u64 number)
 		return 0;                                                                                    \
 	}
 
+/* A hook whose result counts: -4095 to most. Newer verifiers must see that in the whole register, of which
+ * the compiler would compare and copy a half. */
+#define DECIDING_HOOK(name, section, most)                                                                   \
+	SEC(section)                                                                                         \
+	s64 name(void *ctx)                                                                                  \
+	{                                                                                                    \
+		s64 verdict;                                                                                 \
+                                                                                                             \
+		hold_cpu();                                                                                  \
+		verdict = on_entry(ctx);                                                                     \
+		release_cpu();                                                                               \
+		if (!(saker_plan.flags & SAKER_PLAN_ENFORCES))                                               \
+			return 0;                                                                            \
+		asm volatile("if %0 s>= -4095 goto +1\n\t"                                                   \
+			     "%0 = -1\n\t"                                                                   \
+			     "if %0 s<= %1 goto +1\n\t"                                                      \
+			     "%0 = -1"                                                                       \
+			     : "+r"(verdict)                                                                 \
+			     : "i"(most));                                                                   \
+		return verdict;                                                                              \
+	}
+
+DECIDING_HOOK(saker_lsm, "lsm", 0)
+DECIDING_HOOK(saker_fmod_ret, "fmod_ret", 4095)
 HOOK(saker_fentry, "fentry", on_entry)
 HOOK(saker_fexit, "fexit", on_return)
-HOOK(saker_lsm, "lsm", on_entry)
 HOOK(saker_raw, "tp_btf", on_entry)
 HOOK(saker_kprobe, "kprobe", on_entry)
 HOOK(saker_kretprobe, "kretprobe", on_return)

@@ -11,6 +11,7 @@ pub mod loss;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
+pub mod policy_enforce;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
@@ -37,5 +38,6 @@ pub const TABLES: &[&[Case]] = &[
     rotation::CASES,
     policy::CASES,
     policy_asking::CASES,
+    policy_enforce::CASES,
     policy_foreign::CASES,
 ];

@@ -60,6 +60,7 @@ pub const SAKER_CLAUSE_NEGATED: u32 = 1;
 pub const SAKER_CLAUSE_SIGNED: u32 = 2;
 pub const SAKER_CLAUSE_LONG: u32 = 4;
 pub const SAKER_SELECT_NO_POST: u32 = 1;
+pub const SAKER_SELECT_OVERRIDE: u32 = 2;
 pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
 pub const SAKER_SELECT_GLOBAL: u32 = 16;
 pub const SAKER_SELECT_KERNEL_STACK: u32 = 32;
@@ -67,6 +68,7 @@ pub const SAKER_SELECT_USER_STACK: u32 = 64;
 pub const SAKER_PLAN_RETURN: u32 = 1;
 pub const SAKER_PLAN_SYSCALL: u32 = 2;
 pub const SAKER_PLAN_IDENTITY: u32 = 4;
+pub const SAKER_PLAN_ENFORCES: u32 = 8;
 pub const SAKER_PLAN_ALL_CALLS: u32 = 16;
 pub const SAKER_PLAN_BINARIES: u32 = 32;
 pub const SAKER_PLAN_COOKIE: u32 = 64;
@@ -83,6 +85,7 @@ pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
+pub type __s16 = ::core::ffi::c_short;
 pub type __u32 = ::core::ffi::c_uint;
 pub type __u64 = ::core::ffi::c_ulonglong;
 pub const SAKER_KIND_NONE: saker_kind = 0;
@@ -393,6 +396,13 @@ pub const SAKER_ACTION_NOTIFY_ENFORCER: saker_action = 12;
 pub const SAKER_ACTION_CLEANUP_ENFORCER: saker_action = 13;
 pub const SAKER_ACTION_SET: saker_action = 14;
 pub type saker_action = ::core::ffi::c_uint;
+pub const SAKER_WITHHELD_NONE: saker_withheld = 0;
+pub const SAKER_WITHHELD_MONITOR: saker_withheld = 1;
+pub const SAKER_WITHHELD_INIT: saker_withheld = 2;
+pub const SAKER_WITHHELD_AGENT: saker_withheld = 3;
+pub const SAKER_WITHHELD_OWNER: saker_withheld = 4;
+pub const SAKER_WITHHELD_FAILED: saker_withheld = 5;
+pub type saker_withheld = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
     Default,
@@ -415,6 +425,8 @@ pub struct saker_hook {
     pub family: __u8,
     pub flags: __u32,
     pub repeats: __u32,
+    pub withheld: __u8,
+    pub zero: [__u8; 7usize],
     pub creds: saker_creds,
     pub ns: saker_namespaces,
 }
@@ -836,7 +848,9 @@ pub struct saker_selector_plan {
     pub window: __u64,
     pub track: __u16,
     pub untrack: __u16,
-    pub zero2: __u32,
+    pub error: __s16,
+    pub signal: __u8,
+    pub zero: __u8,
 }
 #[repr(C)]
 #[derive(
@@ -1073,8 +1087,17 @@ pub struct saker_hook_stats {
     pub unpaired: __u64,
     pub memory: __u64,
     pub waiting: __u64,
-    pub zero: [__u64; 8usize],
+    pub signalled: __u64,
+    pub overridden: __u64,
+    pub monitored_signal: __u64,
+    pub monitored_override: __u64,
+    pub spared: __u64,
+    pub failed: __u64,
+    pub zero: [__u64; 2usize],
 }
+pub const SAKER_MODE_ENFORCE: saker_mode = 0;
+pub const SAKER_MODE_MONITOR: saker_mode = 1;
+pub type saker_mode = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
     Default,

@@ -135,7 +135,7 @@ pub enum PolicyError {
         /// Which.
         key: Key,
         /// Why.
-        reason: &'static str,
+        reason: String,
     },
     /// No room for more policies.
     #[error("there are {MAX_POLICIES} policies already, which is the most; delete some")]

@@ -233,7 +233,11 @@ fn start_policies(
     pipeline: &Pipeline,
 ) -> Result<Arc<Policies>> {
     let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
-    let choices = Choices { kprobes_one_by_one: settings.kprobes_one_by_one, ..Choices::default() };
+    let choices = Choices {
+        kprobes_one_by_one: settings.kprobes_one_by_one,
+        require_prevention: settings.require_prevention,
+        ..Choices::default()
+    };
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone(), choices);
     policies.map(Arc::new).context("cannot start the thread of the policies")
 }

@@ -145,6 +145,8 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        action_withheld: "",
+        return_action_withheld: "",
         requests: Vec::new(),
     };
     Arc::new(Event {

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use saker_abi::generated::{
+    SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE,
+    SAKER_WITHHELD_OWNER,
+};
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
 pub use saker_policy::plan::HookText;
@@ -56,6 +60,18 @@ fn action_of(raw: u8) -> i32 {
     i32::from(raw) + 1
 }
 
+/// Why an action was not carried out, in the words of events.
+fn withheld(raw: u8) -> &'static str {
+    match u32::from(raw) {
+        SAKER_WITHHELD_NONE => "",
+        SAKER_WITHHELD_MONITOR => "monitor",
+        SAKER_WITHHELD_INIT => "init",
+        SAKER_WITHHELD_AGENT => "agent",
+        SAKER_WITHHELD_OWNER => "owner",
+        _ => "failed",
+    }
+}
+
 impl Engine {
     pub(crate) fn hook(
         &mut self,
@@ -77,6 +93,7 @@ impl Engine {
             && let Some(mut waiting) = self.calls.take(key)
         {
             waiting.event.return_action = action_of(hook.action);
+            waiting.event.return_action_withheld = withheld(hook.withheld);
             if let Some(known) = self.policies.hook(header.policy, header.hook, family) {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
@@ -116,10 +133,13 @@ impl Engine {
             return_missing: "",
             entry_missing: false,
             socket_owner: flags.has(HookFlags::OWNER),
+            action_withheld: withheld(hook.withheld),
+            return_action_withheld: "",
             requests,
         };
         if flags.has(HookFlags::RETURN) {
             (event.action, event.return_action) = (0, event.action);
+            (event.action_withheld, event.return_action_withheld) = ("", event.action_withheld);
             event.entry_missing = true;
             self.counters.calls.without_entry += 1;
         }

@@ -30,6 +30,14 @@ pub enum Attach {
         /// Also its return.
         on_return: bool,
     },
+    /// Entry of a function that decides about an operation, by a program that may decide in its place (`fmod_ret`); with
+    /// its return if asked for.
+    Decision {
+        /// The function, `security_…`.
+        function: String,
+        /// Also its return, where it was called.
+        on_return: bool,
+    },
     /// Entry of a function, by a kprobe; with its return if asked for.
     Kprobe {
         /// The function.
@@ -111,6 +119,8 @@ impl Attach {
         match self {
             Self::Trampoline { on_return: false, .. } => "fentry",
             Self::Trampoline { on_return: true, .. } => "fentry and fexit",
+            Self::Decision { on_return: false, .. } => "fmod_ret",
+            Self::Decision { on_return: true, .. } => "fmod_ret and fexit",
             Self::Kprobe { on_return: false, .. }
             | Self::Kprobes { on_return: false, at_once: false, .. } => "kprobe",
             Self::Kprobe { on_return: true, .. } | Self::Kprobes { on_return: true, at_once: false, .. } => {
@@ -371,6 +381,9 @@ pub struct Mechanisms {
     pub lsm: bool,
     /// kprobe and kretprobe.
     pub kprobe: bool,
+    /// A program of a trampoline can lose its CPU while it runs, and is left out for whoever has it meanwhile; so it
+    /// must not be what an operation is refused by. Programs of LSM hooks are not left out.
+    pub preemptible: bool,
 }
 
 /// What a kernel says of itself. Implemented for the running one, and by tests.

@@ -165,7 +165,7 @@ impl BaseHelpers {
 
 /// Whether tracepoints of this release call their programs with preemption on. Nothing in BTF tells; it was seen
 /// on 7.2 and not on 6.18. A release that does not do so only pays for the precaution.
-fn has_preemptible_tracepoints(release: &str) -> bool {
+pub(crate) fn has_preemptible_tracepoints(release: &str) -> bool {
     let mut numbers =
         release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(19))

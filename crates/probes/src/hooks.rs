@@ -16,11 +16,13 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
-    SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column,
-    saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
+    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column, saker_follow_key, saker_hook_stats,
+    saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
+use saker_policy::words::Mode;
 use zerocopy::{FromBytes, IntoBytes};
 
 use self::attach::{attach_program, cause, programs};
@@ -45,7 +47,7 @@ pub struct HookSpec {
 /// Number of `saker_mechanism` in `bpf/policy/context.h`.
 fn mechanism_number(attach: &Attach) -> u32 {
     match attach {
-        Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
+        Attach::Trampoline { .. } | Attach::Decision { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
         Attach::Kprobe { .. } | Attach::Kprobes { .. } => 1,
         Attach::Syscalls { .. } => 2,
         Attach::Tracepoint { .. } => 3,
@@ -108,6 +110,18 @@ pub struct HookCounts {
     pub unpaired: u64,
     /// Calls that were not looked at, because the program was running on that CPU already.
     pub missed: u64,
+    /// Signals sent.
+    pub signalled: u64,
+    /// Calls in whose place a result was given.
+    pub overridden: u64,
+    /// Signals that were not sent, because the policy only tells.
+    pub monitored_signal: u64,
+    /// Results that were not given, because the policy only tells.
+    pub monitored_override: u64,
+    /// Matching calls of the first process of the machine, or of the agent, to which nothing was done.
+    pub spared: u64,
+    /// Signals that the kernel did not take, or that would have hit another process than the event is about.
+    pub failed: u64,
 }
 
 /// Maps that the hooks of all policies share.
@@ -120,6 +134,8 @@ pub struct Hooks {
     /// Functions that forbid preemption, where it must be; empty: nothing to forbid.
     preemption: Vec<(i32, u32)>,
     ring_limit: u64,
+    /// Thread-group id of this process as the kernel has it; 0: not known.
+    agent: u32,
     calls: Option<Arc<MapHandle>>,
     shared: Vec<(&'static str, MapHandle)>,
     /// Made by the first hook that looks at returns of programs.
@@ -166,6 +182,9 @@ const SHARED: [&str; 9] = [
 
 /// Calls whose return is waited for.
 const CALLS: &str = "saker_calls";
+
+/// Whether a policy acts or only tells; shared by its hooks.
+const MODE: &str = "saker_mode";
 
 /// What each CPU found out last of the task it runs.
 const KNOWN: &str = "saker_known";
@@ -216,9 +235,17 @@ type Places = [MaybeUninit<OpenObject>; 2];
 pub struct LoadedPolicy {
     /// Its hooks, in the order of the plans.
     pub hooks: Vec<LoadedHook>,
-    sets: Vec<MapHandle>,
+    maps: PolicyMaps,
     /// Of a policy that tracks sockets.
     tracking: Option<Arc<Tracking>>,
+}
+
+/// Maps that the hooks of a policy share; its first hook makes them.
+#[derive(Default)]
+struct PolicyMaps {
+    sets: Vec<MapHandle>,
+    /// Of a policy that acts.
+    mode: Option<MapHandle>,
 }
 
 impl Hooks {
@@ -233,6 +260,7 @@ impl Hooks {
         let [ring, stats, reader, processes] = sensors.shared_maps()?;
         Ok(Self {
             ring_limit: u64::from(ring.max_entries()) * Self::RING_PERCENT / 100,
+            agent: own_id(),
             ring,
             stats,
             reader,
@@ -253,20 +281,32 @@ impl Hooks {
         })
     }
 
-    /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
+    /// Loads all hooks of a policy that acts, see [`Self::load_in`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load(&mut self, specs: &[HookSpec], sets: &Sets) -> Result<LoadedPolicy, Error> {
+        self.load_in(specs, sets, Mode::Enforce)
+    }
+
+    /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error. Its mode counts for
+    /// the actions that interfere.
     ///
     /// # Errors
     /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
-    pub fn load(&mut self, specs: &[HookSpec], sets: &Sets) -> Result<LoadedPolicy, Error> {
-        let mut policy = LoadedPolicy { hooks: Vec::new(), sets: Vec::new(), tracking: None };
+    pub fn load_in(&mut self, specs: &[HookSpec], sets: &Sets, mode: Mode) -> Result<LoadedPolicy, Error> {
+        let mut policy = LoadedPolicy { hooks: Vec::new(), maps: PolicyMaps::default(), tracking: None };
         let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
         let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
         let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 2]).collect();
         let mut ready = Vec::new();
         for (spec, places) in specs.iter().zip(&mut places) {
-            ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.sets)?);
+            ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.maps)?);
         }
-        fill_sets(&policy.sets, sets)?;
+        fill_sets(&policy.maps.sets, sets)?;
+        if let Some(map) = &policy.maps.mode {
+            set_mode(map, mode)?;
+        }
         if specs.iter().any(|spec| spec.plan.flags & SAKER_PLAN_TRACKS != 0) {
             policy.tracking = Some(self.track()?);
         }
@@ -275,7 +315,7 @@ impl Hooks {
             match hook.attach() {
                 Ok(hook) => policy.hooks.push(hook),
                 Err(error) if spec.attach.is_at_once() => {
-                    let hook = self.one_by_one(spec, prepared.as_ref(), sets, &mut policy.sets, &error)?;
+                    let hook = self.one_by_one(spec, prepared.as_ref(), sets, &mut policy.maps, &error)?;
                     policy.hooks.push(hook);
                 }
                 // All such functions are told at once.
@@ -296,12 +336,12 @@ impl Hooks {
         spec: &HookSpec,
         prepared: Option<&Prepared>,
         sets: &Sets,
-        set_maps: &mut Vec<MapHandle>,
+        maps: &mut PolicyMaps,
         refused: &Error,
     ) -> Result<LoadedHook, Error> {
         let spec = HookSpec { attach: spec.attach.one_by_one(), plan: spec.plan.clone() };
         let mut places: Places = [const { MaybeUninit::uninit() }; 2];
-        let hook = self.load_one(&spec, prepared, &mut places, sets, set_maps)?.attach()?;
+        let hook = self.load_one(&spec, prepared, &mut places, sets, maps)?.attach()?;
         let note = format!(
             "attached one by one, for the kernel does not attach it to all places at once: {}",
             cause(refused)
@@ -329,7 +369,7 @@ impl Hooks {
         prepared: Option<&Prepared>,
         [first, second]: &'a mut Places,
         sets: &Sets,
-        set_maps: &mut Vec<MapHandle>,
+        maps: &mut PolicyMaps,
     ) -> Result<Ready<'a>, Error> {
         let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
         if tells_places && !self::tells_places() {
@@ -341,7 +381,7 @@ impl Hooks {
             self.follow()?;
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
-        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, set_maps);
+        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, maps);
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
             tracing::warn!(
                 hook = %spec.attach.mechanism(),
@@ -349,7 +389,7 @@ impl Hooks {
                 "the kernel refuses a program that was written out for its policy, so it gets the whole of it: \
                  please report this",
             );
-            loaded = self.load_object(spec, None, second, watch.as_deref(), sets, set_maps);
+            loaded = self.load_object(spec, None, second, watch.as_deref(), sets, maps);
         }
         let (skel, pruned) = loaded?;
         self.keep_shared(&skel)?;
@@ -362,8 +402,11 @@ impl Hooks {
         if needs_sockets(&spec.plan) && self.sockets.is_none() {
             self.sockets = Some(handle(&skel, SOCKETS)?);
         }
-        if set_maps.is_empty() {
-            *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
+        if maps.sets.is_empty() {
+            maps.sets = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
+        }
+        if spec.plan.flags & SAKER_PLAN_ENFORCES != 0 && maps.mode.is_none() {
+            maps.mode = Some(handle(&skel, MODE)?);
         }
         let waiting = self.waiting_of(spec);
         Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch, waiting })
@@ -377,7 +420,7 @@ impl Hooks {
         place: &'a mut MaybeUninit<OpenObject>,
         watch: Option<&Follow>,
         sets: &Sets,
-        set_maps: &[MapHandle],
+        maps: &PolicyMaps,
     ) -> Result<(HookSkel<'a>, bool), Error> {
         let _lock = loader::lock();
         let log = crate::sensors::LibraryLog::capture();
@@ -395,7 +438,7 @@ impl Hooks {
             builder = HookSkelBuilder::default();
         }
         let mut open = builder.open(place).map_err(failed("open"))?;
-        self.configure(&mut open, spec, watch, sets, set_maps).map_err(failed("configure"))?;
+        self.configure(&mut open, spec, watch, sets, maps).map_err(failed("configure"))?;
         choose_programs(&mut open, &spec.attach, &self.preemption, shortcut.is_some())
             .map_err(failed("choose the programs"))?;
         if let Some(shortcut) = &shortcut {
@@ -412,7 +455,7 @@ impl Hooks {
         spec: &HookSpec,
         watch: Option<&Follow>,
         sets: &Sets,
-        set_maps: &[MapHandle],
+        maps: &PolicyMaps,
     ) -> Result<(), libbpf_rs::Error> {
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.saker_task_storage = self.task_storage;
@@ -425,6 +468,7 @@ impl Hooks {
             rodata.saker_ops = operators_of(&spec.plan);
             rodata.saker_types = types_of(&spec.plan);
             rodata.saker_parts = parts_of(&spec.plan);
+            rodata.saker_agent = self.agent;
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -441,6 +485,10 @@ impl Hooks {
         open_map(open, PROGRAM_CALLS)?.set_autocreate(needs_program_calls(&spec.attach))?;
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
+        }
+        open_map(open, MODE)?.set_autocreate(spec.plan.flags & SAKER_PLAN_ENFORCES != 0)?;
+        if let Some(mode) = &maps.mode {
+            open_map(open, MODE)?.reuse_fd(mode.as_fd())?;
         }
         open_map(open, SOCKETS)?.set_autocreate(needs_sockets(&spec.plan))?;
         if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
@@ -463,7 +511,7 @@ impl Hooks {
         ];
         for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
             let mut map = open_map(open, name)?;
-            match set_maps.get::<usize>(index) {
+            match maps.sets.get::<usize>(index) {
                 Some(made) => map.reuse_fd(made.as_fd())?,
                 None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
             }
@@ -536,7 +584,7 @@ fn choose_programs(
 /// What the programs of an attachment attach to, as the kernel's description of types calls it.
 fn target(attach: &Attach) -> Option<String> {
     match attach {
-        Attach::Trampoline { function, .. } => Some(function.clone()),
+        Attach::Trampoline { function, .. } | Attach::Decision { function, .. } => Some(function.clone()),
         Attach::Lsm(hook) => Some(format!("bpf_lsm_{hook}")),
         Attach::RawTracepoint(event) => Some(format!("btf_trace_{event}")),
         Attach::Syscalls { .. }
@@ -555,6 +603,9 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
     let probe = libbpf_rs::libbpf_sys::BPF_PROG_TYPE_KPROBE;
     match attach {
         Attach::Trampoline { .. } => vec![Section::entry(c"fentry", target), Section::exit(c"fexit", target)],
+        Attach::Decision { .. } => {
+            vec![Section::modify(c"fmod_ret", target), Section::exit(c"fexit", target)]
+        }
         Attach::Lsm(_) => vec![Section::lsm(c"lsm", target)],
         Attach::RawTracepoint(_) => vec![Section::tracepoint(c"tp_btf", target)],
         Attach::Syscalls { .. } => vec![
@@ -659,6 +710,12 @@ impl LoadedHook {
             sum.limited += cpu.limited;
             sum.lost += cpu.lost;
             sum.unpaired += cpu.unpaired;
+            sum.signalled += cpu.signalled;
+            sum.overridden += cpu.overridden;
+            sum.monitored_signal += cpu.monitored_signal;
+            sum.monitored_override += cpu.monitored_override;
+            sum.spared += cpu.spared;
+            sum.failed += cpu.failed;
         }
         let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
         sum.missed = missed.sum();
@@ -672,11 +729,41 @@ impl LoadedHook {
     }
 }
 
+/// This process's number in the first PID namespace; 0: it is in another one.
+fn own_id() -> u32 {
+    // Source: PROC_PID_INIT_INO of include/linux/proc_ns.h.
+    const FIRST: &str = "pid:[4026531836]";
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if namespace.as_os_str() == FIRST { std::process::id() } else { 0 }
+}
+
+fn set_mode(map: &MapHandle, mode: Mode) -> Result<(), Error> {
+    let value = match mode {
+        Mode::Enforce => SAKER_MODE_ENFORCE,
+        Mode::Monitor => SAKER_MODE_MONITOR,
+    };
+    let set = map.update(&0_u32.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY);
+    set.map_err(|source| Error::Map { map: MODE, source })
+}
+
 impl LoadedPolicy {
+    /// Has its actions carried out or only told, from now on: all hooks at the same moment.
+    ///
+    /// # Errors
+    /// The map cannot be written; nothing has changed.
+    pub fn set_mode(&self, mode: Mode) -> Result<(), Error> {
+        self.maps.mode.as_ref().map_or(Ok(()), |map| set_mode(map, mode))
+    }
+
     /// Kernel memory of the policy's sets, and of the owners of sockets if it tracks them, in bytes.
     #[must_use]
     pub fn set_memory(&self) -> u64 {
-        let sets = self.sets.iter().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+        let sets = self
+            .maps
+            .sets
+            .iter()
+            .chain(&self.maps.mode)
+            .filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
         sets.sum::<u64>() + self.tracking.as_ref().map_or(0, |tracking| tracking.memory())
     }
 }

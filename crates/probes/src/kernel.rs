@@ -17,7 +17,7 @@ use saker_policy::programs::Program;
 use saker_policy::tracepoint::Format;
 use saker_policy::values::Step;
 
-use crate::{Error, Executable, Tracefs, facts, mechanisms};
+use crate::{Error, Executable, Tracefs, facts, mechanisms, preemption};
 use description::Types;
 use program_types::ProgramTypes;
 
@@ -127,6 +127,7 @@ fn mechanisms() -> Mechanisms {
             trampoline: tried.works("fentry"),
             lsm: tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf"),
             kprobe: tried.works("kprobe"),
+            preemptible: preemption::is_possible(),
         }
     })
 }

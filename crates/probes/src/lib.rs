@@ -23,6 +23,7 @@ mod mechanisms;
 mod missed;
 #[expect(unsafe_code, reason = "no library has a safe form of this system call")]
 mod perf;
+mod preemption;
 mod proc_task;
 mod prune;
 mod types;

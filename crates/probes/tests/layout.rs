@@ -136,6 +136,8 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             family,
             flags,
             repeats,
+            withheld,
+            zero,
             creds,
             ns
         }
@@ -149,7 +151,19 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_beginning { word, mask });
     same_layout!(
         btf,
-        saker_selector_plan { process, process_count, action, flags, entry, window, track, untrack, zero2 }
+        saker_selector_plan {
+            process,
+            process_count,
+            action,
+            flags,
+            entry,
+            window,
+            track,
+            untrack,
+            error,
+            signal,
+            zero
+        }
     );
     same_layout!(
         btf,
@@ -194,7 +208,23 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_lineage { start, bits, inherited, generation, zero });
     same_layout!(
         btf,
-        saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory, waiting, zero }
+        saker_hook_stats {
+            calls,
+            matched,
+            posted,
+            limited,
+            lost,
+            unpaired,
+            memory,
+            waiting,
+            signalled,
+            overridden,
+            monitored_signal,
+            monitored_override,
+            spared,
+            failed,
+            zero
+        }
     );
     same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
 }

@@ -103,6 +103,17 @@ impl Bench {
         Ok(value["policies"].as_array().cloned().unwrap_or_default())
     }
 
+    /// What is told of a policy.
+    pub(super) fn policy(&self, name: &str) -> Result<Value> {
+        let found = self.list()?.into_iter().find(|policy| policy["name"] == name);
+        found.with_context(|| format!("there is no policy {name}"))
+    }
+
+    /// What is told of the first hook of a policy.
+    pub(super) fn hook(&self, name: &str) -> Result<Value> {
+        Ok(self.policy(name)?["hooks"][0].clone())
+    }
+
     /// Numbers of the calls that were told, in their order.
     pub(super) fn calls(&mut self, count: &str) -> Result<Vec<u64>> {
         let seen = self.lab.observe(&["calls", count])?;

@@ -131,6 +131,8 @@ pub const OPTIONS: &[OptionDef] = &[
 
     option("disable-kprobe-multi", Kind::Switch, "false", Group::Policies,
         "Attach a program to the functions of a list one by one (kprobe), also where the kernel can attach it to all at once (kprobe.multi); a policy can ask for it with its option of this name"),
+    option("require-prevention", Kind::Switch, "false", Group::Policies,
+        "Refuse policies with a signal that comes when the operation can no longer be prevented; otherwise they are loaded with a warning"),
     option("request-timeout", Kind::Duration, "10s", Group::Policies,
         "Time that a request of a policy (GetUrl, DnsLookup) may take"),
     option("dns-lookup-server", Kind::Text, "", Group::Policies,

@@ -54,6 +54,8 @@ pub struct Settings {
     pub policies: Sources,
     /// Kprobes are attached one by one, whatever a policy says.
     pub kprobes_one_by_one: bool,
+    /// Policies whose actions come too late to prevent are refused.
+    pub require_prevention: bool,
     /// How requests of policies are made.
     pub requests: crate::requests::Settings,
     /// What events show.
@@ -358,6 +360,7 @@ impl Settings {
             record: reader.path("record"),
             policies: reader.policies(),
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
+            require_prevention: reader.switch("require-prevention"),
             requests: reader.requests(),
             console: reader.console(),
             export: reader.export(&events),

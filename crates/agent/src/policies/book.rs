@@ -50,6 +50,8 @@ struct Entry {
     policy: Policy,
     origin: Origin,
     content: Content,
+    /// The mode that was asked for while it is there; none: what it says itself.
+    mode: Option<Asked>,
     /// Why a newer version of its file is not in force.
     newer: String,
 }
@@ -142,21 +144,12 @@ impl Book {
         mode: Option<Asked>,
     ) -> Result<(), PolicyError> {
         let Some(entry) = self.entries.get(key) else { return Err(self.unknown(key.clone())) };
-        let mode_now = Mode::of(&entry.policy);
-        let refused = |reason| Err(PolicyError::Mode { key: key.clone(), reason });
-        match mode {
-            Some(Asked::Enforce) if mode_now == Mode::MonitorOnly => {
-                return refused("it has no actions that could be enforced");
-            }
-            Some(Asked::Enforce) if mode_now == Mode::Monitor => {
-                return refused("this version of Saker does not enforce");
-            }
-            Some(Asked::Monitor) if mode_now == Mode::Enforce => {
-                return refused(
-                    "write `options: [{name: policy-mode, value: monitor}]` into it and replace it",
-                );
-            }
-            _ => {}
+        if mode == Some(Asked::Enforce) && Mode::of(&entry.policy) == Mode::MonitorOnly {
+            let reason = "it has no actions that could be enforced".to_owned();
+            return Err(PolicyError::Mode { key: key.clone(), reason });
+        }
+        if let Some(mode) = mode {
+            self.set_mode(key, mode)?;
         }
         match enable {
             Some(true) => self.enable(key),
@@ -166,6 +159,21 @@ impl Book {
             }
             None => Ok(()),
         }
+    }
+
+    /// Has the actions of a policy carried out or only told, from now on, without attaching anything anew.
+    fn set_mode(&mut self, key: &Key, mode: Asked) -> Result<(), PolicyError> {
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
+        if let Content::Loaded(active) = &entry.content {
+            active.set_mode(mode).map_err(|error| PolicyError::Mode {
+                key: key.clone(),
+                reason: format!("the kernel cannot be told: {error:#}"),
+            })?;
+        }
+        entry.mode = Some(mode);
+        tracing::info!(policy = %key, mode = mode.name(), "mode changed");
+        self.publish();
+        Ok(())
     }
 
     fn enable(&mut self, key: &Key) -> Result<(), PolicyError> {
@@ -365,7 +373,8 @@ impl Book {
         self.last_id = self.last_id.max(id);
         let view = View { state: State::Loading, ..unloaded(key, id, &policy, &origin) };
         self.shared.set_loading(Some(view));
-        let outcome = self.attach(key, &policy);
+        let mode = self.entries.get(key).and_then(|entry| entry.mode);
+        let outcome = self.attach(key, &policy, Mode::with(&policy, mode));
         let (content, told) = match outcome {
             Ok(active) => (Content::Loaded(active), Ok(())),
             Err(failure) => {
@@ -373,7 +382,7 @@ impl Book {
                 (Content::Failed(failure), Err(PolicyError::Refused { key: key.clone(), reason }))
             }
         };
-        let entry = Entry { id, policy, origin, content, newer: String::new() };
+        let entry = Entry { id, policy, origin, content, mode, newer: String::new() };
         self.entries.insert(key.clone(), entry);
         self.shared.set_loading(None);
         self.publish();
@@ -388,7 +397,8 @@ impl Book {
             self.compile(&policy, &self.choices.clone())?;
             Content::Disabled
         } else {
-            Content::Loaded(self.attach(key, &policy)?)
+            let mode = self.entries.get(key).and_then(|entry| entry.mode);
+            Content::Loaded(self.attach(key, &policy, Mode::with(&policy, mode))?)
         };
         let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
         entry.policy = policy;
@@ -449,6 +459,7 @@ impl Book {
 impl Entry {
     fn view(&self, key: &Key) -> View {
         let plain = unloaded(key, self.id, &self.policy, &self.origin);
+        let plain = View { mode: Mode::with(&self.policy, self.mode), ..plain };
         let error = self.newer.clone();
         match &self.content {
             Content::Disabled => View { state: State::Disabled, error, ..plain },

@@ -5,6 +5,7 @@ use saker_abi::NamespaceInums;
 use saker_abi::generated::saker_plan;
 use saker_policy::model::Policy;
 use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, lower_with};
+use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, Span};
 use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
 use zerocopy::FromZeros;
@@ -57,8 +58,8 @@ impl Loader for KernelLoader {
         }
     }
 
-    fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> Result<Box<dyn Loaded>> {
-        Ok(Box::new(self.hooks.load(hooks, sets)?))
+    fn load(&mut self, hooks: &[HookSpec], sets: &Sets, mode: Mode) -> Result<Box<dyn Loaded>> {
+        Ok(Box::new(self.hooks.load_in(hooks, sets, mode)?))
     }
 
     fn set_binaries(&mut self, binaries: &Binaries) -> Result<()> {
@@ -78,6 +79,10 @@ impl Loaded for LoadedPolicy {
 
     fn memory(&self) -> (Vec<u64>, u64) {
         (self.hooks.iter().map(LoadedHook::memory).collect(), self.set_memory())
+    }
+
+    fn set_mode(&self, mode: Mode) -> Result<()> {
+        Ok(LoadedPolicy::set_mode(self, mode)?)
     }
 
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {

@@ -44,7 +44,9 @@ fn bits_are_in_force_from_the_first_call_of_the_first_hook() {
     let tests = [&one, &other].map(|path| BinaryTest::Equal(vec![path.clone().into_bytes()]));
     let taken = bits.take(&tests).unwrap();
     loader.set_binaries(&bits.table()).unwrap();
-    let loaded = loader.load(&[of_programs(taken[0]), of_programs(taken[1])], &Sets::default()).unwrap();
+    let loaded = loader
+        .load(&[of_programs(taken[0]), of_programs(taken[1])], &Sets::default(), Mode::Enforce)
+        .unwrap();
     run(&one);
     run(&one);
     run(&other);

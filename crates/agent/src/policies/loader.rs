@@ -6,6 +6,7 @@ use saker_engine::hook::PolicyText;
 use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
 use saker_policy::plan::{Choices, PolicyPlan, Sets};
+use saker_policy::words::Mode;
 use saker_probes::{Binaries, HookCounts, HookSpec};
 
 use crate::pipeline::PolicyInput;
@@ -18,11 +19,11 @@ pub trait Loader: Send {
     /// Everything that this kernel cannot honour.
     fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>>;
 
-    /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
+    /// Loads all hooks of a policy in this mode, and attaches them when all are loaded: all, or none and an error.
     ///
     /// # Errors
     /// What the kernel refused; [`saker_probes::Error::Trampoline`] where another choice may do.
-    fn load(&mut self, hooks: &[HookSpec], sets: &Sets) -> anyhow::Result<Box<dyn Loaded>>;
+    fn load(&mut self, hooks: &[HookSpec], sets: &Sets, mode: Mode) -> anyhow::Result<Box<dyn Loaded>>;
 
     /// Says which binaries have which bits, for all policies together, from now on.
     ///
@@ -44,6 +45,12 @@ pub trait Loaded {
 
     /// Kernel memory of each hook, and of what they share, in bytes.
     fn memory(&self) -> (Vec<u64>, u64);
+
+    /// Has its actions carried out or only told, from now on.
+    ///
+    /// # Errors
+    /// The kernel cannot be told; nothing has changed.
+    fn set_mode(&self, mode: Mode) -> anyhow::Result<()>;
 
     /// Why hooks are attached in another way than planned, each with its place among them and the name of that way.
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {

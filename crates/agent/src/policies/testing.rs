@@ -8,6 +8,7 @@ use saker_abi::generated::{SAKER_OP_BINARY, saker_clause, saker_plan};
 use saker_engine::hook::PolicyText;
 use saker_policy::model::{PathTest, Policy};
 use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets};
+use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{Binaries, HookCounts, HookSpec};
 use zerocopy::FromZeros;
@@ -126,7 +127,7 @@ impl Loader for FakeKernel {
         if refused.is_empty() { Ok(plan) } else { Err(refused) }
     }
 
-    fn load(&mut self, hooks: &[HookSpec], _: &Sets) -> anyhow::Result<Box<dyn Loaded>> {
+    fn load(&mut self, hooks: &[HookSpec], _: &Sets, mode: Mode) -> anyhow::Result<Box<dyn Loaded>> {
         let patience = self.with(|memory| memory.patience);
         std::thread::sleep(patience);
         let number = hooks.first().map_or(0, |hook| hook.plan.policy);
@@ -150,7 +151,8 @@ impl Loader for FakeKernel {
         };
         let bits = hooks.first().map(asked).unwrap_or_default();
         self.with(|memory| {
-            memory.log.push(format!("attach {number}"));
+            let acts = if mode == Mode::Monitor { ", which only tells" } else { "" };
+            memory.log.push(format!("attach {number}{acts}"));
             memory.attached.insert(number, bits);
         });
         Ok(Box::new(FakeLoaded { kernel: self.clone(), number, hooks: hooks.len() }))
@@ -173,6 +175,11 @@ struct FakeLoaded {
 impl Loaded for FakeLoaded {
     fn counts(&self) -> anyhow::Result<Vec<HookCounts>> {
         Ok(vec![self.kernel.with(|memory| memory.counts); self.hooks])
+    }
+
+    fn set_mode(&self, mode: Mode) -> anyhow::Result<()> {
+        self.kernel.note(format!("mode {} {}", self.number, mode.name()));
+        Ok(())
     }
 
     fn memory(&self) -> (Vec<u64>, u64) {

@@ -69,6 +69,26 @@ impl Mode {
         }
     }
 
+    /// That of a policy for which a mode was asked since it was written.
+    #[must_use]
+    pub fn with(policy: &Policy, asked: Option<Asked>) -> Self {
+        match (Self::of(policy), asked) {
+            (Self::MonitorOnly, _) => Self::MonitorOnly,
+            (_, Some(Asked::Enforce)) => Self::Enforce,
+            (_, Some(Asked::Monitor)) => Self::Monitor,
+            (own, None) => own,
+        }
+    }
+
+    /// The mode that its hooks are loaded in.
+    #[must_use]
+    pub fn asked(self) -> Asked {
+        match self {
+            Self::Enforce | Self::MonitorOnly => Asked::Enforce,
+            Self::Monitor => Asked::Monitor,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -189,6 +209,12 @@ impl View {
             lost: sum.lost + hook.counts.lost,
             unpaired: sum.unpaired + hook.counts.unpaired,
             missed: sum.missed + hook.counts.missed,
+            signalled: sum.signalled + hook.counts.signalled,
+            overridden: sum.overridden + hook.counts.overridden,
+            monitored_signal: sum.monitored_signal + hook.counts.monitored_signal,
+            monitored_override: sum.monitored_override + hook.counts.monitored_override,
+            spared: sum.spared + hook.counts.spared,
+            failed: sum.failed + hook.counts.failed,
         })
     }
 }

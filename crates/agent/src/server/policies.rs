@@ -88,7 +88,7 @@ fn status(error: &PolicyError) -> Status {
 
 /// A policy as clients of Tetragon know it.
 pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
-    let posted = view.counts().posted;
+    let counts = view.counts();
     let partial = view.state == State::PartiallyEnabled;
     api::TracingPolicyStatus {
         id: view.id.into(),
@@ -109,7 +109,11 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
         .into(),
         stats: Some(api::TracingPolicyStats {
             action_counters: Some(api::TracingPolicyActionCounters {
-                post: posted,
+                post: counts.posted,
+                signal: counts.signalled,
+                monitor_signal: counts.monitored_signal,
+                r#override: counts.overridden,
+                monitor_override: counts.monitored_override,
                 ..api::TracingPolicyActionCounters::default()
             }),
             selector_action_counters: Vec::new(),
@@ -167,7 +171,6 @@ pub(crate) fn own(view: &View) -> saker_v1::Policy {
 }
 
 fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
-    let HookCounts { calls, matched, posted, limited, lost, unpaired, missed } = hook.counts;
     saker_v1::PolicyHook {
         path: hook.path.clone(),
         function: hook.function.clone(),
@@ -177,6 +180,39 @@ fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
         missing: hook.missing.clone(),
         kernel_memory_bytes: hook.memory,
         note: hook.note.clone(),
-        counters: Some(saker_v1::HookCounters { calls, matched, posted, limited, lost, unpaired, missed }),
+        counters: Some(counters(&hook.counts)),
+    }
+}
+
+fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
+    let HookCounts {
+        calls,
+        matched,
+        posted,
+        limited,
+        lost,
+        unpaired,
+        missed,
+        signalled,
+        overridden,
+        monitored_signal,
+        monitored_override,
+        spared,
+        failed,
+    } = *counts;
+    saker_v1::HookCounters {
+        calls,
+        matched,
+        posted,
+        limited,
+        lost,
+        unpaired,
+        missed,
+        signalled,
+        overridden,
+        monitored_signal,
+        monitored_override,
+        spared,
+        failed,
     }
 }

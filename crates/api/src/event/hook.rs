@@ -50,6 +50,10 @@ pub struct HookEvent {
     pub entry_missing: bool,
     /// The process owns a socket among the arguments; it is not the one that ran.
     pub socket_owner: bool,
+    /// Why the action was not carried out: `monitor`, `init`, `agent`, `owner` or `failed`; empty: it was.
+    pub action_withheld: &'static str,
+    /// The same of the action at the return.
+    pub return_action_withheld: &'static str,
     /// What its policy has the agent ask of the network; in no form of the event.
     pub requests: Vec<Request>,
 }

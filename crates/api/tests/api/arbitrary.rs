@@ -397,6 +397,7 @@ prop_compose! {
         (repeats, cgroup_id, entry_missing, socket_owner) in
             (small_or_any(), wide(), any::<bool>(), any::<bool>()),
         return_missing in prop_oneof![Just(""), Just("process_exited")],
+        action_withheld in prop_oneof![Just(""), Just("monitor")],
         (stacks, stack_missing) in (vec(vec(frame(), 0..3), 2), prop_oneof![Just(""), Just("kernel")]),
         loaded in loaded(),
     ) -> EventKind {
@@ -408,7 +409,7 @@ prop_compose! {
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
+            entry_missing, socket_owner, action_withheld, return_action_withheld: "", requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
         }))
     }
 }

@@ -292,6 +292,8 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        action_withheld: "",
+        return_action_withheld: "",
         requests: Vec::new(),
     }
 }
@@ -350,6 +352,8 @@ fn kprobe_everything() -> Event {
         cgroup_id: 4_294_967_297,
         return_missing: "process_exited",
         socket_owner: true,
+        action_withheld: "monitor",
+        return_action_withheld: "failed",
         ..hook
     })
 }

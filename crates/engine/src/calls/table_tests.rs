@@ -31,6 +31,8 @@ fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Wai
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        action_withheld: "",
+        return_action_withheld: "",
         requests: Vec::new(),
     };
     Waiting {

@@ -13,6 +13,8 @@ pub struct Choices {
     pub no_trampoline: BTreeMap<String, String>,
     /// Kprobes are attached one by one, whatever a policy says.
     pub kprobes_one_by_one: bool,
+    /// Actions that come when the operation can no longer be prevented are refused, and not only warned of.
+    pub require_prevention: bool,
 }
 
 impl Choices {

@@ -7,6 +7,7 @@
 mod beginnings;
 mod builder;
 mod clauses;
+mod enforce;
 mod expression;
 mod fields;
 mod join;
@@ -152,7 +153,9 @@ impl Lowering<'_> {
         }
         let mut builder = Builder::new();
         selectors::lower(self, hook, &slots, &mut builder, &at);
-        let (base, over) = builder.finish();
+        let (mut base, over) = builder.finish();
+        enforce::mark(&mut base);
+        let late = enforce::late(self, hook, &at);
         for reason in over {
             self.report.error_hint(
                 &at,
@@ -181,7 +184,11 @@ impl Lowering<'_> {
                 text: text(hook, &slots, site, &plan),
                 plan,
                 missing: Vec::new(),
-                note: site.note.clone(),
+                note: [site.note.as_str(), &late]
+                    .into_iter()
+                    .filter(|note| !note.is_empty())
+                    .collect::<Vec<_>>()
+                    .join("; "),
             });
         }
         let mut own = join::join(self, hook, own);
@@ -218,6 +225,7 @@ fn family(target: &Target) -> u8 {
 fn returns(attach: &Attach) -> bool {
     match attach {
         Attach::Trampoline { on_return, .. }
+        | Attach::Decision { on_return, .. }
         | Attach::Kprobe { on_return, .. }
         | Attach::Kprobes { on_return, .. }
         | Attach::Syscalls { on_return }

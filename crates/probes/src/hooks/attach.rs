@@ -20,6 +20,13 @@ pub(super) fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
             }
             programs
         }
+        Attach::Decision { function, on_return } => {
+            let mut programs = vec![("saker_fmod_ret", Some(function.clone()))];
+            if *on_return {
+                programs.push(("saker_fexit", Some(function.clone())));
+            }
+            programs
+        }
         Attach::Kprobe { on_return, .. } | Attach::Kprobes { on_return, .. } => {
             let mut programs = vec![("saker_kprobe", None)];
             if *on_return {
@@ -61,7 +68,7 @@ fn refusal(attach: &Attach, source: libbpf_rs::Error) -> Error {
     // Each program takes one of as many places as fit on a page.
     let full = format!("{source:?}").contains("(os error 7)");
     let log = match attach {
-        Attach::Trampoline { function, .. } => {
+        Attach::Trampoline { function, .. } | Attach::Decision { function, .. } => {
             let reason = if full {
                 Choices::full_trampoline(function)
             } else {
@@ -142,9 +149,10 @@ pub(super) fn attach_program(
             }
             return Ok(());
         }
-        Attach::Trampoline { .. } | Attach::RawTracepoint(_) | Attach::Syscalls { .. } => {
-            program.attach_trace()
-        }
+        Attach::Trampoline { .. }
+        | Attach::Decision { .. }
+        | Attach::RawTracepoint(_)
+        | Attach::Syscalls { .. } => program.attach_trace(),
     };
     links.push(link.map_err(|source| refusal(attach, source))?);
     Ok(())

@@ -164,6 +164,12 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "lost": counters.lost,
         "unpaired": counters.unpaired,
         "missed": counters.missed,
+        "signalled": counters.signalled,
+        "overridden": counters.overridden,
+        "monitored_signal": counters.monitored_signal,
+        "monitored_override": counters.monitored_override,
+        "spared": counters.spared,
+        "failed": counters.failed,
     })
 }
 

@@ -5,12 +5,13 @@ use std::time::Instant;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
 use saker_policy::plan::{Choices, HookPlan, PolicyPlan, asks_for_bit};
+use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
 
 use super::super::Key;
 use super::super::loader::Loaded;
-use super::super::view::{HookState, HookView};
+use super::super::view::{HookState, HookView, Mode};
 use super::{Book, bounded, reasons};
 
 /// A policy whose hooks are attached.
@@ -25,6 +26,11 @@ pub(super) struct Active {
 }
 
 impl Active {
+    /// Has its actions carried out or only told.
+    pub(super) fn set_mode(&self, mode: Asked) -> anyhow::Result<()> {
+        self.loaded.set_mode(mode)
+    }
+
     /// Reads the counters.
     pub(super) fn measure(&mut self) -> anyhow::Result<()> {
         for (hook, counts) in self.hooks.iter_mut().zip(self.loaded.counts()?) {
@@ -100,9 +106,9 @@ impl Book {
     }
 
     /// Attaches all hooks of a policy, or none.
-    pub(super) fn attach(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
+    pub(super) fn attach(&mut self, key: &Key, policy: &Policy, mode: Mode) -> Result<Active, Failure> {
         let began = Instant::now();
-        let outcome = self.compile_and_load(key, policy);
+        let outcome = self.compile_and_load(key, policy, mode);
         match &outcome {
             Ok(active) => tracing::info!(
                 policy = %key, hooks = active.hooks.len(), memory = active.memory, bits = self.bits.len(),
@@ -114,10 +120,10 @@ impl Book {
     }
 
     /// Functions that turn out to have no trampoline left are planned for once more, each in the next way there is.
-    fn compile_and_load(&mut self, key: &Key, policy: &Policy) -> Result<Active, Failure> {
+    fn compile_and_load(&mut self, key: &Key, policy: &Policy, mode: Mode) -> Result<Active, Failure> {
         let mut choices = self.choices.clone();
         loop {
-            let failure = match self.attempt(key, policy, &choices) {
+            let failure = match self.attempt(key, policy, mode, &choices) {
                 Ok(active) => return Ok(active),
                 Err(failure) => failure,
             };
@@ -130,21 +136,27 @@ impl Book {
         }
     }
 
-    fn attempt(&mut self, key: &Key, policy: &Policy, choices: &Choices) -> Result<Active, Failure> {
+    fn attempt(
+        &mut self,
+        key: &Key,
+        policy: &Policy,
+        mode: Mode,
+        choices: &Choices,
+    ) -> Result<Active, Failure> {
         let plan = self.compile(policy, choices)?;
         for warning in &plan.warnings {
             tracing::warn!(policy = %key, "{}: {}", warning.path, warning.message);
         }
         self.tell_binaries()?;
         let bits = self.bits.take(&plan.binaries).map_err(|error| Failure::new(error.to_string()))?;
-        let outcome = self.load(key, plan, &bits);
+        let outcome = self.load(key, plan, mode, &bits);
         if outcome.is_err() {
             self.release(&bits);
         }
         outcome
     }
 
-    fn load(&mut self, key: &Key, plan: PolicyPlan, bits: &[u8]) -> Result<Active, Failure> {
+    fn load(&mut self, key: &Key, plan: PolicyPlan, mode: Mode, bits: &[u8]) -> Result<Active, Failure> {
         // Before any hook that asks for them can run.
         self.tell_binaries()?;
         let number = self.next_id().ok_or_else(|| Failure::new("all numbers of policies are used up"))?;
@@ -164,7 +176,7 @@ impl Book {
         if !self.texts.loaded(text) {
             return Err(Failure::new("the agent is stopping"));
         }
-        let loaded = loader.load(&specs, &sets).map_err(|error| {
+        let loaded = loader.load(&specs, &sets, mode.asked()).map_err(|error| {
             // Some of its hooks may have been attached for a moment.
             self.detached.push_back((Instant::now(), number));
             Failure::of_load(&error)

@@ -8,7 +8,7 @@ use saker_abi::generated::{
 
 use super::builder::{Builder, Clauses};
 use super::values::Slots;
-use super::{Lowering, clauses, process, sockets};
+use super::{Lowering, clauses, enforce, process, sockets};
 use crate::diagnostic::At;
 use crate::model::{Action, ActionKind, Hook, Post};
 use crate::plan::{Request, SelectorRequest};
@@ -47,7 +47,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
     }
 }
 
-fn byte(number: u32) -> u8 {
+pub(super) fn byte(number: u32) -> u8 {
     u8::try_from(number).unwrap_or_default()
 }
 
@@ -78,6 +78,11 @@ fn actions(
             ActionKind::UntrackSock(position) => {
                 plan.action = byte(SAKER_ACTION_UNTRACK_SOCK);
                 plan.untrack |= sockets::bit(cx, slots, *position, late, &at);
+            }
+            ActionKind::Sigkill => enforce::signal(cx, enforce::SIGKILL, &mut plan, &at),
+            ActionKind::Signal(number) => enforce::signal(cx, *number, &mut plan, &at),
+            ActionKind::Override { error, registers, jump } if registers.is_empty() && jump.is_none() => {
+                enforce::refusal(cx, *error, &mut plan, &at);
             }
             other => {
                 let name = other.name();

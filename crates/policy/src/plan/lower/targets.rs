@@ -2,7 +2,7 @@
 
 use super::numbers::{own_abi, syscall_number};
 use super::values::From;
-use super::{Lowering, fields, programs, renames};
+use super::{Lowering, enforce, fields, programs, renames};
 use crate::diagnostic::{At, Problem, Spanned};
 use crate::model::{Call, Functions, Hook, ListContent, Source, Syscall, Target};
 use crate::names::syscalls;
@@ -172,7 +172,11 @@ pub(super) fn sites(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> (Vec<Site>, 
         }
         Target::Lsm(name) => {
             let at = At { span: name.span, path: at.path.field("hook") };
-            (lsm(cx, name, &at).into_iter().collect(), Vec::new())
+            let site = lsm(cx, name, &at);
+            if let Some(Reads::Function(Some(signature))) = site.as_ref().map(|site| &site.reads) {
+                enforce::check_lsm(cx, hook, signature, &at);
+            }
+            (site.into_iter().collect(), Vec::new())
         }
         Target::Uprobe(uprobe) => {
             (programs::uprobe(cx, uprobe, on_return, captures_arguments(hook), at), Vec::new())
@@ -244,7 +248,15 @@ fn calls(
     }
     let ignore = call.ignore_missing;
     let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
-    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers };
+    let overrides = enforce::overrides(hook);
+    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, overrides };
+    if let (true, Named::Calls(_) | Named::AllCalls) = (overrides, &named) {
+        let name = match &call.functions {
+            Functions::Named(name) => name.value.as_str(),
+            Functions::List(_) => "a list",
+        };
+        enforce::no_call_override(cx, name, &at);
+    }
     match named {
         Named::Functions(names) => {
             for name in names {
@@ -269,6 +281,8 @@ struct Found {
     ignore: bool,
     /// Registers are captured, which a kprobe sees and a trampoline does not.
     registers: bool,
+    /// Calls are refused.
+    overrides: bool,
 }
 
 impl Found {
@@ -281,7 +295,12 @@ impl Found {
             );
             cx.report.warning(at, message, format!("hook {} as well", rename.new));
         }
-        match function(cx, &name, on_return, self.registers) {
+        let site = if self.overrides {
+            enforce::decision(cx, &name, on_return)
+        } else {
+            function(cx, &name, on_return, self.registers)
+        };
+        match site {
             Ok(site) => self.sites.push(site),
             Err(problem) => cx.problem(at, problem),
         }
@@ -534,7 +553,8 @@ fn cooked(
         ("syscalls", name) if name.starts_with("sys_enter_") => {
             let name = name.trim_start_matches("sys_enter_").to_owned();
             let call = Spanned { value: Syscall { abi: None, name }, span: event.span };
-            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore: false, registers: false };
+            let (ignore, registers, overrides) = (false, false, false);
+            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, overrides };
             found.syscalls(cx, &[call], false, FIRST_FIELD, at);
             found.sites.pop()
         }

@@ -222,7 +222,10 @@ fn shape(site: &Site, value: &Argument, slot: &Slot, plan: &saker_value_plan) ->
     }
     let walked = [ArgType::File, ArgType::Path, ArgType::Dentry, ArgType::Kiocb, ArgType::LinuxBinprm]
         .contains(&slot.ty);
-    let typed = matches!(site.attach, Attach::Trampoline { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_));
+    let typed = matches!(
+        site.attach,
+        Attach::Trampoline { .. } | Attach::Decision { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_)
+    );
     if walked && typed && !site.of_syscall() {
         let names = structures(slot.ty).unwrap_or_default();
         if let Some(TypeKind::Pointer(name)) = kind(site, value)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is done to a call that a selector matched: a signal to the process, and a result in place of the call.
+ */
+#ifndef SAKER_POLICY_ACT_H
+#define SAKER_POLICY_ACT_H
+
+#include "owner.h"
+
+/* enum saker_mode of the policy, which changes while it is attached. Only there when its plan acts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} saker_mode SEC(".maps");
+
+/* Thread-group id of the agent, as the first PID namespace has it. */
+const volatile u32 saker_agent;
+
+/* Why nothing may be done to whoever calls. */
+static __always_inline enum saker_withheld withheld_from(u32 pid, const struct hook_scratch *s)
+{
+	u32 zero = 0, *mode = bpf_map_lookup_elem(&saker_mode, &zero);
+
+	if (pid == 1)
+		return SAKER_WITHHELD_INIT;
+	if (pid == saker_agent)
+		return SAKER_WITHHELD_AGENT;
+	if (saker_plan.flags & SAKER_PLAN_SOCKETS && s->owner.key.pid && s->owner.key.pid != pid)
+		return SAKER_WITHHELD_OWNER;
+	return mode && *mode == SAKER_MODE_MONITOR ? SAKER_WITHHELD_MONITOR : SAKER_WITHHELD_NONE;
+}
+
+/* Does what a selector asks for, leaves in s->verdict what the hook is to return, and counts. Returns why
+ * not. Not inlined: it gives its stack back. */
+static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_selector_plan *selector,
+			  struct saker_hook_stats *counts)
+{
+	u32 withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s);
+	bool overrides = selector->flags & SAKER_SELECT_OVERRIDE;
+	u8 signal = selector->signal;
+
+	if (!overrides && !signal)
+		return SAKER_WITHHELD_NONE;
+	switch (withheld) {
+	case SAKER_WITHHELD_NONE:
+		break;
+	case SAKER_WITHHELD_MONITOR:
+		if (signal)
+			__sync_fetch_and_add(&counts->monitored_signal, 1);
+		if (overrides)
+			__sync_fetch_and_add(&counts->monitored_override, 1);
+		return withheld;
+	case SAKER_WITHHELD_OWNER:
+		__sync_fetch_and_add(&counts->failed, 1);
+		return withheld;
+	default:
+		__sync_fetch_and_add(&counts->spared, 1);
+		return withheld;
+	}
+	if (overrides) {
+		s->verdict = selector->error;
+		__sync_fetch_and_add(&counts->overridden, 1);
+	}
+	if (!signal)
+		return SAKER_WITHHELD_NONE;
+	if (bpf_send_signal(signal)) {
+		__sync_fetch_and_add(&counts->failed, 1);
+		return SAKER_WITHHELD_FAILED;
+	}
+	__sync_fetch_and_add(&counts->signalled, 1);
+	return SAKER_WITHHELD_NONE;
+}
+
+#endif

@@ -1,0 +1,66 @@
+//! Whether a task that runs within the kernel can lose its CPU to another.
+
+use std::fs;
+
+use crate::facts;
+
+/// The model in force, of kernels that can change it: `none voluntary (full) lazy`.
+const IN_FORCE: &str = "/sys/kernel/debug/sched/preempt";
+
+/// Whether it can. Where the kernel does not tell, it can.
+pub(crate) fn is_possible() -> bool {
+    let uname = rustix::system::uname();
+    if facts::has_preemptible_tracepoints(&uname.release().to_string_lossy()) {
+        return true;
+    }
+    let version = uname.version().to_string_lossy().into_owned();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let config = format!("/boot/config-{}", uname.release().to_string_lossy());
+    of(&version, &read(IN_FORCE), &read("/proc/cmdline"), &read(&config))
+}
+
+/// The same, by the kernel's version text, its model in force, its command line and its configuration, each empty
+/// where it cannot be read.
+fn of(version: &str, in_force: &str, command_line: &str, config: &str) -> bool {
+    let model = |name: &str| matches!(name, "full" | "lazy");
+    if !version.contains("PREEMPT") {
+        return false;
+    }
+    if !version.contains("PREEMPT_DYNAMIC") {
+        return true;
+    }
+    let chosen = in_force.split_whitespace().find_map(|word| word.strip_prefix('(')?.strip_suffix(')'));
+    // The last one counts.
+    let asked = command_line.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).next_back();
+    if let Some(name) = chosen.or(asked) {
+        return model(name);
+    }
+    let built = |name: &str| config.lines().any(|line| line == format!("CONFIG_PREEMPT_{name}=y"));
+    !(built("NONE") || built("VOLUNTARY"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+
+    const DYNAMIC: &str = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.100-1 (2024-01-01)";
+
+    #[test]
+    fn the_model_in_force_decides() {
+        assert!(!of("#1 SMP Debian 5.10.1", "", "", ""));
+        assert!(of("#1 SMP PREEMPT_RT Debian", "", "", "CONFIG_PREEMPT_NONE=y"));
+        assert!(of("#1 SMP PREEMPT", "", "", ""));
+        assert!(!of(DYNAMIC, "none (voluntary) full\n", "preempt=full", ""));
+        assert!(of(DYNAMIC, "none voluntary (full)\n", "", "CONFIG_PREEMPT_VOLUNTARY=y"));
+        assert!(of(DYNAMIC, "none voluntary full (lazy)\n", "", ""));
+    }
+
+    #[test]
+    fn without_it_what_was_asked_for_and_then_what_was_built_in() {
+        assert!(of(DYNAMIC, "", "quiet preempt=none preempt=full", "CONFIG_PREEMPT_NONE=y"));
+        assert!(!of(DYNAMIC, "", "quiet preempt=voluntary", ""));
+        assert!(!of(DYNAMIC, "", "quiet", "CONFIG_PREEMPT_VOLUNTARY=y\n"));
+        assert!(of(DYNAMIC, "", "quiet", "# CONFIG_PREEMPT_VOLUNTARY is not set\nCONFIG_PREEMPT=y\n"));
+        assert!(of(DYNAMIC, "", "quiet", ""), "nothing is known");
+    }
+}

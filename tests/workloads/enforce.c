@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a policy refuses, tried in every way there is; and what ends whoever does it. */
+#include "workload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define THREADS 8
+
+static struct {
+	const char *path, *harmless;
+	char folder[4096], link[4096], around[8192];
+	struct stat forbidden;
+	int rounds;
+	atomic_int tried, opened, other, swapping;
+} all;
+
+/* Counts what an attempt gave: the forbidden file must not be behind the descriptor. */
+static void judge(int fd)
+{
+	struct stat found;
+
+	all.tried++;
+	if (fd < 0) {
+		if (errno != EPERM)
+			all.other++;
+		return;
+	}
+	if (fstat(fd, &found) == 0 && found.st_ino == all.forbidden.st_ino &&
+	    found.st_dev == all.forbidden.st_dev)
+		all.opened++;
+	close(fd);
+}
+
+/* Opens anew what a descriptor without rights stands for. */
+static int open_again(void)
+{
+	int held = open(all.path, O_PATH | O_CLOEXEC), fd, error;
+	char name[64];
+
+	if (held < 0)
+		return -1;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", held);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	error = errno;
+	close(held);
+	errno = error;
+	return fd;
+}
+
+static int open_relative(int flags)
+{
+	int folder = open(all.folder, O_PATH | O_DIRECTORY | O_CLOEXEC), fd, error;
+	struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+
+	if (folder < 0)
+		die("folder");
+	fd = syscall(SYS_openat2, folder, strrchr(all.path, '/') + 1, &how, sizeof(how));
+	error = errno;
+	close(folder);
+	errno = error;
+	return fd;
+}
+
+static void *attempts(void *with)
+{
+	int first = (int)(long)with;
+
+	for (int i = 0; i < all.rounds; i++) {
+		switch ((first + i) % 6) {
+		case 0:
+			judge(open(all.path, O_RDONLY | O_CLOEXEC));
+			break;
+		case 1:
+			judge(open(all.path, O_RDWR | O_APPEND | O_CLOEXEC));
+			break;
+		case 2:
+			judge(open(all.link, O_RDONLY | O_CLOEXEC));
+			break;
+		case 3:
+			judge(open(all.around, O_RDONLY | O_CLOEXEC));
+			break;
+		case 4:
+			judge(open_again());
+			break;
+		default:
+			judge(open_relative(O_RDONLY));
+		}
+	}
+	return NULL;
+}
+
+/* What a path leads to changes all the time. */
+static void *swap(void *with)
+{
+	char aside[4200];
+
+	(void)with;
+	snprintf(aside, sizeof(aside), "%s.aside", all.link);
+	for (int i = 0; all.swapping; i++) {
+		unlink(aside);
+		if (symlink(i & 1 ? all.path : all.harmless, aside) || rename(aside, all.link))
+			die("swap");
+	}
+	unlink(aside);
+	return NULL;
+}
+
+/* forbidden PATH HARMLESS ROUNDS: opens PATH ROUNDS times from each of 8 threads, in six ways. Facts: tried,
+ * opened (the file was behind the descriptor), other (refused with another error than EPERM), and whether the
+ * harmless file can be opened. */
+static int forbidden(int argc, char **argv)
+{
+	pthread_t threads[THREADS], swapper;
+	int fd;
+
+	if (argc != 4)
+		return 2;
+	all.path = argv[1];
+	all.harmless = argv[2];
+	all.rounds = atoi(argv[3]);
+	if (stat(all.path, &all.forbidden) || !realpath(all.path, all.folder))
+		die(all.path);
+	*strrchr(all.folder, '/') = 0;
+	snprintf(all.link, sizeof(all.link), "%.4000s/link", all.folder);
+	snprintf(all.around, sizeof(all.around), "/proc/self/root%.4000s", all.path);
+	if (symlink(all.path, all.link))
+		die(all.link);
+	all.swapping = 1;
+	if (pthread_create(&swapper, NULL, swap, NULL))
+		die("thread");
+	for (long i = 0; i < THREADS; i++) {
+		if (pthread_create(&threads[i], NULL, attempts, (void *)i))
+			die("thread");
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	all.swapping = 0;
+	pthread_join(swapper, NULL);
+	unlink(all.link);
+	fact("tried", "%d", all.tried);
+	fact("opened", "%d", all.opened);
+	fact("other", "%d", all.other);
+	fd = open(all.harmless, O_RDONLY | O_CLOEXEC);
+	outcome("harmless", fd < 0);
+	return 0;
+}
+
+static void unlink_it(void *path)
+{
+	unlink(path);
+	/* Whoever gets here lives on. */
+	_exit(7);
+}
+
+/* ended PATH: a child removes PATH. Facts: how it ended, as child.signal or child.status. */
+static int ended(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	reap(spawn(unlink_it, argv[1]), "child");
+	return 0;
+}
+
+const struct workload enforce_workloads[] = {
+	{"forbidden", forbidden},
+	{"ended", ended},
+	{},
+};
