@@ -65,6 +65,9 @@ enum saker_withheld {
 	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
 	       * it was remembered, not of who ran */
 
+/* From this bit of saker_hook.flags on: enum saker_withheld. */
+#define SAKER_HOOK_WITHHELD_SHIFT 16
+
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {
 	struct saker_record rec;
@@ -78,8 +81,6 @@ struct saker_hook {
 	__u8 family;	/* enum saker_family */
 	__u32 flags;	/* SAKER_HOOK_* */
 	__u32 repeats;	/* identical ones before this that a rate limit held back */
-	__u8 withheld;	/* enum saker_withheld */
-	__u8 zero[7];
 	struct saker_creds creds;
 	struct saker_namespaces ns;
 };

@@ -510,7 +510,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	find_owner(call, 0, saker_plan.entry_values, false);
 	track_selected(call, selector, false);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.withheld = act(s, selector, counts);
+		s->rec.flags |= act(s, selector, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	/* What is not called does not return. */
 	if (has_return(call) && !s->verdict) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
@@ -653,7 +653,7 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.withheld = act(s, selector, counts);
+		s->rec.flags |= act(s, selector, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	if (!(selector->flags & SAKER_SELECT_NO_POST))
 		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }

@@ -34,6 +34,7 @@ pub const SAKER_HOOK_IDENTITY: u32 = 32;
 pub const SAKER_HOOK_KERNEL_STACK: u32 = 64;
 pub const SAKER_HOOK_USER_STACK: u32 = 128;
 pub const SAKER_HOOK_OWNER: u32 = 256;
+pub const SAKER_HOOK_WITHHELD_SHIFT: u32 = 16;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_STAGES_MAX: u32 = 13;
@@ -425,8 +426,6 @@ pub struct saker_hook {
     pub family: __u8,
     pub flags: __u32,
     pub repeats: __u32,
-    pub withheld: __u8,
-    pub zero: [__u8; 7usize],
     pub creds: saker_creds,
     pub ns: saker_namespaces,
 }

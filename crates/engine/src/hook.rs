@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use saker_abi::generated::{
-    SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE,
-    SAKER_WITHHELD_OWNER,
+    SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR,
+    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -61,8 +61,8 @@ fn action_of(raw: u8) -> i32 {
 }
 
 /// Why an action was not carried out, in the words of events.
-fn withheld(raw: u8) -> &'static str {
-    match u32::from(raw) {
+fn withheld(flags: u32) -> &'static str {
+    match flags >> SAKER_HOOK_WITHHELD_SHIFT {
         SAKER_WITHHELD_NONE => "",
         SAKER_WITHHELD_MONITOR => "monitor",
         SAKER_WITHHELD_INIT => "init",
@@ -93,7 +93,7 @@ impl Engine {
             && let Some(mut waiting) = self.calls.take(key)
         {
             waiting.event.return_action = action_of(hook.action);
-            waiting.event.return_action_withheld = withheld(hook.withheld);
+            waiting.event.return_action_withheld = withheld(hook.flags);
             if let Some(known) = self.policies.hook(header.policy, header.hook, family) {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
@@ -133,7 +133,7 @@ impl Engine {
             return_missing: "",
             entry_missing: false,
             socket_owner: flags.has(HookFlags::OWNER),
-            action_withheld: withheld(hook.withheld),
+            action_withheld: withheld(hook.flags),
             return_action_withheld: "",
             requests,
         };

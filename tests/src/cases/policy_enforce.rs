@@ -14,6 +14,7 @@ use crate::observe::{Observation, same};
 pub const CASES: &[Case] = &[
     alone("policy-refuses", refuses),
     alone("policy-refuses-at-lsm", refuses_at_lsm),
+    alone("policy-refuses-with-return", refuses_with_return),
     alone("policy-modes", modes),
     alone("policy-kills", kills),
     alone("policy-prevention-required", prevention),
@@ -117,6 +118,11 @@ fn refuse_all(hook: &str, error: i32, family: &str) -> Result<()> {
         same("file", event.text("args/0/file_arg/path"), files.secret.as_str())?;
         ensure!(event.text("action_withheld").is_empty(), "{}", event.text("action_withheld"));
         same("process", event.exec_id(), seen.root()?.exec_id())?;
+        ensure!(
+            event.at("return").is_null(),
+            "a call that did not happen has a return: {}",
+            event.at("return")
+        );
     }
     let hook = bench.hook("refusing")?;
     let count = |name: &str| hook[name].as_u64().unwrap_or_default();
@@ -135,6 +141,13 @@ fn refuses() -> Result<()> {
 
 fn refuses_at_lsm() -> Result<()> {
     refuse_all(BY_LSM, -13, "process_lsm")
+}
+
+/// Where returns are told too, the function itself decides, and a refused call has no return.
+fn refuses_with_return() -> Result<()> {
+    let hook = "kprobes:\n  - call: security_file_open\n    syscall: false\n    return: true\n    \
+                returnArg: {index: 0, type: int}";
+    refuse_all(hook, -1, "process_kprobe")
 }
 
 /// Monitoring tells what would be refused; modes change without attaching anything anew.

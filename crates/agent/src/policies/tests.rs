@@ -153,11 +153,32 @@ fn modes_that_would_promise_more_are_refused_before_anything_changes() {
     };
     add(&policies, &acting("")).unwrap();
     assert_eq!(view(&policies, "b").mode, Mode::Enforce);
-    assert!(matches!(mode("b", Asked::Monitor), Err(PolicyError::Mode { .. })));
     replace(&policies, &acting("  options: [{name: policy-mode, value: monitor}]\n")).unwrap();
     assert_eq!(view(&policies, "b").mode, Mode::Monitor);
-    assert!(matches!(mode("b", Asked::Enforce), Err(PolicyError::Mode { .. })));
     assert_eq!(kernel.with(|memory| memory.attached.len()), 1);
+}
+
+#[test]
+fn modes_change_without_loading_anything_and_outlive_what_is_loaded() {
+    let (kernel, policies) = start();
+    let acting = |function: &str| {
+        let hook = "    selectors:\n    - matchActions: [{action: Sigkill}]\n";
+        format!("{}{hook}", policy("a", &[function]))
+    };
+    let set = |enable, mode| done(policies.configure(called("a"), enable, mode)).unwrap();
+    add(&policies, &acting("f")).unwrap();
+    assert_eq!(kernel.log(), ["text 2", "attach 2"]);
+    set(None, Some(Asked::Monitor));
+    assert_eq!((kernel.log(), view(&policies, "a").mode), (vec!["mode 2 monitor".to_owned()], Mode::Monitor));
+    // What was asked for counts for what comes after as well.
+    replace(&policies, &acting("g")).unwrap();
+    assert_eq!(kernel.log(), ["text 3", "attach 3, which only tells", "detach 2"]);
+    set(Some(false), None);
+    set(None, Some(Asked::Enforce));
+    assert_eq!(kernel.log(), ["detach 3"]);
+    set(Some(true), None);
+    assert_eq!(kernel.log(), ["text 4", "attach 4"]);
+    assert_eq!(view(&policies, "a").mode, Mode::Enforce);
 }
 
 #[test]

@@ -123,7 +123,8 @@ pub(super) fn decision(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result
             "{name} does not decide about anything: it has no result that could refuse it"
         )));
     }
-    let same = |lsm: &Signature| lsm.arguments.len() == signature.arguments.len();
+    let kinds = |of: &Signature| of.arguments.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
+    let same = |lsm: &Signature| kinds(lsm) == kinds(&signature);
     let lsm = cx.kernel.lsm_hook(hook).filter(|lsm| mechanisms.lsm && !on_return && same(lsm));
     // No call is left out at an LSM hook; a program of a trampoline is left out while another task has it preempted.
     if let Some(lsm) = lsm {

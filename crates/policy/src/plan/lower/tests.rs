@@ -1,6 +1,7 @@
 //! Tests of lowering, with a kernel that is made up.
 
 mod clauses;
+mod enforce;
 mod expression;
 mod fake;
 mod fields;

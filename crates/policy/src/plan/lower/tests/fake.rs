@@ -30,7 +30,7 @@ impl Default for Fake {
             cgroup: 18,
             user: 19,
         };
-        let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true };
+        let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true, preemptible: false };
         Self { mechanisms, host, functions: Vec::new(), together: false }
     }
 }
@@ -38,7 +38,7 @@ impl Default for Fake {
 impl Fake {
     /// With these ways of hooking.
     pub(super) fn with(trampoline: bool, kprobe: bool, lsm: bool) -> Self {
-        Self { mechanisms: Mechanisms { trampoline, lsm, kprobe }, ..Self::default() }
+        Self { mechanisms: Mechanisms { trampoline, lsm, kprobe, preemptible: false }, ..Self::default() }
     }
 }
 
@@ -131,7 +131,11 @@ impl Kernel for Fake {
     }
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {
-        (name == "file_open").then(|| signature(vec![pointer("file")]))
+        match name {
+            "file_open" => Some(signature(vec![pointer("file")])),
+            "file_permission" => Some(signature(vec![pointer("file"), INT])),
+            _ => None,
+        }
     }
 
     fn resolve_of_program(&self, file: &str, structure: &str, path: &[Step]) -> Result<Resolved, String> {

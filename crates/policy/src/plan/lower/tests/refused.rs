@@ -12,9 +12,11 @@ use crate::testing::{accepted, with_hook, with_spec};
 fn filters_and_actions() {
     for (selector, path, words) in [
         ("matchWorkloads: {hostSelector: {}}", "matchWorkloads", "chosen pods"),
-        ("matchActions: [{action: Sigkill}]", "matchActions[0].action", "`Sigkill`"),
-        ("matchActions: [{action: Signal, argSig: 9}]", "matchActions[0].action", "`Signal`"),
-        ("matchActions: [{action: Override, argError: -1}]", "matchActions[0].action", "`Override`"),
+        (
+            "matchActions: [{action: CleanupEnforcerNotification}]",
+            "matchActions[0].action",
+            "`CleanupEnforcer",
+        ),
         (
             "matchActions: [{action: NoPost}, {action: GetUrl, argUrl: 'http://x'}]",
             "matchActions",
@@ -61,12 +63,12 @@ kprobes:
   args: [{index: 0, type: char_buf, maxData: true}]
   selectors:
   - matchWorkloads: {hostSelector: {}}
-    matchActions: [{action: Sigkill}]
+    matchActions: [{action: CleanupEnforcerNotification}]
 - call: security_file_open
   syscall: false
   args: [{index: 5, type: file}]
   selectors:
-  - matchActions: [{action: Sigkill}]",
+  - matchActions: [{action: CleanupEnforcerNotification}]",
     );
     let words =
         ["chosen pods", "none_such", "maxData", "matchWorkloads", "kprobes[0].selectors[0].matchActions[0]"];

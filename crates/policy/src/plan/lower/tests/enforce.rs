@@ -1,0 +1,129 @@
+//! Actions that interfere: what is put into plans, by which mechanism, and what is said of those that come too late.
+
+use saker_abi::generated::{
+    SAKER_ACTION_OVERRIDE, SAKER_ACTION_SIGKILL, SAKER_ACTION_SIGNAL, SAKER_PLAN_ENFORCES,
+    SAKER_SELECT_OVERRIDE,
+};
+
+use super::fake::Fake;
+use super::{assert_refused, hook, planned, without_trampoline};
+use crate::plan::{Attach, Choices, Mechanisms, lower_with};
+use crate::testing::{accepted, with_hook, with_spec};
+
+const FILE_OPEN: &str = "security_file_open";
+const PERMISSION: &str = "security_file_permission";
+
+/// A hook of a function that decides, with this action.
+fn deciding(action: &str) -> String {
+    with_hook(&format!("selectors:\n- matchActions: [{{{action}}}]")).replace(FILE_OPEN, PERMISSION)
+}
+
+fn preemptible(lsm: bool) -> Fake {
+    let mechanisms = Mechanisms { trampoline: true, lsm, kprobe: true, preemptible: true };
+    Fake { mechanisms, ..Fake::default() }
+}
+
+#[test]
+fn actions_stand_in_the_selector() {
+    let of = |action: &str| {
+        let plan = hook(&deciding(action), &Fake::default()).plan;
+        assert_ne!(plan.flags & SAKER_PLAN_ENFORCES, 0, "{action}");
+        plan.selector[0]
+    };
+    let killing = of("action: Sigkill");
+    assert_eq!((killing.signal, u32::from(killing.action)), (9, SAKER_ACTION_SIGKILL));
+    let signalling = of("action: Signal, argSig: 10");
+    assert_eq!((signalling.signal, u32::from(signalling.action)), (10, SAKER_ACTION_SIGNAL));
+    let refusing = of("action: Override, argError: -13");
+    assert_eq!((refusing.error, u32::from(refusing.action)), (-13, SAKER_ACTION_OVERRIDE));
+    assert_ne!(u32::from(refusing.flags) & SAKER_SELECT_OVERRIDE, 0);
+    let both = of("action: Override, argError: -1}, {action: Sigkill");
+    assert_eq!((both.error, both.signal, u32::from(both.action)), (-1, 9, SAKER_ACTION_SIGKILL));
+    let telling = hook(&deciding("action: Post"), &Fake::default()).plan;
+    assert_eq!(telling.flags & SAKER_PLAN_ENFORCES, 0);
+}
+
+#[test]
+fn functions_with_other_arguments_than_their_lsm_hook_are_decided_themselves() {
+    let text = deciding("action: Override, argError: -1").replace(PERMISSION, FILE_OPEN);
+    let by_function = Attach::Decision { function: FILE_OPEN.into(), on_return: false };
+    assert_eq!(hook(&text, &Fake::default()).attach, by_function);
+}
+
+#[test]
+fn refusals_take_the_strongest_way() {
+    let text = deciding("action: Override, argError: -1");
+    let name = || PERMISSION.to_owned();
+    assert_eq!(hook(&text, &Fake::default()).attach, Attach::Lsm("file_permission".into()));
+    assert_eq!(hook(&text, &preemptible(true)).attach, Attach::Lsm("file_permission".into()));
+    let by_function = Attach::Decision { function: name(), on_return: false };
+    assert_eq!(hook(&text, &Fake::with(true, true, false)).attach, by_function);
+    // The return of a function is seen there only.
+    let returning = with_hook("return: true\nreturnArg: {index: 0, type: int}\nselectors:\n- matchActions: [{action: Override, argError: -1}]").replace(FILE_OPEN, PERMISSION);
+    let by_function = Attach::Decision { function: name(), on_return: true };
+    assert_eq!(hook(&returning, &Fake::default()).attach, by_function);
+}
+
+#[test]
+fn what_would_let_some_calls_through_is_refused() {
+    let text = deciding("action: Override, argError: -1");
+    assert_refused(&text, &preemptible(false), &["left out when it is preempted", "boot with `bpf`"]);
+    let returning = with_hook("return: true\nreturnArg: {index: 0, type: int}\nselectors:\n- matchActions: [{action: Override, argError: -1}]").replace(FILE_OPEN, PERMISSION);
+    assert_refused(&returning, &preemptible(true), &["left out when it is preempted", "take `return` out"]);
+    assert_refused(
+        &text,
+        &Fake::with(false, true, false),
+        &["lets no program decide in place of security_file_permission"],
+    );
+    let full = without_trampoline(&text, &Fake::with(true, true, false), PERMISSION);
+    assert!(full.is_err_and(|reason| reason.contains("lets no program decide")));
+    assert_refused(&deciding("action: Override"), &Fake::default(), &["`Override` with 0 refuses nothing"]);
+    assert_refused(
+        &deciding("action: Override, argError: -5000"),
+        &Fake::default(),
+        &["-5000 cannot be returned"],
+    );
+    let two = deciding("action: Sigkill}, {action: Signal, argSig: 10");
+    assert_refused(&two, &Fake::default(), &["the signals 9 and 10 cannot both be sent"]);
+    let call = "kprobes: [{call: sys_openat, syscall: true, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]";
+    assert_refused(
+        &with_spec(call),
+        &Fake::default(),
+        &["does not override system calls", "`file_open` under `lsmhooks`"],
+    );
+}
+
+#[test]
+fn signals_that_come_too_late_are_told() {
+    let late = "does not prevent the operation";
+    for (text, hint) in [
+        (deciding("action: Sigkill"), "add `Override`"),
+        (
+            with_spec(
+                "kprobes: [{call: sys_openat, syscall: true, selectors: [{matchActions: [{action: Sigkill}]}]}]",
+            ),
+            "`file_open` under `lsmhooks`",
+        ),
+    ] {
+        let plan = planned(&text, &Fake::default());
+        let warning = plan.warnings.iter().find(|one| one.message.contains(late)).expect("a warning");
+        assert!(warning.hint.as_ref().is_some_and(|told| told.contains(hint)), "{warning:?}");
+        assert!(
+            plan.hooks[0].note.contains(late) && plan.hooks[0].note.contains(hint),
+            "{}",
+            plan.hooks[0].note
+        );
+        let choices = Choices { require_prevention: true, ..Choices::default() };
+        let refused = lower_with(&accepted(&text), &Fake::default(), &choices).err().unwrap_or_default();
+        assert!(refused.iter().any(|one| one.message.contains("`require-prevention` is set")), "{refused:?}");
+    }
+    for text in [
+        deciding("action: Sigkill}, {action: Override, argError: -1"),
+        with_spec(
+            "tracepoints: [{subsystem: sched, event: sched_process_exec, raw: true, selectors: [{matchActions: [{action: Sigkill}]}]}]",
+        ),
+    ] {
+        let plan = planned(&text, &Fake::default());
+        assert!(plan.warnings.iter().all(|one| !one.message.contains(late)), "{:?}", plan.warnings);
+    }
+}
