@@ -220,10 +220,10 @@ fn process_filters(random: &mut Random, to: &mut String) {
 }
 
 /// What to do; the positions of sockets among the arguments can be remembered.
-fn actions(random: &mut Random, section: &str, args: &Args, field: &str, to: &mut String) {
+fn actions(random: &mut Random, section: &str, decides: bool, args: &Args, field: &str, to: &mut String) {
     let kernel = matches!(section, "kprobes" | "fentries");
     let socket = args.iter().position(|(_, ty, _)| matches!(*ty, "sock" | "socket"));
-    let actions = match (random.below(8), socket) {
+    let actions = match (random.below(10), socket) {
         (0, _) => "{action: Post, rateLimit: 5s, rateLimitScope: process}".to_owned(),
         (1, _) => "{action: NoPost}".to_owned(),
         (2, _) => "{action: Post, kernelStackTrace: true}".to_owned(),
@@ -237,6 +237,15 @@ fn actions(random: &mut Random, section: &str, args: &Args, field: &str, to: &mu
         (5, Some(socket)) if kernel => {
             let action = *random.one(&["TrackSock", "UntrackSock"]);
             format!("{{action: {action}, argSock: {socket}}}")
+        }
+        // They are loaded so that they only tell.
+        (6, _) if matches!(section, "kprobes" | "lsmhooks" | "tracepoints" | "uprobes") => {
+            let signal = *random.one(&["Sigkill", "Signal, argSig: 10"]);
+            format!("{{action: {signal}}}")
+        }
+        (7, _) if decides => {
+            let more = *random.one(&["", ", {action: Sigkill}", ", {action: NoPost}"]);
+            format!("{{action: Override, argError: -13}}{more}")
         }
         _ => return,
     };
@@ -269,7 +278,10 @@ fn argument_filters(random: &mut Random, args: &Args) -> Vec<String> {
     filters
 }
 
-fn selector(random: &mut Random, section: &str, args: &Args, result: &str, data: bool) -> String {
+fn selector(random: &mut Random, place: &Place, args: &Args, result: &str, data: bool) -> String {
+    // What the kernel lets a program decide.
+    let decides =
+        place.section == "lsmhooks" || place.fields.contains("call: security_") && result.is_empty();
     let mut text = String::new();
     process_filters(random, &mut text);
     let filters = argument_filters(random, args);
@@ -284,11 +296,11 @@ fn selector(random: &mut Random, section: &str, args: &Args, result: &str, data:
         if let Some(filter) = filter(random, result) {
             let _ = writeln!(text, "    matchReturnArgs: [{{index: 0, {filter}}}]");
         }
-        if matches!(section, "kprobes" | "fentries") {
-            actions(random, "", &[], "matchReturnActions", &mut text);
+        if matches!(place.section, "kprobes" | "fentries") {
+            actions(random, "", false, &[], "matchReturnActions", &mut text);
         }
     }
-    actions(random, section, args, "matchActions", &mut text);
+    actions(random, place.section, decides, args, "matchActions", &mut text);
     if text.is_empty() { "    matchPIDs: [{operator: NotIn, values: [1]}]\n".to_owned() } else { text }
 }
 
@@ -327,7 +339,7 @@ fn hook(random: &mut Random, places: &[&'static Place]) -> (&'static str, String
     }
     for _ in 0..selectors {
         let result = if returns { place.result } else { "" };
-        let selector = selector(random, place.section, &args, result, data);
+        let selector = selector(random, place, &args, result, data);
         let _ = writeln!(text, "  -{}", selector.trim_end().strip_prefix("   ").unwrap_or_default());
     }
     (place.section, text)

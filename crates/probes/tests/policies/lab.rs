@@ -10,6 +10,7 @@ use saker_policy::plan::{
     BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, lower, pack,
 };
 use saker_policy::values::Step;
+use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, check, render};
 use saker_probes::{
     Binaries, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel, Sensors,
@@ -221,7 +222,8 @@ impl Lab {
             (spec.plan.policy, spec.plan.hook) = (self.policies, number);
             specs.push(spec);
         }
-        let loaded = self.hooks.load(&specs, &plan.sets)?;
+        // Nobody is to be hit by what is tried.
+        let loaded = self.hooks.load_in(&specs, &plan.sets, Mode::Monitor)?;
         assert!(loaded.hooks.iter().all(|hook| hook.pruned), "the kernel refused a pruned program");
         let binaries = binaries(&plan.binaries);
         self.set_binaries(&binaries);
