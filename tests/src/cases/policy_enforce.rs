@@ -2,6 +2,8 @@
 //! what was done. Everything is for the test's own program by its path.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -18,6 +20,7 @@ pub const CASES: &[Case] = &[
     alone("policy-modes", modes),
     alone("policy-kills", kills),
     alone("policy-prevention-required", prevention),
+    alone("policy-card-data", card_data),
 ];
 
 /// Attempts of each of the eight threads.
@@ -216,6 +219,71 @@ fn kills() -> Result<()> {
         bench.order(&["delete", "ending"])?;
         Files::make(&bench).context("the files again")?;
     }
+    Ok(())
+}
+
+/// The policy of the library: one program reads card data, others see its name and nothing else.
+fn card_data() -> Result<()> {
+    const FOLDER: &str = "/srv/card-data";
+    const FILE: &str = "/srv/card-data/cards.db";
+    const SERVICE: &str = "/usr/local/bin/card-service";
+    if !lsm()? {
+        println!("        LSM programs take no effect on this kernel: NOT RUN");
+        return Ok(());
+    }
+    ensure!(
+        !Path::new(FOLDER).exists() && !Path::new(SERVICE).exists(),
+        "{FOLDER} or {SERVICE} is there already"
+    );
+    let mut bench = Bench::start(&[])?;
+    fs::create_dir_all(FOLDER)?;
+    fs::write(FILE, "4111 1111 1111 1111\n")?;
+    fs::copy("/bin/cat", SERVICE)?;
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/card-data.yaml");
+    bench.add("card-data.yaml", &fs::read_to_string(policy)?)?;
+    let run = |line: &[&str]| -> Result<(bool, String)> {
+        let (program, rest) = line.split_first().context("no program")?;
+        let output = Command::new(program).args(rest).env("LC_ALL", "C").output()?;
+        let told =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), told))
+    };
+    let from = bench.lab.stream.events.len();
+    same("ls", run(&["ls", FOLDER])?, (true, "cards.db\n".to_owned()))?;
+    same("the service", run(&[SERVICE, FILE])?, (true, "4111 1111 1111 1111\n".to_owned()))?;
+    let copy = bench.lab.scratch.path().join("copy").display().to_string();
+    for line in [
+        &["cat", FILE] as &[&str],
+        &["cp", FILE, &copy],
+        &["sh", "-c", "cd /srv && cat ./card-data/../card-data/cards.db"],
+        &["sh", "-c", "cat /proc/self/root/srv/card-data/cards.db"],
+        &["ln", FILE, "/srv/second-name"],
+        &["mv", FILE, "/srv/moved"],
+        &["mv", FOLDER, "/srv/moved"],
+        &["sh", "-c", "echo changed > /srv/card-data/cards.db"],
+    ] {
+        let (done, told) = run(line)?;
+        ensure!(!done && told.contains("Operation not permitted"), "{line:?}: {told}");
+        ensure!(!told.contains("4111"), "{line:?} shows the data: {told}");
+    }
+    ensure!(
+        !Path::new("/srv/second-name").exists() && !Path::new("/srv/moved").exists(),
+        "it has another name"
+    );
+    same("copied", fs::read(&copy).unwrap_or_default().len(), 0)?;
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    let told: Vec<&Event> =
+        bench.lab.stream.events[from..].iter().filter(|one| one.kind == Kind::Hook).collect();
+    ensure!(told.len() >= 8, "{} events", told.len());
+    for event in told {
+        same("action", event.text("action"), "KPROBE_ACTION_OVERRIDE")?;
+        ensure!(event.text("message").starts_with("card data was to"), "{}", event.text("message"));
+        ensure!(event.text("process/binary") != SERVICE, "the service was hit");
+    }
+    bench.order(&["delete", "card-data"])?;
+    same("without the policy", run(&["cat", FILE])?.1, "4111 1111 1111 1111\n".to_owned())?;
+    fs::remove_file(SERVICE)?;
+    fs::remove_dir_all(FOLDER)?;
     Ok(())
 }
 

@@ -312,7 +312,9 @@ fn one(bench: &mut Bench, file: &Path, kernel: &Offered) -> Result<String> {
     let output = bench.ask(&["add", &path.to_string_lossy()])?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     // The first is told here, and of those that enforce the one about that.
-    let about = |line: &&str| !acts || line.contains("the action `") || line.contains("spec.enforcers");
+    let cannot =
+        ["the action `", "spec.enforcers", "does not override system calls", "lets no program decide"];
+    let about = |line: &&str| !acts || cannot.iter().any(|words| line.contains(words));
     let reason = told.lines().find(about).unwrap_or_default().trim().to_owned();
     let does = if acts { "enforces" } else { "observes" };
     if let Some(wrong) = wrong {
@@ -322,8 +324,9 @@ fn one(bench: &mut Bench, file: &Path, kernel: &Offered) -> Result<String> {
     let policy = checked.policies.first().context("no policy")?;
     let line = match (output.status.success(), acts) {
         (false, true) => {
-            ensure!(!reason.is_empty(), "it was refused, and not for what it does: {told}");
-            Ok(format!("{does} | refused | {reason}"))
+            let why = if reason.is_empty() { excuse(policy, &told, kernel) } else { Some(reason) };
+            let why = why.with_context(|| format!("it was refused, and not for what it does: {told}"))?;
+            Ok(format!("{does} | refused | {why}"))
         }
         (false, false) => match excuse(policy, &told, kernel) {
             Some(why) => Ok(format!("{does} | refused | {why} | {reason}")),

@@ -40,6 +40,23 @@ pub struct Selector {
     pub return_actions: Vec<Action>,
 }
 
+impl Selector {
+    /// Whether every call matches.
+    #[must_use]
+    pub fn has_no_filters(&self) -> bool {
+        self.workloads.is_none()
+            && self.binaries.is_empty()
+            && self.parent_binaries.is_empty()
+            && self.pids.is_empty()
+            && self.namespaces.is_empty()
+            && self.capabilities.is_empty()
+            && self.namespace_changes.is_empty()
+            && self.capability_changes.is_empty()
+            && self.arguments.is_empty()
+            && self.data.is_empty()
+    }
+}
+
 /// Which workloads. What is none does not restrict; if no pod or container is asked for, containers are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkloadFilter {

@@ -156,6 +156,9 @@ impl Lowering<'_> {
         let (mut base, over) = builder.finish();
         enforce::mark(&mut base);
         let late = enforce::late(self, hook, &at);
+        if self.policy.workloads.is_none() {
+            enforce::unbounded(self, hook, &at);
+        }
         for reason in over {
             self.report.error_hint(
                 &at,

@@ -193,6 +193,19 @@ pub(super) fn check_lsm(cx: &mut Lowering<'_>, hook: &Hook, signature: &Signatur
     }
 }
 
+/// Tells of selectors that hit every process that calls.
+pub(super) fn unbounded(cx: &mut Lowering<'_>, hook: &Hook, at: &At) {
+    for (index, selector) in hook.selectors.iter().enumerate() {
+        let acts = selector.actions.iter().find(|action| action.kind.name().enforces());
+        let Some(action) = acts.filter(|_| selector.has_no_filters()) else { continue };
+        let at = At { span: selector.span, path: at.path.field("selectors").index(index) };
+        let name = action.kind.name().name();
+        let message =
+            format!("`{name}` is for every process that comes here: the selector has no conditions");
+        cx.report.warning(&at, message, "add conditions, or try it with the mode `monitor` first");
+    }
+}
+
 /// Tells of actions that come when the operation can no longer be prevented. What is said goes into the status too.
 pub(super) fn late(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> String {
     let mut told = String::new();

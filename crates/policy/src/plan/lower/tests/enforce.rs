@@ -94,6 +94,20 @@ fn what_would_let_some_calls_through_is_refused() {
 }
 
 #[test]
+fn what_hits_everybody_is_told() {
+    let told = |text: &str| {
+        let plan = planned(text, &Fake::default());
+        plan.warnings.iter().any(|one| one.message.contains("for every process that comes here"))
+    };
+    assert!(told(&deciding("action: Override, argError: -1")));
+    let one = with_hook(
+        "selectors:\n- matchPIDs: [{operator: In, values: [7]}]\n  matchActions: [{action: Override, argError: -1}]",
+    );
+    assert!(!told(&one));
+    assert!(!told(&deciding("action: Post")));
+}
+
+#[test]
 fn signals_that_come_too_late_are_told() {
     let late = "does not prevent the operation";
     for (text, hint) in [
