@@ -29,6 +29,7 @@ use self::waiting::Waiting;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::loader::{self, Prepared, Section, Shortcut};
+use crate::missed::left_out;
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
 use crate::{Error, Sensors};
@@ -660,8 +661,7 @@ impl LoadedHook {
             sum.lost += cpu.lost;
             sum.unpaired += cpu.unpaired;
         }
-        let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
-        sum.missed = missed.sum();
+        sum.missed = self.programs.iter().filter_map(|program| left_out(program.as_fd())).sum();
         Ok(sum)
     }
 
