@@ -82,7 +82,8 @@ pub enum ObjectKind {
 /// A socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Socket {
-    /// Name of its address family, or number.
+    /// Name of its address family, or number. What is borrowed, here and below, is a word without characters that
+    /// need an escape in JSON.
     pub family: Cow<'static, str>,
     /// Its type, likewise.
     pub kind: Cow<'static, str>,

@@ -2,6 +2,7 @@
 //!
 //! What hooks capture often is written by hand; the rest by the descriptors, in the same canonical form.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use prost_reflect::SerializeOptions;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, wide_field, word,
+    word_field,
 };
 use crate::descriptors::Described;
 use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Object, ObjectKind, PATH_CUT, Socket};
@@ -16,6 +18,30 @@ use crate::tetragon::kprobe_argument::Arg;
 use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The numbers of a byte, each with a dot behind it, and the length of both.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut value = 0;
+    while value < 256 {
+        let digits = [b'0' + value as u8 / 100, b'0' + value as u8 / 10 % 10, b'0' + value as u8 % 10];
+        let length = if value >= 100 {
+            3
+        } else if value >= 10 {
+            2
+        } else {
+            1
+        };
+        let mut digit = 0;
+        while digit < length {
+            table[value].0[digit] = digits[3 - length + digit];
+            digit += 1;
+        }
+        table[value].1 = length as u8 + 1;
+        value += 1;
+    }
+    table
+};
 
 /// Appends the object of an argument, with what only Saker tells when `extras` are shown.
 pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
@@ -175,9 +201,9 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
 fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     key(out, name!("sock_arg"));
     out.push(b'{');
-    string_field(out, name!("family"), &socket.family);
-    string_field(out, name!("type"), &socket.kind);
-    string_field(out, name!("protocol"), &socket.protocol);
+    name_field(out, name!("family"), &socket.family);
+    name_field(out, name!("type"), &socket.kind);
+    name_field(out, name!("protocol"), &socket.protocol);
     number_field(out, name!("mark"), socket.mark);
     number_field(out, name!("priority"), socket.priority);
     key(out, name!("saddr"));
@@ -187,21 +213,32 @@ fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     number_field(out, name!("sport"), socket.source_port.into());
     number_field(out, name!("dport"), socket.destination_port.into());
     wide_field(out, name!("cookie"), socket.cookie);
-    string_field(out, name!("state"), &socket.state);
+    name_field(out, name!("state"), &socket.state);
     out.push(b'}');
+}
+
+/// Appends a name of ours, in which nothing needs an escape, or what there was instead of one.
+#[inline]
+fn name_field(out: &mut Vec<u8>, key: &str, name: &Cow<'static, str>) {
+    match name {
+        Cow::Borrowed(name) => word_field(out, key, name),
+        Cow::Owned(text) => string_field(out, key, text),
+    }
 }
 
 fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
     match address {
         Some(IpAddr::V4(address)) => {
-            let [first, rest @ ..] = address.octets();
-            out.push(b'"');
-            number(out, u64::from(first));
-            for byte in rest {
-                out.push(b'.');
-                number(out, u64::from(byte));
+            let mut text = [b'"'; 20];
+            let mut at = 1;
+            for octet in address.octets() {
+                // Its digits, a dot, and what the next overwrites.
+                let (digits, length) = OCTETS[usize::from(octet)];
+                text[at..at + 4].copy_from_slice(&digits);
+                at += usize::from(length);
             }
-            out.push(b'"');
+            text[at - 1] = b'"';
+            out.extend_from_slice(&text[..at]);
         }
         Some(IpAddr::V6(address)) => string(out, &address.to_string()),
         None => string(out, NO_ADDRESS),
