@@ -2,7 +2,6 @@
 //!
 //! What hooks capture often is written by hand; the rest by the descriptors, in the same canonical form.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use prost_reflect::SerializeOptions;
@@ -13,7 +12,7 @@ use super::text::{
     word_field,
 };
 use crate::descriptors::Described;
-use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Object, ObjectKind, PATH_CUT, Socket};
+use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Name, Object, ObjectKind, PATH_CUT, Socket};
 use crate::tetragon::kprobe_argument::Arg;
 use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
@@ -82,31 +81,33 @@ pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Its beginning, up to where the label comes.
 fn write_object(object: &Object, out: &mut Vec<u8>) {
-    key(
-        out,
-        match object.kind {
-            ObjectKind::File => name!("file_arg"),
-            ObjectKind::Path => name!("path_arg"),
-            ObjectKind::Binprm => name!("linux_binprm_arg"),
-        },
-    );
-    out.push(b'{');
+    // It is the first member, so that no commas are needed.
+    out.extend_from_slice(match object.kind {
+        ObjectKind::File => b"\"file_arg\":{".as_slice(),
+        ObjectKind::Path => b"\"path_arg\":{",
+        ObjectKind::Binprm => b"\"linux_binprm_arg\":{",
+    });
     string_field(out, name!("path"), &object.path);
     if object.cut {
         string_field(out, name!("flags"), PATH_CUT);
     }
-    key(out, name!("permission"));
-    out.push(b'"');
-    out.extend_from_slice(&object.permission());
-    out.extend_from_slice(b"\"}");
+    comma(out);
+    let mut permission = *b"\"permission\":\"----------\"}";
+    permission[14..24].copy_from_slice(&object.permission());
+    out.extend_from_slice(&permission);
 }
 
 fn write_extra(object: &Object, out: &mut Vec<u8>) {
-    wide_field(out, name!("inode"), object.inode);
-    if object.device != (0, 0) {
-        key(out, name!("device"));
+    // They stand behind other members.
+    if object.inode != 0 {
+        out.extend_from_slice(b",\"inode\":\"");
+        number(out, object.inode);
         out.push(b'"');
+    }
+    if object.device != (0, 0) {
+        out.extend_from_slice(b",\"device\":\"");
         number(out, u64::from(object.device.0));
         out.push(b':');
         number(out, u64::from(object.device.1));
@@ -201,9 +202,9 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
 fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     key(out, name!("sock_arg"));
     out.push(b'{');
-    name_field(out, name!("family"), &socket.family);
-    name_field(out, name!("type"), &socket.kind);
-    name_field(out, name!("protocol"), &socket.protocol);
+    name_field(out, name!("family"), socket.family);
+    name_field(out, name!("type"), socket.kind);
+    name_field(out, name!("protocol"), socket.protocol);
     number_field(out, name!("mark"), socket.mark);
     number_field(out, name!("priority"), socket.priority);
     key(out, name!("saddr"));
@@ -213,17 +214,23 @@ fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     number_field(out, name!("sport"), socket.source_port.into());
     number_field(out, name!("dport"), socket.destination_port.into());
     wide_field(out, name!("cookie"), socket.cookie);
-    name_field(out, name!("state"), &socket.state);
+    name_field(out, name!("state"), socket.state);
     out.push(b'}');
 }
 
-/// Appends a name of ours, in which nothing needs an escape, or what there was instead of one.
 #[inline]
-fn name_field(out: &mut Vec<u8>, key: &str, name: &Cow<'static, str>) {
+fn name_field(out: &mut Vec<u8>, key: &str, name: Name) {
     match name {
-        Cow::Borrowed(name) => word_field(out, key, name),
-        Cow::Owned(text) => string_field(out, key, text),
+        Name::Known(name) => word_field(out, key, name),
+        Name::Unknown(number) => unnamed(out, key, number),
     }
+}
+
+/// A number as a text, where there is no name.
+#[cold]
+fn unnamed(out: &mut Vec<u8>, name: &str, value: u16) {
+    key(out, name);
+    quoted_number(out, u64::from(value));
 }
 
 fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {

@@ -78,12 +78,7 @@ fn without_extras(mut line: Value) -> Value {
 }
 
 fn shows_extras(event: &Event) -> bool {
-    let (process, parent, ancestors) = match &event.kind {
-        EventKind::Exec(exec) => (&exec.process, &exec.parent, &exec.ancestors),
-        EventKind::Exit(exit) => (&exit.process, &exit.parent, &exit.ancestors),
-        EventKind::Hook(hook) => (&hook.process, &hook.parent, &hook.ancestors),
-        _ => return true,
-    };
+    let (Some(process), parent, ancestors) = event.kind.processes() else { return true };
     std::iter::once(process).chain(parent).chain(ancestors).all(|view| view.process.visible.extras)
 }
 
