@@ -27,7 +27,7 @@ pub fn start(
     let mut sinks = Vec::new();
     if let Some(export) = &settings.export {
         let config = WorkerConfig {
-            encoder: Box::new(json::write_event),
+            encoder: json_lines(),
             predicate: predicate(&export.filters),
             rate: export.rate.map(|rate| (rate, Box::new(rate_report) as _)),
             on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
@@ -79,11 +79,16 @@ fn predicate(filters: &Arc<Filters>) -> Option<Predicate> {
     (!filters.is_empty()).then(|| Box::new(move |event: &Event| filters.passes(event)) as Predicate)
 }
 
+fn json_lines() -> Encoder {
+    let mut writer = json::Writer::default();
+    Box::new(move |event, out| writer.write_event(event, out))
+}
+
 fn console(settings: &Settings) -> Option<Encoder> {
     let console = settings.console;
     match console.output {
         Output::None => None,
-        Output::Json => Some(Box::new(json::write_event)),
+        Output::Json => Some(json_lines()),
         Output::Compact => {
             let compact =
                 Compact { colors: console.color.for_stdout(), timestamps: console.timestamps, stacks: true };

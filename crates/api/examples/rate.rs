@@ -59,7 +59,7 @@ fn pair(node: &Arc<Node>, parent: &Arc<Process>, process: &Arc<Process>) -> [Eve
     let exit = ExitEvent {
         process: view(process),
         parent: Some(view(parent)),
-        ancestors: Vec::new(),
+        ancestors: Box::default(),
         signal: 0,
         core_dumped: false,
         status: 1,

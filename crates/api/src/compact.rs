@@ -106,8 +106,8 @@ impl Compact {
 
     fn line<'a>(&self, time: Timestamp, node: &'a str, out: &'a mut String) -> Line<'a> {
         if self.timestamps {
-            let (text, length) = rfc3339(time);
-            out.extend(text[..length].iter().map(|&byte| char::from(byte)));
+            let (text, _) = rfc3339(time);
+            out.extend(text.iter().map(|&byte| char::from(byte)));
             out.push_str("Z ");
         }
         Line { colors: self.colors, node, columns: 0, trailer: false, out }

@@ -11,7 +11,7 @@ mod shown;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use argument::{Argument, ArgumentValue, Object, ObjectKind, Socket};
+pub use argument::{Argument, ArgumentValue, Name, Object, ObjectKind, Socket};
 pub(crate) use argument::{NO_ADDRESS, PATH_CUT};
 pub use hook::{Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, Loaded, Request};
 
@@ -85,7 +85,7 @@ pub struct ExitEvent {
     /// Who created it.
     pub parent: Option<ProcessView>,
     /// From the grandparent upwards; empty unless asked for.
-    pub ancestors: Vec<ProcessView>,
+    pub ancestors: Box<[ProcessView]>,
     /// Signal that killed it (1 to 64); 0: none.
     pub signal: u8,
     /// A core was dumped.

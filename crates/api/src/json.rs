@@ -10,6 +10,7 @@ mod text;
 
 mod argument;
 mod credentials;
+mod frame;
 mod hook;
 mod message;
 mod process;
@@ -18,6 +19,7 @@ use std::ops::Range;
 
 use crate::event::{Event, EventKind, ExecEvent, ExitEvent, GapEvent, Node, ProcessView};
 use crate::signal;
+pub use frame::Writer;
 pub use message::{ParseError, message_line, parse_line, policies_object, status_object};
 use process::Place;
 pub(crate) use text::rfc3339;
@@ -112,12 +114,22 @@ fn write_gap(gap: &GapEvent, out: &mut Vec<u8>) {
 
 /// Node and time, and the end of the line. `time`: where the line has the time already.
 fn write_envelope(event: &Event, node: &Node, time: Option<Range<usize>>, out: &mut Vec<u8>) {
-    string_field(out, name!("node_name"), &node.name);
+    write_node(node, out);
     match time {
         // An object of an event is never empty, so the comma belongs there too.
         Some(written) => out.extend_from_within(written),
         None => time_field(out, name!("time"), event.time),
     }
+    write_end(node, out);
+}
+
+/// What stands before the time of the event.
+fn write_node(node: &Node, out: &mut Vec<u8>) {
+    string_field(out, name!("node_name"), &node.name);
+}
+
+/// What stands behind the time, and the end of the line.
+fn write_end(node: &Node, out: &mut Vec<u8>) {
     string_field(out, name!("cluster_name"), &node.cluster);
     if !node.labels.is_empty() {
         key(out, name!("node_labels"));

@@ -13,6 +13,7 @@ use saker_abi::generated::{
 };
 use saker_abi::{Hook, HookFlags, Key, Tag};
 use saker_api::event::{Node, Visible};
+use saker_api::json::Writer;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Subject, World};
 use saker_engine::{Engine, EngineConfig, Input, SnapshotKind};
@@ -39,7 +40,7 @@ fn play(round: usize, files: bool, count: u64) {
     let node = Arc::new(Node { name: "node-1.example".into(), ..Node::default() });
     let visible = Visible { extras: true, ..Visible::default() };
     let mut engine = Engine::new(EngineConfig { node, visible, ..EngineConfig::default() });
-    let (mut events, mut lines) = (Vec::new(), Vec::new());
+    let (mut events, mut lines, mut writer) = (Vec::new(), Vec::new(), Writer::default());
     let tasks = vec![world.task(&shell, &LS), world.task(&subject, &LS)];
     engine.input(Input::Snapshot { kind: SnapshotKind::Start, tasks }, &mut events);
     let function = if files { "security_file_permission" } else { "tcp_sendmsg" };
@@ -59,7 +60,7 @@ fn play(round: usize, files: bool, count: u64) {
         // As many as come together when a machine is busy.
         if call % 64 == 63 || call + 1 == count {
             for event in &events {
-                saker_api::json::write_event(event, &mut lines);
+                writer.write_event(event, &mut lines);
             }
             told += events.len();
             bytes += lines.len();

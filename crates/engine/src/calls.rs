@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use saker_api::event::{Argument, HookEvent, Timestamp};
+use saker_api::event::{Argument, ArgumentValue, HookEvent, Timestamp};
 use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_policy::plan::HookText;
@@ -67,13 +67,15 @@ pub(crate) struct Shape {
     pub positions: Vec<usize>,
     /// Without its return an entry is no event.
     pub conditional_return: bool,
+    /// The agent is asked to make requests of the network for some of its calls.
+    pub requests: bool,
 }
 
 /// What was captured so far.
 #[derive(Debug, Default)]
 pub(crate) struct Captured {
-    /// By place.
-    values: Vec<Option<Argument>>,
+    /// By place; one without a value did not come.
+    values: Vec<Argument>,
     pub result: Option<Argument>,
 }
 
@@ -99,10 +101,13 @@ impl Captured {
     }
 
     pub fn set(&mut self, index: usize, argument: Argument) {
-        while self.values.len() <= index {
-            self.values.push(None);
+        while self.values.len() < index {
+            self.values.push(Argument::default());
         }
-        self.values[index] = Some(argument);
+        match self.values.get_mut(index) {
+            Some(value) => *value = argument,
+            None => self.values.push(argument),
+        }
     }
 }
 
@@ -117,7 +122,13 @@ impl Shape {
             labels.resize(labels.len().max(positions.len()), None);
             positions = Vec::new();
         }
-        Self { arguments: text.arguments, labels, positions, conditional_return: text.conditional_return }
+        Self {
+            arguments: text.arguments,
+            labels,
+            positions,
+            conditional_return: text.conditional_return,
+            requests: !text.requests.is_empty(),
+        }
     }
 
     /// How many values there are, as far as the policy says.
@@ -136,21 +147,19 @@ impl Waiting {
         // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
         if !event.entry_missing && event.loaded.is_none() {
             while values.len() < shape.values() {
-                values.push(None);
+                values.push(Argument::default());
             }
         }
         for (value, label) in values.iter_mut().zip(&shape.labels) {
-            if let (Some(argument), Some(label)) = (value, label) {
-                argument.label = Some(Arc::clone(label));
+            value.label.clone_from(label);
+        }
+        if !event.entry_missing {
+            for value in values.iter_mut().filter(|value| did_not_come(value)) {
+                *value = missing(event.return_missing, value.label.take());
             }
         }
         if shape.positions.is_empty() && !event.entry_missing {
-            let label = |index: usize| shape.labels.get(index).cloned().flatten();
-            let placed = values
-                .into_iter()
-                .enumerate()
-                .map(|(index, value)| value.unwrap_or_else(|| missing(event.return_missing, label(index))));
-            event.args = placed.collect();
+            event.args = values;
             if family.has_data() && event.args.len() > shape.arguments {
                 event.data = event.args.split_off(shape.arguments);
             }
@@ -167,16 +176,10 @@ impl Waiting {
 }
 
 /// Puts values where the policy has them, which is not the order of the record.
-fn place(event: &mut HookEvent, values: Vec<Option<Argument>>, shape: &Shape) {
-    let mut placed = Vec::with_capacity(values.len());
-    for (index, value) in values.into_iter().enumerate() {
-        let argument = match value {
-            Some(argument) => argument,
-            None if event.entry_missing => continue,
-            None => missing(event.return_missing, shape.labels.get(index).cloned().flatten()),
-        };
-        placed.push((shape.positions.get(index).copied().unwrap_or(index), argument));
-    }
+fn place(event: &mut HookEvent, values: Vec<Argument>, shape: &Shape) {
+    let came = values.into_iter().enumerate().filter(|(_, value)| !did_not_come(value));
+    let position = |index: usize| shape.positions.get(index).copied().unwrap_or(index);
+    let mut placed: Vec<_> = came.map(|(index, argument)| (position(index), argument)).collect();
     placed.sort_by_key(|(position, _)| *position);
     for (position, argument) in placed {
         if position >= shape.arguments && event.hook.family.has_data() {
@@ -185,6 +188,11 @@ fn place(event: &mut HookEvent, values: Vec<Option<Argument>>, shape: &Shape) {
             event.args.push(argument);
         }
     }
+}
+
+/// Whether a place has no value.
+fn did_not_come(argument: &Argument) -> bool {
+    matches!(argument.value, ArgumentValue::None)
 }
 
 /// In place of a value that did not come.

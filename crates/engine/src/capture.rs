@@ -215,7 +215,7 @@ impl Engine {
             Input::Sample { stats, drained } => self.sample(&stats, drained, out),
             Input::Lost { stage, lost } => self.lost(stage, lost, out),
             Input::Clock { boot_to_wall } => self.set_boot_to_wall(boot_to_wall),
-            Input::Findings(findings) => self.findings = Some(findings),
+            Input::Findings(findings) => self.findings = Some(Box::new(findings)),
             Input::PolicyLoaded(text) => self.policy_loaded(text, out),
             Input::PolicyRemoved { id } => self.policy_removed(id, out),
         }

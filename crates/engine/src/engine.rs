@@ -33,7 +33,7 @@ pub struct Engine {
     pub(crate) scanned_until: u64,
     pub(crate) resync: bool,
     /// For the record that comes next.
-    pub(crate) findings: Option<Findings>,
+    pub(crate) findings: Option<Box<Findings>>,
     gaps: Vec<GapEvent>,
 }
 
@@ -76,7 +76,7 @@ impl Engine {
             Body::Fork(fork) => self.fork(fork, out),
             Body::Exit(exit) => self.exit(exit, out),
             Body::Data(_) => self.data(&record),
-            Body::Hook(hook) => self.hook(hook, &record, findings.unwrap_or_default(), out),
+            Body::Hook(hook) => self.hook(hook, &record, findings, out),
             Body::Task(_) | Body::Unknown(_) => Outcome::Unexpected,
         };
         self.counters.outcome(header.kind, outcome);

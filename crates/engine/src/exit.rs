@@ -104,7 +104,7 @@ fn exit_event(process: ProcessView, parent: Option<ProcessView>, ancestors: Vec<
     ExitEvent {
         process,
         parent,
-        ancestors,
+        ancestors: ancestors.into(),
         signal: 0,
         core_dumped: false,
         status: 0,

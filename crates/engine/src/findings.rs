@@ -55,7 +55,7 @@ pub(crate) fn put_stacks(
     event: &mut HookEvent,
     hook: &Hook,
     record: &Record<'_>,
-    findings: &Findings,
+    findings: Option<&Findings>,
     show_addresses: bool,
 ) {
     let flags = HookFlags(hook.flags);
@@ -63,6 +63,8 @@ pub(crate) fn put_stacks(
     if asked == [false, false] {
         return;
     }
+    let nothing = Findings::default();
+    let findings = findings.unwrap_or(&nothing);
     let mut missing = asked;
     for value in record.values() {
         let (stack, symbols, skip) = match value.tag {

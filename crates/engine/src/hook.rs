@@ -46,13 +46,13 @@ fn family_of(raw: u8) -> Option<Family> {
 }
 
 /// The file that a record of the loader tells of, which is its first value.
-fn loaded(record: &Record<'_>, findings: Findings) -> Loaded {
+fn loaded(record: &Record<'_>, findings: Option<Box<Findings>>) -> Loaded {
     let file = record.values().find(|value| value.tag == Tag::captured(0));
     let path = match file.map(|value| value.content()) {
         Some(Ok(Content::Object(_, _, path))) => String::from_utf8_lossy(path).into_owned(),
         _ => String::new(),
     };
-    Loaded { path, build_id: findings.build_id }
+    Loaded { path, build_id: findings.map_or_else(Vec::new, |findings| findings.build_id) }
 }
 
 /// The number that events give to an action.
@@ -77,15 +77,12 @@ impl Engine {
         &mut self,
         hook: &Hook,
         record: &Record<'_>,
-        findings: Findings,
+        findings: Option<Box<Findings>>,
         out: &mut Vec<Arc<Event>>,
     ) -> Outcome {
         let Some(family) = family_of(hook.family) else { return Outcome::Unexpected };
         self.counters.hook_records[family as usize] += 1;
         let header = &hook.rec;
-        if !self.policies.knows(header.policy) {
-            return Outcome::UnknownPolicy;
-        }
         let flags = HookFlags(hook.flags);
         let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
         let time = self.time_of(header);
@@ -94,23 +91,26 @@ impl Engine {
         {
             waiting.event.return_action = action_of(hook.action);
             waiting.event.return_action_withheld = withheld(hook.flags);
-            if let Some(known) = self.policies.hook(header.policy, header.hook, family) {
+            if waiting.shape.requests
+                && let Some(known) = self.policies.hook(header.policy, header.hook, family)
+            {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
             self.capture(record, &mut waiting.captured);
-            self.put_stacks(&mut waiting.event, hook, record, &findings);
+            self.put_stacks(&mut waiting.event, hook, record, findings.as_deref());
             self.counters.calls.joined += 1;
             self.tell(waiting, out);
             return Outcome::Joined;
         }
         let Some(known) = self.policies.hook(header.policy, header.hook, family) else {
-            return Outcome::Unexpected;
+            let is_known = self.policies.knows(header.policy);
+            return if is_known { Outcome::Unexpected } else { Outcome::UnknownPolicy };
         };
         let function = known.function(hook.function);
         let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
         let requests = known.requests(hook.selector, flags.has(HookFlags::RETURN));
         let (process, parent, ancestors) = self.called_by(header.process, flags, family);
-        let mut event = HookEvent {
+        let mut event = Box::new(HookEvent {
             process,
             parent,
             ancestors,
@@ -136,16 +136,16 @@ impl Engine {
             action_withheld: withheld(hook.flags),
             return_action_withheld: "",
             requests,
-        };
+        });
         if flags.has(HookFlags::RETURN) {
             (event.action, event.return_action) = (0, event.action);
             (event.action_withheld, event.return_action_withheld) = ("", event.action_withheld);
             event.entry_missing = true;
             self.counters.calls.without_entry += 1;
         }
-        self.put_stacks(&mut event, hook, record, &findings);
+        self.put_stacks(&mut event, hook, record, findings.as_deref());
         let mut captured = Captured::for_shape(&shape);
-        let bytes = header.len as usize + findings.bytes();
+        let bytes = header.len as usize + findings.as_ref().map_or(0, |findings| findings.bytes());
         if family == Family::Loader {
             event.loaded = Some(loaded(record, findings));
         } else {
@@ -154,13 +154,11 @@ impl Engine {
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
         let tid = hook.tid;
-        let event = Box::new(event);
         let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
-            if let Some(older) = self.calls.take(key) {
+            if let Some(older) = self.calls.insert(waiting) {
                 self.unjoined(older, Unjoined::Superseded, out);
             }
-            self.calls.insert(waiting);
             while let Some(oldest) = self.calls.beyond_bounds() {
                 self.unjoined(oldest, Unjoined::TableFull, out);
             }
@@ -170,7 +168,13 @@ impl Engine {
         Outcome::Emitted
     }
 
-    fn put_stacks(&self, event: &mut HookEvent, hook: &Hook, record: &Record<'_>, findings: &Findings) {
+    fn put_stacks(
+        &self,
+        event: &mut HookEvent,
+        hook: &Hook,
+        record: &Record<'_>,
+        findings: Option<&Findings>,
+    ) {
         put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
     }
 

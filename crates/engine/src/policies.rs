@@ -144,6 +144,9 @@ impl KnownHook {
 
     /// What a selector that matched, at the call or at its return, has the agent ask of the network.
     pub fn requests(&self, selector: u16, at_return: bool) -> Vec<Request> {
+        if self.requests.is_empty() {
+            return Vec::new();
+        }
         let of = self.requests.iter().filter(|(of, when, _)| *of == selector && *when == at_return);
         of.map(|(_, _, request)| request.clone()).collect()
     }

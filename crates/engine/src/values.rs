@@ -1,6 +1,5 @@
 //! Captured values as the arguments of events.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -9,7 +8,7 @@ use saker_abi::generated::{
     saker_sockaddr,
 };
 use saker_abi::{CapabilitySet, Content, Creds, ObjectKind as Kind, Status, Value, device};
-use saker_api::event::{Argument, ArgumentValue, Object, ObjectKind, Socket};
+use saker_api::event::{Argument, ArgumentValue, Name, Object, ObjectKind, Socket};
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_api::tetragon::{self, BpfProgramType};
 use saker_policy::names::{CAPABILITIES, FAMILIES, Names, PROTOCOLS, TCP_STATES};
@@ -229,15 +228,15 @@ impl FullNames {
     }
 
     /// The name of a number, or the number.
-    fn name(&'static self, number: u16) -> Cow<'static, str> {
+    fn name(&'static self, number: u16) -> Name {
         let made = self.made.get_or_init(|| {
             let known = |number: u16| self.table.names.iter().any(|(_, other)| *other == number);
             let name = |number| known(number).then(|| self.table.name(number).into_boxed_str());
             (0..=self.table.max).map(name).collect()
         });
         match made.get(usize::from(number)) {
-            Some(Some(name)) => Cow::Borrowed(name),
-            _ => Cow::Owned(number.to_string()),
+            Some(Some(name)) => Name::Known(name),
+            _ => Name::Unknown(number),
         }
     }
 }
@@ -253,7 +252,7 @@ fn socket(sock: &saker_sock) -> Socket {
     };
     Socket {
         family: FULL_FAMILIES.name(sock.family),
-        kind: kind.map_or_else(|| Cow::Owned(sock.type_.to_string()), Cow::Borrowed),
+        kind: kind.map_or(Name::Unknown(sock.type_), Name::Known),
         protocol: FULL_PROTOCOLS.name(sock.protocol),
         state: FULL_STATES.name(sock.state.into()),
         mark: sock.mark,

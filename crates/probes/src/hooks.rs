@@ -31,6 +31,7 @@ use self::waiting::Waiting;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::loader::{self, Prepared, Section, Shortcut};
+use crate::missed::left_out;
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
 use crate::{Error, Sensors};
@@ -717,8 +718,7 @@ impl LoadedHook {
             sum.spared += cpu.spared;
             sum.failed += cpu.failed;
         }
-        let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
-        sum.missed = missed.sum();
+        sum.missed = self.programs.iter().filter_map(|program| left_out(program.as_fd())).sum();
         Ok(sum)
     }
 

@@ -16,10 +16,10 @@ pub mod tracefs;
 
 mod capabilities;
 mod follow;
-mod hash;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;
+#[expect(unsafe_code, reason = "the library copies all that the kernel tells of a program")]
 mod missed;
 #[expect(unsafe_code, reason = "no library has a safe form of this system call")]
 mod perf;

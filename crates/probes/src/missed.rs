@@ -4,7 +4,25 @@
 //! (`bpf/lib/understudy.h`), an occurrence is missed only when all of them are left out for it, so within a
 //! span of time at most as many were missed as the least of them counts.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libbpf_rs::libbpf_sys;
+
 use crate::sensors::SENSORS;
+
+/// How often the kernel left a program out, because one of its runs was under way on the same CPU; `None`: it does not
+/// say. It is asked for every second, and its description in `/proc` costs the kernel ten times as much.
+pub(crate) fn left_out(program: BorrowedFd<'_>) -> Option<u64> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: `info` has `length` bytes, all of which are zero, so that the kernel is given no place of ours to write
+    // anything else to; it writes at most so many, and any bytes are an information.
+    let status = unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut length)
+    };
+    // Before Linux 5.12 the information ends earlier, and nothing was counted.
+    (status == 0).then_some(info.recursion_misses)
+}
 
 /// Counts of the programs when they were read last, and what followed from them so far.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::loader::{self, Prepared, Section, Shortcut};
-use crate::missed::Missed;
+use crate::missed::{Missed, left_out};
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
 use crate::{Error, KernelFacts, Reader, capabilities};
 
@@ -234,8 +234,7 @@ impl Sensors {
     #[must_use]
     pub fn missed(&self) -> [u64; SENSORS] {
         use std::os::fd::AsFd;
-        let count =
-            |program: &&ProgramMut<'_>| program_fdinfo(program.as_fd(), "recursion_misses:").unwrap_or(0);
+        let count = |program: &&ProgramMut<'_>| left_out(program.as_fd()).unwrap_or(0);
         let counts = self.live().map(|programs| programs.iter().map(count).collect());
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).take(counts)
     }

@@ -11,7 +11,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use crate::hash::Map;
+use rustc_hash::FxHashMap;
 
 pub(crate) mod kind {
     pub const INT: u32 = 1;
@@ -227,12 +227,12 @@ struct Cut<'a> {
     from: &'a Description<'a>,
     offsets: &'a [u32],
     /// New number by old one.
-    numbers: Map<u32, u32>,
+    numbers: FxHashMap<u32, u32>,
     /// Old numbers in the order of the new ones.
     order: Vec<u32>,
     types: Vec<u8>,
     strings: Vec<u8>,
-    names: Map<u32, u32>,
+    names: FxHashMap<u32, u32>,
     /// New number of a pointer to void, which stands for every pointer: no offset depends on what a pointer
     /// points to.
     pointer: Option<u32>,
@@ -243,11 +243,11 @@ impl<'a> Cut<'a> {
         Self {
             from,
             offsets,
-            numbers: Map::default(),
+            numbers: FxHashMap::default(),
             order: Vec::new(),
             types: Vec::new(),
             strings: vec![0],
-            names: Map::default(),
+            names: FxHashMap::default(),
             pointer: None,
         }
     }

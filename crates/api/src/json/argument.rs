@@ -9,13 +9,38 @@ use serde_json::Value;
 
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, wide_field, word,
+    word_field,
 };
 use crate::descriptors::Described;
-use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Object, ObjectKind, PATH_CUT, Socket};
+use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Name, Object, ObjectKind, PATH_CUT, Socket};
 use crate::tetragon::kprobe_argument::Arg;
 use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The numbers of a byte, each with a dot behind it, and the length of both.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut table = [([b'.'; 4], 0); 256];
+    let mut value = 0;
+    while value < 256 {
+        let digits = [b'0' + value as u8 / 100, b'0' + value as u8 / 10 % 10, b'0' + value as u8 % 10];
+        let length = if value >= 100 {
+            3
+        } else if value >= 10 {
+            2
+        } else {
+            1
+        };
+        let mut digit = 0;
+        while digit < length {
+            table[value].0[digit] = digits[3 - length + digit];
+            digit += 1;
+        }
+        table[value].1 = length as u8 + 1;
+        value += 1;
+    }
+    table
+};
 
 /// Appends the object of an argument, with what only Saker tells when `extras` are shown.
 pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
@@ -56,31 +81,33 @@ pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+/// Its beginning, up to where the label comes.
 fn write_object(object: &Object, out: &mut Vec<u8>) {
-    key(
-        out,
-        match object.kind {
-            ObjectKind::File => name!("file_arg"),
-            ObjectKind::Path => name!("path_arg"),
-            ObjectKind::Binprm => name!("linux_binprm_arg"),
-        },
-    );
-    out.push(b'{');
+    // It is the first member, so that no commas are needed.
+    out.extend_from_slice(match object.kind {
+        ObjectKind::File => b"\"file_arg\":{".as_slice(),
+        ObjectKind::Path => b"\"path_arg\":{",
+        ObjectKind::Binprm => b"\"linux_binprm_arg\":{",
+    });
     string_field(out, name!("path"), &object.path);
     if object.cut {
         string_field(out, name!("flags"), PATH_CUT);
     }
-    key(out, name!("permission"));
-    out.push(b'"');
-    out.extend_from_slice(&object.permission());
-    out.extend_from_slice(b"\"}");
+    comma(out);
+    let mut permission = *b"\"permission\":\"----------\"}";
+    permission[14..24].copy_from_slice(&object.permission());
+    out.extend_from_slice(&permission);
 }
 
 fn write_extra(object: &Object, out: &mut Vec<u8>) {
-    wide_field(out, name!("inode"), object.inode);
-    if object.device != (0, 0) {
-        key(out, name!("device"));
+    // They stand behind other members.
+    if object.inode != 0 {
+        out.extend_from_slice(b",\"inode\":\"");
+        number(out, object.inode);
         out.push(b'"');
+    }
+    if object.device != (0, 0) {
+        out.extend_from_slice(b",\"device\":\"");
         number(out, u64::from(object.device.0));
         out.push(b':');
         number(out, u64::from(object.device.1));
@@ -175,9 +202,9 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
 fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     key(out, name!("sock_arg"));
     out.push(b'{');
-    string_field(out, name!("family"), &socket.family);
-    string_field(out, name!("type"), &socket.kind);
-    string_field(out, name!("protocol"), &socket.protocol);
+    name_field(out, name!("family"), socket.family);
+    name_field(out, name!("type"), socket.kind);
+    name_field(out, name!("protocol"), socket.protocol);
     number_field(out, name!("mark"), socket.mark);
     number_field(out, name!("priority"), socket.priority);
     key(out, name!("saddr"));
@@ -187,21 +214,38 @@ fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     number_field(out, name!("sport"), socket.source_port.into());
     number_field(out, name!("dport"), socket.destination_port.into());
     wide_field(out, name!("cookie"), socket.cookie);
-    string_field(out, name!("state"), &socket.state);
+    name_field(out, name!("state"), socket.state);
     out.push(b'}');
+}
+
+#[inline]
+fn name_field(out: &mut Vec<u8>, key: &str, name: Name) {
+    match name {
+        Name::Known(name) => word_field(out, key, name),
+        Name::Unknown(number) => unnamed(out, key, number),
+    }
+}
+
+/// A number as a text, where there is no name.
+#[cold]
+fn unnamed(out: &mut Vec<u8>, name: &str, value: u16) {
+    key(out, name);
+    quoted_number(out, u64::from(value));
 }
 
 fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
     match address {
         Some(IpAddr::V4(address)) => {
-            let [first, rest @ ..] = address.octets();
-            out.push(b'"');
-            number(out, u64::from(first));
-            for byte in rest {
-                out.push(b'.');
-                number(out, u64::from(byte));
+            let mut text = [b'"'; 20];
+            let mut at = 1;
+            for octet in address.octets() {
+                // Its digits, a dot, and what the next overwrites.
+                let (digits, length) = OCTETS[usize::from(octet)];
+                text[at..at + 4].copy_from_slice(&digits);
+                at += usize::from(length);
             }
-            out.push(b'"');
+            text[at - 1] = b'"';
+            out.extend_from_slice(&text[..at]);
         }
         Some(IpAddr::V6(address)) => string(out, &address.to_string()),
         None => string(out, NO_ADDRESS),

@@ -9,6 +9,13 @@ use crate::tetragon::KprobeAction;
 
 /// Appends the beginning of the line: its kind with everything that belongs to it.
 pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
+    write_head(event, out);
+    write_values(event, out);
+    write_tail(event, out);
+}
+
+/// Who called what: what stands before the captured values.
+pub(super) fn write_head(event: &HookEvent, out: &mut Vec<u8>) {
     let hook = &*event.hook;
     out.extend_from_slice(match hook.family {
         Family::Kprobe => b"{\"process_kprobe\":{\"process\":".as_slice(),
@@ -20,16 +27,11 @@ pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
     });
     process::write_caller(&event.process, &event.caller, out);
     write_lineage(event.parent.as_ref(), &event.ancestors, out);
-    let extras = event.process.process.visible.extras;
     if hook.family == Family::Loader {
         write_loaded(event, out);
     } else {
-        write_call(event, hook, extras, out);
+        write_place(event, hook, out);
     }
-    if extras {
-        write_extra(event, out);
-    }
-    out.push(b'}');
 }
 
 fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
@@ -40,9 +42,13 @@ fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
     }
 }
 
-/// What was called, with what, and what was done about it.
-fn write_call(event: &HookEvent, hook: &HookInfo, extras: bool, out: &mut Vec<u8>) {
-    write_place(event, hook, out);
+/// With what it was called, and what it returned.
+pub(super) fn write_values(event: &HookEvent, out: &mut Vec<u8>) {
+    let hook = &*event.hook;
+    if hook.family == Family::Loader {
+        return;
+    }
+    let extras = event.process.process.visible.extras;
     write_list(name!("args"), &event.args, extras, out);
     if hook.family.has_data() {
         write_list(name!("data"), &event.data, extras, out);
@@ -53,6 +59,21 @@ fn write_call(event: &HookEvent, hook: &HookInfo, extras: bool, out: &mut Vec<u8
         key(out, name!("return"));
         argument::write(result, extras, out);
     }
+}
+
+/// What was done about it, and the rest.
+pub(super) fn write_tail(event: &HookEvent, out: &mut Vec<u8>) {
+    if event.hook.family != Family::Loader {
+        write_done(event, &event.hook, out);
+    }
+    if event.process.process.visible.extras {
+        write_extra(event, out);
+    }
+    out.push(b'}');
+}
+
+/// What was done about a call, and for which policy.
+fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
     write_action(name!("action"), event.action, out);
     if hook.family.has_return() {
         write_action(name!("return_action"), event.return_action, out);

@@ -88,6 +88,15 @@ pub(super) fn word(out: &mut Vec<u8>, word: &str) {
     out.push(b'"');
 }
 
+/// Appends `"key":"word"` unless the word is empty; see [`word`].
+#[inline(always)]
+pub(super) fn word_field(out: &mut Vec<u8>, name: &str, text: &str) {
+    if !text.is_empty() {
+        key(out, name);
+        word(out, text);
+    }
+}
+
 /// Whether nothing needs an escape, as in almost every string; `false` may be said of others too.
 #[inline(always)]
 fn is_plain(bytes: &[u8]) -> bool {
@@ -230,32 +239,35 @@ pub(super) fn time_field(out: &mut Vec<u8>, name: &str, time: Timestamp) {
 
 /// Appends a time in quotes: RFC 3339, UTC, with as many groups of three digits below the second as needed.
 pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
-    out.push(b'"');
-    let (text, length) = rfc3339(time);
-    let nanoseconds = time.0 % 1_000_000_000;
+    let (text, nanoseconds) = rfc3339(time);
+    let mut quoted = *b"\"0000-00-00T00:00:00.000000000Z\"";
+    quoted[1..30].copy_from_slice(&text);
+    if nanoseconds % 1_000 != 0 {
+        out.extend_from_slice(&quoted);
+        return;
+    }
     let length = match nanoseconds {
         0 => 19,
         n if n % 1_000_000 == 0 => 23,
-        n if n % 1_000 == 0 => 26,
-        _ => length,
+        _ => 26,
     };
-    out.extend_from_slice(&text[..length]);
+    out.extend_from_slice(&quoted[..=length]);
     out.extend_from_slice(b"Z\"");
 }
 
-/// `YYYY-MM-DDThh:mm:ss.nnnnnnnnn` and its length.
-pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], usize) {
+/// `YYYY-MM-DDThh:mm:ss.nnnnnnnnn`, and the nanoseconds of the second.
+pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], u32) {
     let mut text = *b"0000-00-00T00:00:00.000000000";
     let seconds = time.0 / 1_000_000_000;
-    let nanoseconds = time.0 % 1_000_000_000;
+    let nanoseconds = (time.0 % 1_000_000_000) as u32;
     text[..19].copy_from_slice(&second(seconds));
-    let mut put = |at: usize, value: u64| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
+    let mut put = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
     put(20, nanoseconds / 10_000_000);
     put(22, nanoseconds / 100_000);
     put(24, nanoseconds / 1_000);
     put(26, nanoseconds / 10);
     text[28] = b'0' + (nanoseconds % 10) as u8;
-    (text, 29)
+    (text, nanoseconds)
 }
 
 thread_local! {

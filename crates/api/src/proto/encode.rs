@@ -239,8 +239,10 @@ enum Field<'a> {
 impl<'a> Response<'a> {
     fn of(event: &'a Event) -> Self {
         let (kind, process, parent, ancestors, ancestors_field) = match &event.kind {
-            EventKind::Exec(exec) => (EXEC, &exec.process, &exec.parent, &exec.ancestors, EXEC_ANCESTORS),
-            EventKind::Exit(exit) => (EXIT, &exit.process, &exit.parent, &exit.ancestors, EXIT_ANCESTORS),
+            EventKind::Exec(exec) => {
+                (EXEC, &exec.process, &exec.parent, exec.ancestors.as_slice(), EXEC_ANCESTORS)
+            }
+            EventKind::Exit(exit) => (EXIT, &exit.process, &exit.parent, &*exit.ancestors, EXIT_ANCESTORS),
             EventKind::Hook(hook) => return Self::of_hook(event, hook),
             EventKind::Gap(_) => return Self { kind: 0, fields: Vec::new(), rest: event.into() },
         };

@@ -7,8 +7,8 @@ use proptest::option;
 use proptest::prelude::*;
 use saker_api::event::{
     Argument, ArgumentValue, BinaryProperties, Caller, Credentials, EncodedHook, Event, EventKind, ExecEvent,
-    ExitEvent, Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, Object,
-    ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView, Socket, Timestamp, Visible,
+    ExitEvent, Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Name, Namespace, Namespaces, Node,
+    Object, ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView, Socket, Timestamp, Visible,
 };
 use saker_api::tetragon;
 use saker_api::tetragon::kprobe_argument::Arg;
@@ -152,7 +152,7 @@ prop_compose! {
         creds in option::of(credentials().boxed()), reparented_to in option::of(shared()),
     ) -> EventKind {
         EventKind::Exit(ExitEvent {
-            process, parent, ancestors, signal, core_dumped: flags[0], status, tid, creds: creds.map(Box::new),
+            process, parent, ancestors: ancestors.into(), signal, core_dumped: flags[0], status, tid, creds: creds.map(Box::new),
             reparented_to, reconstructed: flags[1],
         })
     }
@@ -291,14 +291,17 @@ prop_compose! {
     }
 }
 
+fn name() -> impl Strategy<Value = Name> {
+    prop_oneof![Just(Name::Known("")), Just(Name::Known("AF_INET6")), any::<u16>().prop_map(Name::Unknown)]
+}
+
 prop_compose! {
     fn socket()(
-        texts in vec(text(), 4), numbers in vec(small_or_any(), 2), ports in any::<[u16; 2]>(), cookie in wide(),
+        names in vec(name(), 4), numbers in vec(small_or_any(), 2), ports in any::<[u16; 2]>(), cookie in wide(),
         addresses in vec(option::of(any::<std::net::IpAddr>()), 2),
     ) -> Socket {
-        let text = |index: usize| texts[index].clone().into();
         Socket {
-            family: text(0), kind: text(1), protocol: text(2), state: text(3), mark: numbers[0],
+            family: names[0], kind: names[1], protocol: names[2], state: names[3], mark: numbers[0],
             priority: numbers[1], source: addresses[0], destination: addresses[1], source_port: ports[0],
             destination_port: ports[1], cookie,
         }

@@ -1,12 +1,14 @@
 //! All forms of an event say the same: the hand-written JSON is canonical protobuf JSON, the joined bytes are
 //! those of the types, and a line read back is the event it was written from.
 
+use std::sync::Arc;
+
 use crate::arbitrary;
 use proptest::prelude::*;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use saker_api::compact::Compact;
-use saker_api::event::{Event, EventKind};
+use saker_api::event::{Event, EventKind, Node};
 use saker_api::filter::{FieldFilters, Filters, Offered, parse_field_filters, parse_filters};
 use saker_api::{FILE_DESCRIPTOR_SET, json, proto, saker_v1, tetragon};
 use serde_json::Value;
@@ -76,13 +78,45 @@ fn without_extras(mut line: Value) -> Value {
 }
 
 fn shows_extras(event: &Event) -> bool {
-    let (process, parent, ancestors) = match &event.kind {
-        EventKind::Exec(exec) => (&exec.process, &exec.parent, &exec.ancestors),
-        EventKind::Exit(exit) => (&exit.process, &exit.parent, &exit.ancestors),
-        EventKind::Hook(hook) => (&hook.process, &hook.parent, &hook.ancestors),
-        _ => return true,
-    };
+    let (Some(process), parent, ancestors) = event.kind.processes() else { return true };
     std::iter::once(process).chain(parent).chain(ancestors).all(|view| view.process.visible.extras)
+}
+
+/// An event of a hook without what few have.
+fn as_usual(mut event: Event) -> Event {
+    if let EventKind::Hook(hook) = &mut event.kind {
+        (hook.caller.creds, hook.caller.namespaces) = (None, None);
+        hook.ancestors.clear();
+        hook.kernel_stack.clear();
+        hook.user_stack.clear();
+        (hook.stack_missing, hook.return_missing) = ("", "");
+        (hook.repeats, hook.entry_missing, hook.socket_owner) = (0, false, false);
+    }
+    event
+}
+
+/// Changes one of the things that make a line.
+fn changed(event: &mut Event, change: u8) {
+    let (time, node) = (&mut event.time, &mut event.node);
+    let EventKind::Hook(hook) = &mut event.kind else { return };
+    match change {
+        1 => time.0 ^= 1_000,
+        2 => *node = Arc::new(Node { name: "another".into(), ..(**node).clone() }),
+        3 => hook.process.refcnt ^= 1,
+        4 => hook.parent = None,
+        5 => hook.parent.iter_mut().for_each(|parent| parent.refcnt ^= 1),
+        6 => hook.caller.tid ^= 1,
+        7 => hook.function = "another".into(),
+        8 => hook.action ^= 1,
+        9 => hook.return_action ^= 1,
+        10 => hook.selector = hook.selector.map_or(Some(0), |_| None),
+        11 => hook.cgroup_id ^= 1,
+        12 => hook.repeats ^= 1,
+        13 => drop(hook.args.pop()),
+        14 => hook.result = None,
+        15 => hook.entry_missing = !hook.entry_missing,
+        _ => {}
+    }
 }
 
 proptest! {
@@ -131,6 +165,27 @@ proptest! {
             exit.tid = 0;
         }
         prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_writer_that_remembers_writes_the_same_lines(
+        events in proptest::collection::vec(arbitrary::event(), 1..4),
+        steps in proptest::collection::vec((any::<prop::sample::Index>(), 0..16u8), 1..40),
+    ) {
+        let usual: Vec<_> = events.iter().cloned().map(as_usual).collect();
+        let events = [events, usual].concat();
+        let mut writer = json::Writer::default();
+        for (which, change) in steps {
+            let mut event = which.get(&events).clone();
+            changed(&mut event, change);
+            let (mut expected, mut actual) = (Vec::new(), Vec::new());
+            // Until it is remembered.
+            for _ in 0..3 {
+                json::write_event(&event, &mut expected);
+                writer.write_event(&event, &mut actual);
+            }
+            prop_assert_eq!(String::from_utf8(actual), String::from_utf8(expected));
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn exit_of(process: Process) -> ExitEvent {
         tid: process.pid,
         process: view(process),
         parent: Some(view(shell())),
-        ancestors: Vec::new(),
+        ancestors: Box::default(),
         signal: 0,
         core_dumped: false,
         status: 0,

@@ -4,8 +4,6 @@
 //! with every call of a hook, so its place is used again and its orders are lists through the places: neither takes
 //! memory of its own for an entry.
 
-use std::collections::hash_map::Entry;
-
 use super::{CallKey, Waiting};
 use crate::hash::Map;
 
@@ -15,6 +13,9 @@ const CALLS_MAX: usize = 16_384;
 const BYTES_MAX: usize = 16 << 20;
 /// Places that are kept when nothing waits.
 const PLACES_KEPT: usize = 256;
+
+/// Processes without a call under way whose lists are kept: most call again.
+const PROCESSES_KEPT: usize = 1_024;
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -30,12 +31,12 @@ pub(crate) struct Calls {
     all: Ends,
     /// Those that may have returned already, in the same order.
     conditional: Ends,
-    /// Those of each process, in the same order.
+    /// Those of each process, in the same order; an empty list is one that was used before.
     processes: Map<u32, Ends>,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Place {
     waiting: Option<Waiting>,
     links: [Link; LISTS],
@@ -56,6 +57,12 @@ const LISTS: usize = 3;
 struct Link {
     before: u32,
     after: u32,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { before: NONE, after: NONE }
+    }
 }
 
 /// The oldest and the newest of a list.
@@ -80,33 +87,32 @@ impl Calls {
         self.bytes
     }
 
-    /// Adds an entry, whose key none has that waits.
-    pub fn insert(&mut self, waiting: Waiting) {
+    /// Adds an entry. Returns the one with the same key that waits, in whose place it is.
+    pub fn insert(&mut self, waiting: Waiting) -> Option<Waiting> {
         self.bytes += waiting.bytes;
         let (key, pid, conditional) = (waiting.key, waiting.pid, waiting.shape.conditional_return);
-        let place = Place { waiting: Some(waiting), links: [Link { before: NONE, after: NONE }; LISTS] };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.places[at as usize] = place;
-                at
-            }
-            None => {
-                self.places.push(place);
-                (self.places.len() - 1) as u32
-            }
-        };
-        self.by_key.insert(key, at);
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        // Its links are set when it is appended to the lists.
+        self.places[at as usize].waiting = Some(waiting);
+        let older = self.by_key.insert(key, at).and_then(|older| self.unlist(older));
         append(&mut self.places, &mut self.all, List::All, at);
+        if self.processes.len() >= PROCESSES_KEPT + 2 * self.by_key.len() {
+            self.processes.retain(|_, ends| ends.first != NONE);
+        }
         append(&mut self.places, self.processes.entry(pid).or_default(), List::Process, at);
         if conditional {
             append(&mut self.places, &mut self.conditional, List::Conditional, at);
         }
+        older
     }
 
     /// The entry of a call that has returned.
     pub fn take(&mut self, key: CallKey) -> Option<Waiting> {
-        let at = *self.by_key.get(&key)?;
-        self.remove(at)
+        let at = self.by_key.remove(&key)?;
+        self.unlist(at)
     }
 
     /// The entry to give up, when there is more than may wait: the oldest of those that may have returned already
@@ -121,8 +127,12 @@ impl Calls {
 
     /// The entries of a process, but for those of one thread; the oldest first.
     pub fn take_process(&mut self, pid: u32, but: Option<u32>) -> Vec<Waiting> {
-        let first = self.processes.get(&pid).map_or(NONE, |ends| ends.first);
-        self.take_of(first, List::Process, |waiting| Some(waiting.tid) != but)
+        let Some(&Ends { first, .. }) = self.processes.get(&pid) else { return Vec::new() };
+        let taken = self.take_of(first, List::Process, |waiting| Some(waiting.tid) != but);
+        if self.processes.get(&pid).is_some_and(|ends| ends.first == NONE) {
+            self.processes.remove(&pid);
+        }
+        taken
     }
 
     /// The entries of a policy, the oldest first.
@@ -149,17 +159,20 @@ impl Calls {
     }
 
     fn remove(&mut self, at: u32) -> Option<Waiting> {
+        let key = self.places.get(at as usize)?.waiting.as_ref()?.key;
+        self.by_key.remove(&key);
+        self.unlist(at)
+    }
+
+    /// Empties a place whose key has been removed.
+    fn unlist(&mut self, at: u32) -> Option<Waiting> {
         let waiting = self.places.get_mut(at as usize)?.waiting.take()?;
-        self.by_key.remove(&waiting.key);
         unlink(&mut self.places, &mut self.all, List::All, at);
         if waiting.shape.conditional_return {
             unlink(&mut self.places, &mut self.conditional, List::Conditional, at);
         }
-        if let Entry::Occupied(mut process) = self.processes.entry(waiting.pid) {
-            unlink(&mut self.places, process.get_mut(), List::Process, at);
-            if process.get().first == NONE {
-                process.remove();
-            }
+        if let Some(process) = self.processes.get_mut(&waiting.pid) {
+            unlink(&mut self.places, process, List::Process, at);
         }
         self.bytes -= waiting.bytes;
         self.free.push(at);

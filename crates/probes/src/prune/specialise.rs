@@ -7,10 +7,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rustc_hash::FxHashMap;
+
 use super::frame;
 use super::values::{Machine, State, Value};
 use super::{Instruction, ReadOnly, code, first_places};
-use crate::hash::Map;
 
 /// Instructions of a program that is written out. A function with which it would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
@@ -49,7 +50,7 @@ struct Writer<'a> {
     written: Vec<Instruction>,
     /// Versions of functions, in the order in which they were asked for.
     functions: Vec<Version>,
-    numbers: Map<Version, usize>,
+    numbers: FxHashMap<Version, usize>,
 }
 
 /// Writes a program out. None: it stays as it is.
@@ -95,7 +96,7 @@ fn attempt(
         heads,
         written: Vec::new(),
         functions: Vec::new(),
-        numbers: Map::default(),
+        numbers: FxHashMap::default(),
     };
     writer.number_of(0, &State::NOTHING)?;
     let mut begins = Vec::new();
@@ -147,7 +148,7 @@ impl Writer<'_> {
 
     /// Writes a version of a function; notes its calls. Ends early when the program becomes too long.
     fn function(&mut self, version: Version, calls: &mut Vec<(usize, usize)>) -> Option<()> {
-        let mut labels: Map<Version, usize> = Map::default();
+        let mut labels: FxHashMap<Version, usize> = FxHashMap::default();
         let mut open: Vec<(usize, Open)> = Vec::new();
         self.pass(&version.1);
         let mut work = vec![version];
@@ -192,7 +193,7 @@ impl Writer<'_> {
     fn trace(
         &mut self,
         version: Version,
-        labels: &mut Map<Version, usize>,
+        labels: &mut FxHashMap<Version, usize>,
         open: &mut Vec<(usize, Open)>,
         work: &mut Vec<Version>,
     ) -> Option<()> {
