@@ -54,6 +54,9 @@ enum saker_action {
 #define SAKER_HOOK_OWNER                                                                                     \
 	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
 	       * it was remembered, not of who ran */
+#define SAKER_HOOK_UNDECIDED                                                                                 \
+	0x200 /* it is not known yet which container the process is in, so it may be none that the policy is \
+	       * for */
 
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {

@@ -266,6 +266,12 @@ static __always_inline u64 call_number(struct call *call)
 	return number;
 }
 
+/* Whether it is not known if the policy is for this process. */
+static __always_inline bool is_undecided(struct call *call)
+{
+	return saker_plan.flags & SAKER_PLAN_WORKLOADS && call->who.workloads == SAKER_WORKLOAD_ANY;
+}
+
 static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
 {
 	struct saker_hook *rec = &call->s->rec;
@@ -292,6 +298,8 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 	} else if (!call->who.process) {
 		rec->flags |= SAKER_HOOK_UNKNOWN;
 	}
+	if (is_undecided(call))
+		rec->flags |= SAKER_HOOK_UNDECIDED;
 }
 
 /* Credentials and namespaces as of now. */
@@ -363,6 +371,8 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	s->rec.action = selector->action;
 	fill(call, stats, now);
 	sent = send(call, stats);
+	if (sent && is_undecided(call))
+		COUNT(undecided);
 	if (sent)
 		COUNT(posted);
 	else
@@ -555,7 +565,7 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 
 /* Counts the call, and says which selectors can match: mostly none, and the hook is over. Not inlined: it
  * gives its stack back. */
-static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
+static __noinline u64 front(void *ctx, u32 cpu, u64 *bits, u64 *workloads)
 {
 	struct saker_hook_stats *counts = hook_stats(cpu);
 
@@ -563,6 +573,8 @@ static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
 		return 0;
 	COUNT(calls);
 	*bits = 0;
+	if (!is_for(workloads))
+		return 0;
 	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, bits)) {
 		count_no_scratch(counts);
 		return 0;
@@ -576,7 +588,7 @@ static __always_inline void on_entry(void *ctx)
 	struct call call;
 	u64 found;
 
-	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits);
+	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits, &call.who.workloads);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
 	if (!found)

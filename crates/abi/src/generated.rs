@@ -34,6 +34,7 @@ pub const SAKER_HOOK_IDENTITY: u32 = 32;
 pub const SAKER_HOOK_KERNEL_STACK: u32 = 64;
 pub const SAKER_HOOK_USER_STACK: u32 = 128;
 pub const SAKER_HOOK_OWNER: u32 = 256;
+pub const SAKER_HOOK_UNDECIDED: u32 = 512;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_STAGES_MAX: u32 = 13;
@@ -74,6 +75,7 @@ pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
 pub const SAKER_PLAN_SOCKETS: u32 = 8192;
 pub const SAKER_PLAN_TRACKS: u32 = 16384;
+pub const SAKER_PLAN_WORKLOADS: u32 = 32768;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
 pub const SAKER_PART_PATTERNS: u32 = 4;
@@ -81,6 +83,8 @@ pub const SAKER_PART_LONG: u32 = 8;
 pub const SAKER_PART_REGISTERS: u32 = 16;
 pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
+pub const SAKER_WORKLOADS_MAX: u32 = 63;
+pub const SAKER_WORKLOAD_ANY: i32 = -1;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -732,6 +736,7 @@ pub const SAKER_OP_PARENT_BINARY: saker_op = 9;
 pub const SAKER_OP_PARENT_FOLLOWED: saker_op = 10;
 pub const SAKER_OP_NAMESPACE_CHANGE: saker_op = 11;
 pub const SAKER_OP_CAPABILITY_CHANGE: saker_op = 12;
+pub const SAKER_OP_WORKLOAD: saker_op = 13;
 pub const SAKER_OP_EQUAL: saker_op = 16;
 pub const SAKER_OP_GREATER: saker_op = 17;
 pub const SAKER_OP_LESS: saker_op = 18;
@@ -890,6 +895,7 @@ pub struct saker_plan {
     pub plain: __u16,
     pub typed: __u16,
     pub beginning: [saker_beginning; 32usize],
+    pub workload: __u64,
 }
 #[repr(C)]
 #[derive(
@@ -1073,7 +1079,37 @@ pub struct saker_hook_stats {
     pub unpaired: __u64,
     pub memory: __u64,
     pub waiting: __u64,
-    pub zero: [__u64; 8usize],
+    pub undecided: __u64,
+    pub zero: [__u64; 7usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_group {
+    pub container: __u64,
+    pub bits: __u64,
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_group_made {
+    pub group: __u64,
+    pub name: [__u8; 256usize],
 }
 #[repr(C)]
 #[derive(

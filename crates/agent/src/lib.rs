@@ -27,8 +27,10 @@ pub mod source;
 mod state;
 #[cfg(test)]
 mod testing;
+mod workloads;
 
 pub use run::{Source, run};
+pub use workloads::Workloads;
 
 /// Version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

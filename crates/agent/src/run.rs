@@ -4,6 +4,7 @@
 //! the running processes, give them to the engine, then the records, load the policies of files. Only when all that
 //! is done does the agent say that it is ready. End: detach all, stop reading, let everything that was read reach the sinks, within a deadline.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::signals;
 use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
+use crate::workloads::Workloads;
 use crate::{kernel, logging, metrics, notify, resources};
 
 /// Time that the end may take.
@@ -83,7 +85,8 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let source = load(&settings).context("the sensors cannot be started")?;
     let Started { pipeline, sensors, recorded, host } =
         start_pipeline(&settings, source, &fanout, &requests, &requester)?;
-    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline)?;
+    let workloads = Arc::new(Workloads::new(settings.names_pods()));
+    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -151,6 +154,24 @@ fn listen(address: &str) -> Result<TcpListener> {
 
 fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
+}
+
+/// What is given, and what every node has.
+fn node_labels(settings: &Settings) -> BTreeMap<String, String> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let own = [
+        ("kubernetes.io/hostname", node_name(settings)),
+        ("kubernetes.io/os", std::env::consts::OS.to_owned()),
+        ("kubernetes.io/arch", arch.to_owned()),
+    ];
+    let mut labels: BTreeMap<String, String> =
+        own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    labels.extend(settings.node_labels.clone());
+    labels
 }
 
 fn header(settings: &Settings, snapshot: &[SnapshotTask]) -> CaptureHeader {
@@ -231,9 +252,15 @@ fn start_policies(
     sensors: &dyn Sensors,
     host: NamespaceInums,
     pipeline: &Pipeline,
+    workloads: &Arc<Workloads>,
 ) -> Result<Arc<Policies>> {
-    let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
-    let choices = Choices { kprobes_one_by_one: settings.kprobes_one_by_one, ..Choices::default() };
+    let loader = sensors.loader(host, Arc::clone(workloads)).map_err(|error| format!("{error:#}"));
+    let choices = Choices {
+        kprobes_one_by_one: settings.kprobes_one_by_one,
+        names_pods: settings.names_pods(),
+        node_labels: node_labels(settings),
+        ..Choices::default()
+    };
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone(), choices);
     policies.map(Arc::new).context("cannot start the thread of the policies")
 }

@@ -17,8 +17,8 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column,
-    saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS,
+    saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
@@ -31,7 +31,7 @@ use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Sensors};
+use crate::{Error, Groups, Sensors};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -106,6 +106,8 @@ pub struct HookCounts {
     pub lost: u64,
     /// Calls that could not be remembered for their return.
     pub unpaired: u64,
+    /// Records of processes of which it was not known yet in which container they are.
+    pub undecided: u64,
     /// Calls that were not looked at, because the program was running on that CPU already.
     pub missed: u64,
 }
@@ -130,6 +132,8 @@ pub struct Hooks {
     sockets: Option<MapHandle>,
     /// There while a policy tracks sockets.
     tracking: Weak<Tracking>,
+    /// Which control group belongs to which container; empty: nobody keeps it.
+    groups: Vec<(&'static str, MapHandle)>,
     generation: u32,
     task_iterator: bool,
     /// Hands lineages on, while a hook or a filter follows.
@@ -163,6 +167,9 @@ const SHARED: [&str; 9] = [
     "saker_binary_columns",
     KNOWN,
 ];
+
+/// Which control group belongs to which container, see [`Groups`].
+const GROUPS: [&str; 2] = ["saker_groups", "saker_groups_host"];
 
 /// Calls whose return is waited for.
 const CALLS: &str = "saker_calls";
@@ -245,12 +252,26 @@ impl Hooks {
             parents: None,
             sockets: None,
             tracking: Weak::new(),
+            groups: Vec::new(),
             generation: 0,
             task_iterator: sensors.has_task_iterator(),
             follow: None,
             watch: Weak::new(),
             followed: BTreeMap::new(),
         })
+    }
+
+    /// Hooks that ask for workloads look here from now on.
+    ///
+    /// # Errors
+    /// A map cannot be passed on.
+    pub fn ask_groups(&mut self, groups: &Groups) -> Result<(), Error> {
+        let maps = groups.maps().into_iter().map(|(map, handle)| {
+            let handle = MapHandle::try_from(handle).map_err(|source| Error::Map { map, source })?;
+            Ok((map, handle))
+        });
+        self.groups = maps.collect::<Result<_, Error>>()?;
+        Ok(())
     }
 
     /// Loads all hooks of a policy, and attaches them when all are loaded: all, or none and an error.
@@ -339,6 +360,10 @@ impl Hooks {
         }
         if spec.plan.flags & SAKER_PLAN_FOLLOW != 0 {
             self.follow()?;
+        }
+        if spec.plan.flags & SAKER_PLAN_WORKLOADS != 0 && self.groups.is_empty() {
+            let what = "a hook asks for workloads, and nobody keeps which control group is whose";
+            return Err(Error::Option(what.to_owned()));
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
         let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, set_maps);
@@ -451,6 +476,12 @@ impl Hooks {
         open_map(open, KNOWN)?.set_max_entries(cpus)?;
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
+        }
+        for name in GROUPS {
+            open_map(open, name)?.set_autocreate(spec.plan.flags & SAKER_PLAN_WORKLOADS != 0)?;
+        }
+        for (name, map) in self.groups.iter().filter(|_| spec.plan.flags & SAKER_PLAN_WORKLOADS != 0) {
+            open_map(open, name)?.reuse_fd(map.as_fd())?;
         }
         self.configure_kin(open, spec.plan.flags, watch)?;
         let sizes = [
@@ -659,6 +690,7 @@ impl LoadedHook {
             sum.limited += cpu.limited;
             sum.lost += cpu.lost;
             sum.unpaired += cpu.unpaired;
+            sum.undecided += cpu.undecided;
         }
         let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
         sum.missed = missed.sum();

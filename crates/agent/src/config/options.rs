@@ -131,6 +131,12 @@ pub const OPTIONS: &[OptionDef] = &[
 
     option("disable-kprobe-multi", Kind::Switch, "false", Group::Policies,
         "Attach a program to the functions of a list one by one (kprobe), also where the kernel can attach it to all at once (kprobe.multi); a policy can ask for it with its option of this name"),
+    option("enable-cri", Kind::Switch, "false", Group::Policies,
+        "Ask the container runtime (CRI) which containers are of which pods, for events and for policies with namespaces, podSelector and containerSelector; without it such policies are refused"),
+    option("cri-endpoint", Kind::Text, "", Group::Policies,
+        "Socket of the container runtime, for --enable-cri: unix:///PATH or the path; empty: the first that is there of /run/containerd/containerd.sock, /run/crio/crio.sock, /run/k3s/containerd/containerd.sock and /run/cri-dockerd.sock"),
+    option("node-labels", Kind::List, "", Group::Policies,
+        "Labels of this node for the nodeSelector of policies, each KEY=VALUE; kubernetes.io/hostname, kubernetes.io/os and kubernetes.io/arch are there unless given"),
     option("request-timeout", Kind::Duration, "10s", Group::Policies,
         "Time that a request of a policy (GetUrl, DnsLookup) may take"),
     option("dns-lookup-server", Kind::Text, "", Group::Policies,

@@ -16,6 +16,7 @@ use super::bits::Bits;
 use super::files::Changes;
 use super::loader::{Loader, Texts};
 use super::view::{HookState, HookView, Mode, State, View};
+use super::workload_bits::WorkloadBits;
 use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, domain};
 use attach::{Active, Failure};
 
@@ -38,6 +39,7 @@ pub(super) struct Book {
     /// Files that hold no policy that could be kept under its own name.
     refused: BTreeMap<PathBuf, Refused>,
     bits: Bits,
+    workloads: WorkloadBits,
     last_id: u32,
     /// Numbers of policies that are detached, since when.
     detached: VecDeque<(Instant, u32)>,
@@ -57,6 +59,8 @@ struct Entry {
 enum Content {
     Loaded(Active),
     Disabled,
+    /// It is for other nodes.
+    Skipped,
     Failed(Failure),
 }
 
@@ -88,6 +92,7 @@ impl Book {
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
             bits: Bits::default(),
+            workloads: WorkloadBits::default(),
             last_id: 0,
             detached: VecDeque::new(),
             freed: false,
@@ -365,9 +370,8 @@ impl Book {
         self.last_id = self.last_id.max(id);
         let view = View { state: State::Loading, ..unloaded(key, id, &policy, &origin) };
         self.shared.set_loading(Some(view));
-        let outcome = self.attach(key, &policy);
-        let (content, told) = match outcome {
-            Ok(active) => (Content::Loaded(active), Ok(())),
+        let (content, told) = match self.attached(key, &policy) {
+            Ok(content) => (content, Ok(())),
             Err(failure) => {
                 let reason = failure.reason.clone();
                 (Content::Failed(failure), Err(PolicyError::Refused { key: key.clone(), reason }))
@@ -380,6 +384,15 @@ impl Book {
         told
     }
 
+    /// Attaches a policy, unless it is for other nodes.
+    fn attached(&mut self, key: &Key, policy: &Policy) -> Result<Content, Failure> {
+        if self.choices.are_of_node(policy) {
+            return Ok(Content::Loaded(self.attach(key, policy)?));
+        }
+        tracing::info!(policy = %key, "skipped: its nodeSelector is not for this node");
+        Ok(Content::Skipped)
+    }
+
     /// Puts a policy in the place of the one of this key: attached, and only then is the old one detached. One that is
     /// disabled stays so. On failure nothing has changed.
     fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
@@ -388,7 +401,7 @@ impl Book {
             self.compile(&policy, &self.choices.clone())?;
             Content::Disabled
         } else {
-            Content::Loaded(self.attach(key, &policy)?)
+            self.attached(key, &policy)?
         };
         let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
         entry.policy = policy;
@@ -452,6 +465,7 @@ impl Entry {
         let error = self.newer.clone();
         match &self.content {
             Content::Disabled => View { state: State::Disabled, error, ..plain },
+            Content::Skipped => View { state: State::Skipped, error, ..plain },
             Content::Loaded(active) => {
                 let partial = active.hooks.iter().any(|hook| hook.state == HookState::Partial);
                 let state = if partial { State::PartiallyEnabled } else { State::Enabled };

@@ -25,7 +25,7 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
-    fn loader(&self, _: NamespaceInums) -> Result<Box<dyn Loader>> {
+    fn loader(&self, _: NamespaceInums, _: Arc<Workloads>) -> Result<Box<dyn Loader>> {
         bail!("there is no kernel")
     }
 }

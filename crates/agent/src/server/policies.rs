@@ -127,6 +127,7 @@ fn state(state: State) -> api::TracingPolicyState {
         State::Disabled => api::TracingPolicyState::TpStateDisabled,
         State::LoadError => api::TracingPolicyState::TpStateLoadError,
         State::Loading => api::TracingPolicyState::TpStateLoading,
+        State::Skipped => api::TracingPolicyState::TpStateSkipped,
     }
 }
 
@@ -167,7 +168,7 @@ pub(crate) fn own(view: &View) -> saker_v1::Policy {
 }
 
 fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
-    let HookCounts { calls, matched, posted, limited, lost, unpaired, missed } = hook.counts;
+    let HookCounts { calls, matched, posted, limited, lost, unpaired, missed, undecided } = hook.counts;
     saker_v1::PolicyHook {
         path: hook.path.clone(),
         function: hook.function.clone(),
@@ -177,6 +178,15 @@ fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
         missing: hook.missing.clone(),
         kernel_memory_bytes: hook.memory,
         note: hook.note.clone(),
-        counters: Some(saker_v1::HookCounters { calls, matched, posted, limited, lost, unpaired, missed }),
+        counters: Some(saker_v1::HookCounters {
+            calls,
+            matched,
+            posted,
+            limited,
+            lost,
+            unpaired,
+            missed,
+            undecided,
+        }),
     }
 }

@@ -61,7 +61,7 @@ pub struct LabelSelector {
 }
 
 /// A condition on a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelCondition {
     /// The label has one of these values.
     In {

@@ -164,6 +164,7 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "lost": counters.lost,
         "unpaired": counters.unpaired,
         "missed": counters.missed,
+        "undecided": counters.undecided,
     })
 }
 
@@ -249,6 +250,7 @@ fn hooks(list: &ListPoliciesResponse) -> String {
         "LOST",
         "UNPAIRED",
         "MISSED",
+        "UNDECIDED",
         "MEMORY",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
@@ -276,6 +278,7 @@ fn hooks(list: &ListPoliciesResponse) -> String {
                 counters.lost,
                 counters.unpaired,
                 counters.missed,
+                counters.undecided,
             ];
             row.extend(counts.map(|count| count.to_string()));
             row.push(bytes(hook.kernel_memory_bytes));
