@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 mod notify;
 mod pipeline;
+mod pods;
 pub mod policies;
 pub mod recording;
 pub mod requests;

@@ -20,10 +20,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zerocopy::IntoBytes;
 
-use crate::config::{Config, OPTIONS, Server, Settings};
+use crate::config::{Config, Cri, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Lookups, Pipeline, Request};
+use crate::pods::{self, Health, PodTable, Pods};
 use crate::policies::Policies;
 use crate::recording::{Recorded, Recorder};
 use crate::requests::Requester;
@@ -83,9 +84,11 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let requester = Requester::start(settings.requests.clone(), runtime.handle());
     let source = load(&settings).context("the sensors cannot be started")?;
-    let Started { pipeline, sensors, recorded, host } =
-        start_pipeline(&settings, source, &fanout, &requests, &requester)?;
     let workloads = Arc::new(Workloads::new(settings.names_pods()));
+    let followed = settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
+    let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
+    let Started { pipeline, sensors, recorded, host } =
+        start_pipeline(&settings, source, &fanout, &requests, &requester, table)?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
@@ -98,6 +101,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         client_queue: settings.server.queue,
         policies,
         requester: Some(requester),
+        pods: followed.map(|(_, health)| health),
         requests,
         started,
     }));
@@ -217,6 +221,7 @@ fn start_pipeline(
     fanout: &Arc<Fanout>,
     requests: &Sender<Request>,
     requester: &Requester,
+    pods: Option<Arc<PodTable>>,
 ) -> Result<Started> {
     let (sensors, reader) = source;
     let (begin, beginning) = mpsc::channel();
@@ -236,6 +241,7 @@ fn start_pipeline(
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
+    engine.pods = pods.map(|table| Box::new(Pods(table)) as _);
     let lookups = Lookups::new(&settings.procfs, header.boot_to_wall);
     let engine = Engine::new(engine);
     let start = EngineStart { engine, snapshot, recorder, requester: Some(requester.clone()), lookups };
@@ -244,6 +250,20 @@ fn start_pipeline(
         bail!("the engine did not take up the running processes within {} s", START.as_secs());
     }
     Ok(Started { pipeline, sensors, recorded, host })
+}
+
+/// Starts to follow the containers of this node.
+fn follow_pods(
+    cri: &Cri,
+    settings: &Settings,
+    workloads: &Arc<Workloads>,
+    runtime: &Runtime,
+) -> Result<(Arc<PodTable>, Arc<Health>)> {
+    let (table, health) = (Arc::<PodTable>::default(), Arc::<Health>::default());
+    let (workloads, own) = (Arc::clone(workloads), (Arc::clone(&table), Arc::clone(&health)));
+    pods::follow(cri, &settings.procfs, workloads, own.0, own.1, runtime.handle())
+        .context("cannot start the thread that follows containers")?;
+    Ok((table, health))
 }
 
 /// Starts to load the policies of the files.

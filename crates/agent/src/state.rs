@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::pods::Health;
 use crate::policies::Policies;
 use crate::recording::Recorded;
 use crate::requests::Requester;
@@ -83,6 +84,8 @@ pub struct State {
     pub policies: Arc<Policies>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
+    /// How following containers goes; `None`: nobody does.
+    pub(crate) pods: Option<Arc<Health>>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -110,6 +113,8 @@ pub struct Parts {
     pub policies: Arc<Policies>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
+    /// How following containers goes; `None`: nobody does.
+    pub(crate) pods: Option<Arc<Health>>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -133,6 +138,7 @@ impl State {
             client_queue: parts.client_queue,
             policies: parts.policies,
             requester: parts.requester,
+            pods: parts.pods,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -260,6 +266,8 @@ impl State {
         }
         status.problems = problems::of(&status, &counters);
         status.problems.extend(self.policies.problems());
+        let pods = self.pods.as_ref().map(|health| health.problem());
+        status.problems.extend(pods.filter(|problem| !problem.is_empty()));
         status
     }
 

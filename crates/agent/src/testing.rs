@@ -79,6 +79,7 @@ impl World {
             client_queue: 100,
             policies: Arc::new(kernel.policies(Sources::default())),
             requester: None,
+            pods: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -145,6 +146,7 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        workload_undecided: false,
         requests: Vec::new(),
     };
     Arc::new(Event {

@@ -12,6 +12,7 @@ mod argument;
 mod credentials;
 mod hook;
 mod message;
+mod pod;
 mod process;
 
 use std::ops::Range;

@@ -116,6 +116,7 @@ impl Engine {
             return_missing: "",
             entry_missing: false,
             socket_owner: flags.has(HookFlags::OWNER),
+            workload_undecided: flags.has(HookFlags::UNDECIDED),
             requests,
         };
         if flags.has(HookFlags::RETURN) {

@@ -43,6 +43,15 @@ pub struct ContainerGroup {
     pub name: String,
 }
 
+impl ContainerGroup {
+    /// The id of its container, as its name has it.
+    #[must_use]
+    pub fn container_id(&self) -> &str {
+        let name = self.name.strip_suffix(".scope").unwrap_or(&self.name);
+        name.rsplit(['-', ':']).next().unwrap_or_default()
+    }
+}
+
 /// Which group belongs to which container, kept by programs. Dropping it detaches them.
 pub struct Groups {
     /// Held, and never looked at again.
@@ -158,6 +167,14 @@ impl Groups {
             Ok(0)
         })?;
         Ok(found)
+    }
+
+    /// Whether it is not known yet which filters the container of a group fulfils.
+    ///
+    /// # Errors
+    /// The kernel's table cannot be read.
+    pub fn is_undecided(&self, group: u64) -> Result<bool, Error> {
+        Ok(self.entry(group)?.is_some_and(|entry| entry.bits == ANY))
     }
 
     /// Says which filters processes outside of containers fulfil, a bit each.

@@ -56,6 +56,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         client_queue: 1,
         policies: Arc::new(policies),
         requester: None,
+        pods: None,
         requests,
         started: (SystemTime::now(), Instant::now()),
     });

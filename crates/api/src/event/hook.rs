@@ -50,6 +50,8 @@ pub struct HookEvent {
     pub entry_missing: bool,
     /// The process owns a socket among the arguments; it is not the one that ran.
     pub socket_owner: bool,
+    /// It was not known yet in which container the process is, so it may be none that the policy is for.
+    pub workload_undecided: bool,
     /// What its policy has the agent ask of the network; in no form of the event.
     pub requests: Vec<Request>,
 }

@@ -164,6 +164,7 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     string_field(out, name!("return_missing"), event.return_missing);
     flag_field(out, name!("entry_missing"), event.entry_missing);
     flag_field(out, name!("socket_owner"), event.socket_owner);
+    flag_field(out, name!("workload_undecided"), event.workload_undecided);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
     if !event.hook.family.has_stacks() {
         write_stack(name!("kernel_stack"), &event.kernel_stack, out);

@@ -128,6 +128,7 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         return_missing: event.return_missing.to_owned(),
         entry_missing: event.entry_missing,
         socket_owner: event.socket_owner,
+        workload_undecided: event.workload_undecided,
         policy_namespace: event.hook.policy_namespace.clone(),
         args: extras(&event.args),
         data: if family.has_data() { extras(&event.data) } else { Vec::new() },

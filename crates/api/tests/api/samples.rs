@@ -292,6 +292,7 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        workload_undecided: false,
         requests: Vec::new(),
     }
 }
@@ -350,6 +351,7 @@ fn kprobe_everything() -> Event {
         cgroup_id: 4_294_967_297,
         return_missing: "process_exited",
         socket_owner: true,
+        workload_undecided: true,
         ..hook
     })
 }

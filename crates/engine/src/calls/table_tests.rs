@@ -31,6 +31,7 @@ fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Wai
         return_missing: "",
         entry_missing: false,
         socket_owner: false,
+        workload_undecided: false,
         requests: Vec::new(),
     };
     Waiting {
