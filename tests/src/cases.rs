@@ -18,6 +18,7 @@ pub mod process;
 pub mod rotation;
 pub mod start;
 pub mod thread;
+pub mod workloads;
 
 use crate::case::Case;
 
@@ -38,4 +39,5 @@ pub const TABLES: &[&[Case]] = &[
     policy::CASES,
     policy_asking::CASES,
     policy_foreign::CASES,
+    workloads::CASES,
 ];

@@ -85,7 +85,8 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let requester = Requester::start(settings.requests.clone(), runtime.handle());
     let source = load(&settings).context("the sensors cannot be started")?;
     let workloads = Arc::new(Workloads::new(settings.names_pods()));
-    let followed = settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
+    let followed =
+        settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
     let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
     let Started { pipeline, sensors, recorded, host } =
         start_pipeline(&settings, source, &fanout, &requests, &requester, table)?;

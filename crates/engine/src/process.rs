@@ -270,7 +270,8 @@ impl Factory {
         };
         let docker = self.docker(parts.cgroup, exec.id.cgroup_id);
         let pod = self.pod(&docker);
-        let mut process = Process { parent_exec_id, docker, pod, extra: Box::new(extra), ..Process::default() };
+        let mut process =
+            Process { parent_exec_id, docker, pod, extra: Box::new(extra), ..Process::default() };
         self.put_identity(&mut process, exec.rec.process, &exec.id, marks);
         self.put_user(&mut process, &exec.id);
         process

@@ -9,8 +9,8 @@ use super::*;
 use crate::proto::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use crate::proto::{
     ContainerMetadata, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse, ImageSpec,
-    ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse,
-    PodSandbox, PodSandboxMetadata, VersionRequest, VersionResponse,
+    ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse, PodSandbox,
+    PodSandboxMetadata, VersionRequest, VersionResponse,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -51,7 +51,8 @@ impl RuntimeService for Fake {
 }
 
 fn pod(id: &str, name: &str, state: i32) -> PodSandbox {
-    let metadata = PodSandboxMetadata { name: name.into(), uid: format!("uid-{name}"), namespace: "shop".into() };
+    let metadata =
+        PodSandboxMetadata { name: name.into(), uid: format!("uid-{name}"), namespace: "shop".into() };
     let labels = [("app", "web"), ("io.kubernetes.pod.name", name)];
     let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     PodSandbox { id: id.into(), metadata: Some(metadata), state, created_at: 3, labels }

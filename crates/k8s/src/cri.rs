@@ -96,7 +96,8 @@ impl Runtime {
             endpoint: path.clone(),
             reason: innermost(error).to_string(),
         };
-        let channel = Endpoint::from_shared(format!("unix://{}", path.display())).map_err(|error| failed(&error))?;
+        let channel =
+            Endpoint::from_shared(format!("unix://{}", path.display())).map_err(|error| failed(&error))?;
         let channel = channel.connect_timeout(PATIENCE).connect().await.map_err(|error| failed(&error))?;
         let client = RuntimeServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
         let mut runtime = Self { client, endpoint: path, name: String::new() };
@@ -111,7 +112,11 @@ impl Runtime {
         &self.endpoint
     }
 
-    fn answer<T>(&self, method: &'static str, answer: Result<tonic::Response<T>, Status>) -> Result<T, CriError> {
+    fn answer<T>(
+        &self,
+        method: &'static str,
+        answer: Result<tonic::Response<T>, Status>,
+    ) -> Result<T, CriError> {
         answer.map(tonic::Response::into_inner).map_err(|status| CriError::Call {
             endpoint: self.endpoint.clone(),
             method,

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::pod;
 use super::credentials::{write_capabilities, write_namespaces, write_process_credentials, write_user_ns};
+use super::pod;
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, time_field,
     wide_field, wrapped_field,
