@@ -93,7 +93,7 @@ mod tests {
     }
 
     fn shown(id: usize) -> String {
-        format!("{:064}", id)[..SHOWN].to_owned()
+        format!("{id:064}")[..SHOWN].to_owned()
     }
 
     #[test]

@@ -301,3 +301,13 @@ fn unreadable_records_are_counted_and_change_nothing() {
     host.give(&record);
     assert_eq!(host.take_short().len(), 1);
 }
+
+/// One container is known.
+struct OnePod(String);
+
+impl saker_engine::PodNames for OnePod {
+    fn pod(&mut self, container: &str) -> Option<std::sync::Arc<saker_api::tetragon::Pod>> {
+        let pod = saker_api::tetragon::Pod { name: "web-1".into(), ..saker_api::tetragon::Pod::default() };
+        (container == self.0).then(|| std::sync::Arc::new(pod))
+    }
+}
