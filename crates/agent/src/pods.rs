@@ -170,7 +170,9 @@ impl Follower {
             }
             self.health.set(String::new());
             let pause = match &events {
-                _ if !self.waiting.is_empty() || !self.seen.is_empty() => WAITING,
+                _ if !self.waiting.is_empty() || self.seen.values().any(|at| at.elapsed() < PATIENCE) => {
+                    WAITING
+                }
                 Some(_) => RARELY,
                 None => POLL,
             };
@@ -209,7 +211,11 @@ impl Follower {
     }
 
     fn met(&mut self, group: &ContainerGroup) {
-        self.groups.insert(group.container_id().to_owned(), group.id);
+        let id = group.container_id();
+        if let Some(older) = self.placed.remove(id) {
+            self.leave(older);
+        }
+        self.groups.insert(id.to_owned(), group.id);
         self.waiting.insert(group.id, Instant::now());
     }
 
@@ -226,6 +232,9 @@ impl Follower {
                 self.groups = all.iter().map(|one| (one.container_id().to_owned(), one.id)).collect();
                 let there: BTreeSet<u64> = all.iter().map(|group| group.id).collect();
                 self.waiting.retain(|group, _| there.contains(group));
+                let left = self.placed.values().filter(|group| **group != 0 && !there.contains(group));
+                left.for_each(|group| self.leave(*group));
+                self.placed.retain(|_, group| *group == 0 || there.contains(group));
                 for group in waiting {
                     self.waiting.entry(group).or_insert_with(Instant::now);
                 }
@@ -252,7 +261,7 @@ impl Follower {
             self.seen.remove(id);
             self.groups.remove(id);
             if let Some(group) = self.placed.remove(id) {
-                self.workloads.forget(group);
+                self.leave(group);
             }
         }
         let open = self.containers.all().filter(|one| !self.placed.contains_key(&one.id));
@@ -265,6 +274,13 @@ impl Follower {
         }
         self.give_up();
         Ok(())
+    }
+
+    /// A container is no longer in this group.
+    fn leave(&self, group: u64) {
+        if let Err(error) = self.workloads.forget(group) {
+            tracing::warn!(group, "it cannot be forgotten: {error:#}");
+        }
     }
 
     /// Says what the container of a group is.

@@ -103,6 +103,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         policies,
         requester: Some(requester),
         pods: followed.map(|(_, health)| health),
+        workloads: Some(workloads),
         requests,
         started,
     }));

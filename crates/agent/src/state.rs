@@ -20,6 +20,7 @@ use crate::recording::Recorded;
 use crate::requests::Requester;
 use crate::resources::{self, Usage};
 use crate::server;
+use crate::workloads::Workloads;
 
 /// Time that reading the kernel's counters may take.
 const REFRESH: Duration = Duration::from_millis(300);
@@ -86,6 +87,8 @@ pub struct State {
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
     pub(crate) pods: Option<Arc<Health>>,
+    /// Which filters containers fulfil; `None`: nobody asks.
+    pub(crate) workloads: Option<Arc<Workloads>>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -115,6 +118,8 @@ pub struct Parts {
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
     pub(crate) pods: Option<Arc<Health>>,
+    /// Which filters containers fulfil; `None`: nobody asks.
+    pub(crate) workloads: Option<Arc<Workloads>>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -139,6 +144,7 @@ impl State {
             policies: parts.policies,
             requester: parts.requester,
             pods: parts.pods,
+            workloads: parts.workloads,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -268,6 +274,13 @@ impl State {
         status.problems.extend(self.policies.problems());
         let pods = self.pods.as_ref().map(|health| health.problem());
         status.problems.extend(pods.filter(|problem| !problem.is_empty()));
+        let lost = self.workloads.as_ref().map_or(0, |workloads| workloads.lost());
+        if lost > 0 {
+            status.problems.push(format!(
+                "the kernel's table had no room for {lost} control groups; policies for workloads tell of calls in them with a \
+                 mark"
+            ));
+        }
         status
     }
 

@@ -80,6 +80,7 @@ impl World {
             policies: Arc::new(kernel.policies(Sources::default())),
             requester: None,
             pods: None,
+            workloads: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });

@@ -60,8 +60,14 @@ impl Workloads {
         let mut known = self.known();
         known.filters = filters;
         groups.set_host(known.bits(None))?;
+        let mut gone = Vec::new();
         for (group, container) in &known.containers {
-            groups.decide(*group, known.bits_of(container.as_ref()))?;
+            if !groups.decide(*group, known.bits_of(container.as_ref()))? {
+                gone.push(*group);
+            }
+        }
+        for group in gone {
+            known.containers.remove(&group);
         }
         Ok(())
     }
@@ -106,9 +112,23 @@ impl Workloads {
         Ok(group)
     }
 
-    /// A container is gone. Its group, if it is there still, stays what it was.
-    pub fn forget(&self, group: u64) {
-        self.known().containers.remove(&group);
+    /// A container is gone. Its group, if it is there still, stays what it was, and is told of new filters.
+    ///
+    /// # Errors
+    /// The kernel's table cannot be read.
+    pub fn forget(&self, group: u64) -> Result<()> {
+        let groups = self.groups()?;
+        if !groups.is_there(group)? {
+            self.known().containers.remove(&group);
+        }
+        Ok(())
+    }
+
+    /// Groups that the kernel's table had no room for.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let groups = self.known().groups.clone();
+        groups.and_then(|groups| groups.lost().ok()).unwrap_or_default()
     }
 }
 

@@ -169,6 +169,14 @@ impl Groups {
         Ok(found)
     }
 
+    /// Whether a group is there still.
+    ///
+    /// # Errors
+    /// The kernel's table cannot be read.
+    pub fn is_there(&self, group: u64) -> Result<bool, Error> {
+        Ok(self.entry(group)?.is_some())
+    }
+
     /// Whether it is not known yet which filters the container of a group fulfils.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         policies: Arc::new(policies),
         requester: None,
         pods: None,
+        workloads: None,
         requests,
         started: (SystemTime::now(), Instant::now()),
     });
