@@ -26,7 +26,7 @@ const ID: usize = 64;
 const BASE: u64 = 770_000;
 const OWN: std::ops::Range<u64> = BASE..BASE + 10_000;
 /// Time in which a container must be known.
-const KNOWN: Duration = Duration::from_secs(30);
+const KNOWN: Duration = Duration::from_secs(120);
 
 /// A policy for these workloads that tells all calls of `getpriority`.
 fn policy(kind: &str, name: &str, namespace: &str, workloads: &str, selectors: &str) -> String {
