@@ -565,21 +565,21 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 
 /* Counts the call, and says which selectors can match: mostly none, and the hook is over. Not inlined: it
  * gives its stack back. */
-static __noinline u64 front(void *ctx, u32 cpu, u64 *bits, u64 *workloads)
+static __noinline u64 front(void *ctx, u32 cpu, struct caller *who)
 {
 	struct saker_hook_stats *counts = hook_stats(cpu);
 
 	if (!counts)
 		return 0;
 	COUNT(calls);
-	*bits = 0;
-	if (!is_for(workloads))
+	who->bits = 0;
+	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && !is_for(&who->workloads))
 		return 0;
-	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, bits)) {
+	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, &who->bits)) {
 		count_no_scratch(counts);
 		return 0;
 	}
-	return not_rejected(ctx, *bits);
+	return not_rejected(ctx, who->bits);
 }
 
 static __always_inline void on_entry(void *ctx)
@@ -588,7 +588,7 @@ static __always_inline void on_entry(void *ctx)
 	struct call call;
 	u64 found;
 
-	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits, &call.who.workloads);
+	found = front(ctx, bpf_get_smp_processor_id(), &call.who);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
 	if (!found)

@@ -29,12 +29,10 @@ static __noinline u64 workload_bits(void)
 	return group->bits;
 }
 
-/* Whether the policy is for this process. Notes what it fulfils, as far as the policy asks for it. */
+/* Whether the policy is for this process, for plans that ask for workloads. Notes which filters it fulfils.
+ */
 static __always_inline bool is_for(u64 *workloads)
 {
-	*workloads = 0;
-	if (!(saker_plan.flags & SAKER_PLAN_WORKLOADS))
-		return true;
 	*workloads = workload_bits();
 	return !saker_plan.workload || *workloads & saker_plan.workload;
 }

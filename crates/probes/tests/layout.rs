@@ -179,7 +179,8 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             untrack,
             plain,
             typed,
-            beginning
+            beginning,
+            workload
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });
@@ -194,7 +195,20 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
     same_layout!(btf, saker_lineage { start, bits, inherited, generation, zero });
     same_layout!(
         btf,
-        saker_hook_stats { calls, matched, posted, limited, lost, unpaired, memory, waiting, zero }
+        saker_hook_stats {
+            calls,
+            matched,
+            posted,
+            limited,
+            lost,
+            unpaired,
+            memory,
+            waiting,
+            undecided,
+            zero
+        }
     );
     same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
+    same_layout!(btf, saker_group { container, bits });
+    same_layout!(btf, saker_group_made { group, name });
 }
