@@ -31,6 +31,9 @@ fn main() {
     println!("cargo::rerun-if-changed=workloads");
     println!("cargo::rerun-if-env-changed=CC");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    if let Err(error) = pods() {
+        fail(&format!("cannot compile proto/pods.proto: {error}"));
+    }
     compile(&out.join("workload"), WORKLOAD, &["-pthread", "-s"]);
     compile(&out.join("leaf"), &["leaf.c"], &["-s"]);
     compile(&out.join("nop"), &["nop.c"], &[BARE, &["-s"]].concat());
@@ -39,6 +42,13 @@ fn main() {
     // Its callers are found by their frames and named by their symbols; it has a build id.
     let frames = ["-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-Wl,--build-id=sha1"];
     compile(&out.join("stacks"), &["stacks.c"], &frames);
+}
+
+/// What is asked of a container runtime.
+fn pods() -> std::io::Result<()> {
+    println!("cargo::rerun-if-changed=proto");
+    let compiler = tonic_prost_build::configure().build_server(false).build_transport(false);
+    compiler.compile_protos(&["proto/pods.proto"], &["proto"])
 }
 
 fn compile(program: &Path, sources: &[&str], further: &[&str]) {

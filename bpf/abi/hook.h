@@ -49,7 +49,8 @@ enum saker_withheld {
 	SAKER_WITHHELD_INIT = 2,  /* the process is the first of the machine */
 	SAKER_WITHHELD_AGENT = 3, /* it is the agent */
 	SAKER_WITHHELD_OWNER = 4, /* it is not the one that the event is about, but what runs on its behalf */
-	SAKER_WITHHELD_FAILED = 5, /* the kernel did not take the signal */
+	SAKER_WITHHELD_FAILED = 5,   /* the kernel did not take the signal */
+	SAKER_WITHHELD_WORKLOAD = 6, /* it is not known yet whether the policy is for its container */
 };
 
 /* Bits of saker_hook.flags. */
@@ -64,6 +65,9 @@ enum saker_withheld {
 #define SAKER_HOOK_OWNER                                                                                     \
 	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
 	       * it was remembered, not of who ran */
+#define SAKER_HOOK_UNDECIDED                                                                                 \
+	0x200 /* it is not known yet which container the process is in, so it may be none that the policy is \
+	       * for */
 
 /* From this bit of saker_hook.flags on: enum saker_withheld. */
 #define SAKER_HOOK_WITHHELD_SHIFT 16

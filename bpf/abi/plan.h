@@ -88,6 +88,7 @@ enum saker_op {
 	SAKER_OP_NAMESPACE_CHANGE =
 		11, /* number: which, one bit each, in the order of struct saker_namespaces */
 	SAKER_OP_CAPABILITY_CHANGE = 12, /* first and number: as of SAKER_OP_CAPABILITY */
+	SAKER_OP_WORKLOAD = 13,		 /* first: bit of its workload */
 	/* Of a captured value: */
 	SAKER_OP_EQUAL = 16,	    /* pool: numbers */
 	SAKER_OP_GREATER = 17,	    /* pool: one number */
@@ -217,6 +218,8 @@ struct saker_beginning {
 #define SAKER_PLAN_SOCKETS 0x2000 /* a value is a socket or a packet, which may have an owner */
 #define SAKER_PLAN_TRACKS  0x4000 /* owners of sockets are remembered or forgotten */
 
+#define SAKER_PLAN_WORKLOADS 0x8000 /* the policy or a clause asks for bits of the workload */
+
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */
 #define SAKER_PART_BINARIES  0x2  /* the filters on binaries */
@@ -251,6 +254,7 @@ struct saker_plan {
 	 * that the verifier knows to point to the structure of the value's type. */
 	__u16 plain, typed;
 	struct saker_beginning beginning[SAKER_BEGINNINGS_MAX];
+	__u64 workload; /* the policy is for processes that have one of these bits; 0: for all */
 };
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */
@@ -345,15 +349,33 @@ struct saker_hook_stats {
 	/* Of calls that matched, what was done to them, and what was not: enum saker_withheld. */
 	__u64 signalled, overridden;
 	__u64 monitored_signal, monitored_override;
-	__u64 spared; /* by SAKER_WITHHELD_INIT and SAKER_WITHHELD_AGENT */
-	__u64 failed; /* by SAKER_WITHHELD_FAILED and SAKER_WITHHELD_OWNER */
-	__u64 zero[2];
+	__u64 spared;	 /* by SAKER_WITHHELD_INIT and SAKER_WITHHELD_AGENT */
+	__u64 failed;	 /* by the others of enum saker_withheld, but for SAKER_WITHHELD_MONITOR */
+	__u64 undecided; /* records made of processes whose workload was not known yet */
+	__u64 zero[1];
 };
 
 /* How a policy acts: the one entry of its map of modes. */
 enum saker_mode {
 	SAKER_MODE_ENFORCE = 0,
 	SAKER_MODE_MONITOR = 1, /* what would be done is told and counted */
+};
+
+/* Filters on workloads are bits. The highest stands for none: who has all is not known yet, and may fulfil
+ * any. */
+#define SAKER_WORKLOADS_MAX 63
+#define SAKER_WORKLOAD_ANY  (~0ULL)
+
+/* A control group. */
+struct saker_group {
+	__u64 container; /* id of the group that is its container's, which may be itself; 0: the host's */
+	__u64 bits; /* of a container's own: filters that it fulfils; SAKER_WORKLOAD_ANY: not known yet */
+};
+
+/* A new group that its name makes a container's. */
+struct saker_group_made {
+	__u64 group;
+	__u8 name[256]; /* ends with a NUL */
 };
 
 /* What a CPU found out last: which filters on binaries the process of a task fulfils. An entry for each CPU.

@@ -18,7 +18,7 @@ struct {
 const volatile u32 saker_agent;
 
 /* Why nothing may be done to whoever calls. */
-static __always_inline enum saker_withheld withheld_from(u32 pid, const struct hook_scratch *s)
+static __always_inline enum saker_withheld withheld_from(u32 pid, const struct hook_scratch *s, u64 workloads)
 {
 	u32 zero = 0, *mode = bpf_map_lookup_elem(&saker_mode, &zero);
 
@@ -28,15 +28,17 @@ static __always_inline enum saker_withheld withheld_from(u32 pid, const struct h
 		return SAKER_WITHHELD_AGENT;
 	if (saker_plan.flags & SAKER_PLAN_SOCKETS && s->owner.key.pid && s->owner.key.pid != pid)
 		return SAKER_WITHHELD_OWNER;
+	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && workloads == SAKER_WORKLOAD_ANY)
+		return SAKER_WITHHELD_WORKLOAD;
 	return mode && *mode == SAKER_MODE_MONITOR ? SAKER_WITHHELD_MONITOR : SAKER_WITHHELD_NONE;
 }
 
 /* Does what a selector asks for, leaves in s->verdict what the hook is to return, and counts. Returns why
  * not. Not inlined: it gives its stack back. */
 static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_selector_plan *selector,
-			  struct saker_hook_stats *counts)
+			  u64 workloads, struct saker_hook_stats *counts)
 {
-	u32 withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s);
+	u32 withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s, workloads);
 	bool overrides = selector->flags & SAKER_SELECT_OVERRIDE;
 	u8 signal = selector->signal;
 
@@ -52,6 +54,7 @@ static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_se
 			__sync_fetch_and_add(&counts->monitored_override, 1);
 		return withheld;
 	case SAKER_WITHHELD_OWNER:
+	case SAKER_WITHHELD_WORKLOAD:
 		__sync_fetch_and_add(&counts->failed, 1);
 		return withheld;
 	default:

@@ -266,6 +266,12 @@ static __always_inline u64 call_number(struct call *call)
 	return number;
 }
 
+/* Whether it is not known if the policy is for this process. */
+static __always_inline bool is_undecided(struct call *call)
+{
+	return saker_plan.flags & SAKER_PLAN_WORKLOADS && call->who.workloads == SAKER_WORKLOAD_ANY;
+}
+
 static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
 {
 	struct saker_hook *rec = &call->s->rec;
@@ -292,6 +298,8 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 	} else if (!call->who.process) {
 		rec->flags |= SAKER_HOOK_UNKNOWN;
 	}
+	if (is_undecided(call))
+		rec->flags |= SAKER_HOOK_UNDECIDED;
 }
 
 /* Credentials and namespaces as of now. */
@@ -363,6 +371,8 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	s->rec.action = selector->action;
 	fill(call, stats, now);
 	sent = send(call, stats);
+	if (sent && is_undecided(call))
+		COUNT(undecided);
 	if (sent)
 		COUNT(posted);
 	else
@@ -510,7 +520,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	find_owner(call, 0, saker_plan.entry_values, false);
 	track_selected(call, selector, false);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.flags |= act(s, selector, counts) << SAKER_HOOK_WITHHELD_SHIFT;
+		s->rec.flags |= act(s, selector, call->who.workloads, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	/* What is not called does not return. */
 	if (has_return(call) && !s->verdict) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
@@ -559,19 +569,21 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 
 /* Counts the call, and says which selectors can match: mostly none, and the hook is over. Not inlined: it
  * gives its stack back. */
-static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
+static __noinline u64 front(void *ctx, u32 cpu, struct caller *who)
 {
 	struct saker_hook_stats *counts = hook_stats(cpu);
 
 	if (!counts)
 		return 0;
 	COUNT(calls);
-	*bits = 0;
-	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, bits)) {
+	who->bits = 0;
+	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && !is_for(&who->workloads))
+		return 0;
+	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, &who->bits)) {
 		count_no_scratch(counts);
 		return 0;
 	}
-	return not_rejected(ctx, *bits);
+	return not_rejected(ctx, who->bits);
 }
 
 /* Returns what the hook is to return in place of what is hooked; 0: that is called. */
@@ -582,7 +594,7 @@ static __always_inline s64 on_entry(void *ctx)
 	s64 verdict;
 	u64 found;
 
-	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits);
+	found = front(ctx, bpf_get_smp_processor_id(), &call.who);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
 	if (!found)
@@ -653,7 +665,7 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.flags |= act(s, selector, counts) << SAKER_HOOK_WITHHELD_SHIFT;
+		s->rec.flags |= act(s, selector, call->who.workloads, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	if (!(selector->flags & SAKER_SELECT_NO_POST))
 		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }
@@ -680,6 +692,8 @@ static __always_inline void on_return(void *ctx)
 		return;
 	call.entry = entry;
 	caller(&call.who);
+	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && saker_plan.flags & SAKER_PLAN_ENFORCES)
+		call.who.workloads = workload_bits();
 	call.s = take_scratch(&call.level);
 	if (call.s) {
 		begin_scratch(call.s);

@@ -6,13 +6,15 @@
 #include "change.h"
 #include "kin.h"
 #include "match.h"
+#include "workload.h"
 
 /* Who calls. */
 struct caller {
 	struct task_struct *task;
 	struct saker_process *process;
 	u64 pid_tgid;
-	u64 bits; /* of binaries */
+	u64 bits;      /* of binaries */
+	u64 workloads; /* likewise */
 	struct kin kin;
 };
 
@@ -36,7 +38,8 @@ static __always_inline void find_process(struct caller *who)
 static __always_inline bool is_looked_up(CLAUSE *c)
 {
 	return c->op != SAKER_OP_PID && c->op != SAKER_OP_BINARY && c->op != SAKER_OP_FOLLOWED &&
-	       c->op != SAKER_OP_PARENT_BINARY && c->op != SAKER_OP_PARENT_FOLLOWED;
+	       c->op != SAKER_OP_PARENT_BINARY && c->op != SAKER_OP_PARENT_FOLLOWED &&
+	       c->op != SAKER_OP_WORKLOAD;
 }
 
 /* Whether two sets have something in common, as 1 or 0; the verifier only knows that it is a number. With a
@@ -66,6 +69,9 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		return saker_number_holds(clause, namespace_of(task, c->first), 1);
 	case SAKER_OP_BINARY:
 		holds = who->bits >> (c->first & 63) & 1;
+		break;
+	case SAKER_OP_WORKLOAD:
+		holds = who->workloads >> (c->first & 63) & 1;
 		break;
 	case SAKER_OP_CAPABILITY:
 		holds = saker_meet(capabilities_of(task, c->first), c->number);

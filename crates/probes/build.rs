@@ -12,12 +12,13 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 5] = [
+const OBJECTS: [(&str, &str); 6] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
     ("policy/hook.bpf.c", "hook"),
     ("policy/follow.bpf.c", "follow"),
     ("policy/sockets.bpf.c", "sockets"),
+    ("policy/groups.bpf.c", "groups"),
 ];
 
 fn main() -> Result<()> {

@@ -19,6 +19,7 @@ pub mod process;
 pub mod rotation;
 pub mod start;
 pub mod thread;
+pub mod workloads;
 
 use crate::case::Case;
 
@@ -40,4 +41,5 @@ pub const TABLES: &[&[Case]] = &[
     policy_asking::CASES,
     policy_enforce::CASES,
     policy_foreign::CASES,
+    workloads::CASES,
 ];

@@ -173,6 +173,25 @@ static int sockets(int argc, char **argv)
 	return 0;
 }
 
+/* ask NUMBER: one call of getpriority with this number. */
+static int ask(int argc, char **argv)
+{
+	if (argc < 2)
+		return 2;
+	/* Who it asks for need not be there. */
+	getpriority(PRIO_PROCESS, atoi(argv[1]));
+	return 0;
+}
+
+/* stay NUMBER: the same, and stays until it is killed. */
+static int stay(int argc, char **argv)
+{
+	if (ask(argc, argv))
+		return 2;
+	for (;;)
+		pause();
+}
+
 /* calls COUNT [PAUSE]: so many calls of getpriority, with so many microseconds between them, numbered from 1
  * by what their second argument has beyond 5,000,000. No process group has such a number, so all fail. */
 static int calls(int argc, char **argv)
@@ -228,6 +247,8 @@ const struct workload policy_workloads[] = {
 	{"file-ways", file_ways},
 	{"sockets", sockets},
 	{"calls", calls},
+	{"ask", ask},
+	{"stay", stay},
 	{"never-returns", never_returns},
 	{"kernel-changes", kernel_changes},
 	{"privileges", privileges},

@@ -70,7 +70,8 @@ fn generate(root: &Path) -> Result<String> {
         .derive_default(true)
         // Their arrays are too long for a derived Default; zerocopy makes zeroed ones.
         .no_default(
-            "saker_plan|saker_text_key|saker_prefix_key|saker_binary_sets|saker_column|saker_binary_column",
+            "saker_plan|saker_text_key|saker_prefix_key|saker_binary_sets|saker_column|saker_binary_column|\
+             saker_group_made",
         )
         .derive_debug(false)
         .parse_callbacks(Box::new(Derives))

@@ -282,5 +282,7 @@ bits! {
         USER_STACK = raw::SAKER_HOOK_USER_STACK;
         /// The process is the owner of a socket among the values, as of when that was remembered.
         OWNER = raw::SAKER_HOOK_OWNER;
+        /// It was not known yet in which container the process is.
+        UNDECIDED = raw::SAKER_HOOK_UNDECIDED;
     }
 }

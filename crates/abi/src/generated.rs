@@ -34,6 +34,7 @@ pub const SAKER_HOOK_IDENTITY: u32 = 32;
 pub const SAKER_HOOK_KERNEL_STACK: u32 = 64;
 pub const SAKER_HOOK_USER_STACK: u32 = 128;
 pub const SAKER_HOOK_OWNER: u32 = 256;
+pub const SAKER_HOOK_UNDECIDED: u32 = 512;
 pub const SAKER_HOOK_WITHHELD_SHIFT: u32 = 16;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
@@ -77,6 +78,7 @@ pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
 pub const SAKER_PLAN_SOCKETS: u32 = 8192;
 pub const SAKER_PLAN_TRACKS: u32 = 16384;
+pub const SAKER_PLAN_WORKLOADS: u32 = 32768;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
 pub const SAKER_PART_PATTERNS: u32 = 4;
@@ -84,6 +86,8 @@ pub const SAKER_PART_LONG: u32 = 8;
 pub const SAKER_PART_REGISTERS: u32 = 16;
 pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
+pub const SAKER_WORKLOADS_MAX: u32 = 63;
+pub const SAKER_WORKLOAD_ANY: i32 = -1;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __s16 = ::core::ffi::c_short;
@@ -403,6 +407,7 @@ pub const SAKER_WITHHELD_INIT: saker_withheld = 2;
 pub const SAKER_WITHHELD_AGENT: saker_withheld = 3;
 pub const SAKER_WITHHELD_OWNER: saker_withheld = 4;
 pub const SAKER_WITHHELD_FAILED: saker_withheld = 5;
+pub const SAKER_WITHHELD_WORKLOAD: saker_withheld = 6;
 pub type saker_withheld = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
@@ -743,6 +748,7 @@ pub const SAKER_OP_PARENT_BINARY: saker_op = 9;
 pub const SAKER_OP_PARENT_FOLLOWED: saker_op = 10;
 pub const SAKER_OP_NAMESPACE_CHANGE: saker_op = 11;
 pub const SAKER_OP_CAPABILITY_CHANGE: saker_op = 12;
+pub const SAKER_OP_WORKLOAD: saker_op = 13;
 pub const SAKER_OP_EQUAL: saker_op = 16;
 pub const SAKER_OP_GREATER: saker_op = 17;
 pub const SAKER_OP_LESS: saker_op = 18;
@@ -903,6 +909,7 @@ pub struct saker_plan {
     pub plain: __u16,
     pub typed: __u16,
     pub beginning: [saker_beginning; 32usize],
+    pub workload: __u64,
 }
 #[repr(C)]
 #[derive(
@@ -1092,11 +1099,41 @@ pub struct saker_hook_stats {
     pub monitored_override: __u64,
     pub spared: __u64,
     pub failed: __u64,
-    pub zero: [__u64; 2usize],
+    pub undecided: __u64,
+    pub zero: [__u64; 1usize],
 }
 pub const SAKER_MODE_ENFORCE: saker_mode = 0;
 pub const SAKER_MODE_MONITOR: saker_mode = 1;
 pub type saker_mode = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_group {
+    pub container: __u64,
+    pub bits: __u64,
+}
+#[repr(C)]
+#[derive(
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_group_made {
+    pub group: __u64,
+    pub name: [__u8; 256usize],
+}
 #[repr(C)]
 #[derive(
     Default,

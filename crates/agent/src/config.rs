@@ -28,8 +28,8 @@ use std::path::PathBuf;
 pub use docs::{print, reference};
 pub use options::{Group, Kind, OPTIONS, OptionDef, find};
 pub use settings::{
-    Address, Ancestors, Color, Console, EventFields, FileExport, Kernel, LogFormat, Output, Server, Settings,
-    SettingsError,
+    Address, Ancestors, Color, Console, Cri, EventFields, FileExport, Kernel, LogFormat, Output, Server,
+    Settings, SettingsError,
 };
 pub use sources::{Places, SourceError};
 pub(crate) use sources::{check_directory, check_owner};

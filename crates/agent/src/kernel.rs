@@ -1,5 +1,6 @@
 //! The running kernel as a source of records.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,6 +12,7 @@ use crate::config::Settings;
 use crate::policies::Loader;
 use crate::policies::kernel::KernelLoader;
 use crate::source::{ReadOutcome, RecordReader, Sensors};
+use crate::workloads::Workloads;
 
 struct Kernel {
     sensors: saker_probes::Sensors,
@@ -70,8 +72,8 @@ impl Sensors for Kernel {
         self.sensors.missed()
     }
 
-    fn loader(&self, host: NamespaceInums) -> Result<Box<dyn Loader>> {
-        Ok(Box::new(KernelLoader::beside(&self.sensors, host)?))
+    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
+        Ok(Box::new(KernelLoader::beside(&self.sensors, host, workloads)?))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 mod notify;
 mod pipeline;
+mod pods;
 pub mod policies;
 pub mod recording;
 pub mod requests;
@@ -27,8 +28,10 @@ pub mod source;
 mod state;
 #[cfg(test)]
 mod testing;
+mod workloads;
 
 pub use run::{Source, run};
+pub use workloads::Workloads;
 
 /// Version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -100,6 +100,7 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_hook_lost_total", HOOK, "Records of hooks there was no room for"),
     counter("saker_hook_unpaired_total", HOOK, "Calls that could not be remembered until their return"),
     counter("saker_hook_missed_total", HOOK, "Calls hooks did not look at, at most: the program was running on that CPU"),
+    counter("saker_hook_undecided_total", HOOK, "Records of processes of which it was not known yet in which container they are, told with a mark"),
     counter("saker_requests_total", &["kind", "outcome"], "Requests of policies: url is GetUrl, name is DnsLookup; queue_full: never made"),
     gauge("saker_requests_open", &[], "Requests of policies that wait or are under way"),
     counter("saker_sink_offered_total", &["sink"], "Events offered to a sink; to a recording, which is called `recording`: what the engine was told"),

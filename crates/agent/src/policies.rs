@@ -13,6 +13,7 @@ pub(crate) mod kernel;
 pub mod loader;
 mod view;
 mod worker;
+mod workload_bits;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

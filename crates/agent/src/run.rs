@@ -4,6 +4,7 @@
 //! the running processes, give them to the engine, then the records, load the policies of files. Only when all that
 //! is done does the agent say that it is ready. End: detach all, stop reading, let everything that was read reach the sinks, within a deadline.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zerocopy::IntoBytes;
 
-use crate::config::{Config, OPTIONS, Server, Settings};
+use crate::config::{Config, Cri, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Lookups, Pipeline, Request};
+use crate::pods::{self, Health, PodTable, Pods};
 use crate::policies::Policies;
 use crate::recording::{Recorded, Recorder};
 use crate::requests::Requester;
@@ -32,6 +34,7 @@ use crate::signals;
 use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
+use crate::workloads::Workloads;
 use crate::{kernel, logging, metrics, notify, resources};
 
 /// Time that the end may take.
@@ -81,9 +84,13 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let requester = Requester::start(settings.requests.clone(), runtime.handle());
     let source = load(&settings).context("the sensors cannot be started")?;
+    let workloads = Arc::new(Workloads::new(settings.names_pods()));
+    let followed =
+        settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
+    let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
     let Started { pipeline, sensors, recorded, host } =
-        start_pipeline(&settings, source, &fanout, &requests, &requester)?;
-    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline)?;
+        start_pipeline(&settings, source, &fanout, &requests, &requester, table)?;
+    let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -95,6 +102,8 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         client_queue: settings.server.queue,
         policies,
         requester: Some(requester),
+        pods: followed.map(|(_, health)| health),
+        workloads: Some(workloads),
         requests,
         started,
     }));
@@ -153,6 +162,24 @@ fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
 }
 
+/// What is given, and what every node has.
+fn node_labels(settings: &Settings) -> BTreeMap<String, String> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let own = [
+        ("kubernetes.io/hostname", node_name(settings)),
+        ("kubernetes.io/os", std::env::consts::OS.to_owned()),
+        ("kubernetes.io/arch", arch.to_owned()),
+    ];
+    let mut labels: BTreeMap<String, String> =
+        own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    labels.extend(settings.node_labels.clone());
+    labels
+}
+
 fn header(settings: &Settings, snapshot: &[SnapshotTask]) -> CaptureHeader {
     let events = &settings.events;
     CaptureHeader {
@@ -196,6 +223,7 @@ fn start_pipeline(
     fanout: &Arc<Fanout>,
     requests: &Sender<Request>,
     requester: &Requester,
+    pods: Option<Arc<PodTable>>,
 ) -> Result<Started> {
     let (sensors, reader) = source;
     let (begin, beginning) = mpsc::channel();
@@ -215,6 +243,7 @@ fn start_pipeline(
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
+    engine.pods = pods.map(|table| Box::new(Pods(table)) as _);
     let lookups = Lookups::new(&settings.procfs, header.boot_to_wall);
     let engine = Engine::new(engine);
     let start = EngineStart { engine, snapshot, recorder, requester: Some(requester.clone()), lookups };
@@ -225,17 +254,34 @@ fn start_pipeline(
     Ok(Started { pipeline, sensors, recorded, host })
 }
 
+/// Starts to follow the containers of this node.
+fn follow_pods(
+    cri: &Cri,
+    settings: &Settings,
+    workloads: &Arc<Workloads>,
+    runtime: &Runtime,
+) -> Result<(Arc<PodTable>, Arc<Health>)> {
+    let (table, health) = (Arc::<PodTable>::default(), Arc::<Health>::default());
+    let (workloads, own) = (Arc::clone(workloads), (Arc::clone(&table), Arc::clone(&health)));
+    pods::follow(cri, &settings.procfs, workloads, own.0, own.1, runtime.handle())
+        .context("cannot start the thread that follows containers")?;
+    Ok((table, health))
+}
+
 /// Starts to load the policies of the files.
 fn start_policies(
     settings: &Settings,
     sensors: &dyn Sensors,
     host: NamespaceInums,
     pipeline: &Pipeline,
+    workloads: &Arc<Workloads>,
 ) -> Result<Arc<Policies>> {
-    let loader = sensors.loader(host).map_err(|error| format!("{error:#}"));
+    let loader = sensors.loader(host, Arc::clone(workloads)).map_err(|error| format!("{error:#}"));
     let choices = Choices {
         kprobes_one_by_one: settings.kprobes_one_by_one,
         require_prevention: settings.require_prevention,
+        names_pods: settings.names_pods(),
+        node_labels: node_labels(settings),
         ..Choices::default()
     };
     let policies = Policies::start(loader, Box::new(pipeline.policies()), settings.policies.clone(), choices);

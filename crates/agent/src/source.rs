@@ -1,5 +1,6 @@
 //! Where records come from: the kernel, or a test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use saker_abi::{NamespaceInums, Stats};
@@ -7,6 +8,7 @@ use saker_engine::SnapshotTask;
 use saker_probes::RecordBatch;
 
 use crate::policies::Loader;
+use crate::workloads::Workloads;
 
 /// What one look at the stream of records found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,9 +52,9 @@ pub trait Sensors {
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
 
-    /// What loads policies beside these sensors, on a host with these namespaces.
+    /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for.
     ///
     /// # Errors
     /// Nothing can be loaded here; each policy is refused with this reason then.
-    fn loader(&self, host: NamespaceInums) -> anyhow::Result<Box<dyn Loader>>;
+    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> anyhow::Result<Box<dyn Loader>>;
 }

@@ -14,11 +14,13 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
+use crate::pods::Health;
 use crate::policies::Policies;
 use crate::recording::Recorded;
 use crate::requests::Requester;
 use crate::resources::{self, Usage};
 use crate::server;
+use crate::workloads::Workloads;
 
 /// Time that reading the kernel's counters may take.
 const REFRESH: Duration = Duration::from_millis(300);
@@ -83,6 +85,10 @@ pub struct State {
     pub policies: Arc<Policies>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
+    /// How following containers goes; `None`: nobody does.
+    pub(crate) pods: Option<Arc<Health>>,
+    /// Which filters containers fulfil; `None`: nobody asks.
+    pub(crate) workloads: Option<Arc<Workloads>>,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -110,6 +116,10 @@ pub struct Parts {
     pub policies: Arc<Policies>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
+    /// How following containers goes; `None`: nobody does.
+    pub(crate) pods: Option<Arc<Health>>,
+    /// Which filters containers fulfil; `None`: nobody asks.
+    pub(crate) workloads: Option<Arc<Workloads>>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -133,6 +143,8 @@ impl State {
             client_queue: parts.client_queue,
             policies: parts.policies,
             requester: parts.requester,
+            pods: parts.pods,
+            workloads: parts.workloads,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -260,6 +272,15 @@ impl State {
         }
         status.problems = problems::of(&status, &counters);
         status.problems.extend(self.policies.problems());
+        let pods = self.pods.as_ref().map(|health| health.problem());
+        status.problems.extend(pods.filter(|problem| !problem.is_empty()));
+        let lost = self.workloads.as_ref().map_or(0, |workloads| workloads.lost());
+        if lost > 0 {
+            status.problems.push(format!(
+                "the kernel's table had no room for {lost} control groups; policies for workloads tell of calls in them with a \
+                 mark"
+            ));
+        }
         status
     }
 

@@ -79,6 +79,8 @@ impl World {
             client_queue: 100,
             policies: Arc::new(kernel.policies(Sources::default())),
             requester: None,
+            pods: None,
+            workloads: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -147,6 +149,7 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         socket_owner: false,
         action_withheld: "",
         return_action_withheld: "",
+        workload_undecided: false,
         requests: Vec::new(),
     };
     Arc::new(Event {

@@ -157,6 +157,8 @@ pub struct Process {
     pub parent_exec_id: Arc<str>,
     /// First 31 characters of the container id; empty: no container.
     pub docker: Box<str>,
+    /// The pod of the container, with the container in it; `None`: not known, or none.
+    pub pod: Option<Arc<crate::tetragon::Pod>>,
     /// Credentials as of the exec or creation; `None`: not known.
     pub creds: Option<Box<Credentials>>,
     /// Namespaces; `None`: not known.

@@ -13,6 +13,7 @@ mod credentials;
 mod frame;
 mod hook;
 mod message;
+mod pod;
 mod process;
 
 use std::ops::Range;

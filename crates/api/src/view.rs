@@ -154,10 +154,10 @@ impl<'a> ProcessRef<'a> {
         .unwrap_or_default()
     }
 
-    /// The pod, of which the model knows nothing yet.
+    /// The pod.
     pub(crate) fn pod(self) -> Option<&'a tetragon::Pod> {
         match self {
-            Self::Model(_) | Self::Caller(..) => None,
+            Self::Model(process) | Self::Caller(process, _) => process.pod.as_deref(),
             Self::Message(process) => process.pod.as_ref(),
         }
     }

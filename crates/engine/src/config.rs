@@ -12,6 +12,12 @@ pub trait UserNames: Send {
     fn name(&mut self, uid: u32) -> Option<Box<str>>;
 }
 
+/// Pods of containers, given by whoever asks the container runtime.
+pub trait PodNames: Send {
+    /// The pod of the container whose id begins with these 31 characters; `None`: it is not known, or of no pod.
+    fn pod(&mut self, container: &str) -> Option<Arc<saker_api::tetragon::Pod>>;
+}
+
 /// What an engine is told when it is made.
 pub struct EngineConfig {
     /// Node that the events come from.
@@ -40,6 +46,8 @@ pub struct EngineConfig {
     pub sequence: SequenceBase,
     /// Names of users; `None`: `user` stays empty.
     pub users: Option<Box<dyn UserNames>>,
+    /// Pods of containers; `None`: processes show none.
+    pub pods: Option<Box<dyn PodNames>>,
 }
 
 impl Default for EngineConfig {
@@ -56,6 +64,7 @@ impl Default for EngineConfig {
             environment: Environment::default(),
             sequence: SequenceBase::One,
             users: None,
+            pods: None,
         }
     }
 }

@@ -207,7 +207,7 @@ impl Factory {
     }
 
     /// What a process has from its creator.
-    fn copy_of(&self, creator: &Process, id: &Identity) -> Process {
+    fn copy_of(&mut self, creator: &Process, id: &Identity) -> Process {
         let of = &creator.extra;
         let same_group = of.cgroup_id == id.cgroup_id;
         let extra = ProcessExtra {
@@ -225,11 +225,14 @@ impl Factory {
             ..ProcessExtra::default()
         };
         let docker = if same_group { Some(&creator.docker) } else { self.containers.get(&id.cgroup_id) };
+        let docker = docker.cloned().unwrap_or_default();
+        let inherited = creator.pod.as_ref().filter(|_| same_group).map(Arc::clone);
         Process {
+            pod: inherited.or_else(|| self.pod(&docker)),
             cwd: Arc::clone(&creator.cwd),
             binary: Arc::clone(&creator.binary),
             arguments: creator.arguments.clone(),
-            docker: docker.cloned().unwrap_or_default(),
+            docker,
             environment: creator.environment.clone(),
             extra: Box::new(extra),
             ..Process::default()
@@ -266,7 +269,9 @@ impl Factory {
             None => self.exec_id(exec.id.parent),
         };
         let docker = self.docker(parts.cgroup, exec.id.cgroup_id);
-        let mut process = Process { parent_exec_id, docker, extra: Box::new(extra), ..Process::default() };
+        let pod = self.pod(&docker);
+        let mut process =
+            Process { parent_exec_id, docker, pod, extra: Box::new(extra), ..Process::default() };
         self.put_identity(&mut process, exec.rec.process, &exec.id, marks);
         self.put_user(&mut process, &exec.id);
         process
@@ -387,6 +392,10 @@ impl Factory {
         }
         push_lossy(&mut self.text, path);
         if **canonical == *self.text { Arc::clone(canonical) } else { self.strings.get(&self.text) }
+    }
+
+    fn pod(&mut self, docker: &str) -> Option<Arc<saker_api::tetragon::Pod>> {
+        self.config.pods.as_mut().filter(|_| !docker.is_empty())?.pod(docker)
     }
 
     fn docker(&mut self, cgroup: Option<Value<'_>>, cgroup_id: u64) -> Box<str> {

@@ -7,7 +7,7 @@
 mod event;
 mod process;
 mod value;
-mod workload;
+pub(crate) mod workload;
 
 use std::fmt;
 

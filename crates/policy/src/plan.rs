@@ -19,6 +19,8 @@ use saker_abi::generated::{
 };
 
 use crate::diagnostic::{Diagnostic, Span};
+use crate::matcher::{Container, workload};
+use crate::model::LabelSelector;
 
 /// How a hook is attached. Functions are named as the kernel names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +237,35 @@ impl BinaryTest {
     }
 }
 
+/// One filter on workloads, which is one bit of what is known of a container, or of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadTest {
+    /// Only pods of this namespace.
+    pub namespace: Option<String>,
+    /// Pods; none does not restrict.
+    pub pods: Option<LabelSelector>,
+    /// Containers, by the labels `name` and `repo`; none does not restrict. Without both, no container is meant.
+    pub containers: Option<LabelSelector>,
+    /// Processes outside of containers.
+    pub host: bool,
+}
+
+impl WorkloadTest {
+    /// Whether it can be told only of containers whose pod is known.
+    #[must_use]
+    pub fn asks_for_names(&self) -> bool {
+        self.namespace.is_some() || self.pods.is_some() || self.containers.is_some()
+    }
+
+    /// Whether processes of this container fulfil it; of none, those of the host.
+    #[must_use]
+    pub fn holds(&self, container: Option<&Container>) -> bool {
+        let namespace = |scope: &String| container.is_some_and(|own| own.namespace == *scope);
+        self.namespace.as_ref().is_none_or(namespace)
+            && workload::selects(self.pods.as_ref(), self.containers.as_ref(), self.host, container)
+    }
+}
+
 /// What an event tells of its hook, beside what the record says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookText {
@@ -328,6 +359,9 @@ pub struct PolicyPlan {
     /// Filters on binaries and on what processes come from. A clause that [`asks_for_bit`] names one by position in its
     /// `first`; the loader gives each its bit and puts that in instead.
     pub binaries: Vec<BinaryTest>,
+    /// Filters on workloads. Bits of `saker_plan.workload`, and the `first` of clauses with `SAKER_OP_WORKLOAD`, name
+    /// them by position; the loader puts in what bit each has.
+    pub workloads: Vec<WorkloadTest>,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,
 }
@@ -474,6 +508,13 @@ pub trait Kernel {
     fn nearest(&self, name: &str) -> Vec<String>;
     /// Functions that fit a regular expression.
     fn matching(&self, pattern: &str) -> Vec<String>;
+    /// Whether the containers of processes can be told by their control groups.
+    ///
+    /// # Errors
+    /// They cannot; in words.
+    fn control_groups(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// Inode numbers of the namespaces of the host's first process, in the order of `saker_namespaces`.
     fn host_namespaces(&self) -> saker_abi::NamespaceInums;
 }

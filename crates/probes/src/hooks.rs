@@ -18,8 +18,8 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, Prog
 use saker_abi::generated::{
     SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE,
     SAKER_PLAN_COOKIE, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
-    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column, saker_follow_key, saker_hook_stats,
-    saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key,
+    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -34,7 +34,7 @@ use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::left_out;
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Sensors};
+use crate::{Error, Groups, Sensors};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -109,6 +109,8 @@ pub struct HookCounts {
     pub lost: u64,
     /// Calls that could not be remembered for their return.
     pub unpaired: u64,
+    /// Records of processes of which it was not known yet in which container they are.
+    pub undecided: u64,
     /// Calls that were not looked at, because the program was running on that CPU already.
     pub missed: u64,
     /// Signals sent.
@@ -121,7 +123,7 @@ pub struct HookCounts {
     pub monitored_override: u64,
     /// Matching calls of the first process of the machine, or of the agent, to which nothing was done.
     pub spared: u64,
-    /// Signals that the kernel did not take, or that would have hit another process than the event is about.
+    /// Actions on calls of which it is not sure that they are meant, and signals that the kernel did not take.
     pub failed: u64,
 }
 
@@ -147,6 +149,8 @@ pub struct Hooks {
     sockets: Option<MapHandle>,
     /// There while a policy tracks sockets.
     tracking: Weak<Tracking>,
+    /// Which control group belongs to which container; empty: nobody keeps it.
+    groups: Vec<(&'static str, MapHandle)>,
     generation: u32,
     task_iterator: bool,
     /// Hands lineages on, while a hook or a filter follows.
@@ -180,6 +184,9 @@ const SHARED: [&str; 9] = [
     "saker_binary_columns",
     KNOWN,
 ];
+
+/// Which control group belongs to which container, see [`Groups`].
+const GROUPS: [&str; 2] = ["saker_groups", "saker_groups_host"];
 
 /// Calls whose return is waited for.
 const CALLS: &str = "saker_calls";
@@ -274,12 +281,26 @@ impl Hooks {
             parents: None,
             sockets: None,
             tracking: Weak::new(),
+            groups: Vec::new(),
             generation: 0,
             task_iterator: sensors.has_task_iterator(),
             follow: None,
             watch: Weak::new(),
             followed: BTreeMap::new(),
         })
+    }
+
+    /// Hooks that ask for workloads look here from now on.
+    ///
+    /// # Errors
+    /// A map cannot be passed on.
+    pub fn ask_groups(&mut self, groups: &Groups) -> Result<(), Error> {
+        let maps = groups.maps().into_iter().map(|(map, handle)| {
+            let handle = MapHandle::try_from(handle).map_err(|source| Error::Map { map, source })?;
+            Ok((map, handle))
+        });
+        self.groups = maps.collect::<Result<_, Error>>()?;
+        Ok(())
     }
 
     /// Loads all hooks of a policy that acts, see [`Self::load_in`].
@@ -380,6 +401,10 @@ impl Hooks {
         }
         if spec.plan.flags & SAKER_PLAN_FOLLOW != 0 {
             self.follow()?;
+        }
+        if spec.plan.flags & SAKER_PLAN_WORKLOADS != 0 && self.groups.is_empty() {
+            let what = "a hook asks for workloads, and nobody keeps which control group is whose";
+            return Err(Error::Option(what.to_owned()));
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
         let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, maps);
@@ -500,6 +525,12 @@ impl Hooks {
         open_map(open, KNOWN)?.set_max_entries(cpus)?;
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
+        }
+        for name in GROUPS {
+            open_map(open, name)?.set_autocreate(spec.plan.flags & SAKER_PLAN_WORKLOADS != 0)?;
+        }
+        for (name, map) in self.groups.iter().filter(|_| spec.plan.flags & SAKER_PLAN_WORKLOADS != 0) {
+            open_map(open, name)?.reuse_fd(map.as_fd())?;
         }
         self.configure_kin(open, spec.plan.flags, watch)?;
         let sizes = [
@@ -717,6 +748,7 @@ impl LoadedHook {
             sum.monitored_override += cpu.monitored_override;
             sum.spared += cpu.spared;
             sum.failed += cpu.failed;
+            sum.undecided += cpu.undecided;
         }
         sum.missed = self.programs.iter().filter_map(|program| left_out(program.as_fd())).sum();
         Ok(sum)

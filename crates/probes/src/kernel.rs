@@ -317,6 +317,10 @@ impl Kernel for RunningKernel {
         traceable(names)
     }
 
+    fn control_groups(&self) -> Result<(), String> {
+        crate::groups::unified_root().map(|_| ())
+    }
+
     fn host_namespaces(&self) -> NamespaceInums {
         self.host
     }

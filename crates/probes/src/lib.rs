@@ -5,6 +5,7 @@
 pub mod error;
 pub mod executable;
 pub mod facts;
+pub mod groups;
 pub mod hooks;
 pub mod kernel;
 pub mod reader;
@@ -31,6 +32,7 @@ mod types;
 pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
+pub use groups::{ContainerGroup, Groups, NewContainers};
 pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, tells_places};
 pub use kernel::RunningKernel;
 pub use reader::{ReadOutcome, Reader, RecordBatch};
@@ -60,6 +62,12 @@ pub(crate) mod follow_skel {
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod sockets_skel {
     include!(concat!(env!("OUT_DIR"), "/sockets.skel.rs"));
+}
+
+/// Skeleton of `bpf/policy/groups.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod groups_skel {
+    include!(concat!(env!("OUT_DIR"), "/groups.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

@@ -191,7 +191,8 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             untrack,
             plain,
             typed,
-            beginning
+            beginning,
+            workload
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });
@@ -226,8 +227,11 @@ fn what_the_kernel_side_keeps_of_hooks_has_the_layout_of_the_object() {
             monitored_override,
             spared,
             failed,
+            undecided,
             zero
         }
     );
     same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
+    same_layout!(btf, saker_group { container, bits });
+    same_layout!(btf, saker_group_made { group, name });
 }

@@ -1,5 +1,6 @@
 //! Values with types, checked against each other.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,10 @@ pub struct Settings {
     pub kprobes_one_by_one: bool,
     /// Policies whose actions come too late to prevent are refused.
     pub require_prevention: bool,
+    /// The container runtime is asked for pods; `None`: it is not.
+    pub cri: Option<Cri>,
+    /// Labels of the node that were given.
+    pub node_labels: BTreeMap<String, String>,
     /// How requests of policies are made.
     pub requests: crate::requests::Settings,
     /// What events show.
@@ -72,6 +77,21 @@ pub struct Settings {
     pub metrics: Option<String>,
     /// Kernel side and engine.
     pub kernel: Kernel,
+}
+
+impl Settings {
+    /// Somebody says which containers are of which pods.
+    #[must_use]
+    pub fn names_pods(&self) -> bool {
+        self.cri.is_some()
+    }
+}
+
+/// How the container runtime is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cri {
+    /// Its socket; `None`: the first of the usual ones that is there.
+    pub endpoint: Option<PathBuf>,
 }
 
 /// Form of log messages.
@@ -361,6 +381,8 @@ impl Settings {
             policies: reader.policies(),
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
             require_prevention: reader.switch("require-prevention"),
+            cri: reader.cri(),
+            node_labels: reader.node_labels(),
             requests: reader.requests(),
             console: reader.console(),
             export: reader.export(&events),
@@ -412,6 +434,31 @@ impl Reader<'_> {
             directory,
             directory_wanted: self.is_set("tracing-policy-dir"),
         }
+    }
+
+    fn cri(&mut self) -> Option<Cri> {
+        let enabled = self.switch("enable-cri");
+        let endpoint = self.value("cri-endpoint", |text| {
+            let path = text.strip_prefix("unix://").unwrap_or(text);
+            if path.is_empty() || path.starts_with('/') {
+                return Ok(Some(path).filter(|path| !path.is_empty()).map(PathBuf::from));
+            }
+            Err(ValueError::Other("write the socket as unix:///PATH, or as its absolute path".into()))
+        });
+        if endpoint.is_some() && !enabled {
+            self.wrong("cri-endpoint", ValueError::Other("it has no effect without enable-cri".into()));
+        }
+        enabled.then_some(Cri { endpoint })
+    }
+
+    fn node_labels(&mut self) -> BTreeMap<String, String> {
+        self.value("node-labels", |text| {
+            let label = |word: &String| match word.split_once('=') {
+                Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+                _ => Err(ValueError::Other(format!("`{word}` is no label: write KEY=VALUE"))),
+            };
+            value::list(text).iter().map(label).collect()
+        })
     }
 
     fn requests(&mut self) -> crate::requests::Settings {

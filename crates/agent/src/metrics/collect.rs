@@ -271,14 +271,14 @@ fn policies(values: &mut Values, state: &State) {
     let views = state.policies.views();
     let in_state =
         |wanted: &[PolicyState]| views.iter().filter(|view| wanted.contains(&view.state)).count() as u64;
-    // `error` and `skipped` are states that only Tetragon has.
+    // `error` is a state that only Tetragon has.
     for (name, states) in [
         ("disabled", &[PolicyState::Disabled][..]),
         ("enabled", &[PolicyState::Enabled]),
         ("error", &[]),
         ("load_error", &[PolicyState::LoadError]),
         ("partially_enabled", &[PolicyState::PartiallyEnabled]),
-        ("skipped", &[]),
+        ("skipped", &[PolicyState::Skipped]),
     ] {
         values.count("tetragon_tracingpolicy_loaded", &[name], in_state(states));
     }
@@ -303,6 +303,7 @@ fn policies(values: &mut Values, state: &State) {
                 ("saker_hook_lost_total", counts.lost),
                 ("saker_hook_unpaired_total", counts.unpaired),
                 ("saker_hook_missed_total", counts.missed),
+                ("saker_hook_undecided_total", counts.undecided),
             ] {
                 values.count(metric, &[domain, &hook.function, &index.to_string(), name, namespace], count);
             }

@@ -16,6 +16,7 @@ use super::bits::Bits;
 use super::files::Changes;
 use super::loader::{Loader, Texts};
 use super::view::{HookState, HookView, Mode, State, View};
+use super::workload_bits::WorkloadBits;
 use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, domain};
 use attach::{Active, Failure};
 
@@ -38,6 +39,7 @@ pub(super) struct Book {
     /// Files that hold no policy that could be kept under its own name.
     refused: BTreeMap<PathBuf, Refused>,
     bits: Bits,
+    workloads: WorkloadBits,
     last_id: u32,
     /// Numbers of policies that are detached, since when.
     detached: VecDeque<(Instant, u32)>,
@@ -59,6 +61,8 @@ struct Entry {
 enum Content {
     Loaded(Active),
     Disabled,
+    /// It is for other nodes.
+    Skipped,
     Failed(Failure),
 }
 
@@ -90,6 +94,7 @@ impl Book {
             entries: BTreeMap::new(),
             refused: BTreeMap::new(),
             bits: Bits::default(),
+            workloads: WorkloadBits::default(),
             last_id: 0,
             detached: VecDeque::new(),
             freed: false,
@@ -374,9 +379,8 @@ impl Book {
         let view = View { state: State::Loading, ..unloaded(key, id, &policy, &origin) };
         self.shared.set_loading(Some(view));
         let mode = self.entries.get(key).and_then(|entry| entry.mode);
-        let outcome = self.attach(key, &policy, Mode::with(&policy, mode));
-        let (content, told) = match outcome {
-            Ok(active) => (Content::Loaded(active), Ok(())),
+        let (content, told) = match self.attached(key, &policy, mode) {
+            Ok(content) => (content, Ok(())),
             Err(failure) => {
                 let reason = failure.reason.clone();
                 (Content::Failed(failure), Err(PolicyError::Refused { key: key.clone(), reason }))
@@ -389,6 +393,15 @@ impl Book {
         told
     }
 
+    /// Attaches a policy, unless it is for other nodes.
+    fn attached(&mut self, key: &Key, policy: &Policy, asked: Option<Asked>) -> Result<Content, Failure> {
+        if self.choices.are_of_node(policy) {
+            return Ok(Content::Loaded(self.attach(key, policy, Mode::with(policy, asked))?));
+        }
+        tracing::info!(policy = %key, "skipped: its nodeSelector is not for this node");
+        Ok(Content::Skipped)
+    }
+
     /// Puts a policy in the place of the one of this key: attached, and only then is the old one detached. One that is
     /// disabled stays so. On failure nothing has changed.
     fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
@@ -398,7 +411,7 @@ impl Book {
             Content::Disabled
         } else {
             let mode = self.entries.get(key).and_then(|entry| entry.mode);
-            Content::Loaded(self.attach(key, &policy, Mode::with(&policy, mode))?)
+            self.attached(key, &policy, mode)?
         };
         let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
         entry.policy = policy;
@@ -463,6 +476,7 @@ impl Entry {
         let error = self.newer.clone();
         match &self.content {
             Content::Disabled => View { state: State::Disabled, error, ..plain },
+            Content::Skipped => View { state: State::Skipped, error, ..plain },
             Content::Loaded(active) => {
                 let partial = active.hooks.iter().any(|hook| hook.state == HookState::Partial);
                 let state = if partial { State::PartiallyEnabled } else { State::Enabled };

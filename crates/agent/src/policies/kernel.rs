@@ -1,16 +1,19 @@
 //! The running kernel as what policies are loaded into.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use saker_abi::NamespaceInums;
 use saker_abi::generated::saker_plan;
 use saker_policy::model::Policy;
-use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, lower_with};
+use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, WorkloadTest, lower_with};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, Span};
 use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
 use zerocopy::FromZeros;
 
 use super::loader::{Loaded, Loader};
+use crate::workloads::Workloads;
 
 /// A tracepoint that every kernel has which runs the sensors.
 const FIRST: &str = "sched_process_exec";
@@ -24,13 +27,14 @@ pub(crate) struct KernelLoader {
     host: NamespaceInums,
     /// The maps that all hooks share are there.
     shared: bool,
+    workloads: Arc<Workloads>,
 }
 
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
-    pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums) -> Result<Self> {
-        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, host, shared: false })
+    pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Self> {
+        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, host, shared: false, workloads })
     }
 
     /// The shared maps come with the first hook. They have to be there, and filled, before a hook that needs them is
@@ -65,6 +69,15 @@ impl Loader for KernelLoader {
     fn set_binaries(&mut self, binaries: &Binaries) -> Result<()> {
         self.share()?;
         Ok(self.hooks.set_binaries(binaries)?)
+    }
+
+    fn set_workloads(&mut self, filters: Vec<(u8, WorkloadTest)>) -> Result<()> {
+        if filters.is_empty() {
+            self.workloads.rest();
+            return Ok(());
+        }
+        self.workloads.set_filters(filters)?;
+        Ok(self.hooks.ask_groups(&*self.workloads.groups()?)?)
     }
 
     fn rest(&mut self) {

@@ -5,7 +5,7 @@ use std::sync::Weak;
 use saker_engine::hook::PolicyText;
 use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
-use saker_policy::plan::{Choices, PolicyPlan, Sets};
+use saker_policy::plan::{Choices, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
 use saker_probes::{Binaries, HookCounts, HookSpec};
 
@@ -30,6 +30,12 @@ pub trait Loader: Send {
     /// # Errors
     /// The kernel's maps cannot be written.
     fn set_binaries(&mut self, binaries: &Binaries) -> anyhow::Result<()>;
+
+    /// Says which filters on workloads there are, each with its bit, for all policies together, from now on.
+    ///
+    /// # Errors
+    /// Control groups cannot be followed, or the kernel's maps cannot be written.
+    fn set_workloads(&mut self, filters: Vec<(u8, WorkloadTest)>) -> anyhow::Result<()>;
 
     /// Nothing is to be loaded for a while: what can be made again may be let go.
     fn rest(&mut self);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use saker_abi::generated::{SAKER_OP_BINARY, saker_clause, saker_plan};
 use saker_engine::hook::PolicyText;
 use saker_policy::model::{PathTest, Policy};
-use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets};
+use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{Binaries, HookCounts, HookSpec};
@@ -160,6 +160,11 @@ impl Loader for FakeKernel {
 
     fn set_binaries(&mut self, binaries: &Binaries) -> anyhow::Result<()> {
         self.note(format!("binaries {}", binaries.texts.len()));
+        Ok(())
+    }
+
+    fn set_workloads(&mut self, filters: Vec<(u8, WorkloadTest)>) -> anyhow::Result<()> {
+        self.note(format!("workloads {}", filters.len()));
         Ok(())
     }
 

@@ -21,12 +21,20 @@ pub enum State {
     LoadError,
     /// It is being loaded.
     Loading,
+    /// Nothing is attached, because it is for other nodes.
+    Skipped,
 }
 
 impl State {
     /// All of them, in the order of the list.
-    pub const ALL: [Self; 5] =
-        [Self::Enabled, Self::PartiallyEnabled, Self::Disabled, Self::LoadError, Self::Loading];
+    pub const ALL: [Self; 6] = [
+        Self::Enabled,
+        Self::PartiallyEnabled,
+        Self::Disabled,
+        Self::LoadError,
+        Self::Loading,
+        Self::Skipped,
+    ];
 
     /// Its name.
     #[must_use]
@@ -37,6 +45,7 @@ impl State {
             Self::Disabled => "disabled",
             Self::LoadError => "load_error",
             Self::Loading => "loading",
+            Self::Skipped => "skipped",
         }
     }
 
@@ -215,6 +224,7 @@ impl View {
             monitored_override: sum.monitored_override + hook.counts.monitored_override,
             spared: sum.spared + hook.counts.spared,
             failed: sum.failed + hook.counts.failed,
+            undecided: sum.undecided + hook.counts.undecided,
         })
     }
 }

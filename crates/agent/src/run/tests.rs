@@ -25,7 +25,7 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
-    fn loader(&self, _: NamespaceInums) -> Result<Box<dyn Loader>> {
+    fn loader(&self, _: NamespaceInums, _: Arc<Workloads>) -> Result<Box<dyn Loader>> {
         bail!("there is no kernel")
     }
 }
@@ -56,6 +56,8 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         client_queue: 1,
         policies: Arc::new(policies),
         requester: None,
+        pods: None,
+        workloads: None,
         requests,
         started: (SystemTime::now(), Instant::now()),
     });

@@ -131,6 +131,7 @@ fn state(state: State) -> api::TracingPolicyState {
         State::Disabled => api::TracingPolicyState::TpStateDisabled,
         State::LoadError => api::TracingPolicyState::TpStateLoadError,
         State::Loading => api::TracingPolicyState::TpStateLoading,
+        State::Skipped => api::TracingPolicyState::TpStateSkipped,
     }
 }
 
@@ -193,6 +194,7 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         lost,
         unpaired,
         missed,
+        undecided,
         signalled,
         overridden,
         monitored_signal,
@@ -208,6 +210,7 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         lost,
         unpaired,
         missed,
+        undecided,
         signalled,
         overridden,
         monitored_signal,

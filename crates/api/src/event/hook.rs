@@ -50,10 +50,12 @@ pub struct HookEvent {
     pub entry_missing: bool,
     /// The process owns a socket among the arguments; it is not the one that ran.
     pub socket_owner: bool,
-    /// Why the action was not carried out: `monitor`, `init`, `agent`, `owner` or `failed`; empty: it was.
+    /// Why the action was not carried out: `monitor`, `init`, `agent`, `owner`, `workload` or `failed`; empty: it was.
     pub action_withheld: &'static str,
     /// The same of the action at the return.
     pub return_action_withheld: &'static str,
+    /// It was not known yet in which container the process is, so it may be none that the policy is for.
+    pub workload_undecided: bool,
     /// What its policy has the agent ask of the network; in no form of the event.
     pub requests: Vec<Request>,
 }

@@ -97,6 +97,9 @@ fn is_usual(hook: &HookEvent) -> bool {
         && hook.repeats == 0
         && !hook.entry_missing
         && !hook.socket_owner
+        && !hook.workload_undecided
+        && hook.action_withheld.is_empty()
+        && hook.return_action_withheld.is_empty()
         && hook.hook.family != Family::Loader
 }
 

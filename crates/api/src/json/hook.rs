@@ -187,6 +187,7 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     flag_field(out, name!("socket_owner"), event.socket_owner);
     string_field(out, name!("action_withheld"), event.action_withheld);
     string_field(out, name!("return_action_withheld"), event.return_action_withheld);
+    flag_field(out, name!("workload_undecided"), event.workload_undecided);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
     if !event.hook.family.has_stacks() {
         write_stack(name!("kernel_stack"), &event.kernel_stack, out);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::credentials::{write_capabilities, write_namespaces, write_process_credentials, write_user_ns};
+use super::pod;
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, time_field,
     wide_field, wrapped_field,
@@ -153,6 +154,9 @@ fn write_identity(process: &Process, out: &mut Vec<u8>) -> Range<usize> {
     time_field(out, name!("start_time"), process.start_time);
     if known {
         wrapped_field(out, name!("auid"), process.auid);
+    }
+    if let Some(pod) = process.pod.as_deref() {
+        pod::write(pod, process.extra.ns_pid, out);
     }
     string_field(out, name!("docker"), &process.docker);
     string_field(out, name!("parent_exec_id"), &process.parent_exec_id);

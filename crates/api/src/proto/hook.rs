@@ -130,6 +130,7 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         socket_owner: event.socket_owner,
         action_withheld: event.action_withheld.to_owned(),
         return_action_withheld: event.return_action_withheld.to_owned(),
+        workload_undecided: event.workload_undecided,
         policy_namespace: event.hook.policy_namespace.clone(),
         args: extras(&event.args),
         data: if family.has_data() { extras(&event.data) } else { Vec::new() },

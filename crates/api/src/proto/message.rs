@@ -93,6 +93,7 @@ pub(super) fn common_message(process: &Process) -> tetragon::Process {
         flags: process.flags.to_string(),
         start_time: timestamp(process.start_time),
         auid: known.then_some(process.auid),
+        pod: process.pod.as_deref().map(|pod| pod_message(pod, process.extra.ns_pid)),
         docker: process.docker.to_string(),
         parent_exec_id: process.parent_exec_id.to_string(),
         user: process.user.as_ref().map(|name| tetragon::UserRecord { name: name.to_string() }),
@@ -104,6 +105,15 @@ pub(super) fn common_message(process: &Process) -> tetragon::Process {
             .collect(),
         ..tetragon::Process::default()
     }
+}
+
+/// The pod of a process that has this number inside its container; 0: that of the host.
+fn pod_message(pod: &tetragon::Pod, ns_pid: u32) -> tetragon::Pod {
+    let mut pod = pod.clone();
+    if let Some(container) = &mut pod.container {
+        container.pid = Some(ns_pid).filter(|pid| *pid != 0);
+    }
+    pod
 }
 
 /// The other fields: as of the exec or, of a thread that called a hook, as far as its record tells them.

@@ -114,17 +114,39 @@ fn flags() -> impl Strategy<Value = Box<str>> {
 }
 
 prop_compose! {
+    fn pod()(
+        texts in vec(text(), 8), labels in vec((text(), text()), 0..3), start in option::of(time()),
+        container in any::<bool>(),
+    ) -> Arc<tetragon::Pod> {
+        let [namespace, name, uid, workload, id, container_name, image, image_id] =
+            texts.try_into().unwrap_or_default();
+        let start_time = start.map(|time| prost_types::Timestamp {
+            seconds: (time.0 / 1_000_000_000).cast_signed(),
+            nanos: (time.0 % 1_000_000_000) as i32,
+        });
+        let image = Some(tetragon::Image { id: image_id, name: image });
+        let inside =
+            tetragon::Container { id, name: container_name, image, start_time, ..tetragon::Container::default() };
+        Arc::new(tetragon::Pod {
+            namespace, name, uid, workload, container: container.then_some(inside),
+            pod_labels: labels.into_iter().collect(), ..tetragon::Pod::default()
+        })
+    }
+}
+
+prop_compose! {
     fn process()(
         shared in vec(shared(), 4), numbers in vec(small_or_any(), 3), arguments in boxed(), flags in flags(),
         start_time in time(), docker in boxed(), creds in option::of(credentials().boxed()),
         namespaces in option::of(namespaces().boxed()), properties in option::of(properties().boxed()),
         user in option::of(boxed()), in_init_tree in any::<Option<bool>>(),
         (environment, extra, visible) in (vec((boxed(), boxed()), 0..3), extra().boxed(), any::<[bool; 3]>()),
+        pod in option::of(pod().boxed()),
     ) -> Process {
         Process {
             exec_id: shared[0].clone(), pid: numbers[0], uid: numbers[1], auid: numbers[2],
             cwd: shared[1].clone(), binary: shared[2].clone(), arguments, flags: flags.into(), start_time,
-            parent_exec_id: shared[3].clone(), docker, creds: creds.map(Box::new),
+            parent_exec_id: shared[3].clone(), docker, pod, creds: creds.map(Box::new),
             namespaces: namespaces.map(Box::new), binary_properties: properties.map(Box::new), user,
             in_init_tree, environment, extra: Box::new(extra),
             visible: Visible { credentials: visible[0], namespaces: visible[1], extras: visible[2] },
@@ -412,7 +434,7 @@ prop_compose! {
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner, action_withheld, return_action_withheld: "", requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
+            entry_missing, socket_owner, action_withheld, return_action_withheld: "", workload_undecided: entry_missing, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
         }))
     }
 }

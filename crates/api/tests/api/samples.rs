@@ -294,6 +294,7 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         socket_owner: false,
         action_withheld: "",
         return_action_withheld: "",
+        workload_undecided: false,
         requests: Vec::new(),
     }
 }
@@ -354,6 +355,7 @@ fn kprobe_everything() -> Event {
         socket_owner: true,
         action_withheld: "monitor",
         return_action_withheld: "failed",
+        workload_undecided: true,
         ..hook
     })
 }

@@ -33,6 +33,7 @@ fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Wai
         socket_owner: false,
         action_withheld: "",
         return_action_withheld: "",
+        workload_undecided: false,
         requests: Vec::new(),
     };
     Waiting {

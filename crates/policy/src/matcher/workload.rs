@@ -18,14 +18,24 @@ pub(super) fn applies(policy: &Policy, process: &Process) -> bool {
 
 /// Whether a process is of these workloads.
 pub(super) fn matches(filter: &WorkloadFilter, process: &Process) -> bool {
-    let Some(container) = &process.container else { return filter.host };
-    if filter.pods.is_none() && filter.containers.is_none() {
-        return false;
-    }
-    let pods = filter.pods.as_ref().is_none_or(|selector| selects(selector, &pod_labels(container)));
-    let containers =
-        filter.containers.as_ref().is_none_or(|selector| selects(selector, &container_labels(container)));
-    pods && containers
+    selects(filter.pods.as_ref(), filter.containers.as_ref(), filter.host, process.container.as_ref())
+}
+
+/// Whether processes of a container are meant; of none, those of the host. What is none does not restrict; without both
+/// pods and containers, no container is meant.
+pub(crate) fn selects(
+    pods: Option<&LabelSelector>,
+    containers: Option<&LabelSelector>,
+    host: bool,
+    container: Option<&Container>,
+) -> bool {
+    let Some(container) = container else { return host };
+    let fits = |selector: Option<&LabelSelector>, labels: &BTreeMap<&str, &str>| {
+        selector.is_none_or(|selector| fulfils(selector, labels))
+    };
+    (pods.is_some() || containers.is_some())
+        && fits(pods, &pod_labels(container))
+        && fits(containers, &container_labels(container))
 }
 
 fn pod_labels(container: &Container) -> BTreeMap<&str, &str> {
@@ -33,11 +43,14 @@ fn pod_labels(container: &Container) -> BTreeMap<&str, &str> {
     own.chain([(NAMESPACE_LABEL, container.namespace.as_str())]).collect()
 }
 
+/// A pod's own container, which only holds its namespaces, has none.
 fn container_labels(container: &Container) -> BTreeMap<&str, &str> {
-    [("name", container.name.as_str()), ("repo", container.repo.as_str())].into()
+    let labels = [("name", container.name.as_str()), ("repo", container.repo.as_str())];
+    labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-fn selects(selector: &LabelSelector, labels: &BTreeMap<&str, &str>) -> bool {
+/// Whether labels fulfil all conditions.
+pub(crate) fn fulfils(selector: &LabelSelector, labels: &BTreeMap<&str, &str>) -> bool {
     let value = |key: &String| labels.get(key.as_str());
     selector.conditions.iter().all(|condition| match condition {
         LabelCondition::In { key, values } => {

@@ -78,7 +78,7 @@ pub struct LabelSelector {
 }
 
 /// A condition on a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelCondition {
     /// The label has one of these values.
     In {

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::matcher::workload;
+use crate::model::Policy;
+
 /// Programs that the kernel attaches to one function by trampolines, and before Linux 5.19. Source: `BPF_MAX_TRAMP_LINKS`
 /// and `BPF_MAX_TRAMP_PROGS` of include/linux/bpf.h.
 const TRAMPOLINE_MAX: [usize; 2] = [38, 40];
@@ -15,9 +18,20 @@ pub struct Choices {
     pub kprobes_one_by_one: bool,
     /// Actions that come when the operation can no longer be prevented are refused, and not only warned of.
     pub require_prevention: bool,
+    /// It is known which containers are of which pods.
+    pub names_pods: bool,
+    /// Labels of the node.
+    pub node_labels: BTreeMap<String, String>,
 }
 
 impl Choices {
+    /// Whether a policy is for this node.
+    #[must_use]
+    pub fn are_of_node(&self, policy: &Policy) -> bool {
+        let labels = || self.node_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        policy.nodes.as_ref().is_none_or(|selector| workload::fulfils(selector, &labels()))
+    }
+
     /// Why no trampoline is left for a function that has all the programs it takes.
     #[must_use]
     pub fn full_trampoline(function: &str) -> String {

@@ -23,6 +23,7 @@ mod targets;
 mod texts;
 mod types;
 mod values;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
@@ -35,10 +36,9 @@ use saker_abi::generated::{
     SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK, SAKER_SYSCALLS_MAX, saker_plan,
 };
 
-use super::{Attach, BinaryTest, Choices, HookPlan, HookText, Kernel, PolicyPlan, Sets};
+use super::{Attach, BinaryTest, Choices, HookPlan, HookText, Kernel, PolicyPlan, Sets, WorkloadTest};
 use crate::diagnostic::{At, Diagnostic, Path, Problem, Report};
 use crate::model::{Hook, Policy, Target};
-use crate::words::Kind;
 use builder::Builder;
 use targets::Site;
 use values::Slots;
@@ -72,8 +72,10 @@ pub fn lower_with(
         sets: Sets::default(),
         last_set: 0,
         binaries: Vec::new(),
+        workloads: Vec::new(),
     };
     cx.whole_policy();
+    let workload = workloads::of_policy(&mut cx);
     let mut hooks = Vec::new();
     for hook in &policy.hooks {
         cx.hook(hook, &mut hooks);
@@ -89,7 +91,10 @@ pub fn lower_with(
     if errors > 0 {
         return Err(warnings);
     }
-    Ok(PolicyPlan { hooks, sets: cx.sets, binaries: cx.binaries, warnings })
+    for hook in &mut hooks {
+        workloads::restrict(&mut hook.plan, workload);
+    }
+    Ok(PolicyPlan { hooks, sets: cx.sets, binaries: cx.binaries, workloads: cx.workloads, warnings })
 }
 
 /// A policy on its way.
@@ -102,6 +107,7 @@ struct Lowering<'a> {
     /// Numbers of sets that are taken.
     last_set: u32,
     binaries: Vec<BinaryTest>,
+    workloads: Vec<WorkloadTest>,
 }
 
 impl Lowering<'_> {
@@ -113,19 +119,6 @@ impl Lowering<'_> {
     /// What is asked for beside the hooks.
     fn whole_policy(&mut self) {
         let spec = Path::default().field("spec");
-        let whole = "a TracingPolicy without workload selectors is for the whole node";
-        if self.policy.kind == Kind::Namespaced {
-            let at = At { span: self.policy.span, path: Path::default().field("kind") };
-            self.not_yet(&at, "the policy is for the pods of one namespace", whole);
-        }
-        if let Some(workloads) = &self.policy.workloads {
-            let at = At { span: workloads.span, path: spec.clone() };
-            self.not_yet(&at, "the policy is for chosen pods, containers or the host", whole);
-        }
-        if self.policy.nodes.is_some() {
-            let at = At { span: self.policy.span, path: spec.field("nodeSelector") };
-            self.not_yet(&at, "the policy is for chosen nodes", "take `nodeSelector` out");
-        }
         if let Some(enforcer) = &self.policy.enforcer {
             let at = At { span: enforcer.span, path: spec.field("enforcers") };
             self.not_yet(&at, "calls cannot be refused", "take `enforcers` and its notifications out");

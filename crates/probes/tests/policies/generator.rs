@@ -184,6 +184,9 @@ fn process_filters(random: &mut Random, to: &mut String) {
         ["Uts", "Ipc", "Mnt", "Pid", "PidForChildren", "Net", "Time", "TimeForChildren", "Cgroup", "User"];
     let membership = |random: &mut Random| *random.one(&["In", "NotIn"]);
     let set = |random: &mut Random| *random.one(&["Effective", "Permitted", "Inheritable"]);
+    if often(random, 6) {
+        let _ = writeln!(to, "    matchWorkloads: {{{}}}", crate::workloads::filter(random));
+    }
     if often(random, 3) {
         let operator = membership(random);
         let flags = flag(random, "followForks") + &flag(random, "isNamespacePID");

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use saker_abi::generated::*;
+use saker_policy::matcher::Container;
 use saker_policy::plan::{
-    BinaryTest, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, lower, pack,
+    BinaryTest, Choices, HookPlan, Kernel, Mechanisms, PolicyPlan, Resolved, Signature, WorkloadTest,
+    lower_with, pack,
 };
 use saker_policy::values::Step;
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, check, render};
 use saker_probes::{
-    Binaries, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel, Sensors,
+    Binaries, Groups, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel,
+    Sensors,
 };
 use zerocopy::{FromBytes, FromZeros};
 
@@ -163,6 +166,10 @@ impl Told {
         self.flags & SAKER_HOOK_OWNER != 0
     }
 
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.flags & SAKER_HOOK_UNDECIDED != 0
+    }
+
     pub(crate) fn is_return(&self) -> bool {
         self.flags & SAKER_HOOK_RETURN != 0
     }
@@ -180,9 +187,16 @@ pub(crate) struct Applied {
     pub(crate) loaded: LoadedPolicy,
     pub(crate) plans: Vec<HookPlan>,
     pub(crate) binaries: Binaries,
+    workloads: Vec<WorkloadTest>,
 }
 
 impl Applied {
+    /// The filters that a container fulfils, or the host: the bit of each is its position.
+    pub(crate) fn workload_bits(&self, container: Option<&Container>) -> u64 {
+        let held = self.workloads.iter().enumerate().filter(|(_, test)| test.holds(container));
+        held.fold(0, |bits, (bit, _)| bits | 1 << bit)
+    }
+
     /// The function that a record is of.
     pub(crate) fn name(&self, told: &Told) -> String {
         let text = &self.plans[told.hook as usize].text;
@@ -227,7 +241,12 @@ impl Lab {
         assert!(loaded.hooks.iter().all(|hook| hook.pruned), "the kernel refused a pruned program");
         let binaries = binaries(&plan.binaries);
         self.set_binaries(&binaries);
-        Ok(Applied { loaded, plans: plan.hooks, binaries })
+        Ok(Applied { loaded, plans: plan.hooks, binaries, workloads: plan.workloads })
+    }
+
+    /// Hooks that ask for workloads ask these.
+    pub(crate) fn ask_groups(&mut self, groups: &Groups) {
+        self.hooks.ask_groups(groups).unwrap();
     }
 
     /// Calls whose return is waited for.
@@ -352,7 +371,7 @@ fn plan_for(text: &str, kernel: &dyn Kernel) -> Result<PolicyPlan, Vec<Diagnosti
     let checked = check(text);
     let shown = render("policy", text, &checked.diagnostics);
     assert_eq!(checked.count(Severity::Error), 0, "{shown}");
-    lower(&checked.policies[0], kernel)
+    lower_with(&checked.policies[0], kernel, &Choices { names_pods: true, ..Choices::default() })
 }
 
 /// A policy with this specification; `OWN` stands for this process.

@@ -52,6 +52,8 @@ fn verified() -> u32 {
 #[test]
 fn no_plan_is_refused_by_the_verifier() {
     let Some(mut lab) = Lab::new() else { return };
+    let groups = saker_probes::Groups::begin(true).unwrap();
+    lab.ask_groups(&groups);
     let places = usable();
     let mut random = Random(7);
     let (mut hooks, mut most, mut refused) = (0, 0, BTreeMap::new());
@@ -97,6 +99,7 @@ fn all_operators_are_tried() {
         assert!(texts.contains(&format!("action: {}", action.name())), "{} is never tried", action.name());
     }
     for word in [
+        "matchWorkloads",
         "followForks",
         "isNamespacePID",
         "followChildren",

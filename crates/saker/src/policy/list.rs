@@ -170,6 +170,7 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "monitored_override": counters.monitored_override,
         "spared": counters.spared,
         "failed": counters.failed,
+        "undecided": counters.undecided,
     })
 }
 
@@ -255,6 +256,7 @@ fn hooks(list: &ListPoliciesResponse) -> String {
         "LOST",
         "UNPAIRED",
         "MISSED",
+        "UNDECIDED",
         "MEMORY",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
@@ -282,6 +284,7 @@ fn hooks(list: &ListPoliciesResponse) -> String {
                 counters.lost,
                 counters.unpaired,
                 counters.missed,
+                counters.undecided,
             ];
             row.extend(counts.map(|count| count.to_string()));
             row.push(bytes(hook.kernel_memory_bytes));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use saker_abi::generated::SAKER_OP_WORKLOAD;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
 use saker_policy::plan::{Choices, HookPlan, PolicyPlan, asks_for_bit};
@@ -19,10 +20,17 @@ pub(super) struct Active {
     /// Number in its records.
     number: u32,
     loaded: Box<dyn Loaded>,
-    bits: Vec<u8>,
+    bits: Taken,
     pub(super) hooks: Vec<HookView>,
     /// Bytes of all hooks and of what they share.
     pub(super) memory: u64,
+}
+
+/// The bits of a policy's filters, in the order of its plan.
+#[derive(Clone, Default)]
+struct Taken {
+    binaries: Vec<u8>,
+    workloads: Vec<u8>,
 }
 
 impl Active {
@@ -147,8 +155,17 @@ impl Book {
         for warning in &plan.warnings {
             tracing::warn!(policy = %key, "{}: {}", warning.path, warning.message);
         }
-        self.tell_binaries()?;
-        let bits = self.bits.take(&plan.binaries).map_err(|error| Failure::new(error.to_string()))?;
+        self.tell_filters()?;
+        let binaries = self.bits.take(&plan.binaries).map_err(|error| Failure::new(error.to_string()))?;
+        let workloads = self.workloads.take(&plan.workloads).map_err(|error| Failure::new(error.to_string()));
+        let workloads = match workloads {
+            Ok(workloads) => workloads,
+            Err(failure) => {
+                self.release(&Taken { binaries, workloads: Vec::new() });
+                return Err(failure);
+            }
+        };
+        let bits = Taken { binaries, workloads };
         let outcome = self.load(key, plan, mode, &bits);
         if outcome.is_err() {
             self.release(&bits);
@@ -156,9 +173,9 @@ impl Book {
         outcome
     }
 
-    fn load(&mut self, key: &Key, plan: PolicyPlan, mode: Mode, bits: &[u8]) -> Result<Active, Failure> {
+    fn load(&mut self, key: &Key, plan: PolicyPlan, mode: Mode, bits: &Taken) -> Result<Active, Failure> {
         // Before any hook that asks for them can run.
-        self.tell_binaries()?;
+        self.tell_filters()?;
         let number = self.next_id().ok_or_else(|| Failure::new("all numbers of policies are used up"))?;
         let PolicyPlan { hooks, sets, .. } = plan;
         let mut specs = Vec::with_capacity(hooks.len());
@@ -192,7 +209,7 @@ impl Book {
             view.memory = *memory;
         }
         let memory = each.iter().sum::<u64>() + shared;
-        Ok(Active { number, loaded, bits: bits.to_vec(), hooks: views, memory })
+        Ok(Active { number, loaded, bits: bits.clone(), hooks: views, memory })
     }
 
     /// Detaches a policy.
@@ -205,12 +222,30 @@ impl Book {
 
     /// Gives bits back. The kernel has to forget what they stood for before they stand for something else: else a
     /// process could be judged by the old paths and the new bit.
-    fn release(&mut self, bits: &[u8]) {
-        self.bits.release(bits);
-        if let Err(failure) = self.tell_binaries() {
+    fn release(&mut self, bits: &Taken) {
+        self.bits.release(&bits.binaries);
+        self.workloads.release(&bits.workloads);
+        if let Err(failure) = self.tell_filters() {
             // Told again before anything else is loaded.
             tracing::warn!("{}", failure.reason);
         }
+    }
+
+    fn tell_filters(&mut self) -> Result<(), Failure> {
+        self.tell_binaries()?;
+        self.tell_workloads()
+    }
+
+    fn tell_workloads(&mut self) -> Result<(), Failure> {
+        if !self.workloads.is_stale() {
+            return Ok(());
+        }
+        let Ok(loader) = &mut self.loader else { return Ok(()) };
+        loader.set_workloads(self.workloads.filters()).map_err(|error| {
+            Failure::new(format!("the kernel cannot be told which workloads policies ask for: {error:#}"))
+        })?;
+        self.workloads.told();
+        Ok(())
     }
 
     fn tell_binaries(&mut self) -> Result<(), Failure> {
@@ -227,14 +262,29 @@ impl Book {
 }
 
 /// A hook with the numbers and bits of this load.
-fn numbered(hook: HookPlan, policy: u32, index: usize, bits: &[u8]) -> Result<(HookSpec, HookText), Failure> {
+fn numbered(
+    hook: HookPlan,
+    policy: u32,
+    index: usize,
+    bits: &Taken,
+) -> Result<(HookSpec, HookText), Failure> {
     let HookPlan { attach, mut plan, text, path, .. } = hook;
     plan.policy = policy;
     plan.hook = u32::try_from(index).map_err(|_| Failure::new("it has too many hooks"))?;
     for clause in plan.clause.iter_mut().filter(|clause| asks_for_bit(clause)) {
-        clause.first = *bits.get(usize::from(clause.first)).ok_or_else(|| {
+        clause.first = *bits.binaries.get(usize::from(clause.first)).ok_or_else(|| {
             Failure::new(format!("{path}: its plan asks for a filter on binaries that is not in the plan"))
         })?;
+    }
+    let no_workload =
+        || Failure::new(format!("{path}: its plan asks for a filter on workloads that is not in the plan"));
+    for clause in plan.clause.iter_mut().filter(|clause| u32::from(clause.op) == SAKER_OP_WORKLOAD) {
+        clause.first = *bits.workloads.get(usize::from(clause.first)).ok_or_else(no_workload)?;
+    }
+    if plan.workload != 0 {
+        let position = plan.workload.trailing_zeros() as usize;
+        let bit = *bits.workloads.get(position).ok_or_else(no_workload)?;
+        plan.workload = 1_u64.checked_shl(bit.into()).ok_or_else(no_workload)?;
     }
     Ok((HookSpec { attach, plan }, text))
 }

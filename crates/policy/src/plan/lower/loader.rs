@@ -50,12 +50,14 @@ pub(super) fn lower(cx: &mut Lowering<'_>, span: Span, hooks: &mut Vec<HookPlan>
         sets: std::mem::take(&mut cx.sets),
         last_set: cx.last_set,
         binaries: std::mem::take(&mut cx.binaries),
+        workloads: std::mem::take(&mut cx.workloads),
     };
     let first = hooks.len();
     for hook in &policy.hooks {
         inner.hook(hook, hooks);
     }
     (cx.sets, cx.last_set, cx.binaries) = (inner.sets, inner.last_set, inner.binaries);
+    cx.workloads = inner.workloads;
     // Places in the text above would say nothing to whoever wrote the policy.
     if inner.report.errors() > 0 {
         let mut reasons: Vec<String> = inner.report.finish().into_iter().map(|one| one.message).collect();

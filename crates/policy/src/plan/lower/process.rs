@@ -9,7 +9,7 @@ use saker_abi::generated::{
 
 use super::builder::{Builder, SCAN_MAX};
 use super::texts::{simple, too_long, too_many_patterns};
-use super::{Lowering, numbers};
+use super::{Lowering, numbers, workloads};
 use crate::diagnostic::{At, Spanned};
 use crate::model::{
     BinaryFilter, CapabilityFilter, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, PathTest,
@@ -40,7 +40,7 @@ pub(super) fn clauses(
     let place = |field: &str, index: usize, span| At { span, path: at.path.field(field).index(index) };
     if let Some(filter) = &selector.workloads {
         let at = At { span: filter.span, path: at.path.field("matchWorkloads") };
-        cx.not_yet(&at, "the selector is for chosen pods, containers or the host", "take the filter out");
+        clauses.extend(workloads::of_selector(cx, builder, filter, &at));
     }
     for (index, filter) in selector.pids.iter().enumerate() {
         pid(cx, builder, filter, &place("matchPIDs", index, filter.span), &mut clauses);
@@ -66,7 +66,7 @@ pub(super) fn clauses(
     clauses
 }
 
-fn op(op: u32, negated: bool) -> saker_clause {
+pub(super) fn op(op: u32, negated: bool) -> saker_clause {
     let flags = if negated { SAKER_CLAUSE_NEGATED } else { 0 };
     let byte = |number: u32| u8::try_from(number).unwrap_or_default();
     saker_clause { op: byte(op), flags: byte(flags), ..saker_clause::default() }

@@ -12,6 +12,7 @@ mod refused;
 mod sockets;
 mod targets;
 mod values;
+mod workloads;
 
 use crate::plan::{Choices, HookPlan, PolicyPlan, lower, lower_with};
 use crate::testing::{accepted, with_filter};

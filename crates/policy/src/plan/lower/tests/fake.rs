@@ -14,6 +14,8 @@ pub(super) struct Fake {
     pub(super) functions: Vec<&'static str>,
     /// It tells the places of a program apart, and attaches to several at once.
     pub(super) together: bool,
+    /// Why control groups say nothing of containers.
+    pub(super) no_groups: Option<&'static str>,
 }
 
 impl Default for Fake {
@@ -31,7 +33,7 @@ impl Default for Fake {
             user: 19,
         };
         let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true, preemptible: false };
-        Self { mechanisms, host, functions: Vec::new(), together: false }
+        Self { mechanisms, host, functions: Vec::new(), together: false, no_groups: None }
     }
 }
 
@@ -202,6 +204,10 @@ impl Kernel for Fake {
         } else {
             Vec::new()
         }
+    }
+
+    fn control_groups(&self) -> Result<(), String> {
+        self.no_groups.map_or(Ok(()), |reason| Err(reason.to_owned()))
     }
 
     fn host_namespaces(&self) -> saker_abi::NamespaceInums {

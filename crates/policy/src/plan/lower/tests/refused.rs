@@ -11,7 +11,7 @@ use crate::testing::{accepted, with_hook, with_spec};
 #[test]
 fn filters_and_actions() {
     for (selector, path, words) in [
-        ("matchWorkloads: {hostSelector: {}}", "matchWorkloads", "chosen pods"),
+        ("matchWorkloads: {podSelector: {}}", "matchWorkloads", "chosen pods"),
         (
             "matchActions: [{action: CleanupEnforcerNotification}]",
             "matchActions[0].action",
@@ -39,15 +39,17 @@ fn filters_and_actions() {
 fn whole_policies() {
     let hook = "kprobes: [{call: security_file_open, syscall: false}]";
     for (spec, words) in [
-        (format!("podSelector: {{}}\n{hook}"), "chosen pods, containers or the host"),
-        (format!("hostSelector: {{}}\n{hook}"), "chosen pods, containers or the host"),
+        (format!("podSelector: {{}}\n{hook}"), "the policy is for chosen pods or containers"),
+        (format!("podSelector: {{}}\nhostSelector: {{}}\n{hook}"), "`--enable-cri`"),
         (format!("containerSelector: {{matchLabels: {{name: x}}}}\n{hook}"), "chosen pods"),
-        (format!("nodeSelector: {{matchLabels: {{x: y}}}}\n{hook}"), "chosen nodes"),
     ] {
         assert_refused(&with_spec(&spec), &Fake::default(), &[words]);
     }
     let namespaced = with_spec(hook).replace("kind: TracingPolicy", "kind: TracingPolicyNamespaced");
     assert_refused(&namespaced, &Fake::default(), &["kind: the policy is for the pods of one namespace"]);
+    let no_groups = Fake { no_groups: Some("cgroup2 is not mounted"), ..Fake::default() };
+    let host = with_spec(&format!("hostSelector: {{}}\n{hook}"));
+    assert_refused(&host, &no_groups, &["told by their control groups, and cgroup2 is not mounted"]);
     let enforcer = "enforcers: [{calls: [sys_openat]}]\nkprobes:\n- {call: security_file_open, syscall: false, \
                     selectors: [{matchActions: [{action: NotifyEnforcer, argError: -1}]}]}";
     assert_refused(&with_spec(enforcer), &Fake::default(), &["spec.enforcers", "`NotifyEnforcer`"]);
@@ -62,7 +64,7 @@ kprobes:
   syscall: false
   args: [{index: 0, type: char_buf, maxData: true}]
   selectors:
-  - matchWorkloads: {hostSelector: {}}
+  - matchWorkloads: {containerSelector: {}}
     matchActions: [{action: CleanupEnforcerNotification}]
 - call: security_file_open
   syscall: false

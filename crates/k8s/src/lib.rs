@@ -1,0 +1,14 @@
+//! Which containers are of which pods: asked of the container runtime of this node ([`cri`]), kept and compared with
+//! what was known before ([`containers`]).
+
+pub mod containers;
+pub mod cri;
+
+pub use containers::{Changes, Container, Containers, Pod};
+pub use cri::{CriError, Runtime};
+
+/// Messages of the Container Runtime Interface.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+mod proto {
+    tonic::include_proto!("runtime.v1");
+}
