@@ -247,6 +247,9 @@ struct saker_plan {
 	 * that the verifier knows to point to the structure of the value's type. */
 	__u16 plain, typed;
 	struct saker_beginning beginning[SAKER_BEGINNINGS_MAX];
+	__u16 whole; /* bits: of this buffer, what the record does not hold goes ahead of it; bit
+		      * SAKER_VALUES_MAX is the result */
+	__u16 zero[3];
 };
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */

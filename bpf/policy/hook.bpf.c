@@ -14,6 +14,7 @@
 #include "owner.h"
 #include "rate.h"
 #include "stack.h"
+#include "whole.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -333,6 +334,24 @@ static __always_inline bool send(struct call *call, struct saker_stats *stats)
 	return true;
 }
 
+/* Sends ahead what the record does not hold of the values from..to and, at a return, of the result. */
+static __noinline int send_whole(struct call *call, u32 from, u32 to, u64 now)
+{
+	struct hook_scratch *s = call->s;
+
+	key_of_caller(&call->who, &s->rec.rec.process);
+	if (has_owner(s))
+		s->rec.rec.process = s->owner.key;
+	if (!s->rec.call)
+		s->rec.call = mix(mix(now, call->who.pid_tgid), bpf_get_smp_processor_id());
+	s->rest.time = now;
+	for (u32 k = 0; k <= RESULT; k++) {
+		if (saker_plan.whole & (1u << k) && (k == RESULT ? call->entry != NULL : k >= from && k < to))
+			send_rest(s, call->level, k);
+	}
+	return 0;
+}
+
 /* False: a rate limit held it back. */
 static __noinline bool tell(struct call *call, const volatile struct saker_selector_plan *selector,
 			    struct saker_hook_stats *counts, u32 from, u32 to)
@@ -361,6 +380,8 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	if (saker_plan.flags & SAKER_PLAN_IDENTITY && !has_owner(call->s))
 		fill_identity(call);
 	s->rec.action = selector->action;
+	if (saker_plan.whole)
+		send_whole(call, from, to, now);
 	fill(call, stats, now);
 	sent = send(call, stats);
 	if (sent)

@@ -130,6 +130,7 @@ static __always_inline void put_buffer(struct hook_scratch *s, u32 k,
 	if (len > SAKER_BUFFER_MAX)
 		len = SAKER_BUFFER_MAX;
 	to->size = size;
+	s->base[k] = from;
 	if (of_program(plan) || of_process(from))
 		err = bpf_probe_read_user(to + 1, len, (void *)from);
 	else

@@ -25,6 +25,7 @@ pub const SAKER_PROC_NO_AUDIT: u32 = 128;
 pub const SAKER_VALUES_MAX: u32 = 12;
 pub const SAKER_STRING_MAX: u32 = 4096;
 pub const SAKER_BUFFER_MAX: u32 = 4096;
+pub const SAKER_WHOLE_MAX: u32 = 327360;
 pub const SAKER_FRAMES_MAX: u32 = 127;
 pub const SAKER_SELECTOR_NONE: u32 = 65535;
 pub const SAKER_HOOK_RETURN: u32 = 1;
@@ -185,7 +186,7 @@ pub struct saker_tlv {
 pub struct saker_data {
     pub rec: saker_record,
     pub index: __u32,
-    pub zero: __u32,
+    pub call: __u32,
     pub offset: __u64,
     pub total: __u64,
 }
@@ -890,6 +891,8 @@ pub struct saker_plan {
     pub plain: __u16,
     pub typed: __u16,
     pub beginning: [saker_beginning; 32usize],
+    pub whole: __u16,
+    pub zero: [__u16; 3usize],
 }
 #[repr(C)]
 #[derive(

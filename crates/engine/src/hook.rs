@@ -7,6 +7,7 @@ use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, Proc
 pub use saker_policy::plan::HookText;
 
 use crate::calls::{CallKey, Captured, Unjoined, Waiting};
+use crate::contents::Rests;
 use crate::counters::Outcome;
 use crate::engine::Engine;
 use crate::findings::{Findings, put_stacks};
@@ -56,6 +57,17 @@ fn action_of(raw: u8) -> i32 {
     i32::from(raw) + 1
 }
 
+/// Takes the values of a record, with what went ahead of it.
+fn capture(record: &Record<'_>, rests: &Rests, captured: &mut Captured) {
+    for value in record.values() {
+        if value.tag == Tag::RESULT {
+            captured.result = Some(argument(&value, rests));
+        } else if let Some(index) = value.tag.index() {
+            captured.set(index, argument(&value, rests));
+        }
+    }
+}
+
 impl Engine {
     pub(crate) fn hook(
         &mut self,
@@ -67,6 +79,9 @@ impl Engine {
         let Some(family) = family_of(hook.family) else { return Outcome::Unexpected };
         self.counters.hook_records[family as usize] += 1;
         let header = &hook.rec;
+        let rests =
+            if self.contents.is_empty() { None } else { self.contents.take(hook, &mut self.counters.chunks) };
+        let rests = rests.unwrap_or_default();
         if !self.policies.knows(header.policy) {
             return Outcome::UnknownPolicy;
         }
@@ -80,7 +95,7 @@ impl Engine {
             if let Some(known) = self.policies.hook(header.policy, header.hook, family) {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
-            self.capture(record, &mut waiting.captured);
+            capture(record, &rests, &mut waiting.captured);
             self.put_stacks(&mut waiting.event, hook, record, &findings);
             self.counters.calls.joined += 1;
             self.tell(waiting, out);
@@ -125,11 +140,11 @@ impl Engine {
         }
         self.put_stacks(&mut event, hook, record, &findings);
         let mut captured = Captured::for_shape(&shape);
-        let bytes = header.len as usize + findings.bytes();
+        let bytes = header.len as usize + findings.bytes() + rests.bytes();
         if family == Family::Loader {
             event.loaded = Some(loaded(record, findings));
         } else {
-            self.capture(record, &mut captured);
+            capture(record, &rests, &mut captured);
         }
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
@@ -152,17 +167,6 @@ impl Engine {
 
     fn put_stacks(&self, event: &mut HookEvent, hook: &Hook, record: &Record<'_>, findings: &Findings) {
         put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
-    }
-
-    /// Takes the values of a record.
-    fn capture(&self, record: &Record<'_>, captured: &mut Captured) {
-        for value in record.values() {
-            if value.tag == Tag::RESULT {
-                captured.result = Some(argument(&value));
-            } else if let Some(index) = value.tag.index() {
-                captured.set(index, argument(&value));
-            }
-        }
     }
 
     /// The process of a record with its parent and, for families that are asked to show them, its ancestors.

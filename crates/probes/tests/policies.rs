@@ -44,6 +44,8 @@ mod turns;
 mod vectors;
 #[path = "policies/waiting.rs"]
 mod waiting;
+#[path = "policies/whole.rs"]
+mod whole;
 
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;

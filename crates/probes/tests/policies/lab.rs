@@ -108,6 +108,8 @@ pub(crate) struct Told {
     pub(crate) tid: u32,
     /// Tag, and content.
     pub(crate) values: BTreeMap<u32, Vec<u8>>,
+    /// Tag, and what went ahead of the record: where it begins in the value, and its bytes.
+    pub(crate) rests: BTreeMap<u32, (u64, Vec<u8>)>,
 }
 
 impl Told {
@@ -134,6 +136,7 @@ impl Told {
             pid: head.rec.process.pid,
             tid: head.tid,
             values,
+            rests: BTreeMap::new(),
         }
     }
 
@@ -148,6 +151,18 @@ impl Told {
     /// The path of a file.
     pub(crate) fn path(&self, index: u32) -> String {
         String::from_utf8_lossy(&self.value(index)[size_of::<saker_object>()..]).into_owned()
+    }
+
+    /// Size and bytes of a buffer, with what went ahead of the record.
+    pub(crate) fn whole(&self, index: u32) -> (u64, Vec<u8>) {
+        let bytes = self.value(index);
+        let (head, inside) = saker_buffer::read_from_prefix(bytes).unwrap_or_else(|_| panic!("{self:?}"));
+        let mut all = inside.to_vec();
+        if let Some((start, rest)) = self.rests.get(&(SAKER_TAG_VALUE + index)) {
+            assert_eq!(*start, inside.len() as u64);
+            all.extend_from_slice(rest);
+        }
+        (head.size, all)
     }
 
     pub(crate) fn number(&self, index: u32) -> i64 {
@@ -192,12 +207,16 @@ impl Applied {
 
 impl Lab {
     pub(crate) fn new() -> Option<Self> {
+        Self::with(&Options::default())
+    }
+
+    pub(crate) fn with(options: &Options) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("needs root: NOT RUN");
             return None;
         }
         let facts = KernelFacts::for_sensors().unwrap();
-        let sensors = Sensors::load(&Options::default(), &facts).unwrap();
+        let sensors = Sensors::load(options, &facts).unwrap();
         let hooks = Hooks::beside(&sensors).unwrap();
         Some(Self { sensors, hooks, policies: 2 })
     }
@@ -272,13 +291,43 @@ impl Lab {
                 break;
             }
         }
-        let fits = |record: &&[u8]| {
+        let mut ahead = Ahead::new();
+        let mut told = Vec::new();
+        for record in batch.records() {
             let (header, _) = saker_record::read_from_prefix(record).unwrap();
-            u32::from(header.kind) == SAKER_KIND_HOOK
-                && wanted(&saker_hook::read_from_prefix(record).unwrap().0)
-        };
-        batch.records().filter(fits).map(Told::of).collect()
+            match u32::from(header.kind) {
+                SAKER_KIND_DATA if header.policy != 0 => store(&mut ahead, record),
+                SAKER_KIND_HOOK => {
+                    let (hook, _) = saker_hook::read_from_prefix(record).unwrap();
+                    let rests = ahead.remove(&(header.policy, header.hook, hook.call as u32));
+                    if wanted(&hook) {
+                        told.push(Told { rests: rests.unwrap_or_default(), ..Told::of(record) });
+                    }
+                }
+                _ => {}
+            }
+        }
+        told
     }
+
+    /// What the kernel counted, of all CPUs.
+    pub(crate) fn stats(&self) -> Vec<saker_stats> {
+        self.sensors.stats().unwrap()
+    }
+}
+
+/// Policy, hook and call; of each tag where its bytes begin, and the bytes.
+type Ahead = BTreeMap<(u32, u32, u32), BTreeMap<u32, (u64, Vec<u8>)>>;
+
+/// Takes a data record, which must be the next of its value.
+fn store(ahead: &mut Ahead, record: &[u8]) {
+    let (data, rest) = saker_data::read_from_prefix(record).unwrap();
+    let (tlv, rest) = saker_tlv::read_from_prefix(rest).unwrap();
+    assert!(data.rec.len as usize <= record.len() && data.rec.process.pid != 0);
+    let value = ahead.entry((data.rec.policy, data.rec.hook, data.call)).or_default();
+    let (start, bytes) = value.entry(tlv.tag.into()).or_insert((data.offset, Vec::new()));
+    assert_eq!(data.offset, *start + bytes.len() as u64);
+    bytes.extend_from_slice(&rest[..tlv.len as usize]);
 }
 
 /// One entry for each key, with the bits of all of its entries.
