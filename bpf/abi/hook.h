@@ -55,6 +55,12 @@ enum saker_action {
 #define SAKER_HOOK_OWNER                                                                                     \
 	0x100 /* process, tid and cgroup_id are those of the owner of a socket among the values, as of when  \
 	       * it was remembered, not of who ran */
+#define SAKER_HOOK_HASH                                                                                      \
+	0x200 /* told with the hash of a file: it comes in a record of its own, which has                    \
+	       * SAKER_HOOK_RETURN too, the same call, and the hash as its only value; without               \
+	       * SAKER_HOOK_WAITS there was no room to ask for it */
+
+#define SAKER_HASH_MAX 64 /* bytes of a hash */
 
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {

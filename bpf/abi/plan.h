@@ -180,6 +180,7 @@ struct saker_stage {
 #define SAKER_SELECT_GLOBAL	  0x10
 #define SAKER_SELECT_KERNEL_STACK 0x20
 #define SAKER_SELECT_USER_STACK	  0x40
+#define SAKER_SELECT_HASH	  0x80 /* with the hash of the hook's file */
 
 /* A selector, with the range of its clauses on the process. */
 struct saker_selector_plan {
@@ -212,6 +213,7 @@ struct saker_beginning {
 
 #define SAKER_PLAN_SOCKETS 0x2000 /* a value is a socket or a packet, which may have an owner */
 #define SAKER_PLAN_TRACKS  0x4000 /* owners of sockets are remembered or forgotten */
+#define SAKER_PLAN_HASH	   0x8000 /* a selector asks for the hash of the hook's file */
 
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */

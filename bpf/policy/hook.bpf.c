@@ -11,6 +11,7 @@
  */
 #include "early.h"
 #include "expression.h"
+#include "hash.h"
 #include "owner.h"
 #include "rate.h"
 #include "stack.h"
@@ -516,6 +517,23 @@ static __always_inline bool has_return(struct call *call)
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
 }
 
+/* Tells of a call whose file is hashed by the program behind this one. */
+static __noinline void tell_with_hash(struct call *call, const volatile struct saker_selector_plan *selector,
+				      struct saker_hook_stats *counts, u16 number)
+{
+	struct hook_scratch *s = call->s;
+	u32 tid = call->who.pid_tgid;
+
+	s->rec.flags |= SAKER_HOOK_HASH;
+	s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
+	if (remember_for_hash(&call->who, s->rec.call, number))
+		s->rec.flags |= SAKER_HOOK_WAITS;
+	else
+		COUNT(unpaired);
+	if (!tell(call, selector, counts, 0, saker_plan.entry_values))
+		forget_for_hash(tid);
+}
+
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
 {
 	const volatile struct saker_selector_plan *selector;
@@ -538,6 +556,10 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	}
 	if (selector->flags & SAKER_SELECT_NO_POST)
 		return;
+	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH) {
+		tell_with_hash(call, selector, counts, i);
+		return;
+	}
 	/* The plan too, which the verifier knows: without returns the map of calls may not be there. */
 	if (!tell(call, selector, counts, 0, saker_plan.entry_values) &&
 	    saker_plan.flags & SAKER_PLAN_RETURN && s->rec.flags & SAKER_HOOK_WAITS)
@@ -597,6 +619,8 @@ static __always_inline void on_entry(void *ctx)
 	struct call call;
 	u64 found;
 
+	if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
+		return;
 	found = front(ctx, bpf_get_smp_processor_id(), &call.who.bits);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
@@ -737,6 +761,13 @@ HOOK(saker_kretprobe, "kretprobe", on_return)
 HOOK(saker_tracepoint, "tp", on_entry)
 HOOK(saker_uprobe, "uprobe", on_entry)
 HOOK(saker_uretprobe, "uretprobe", on_return)
+
+SEC("lsm.s")
+int saker_hash(void *ctx)
+{
+	hash_file(ctx);
+	return 0;
+}
 
 SEC("tp_btf/sys_enter")
 int saker_sys_enter(void *ctx)

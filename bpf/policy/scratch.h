@@ -136,7 +136,8 @@ struct call_value {
 	u64 call;
 	u64 argument[6]; /* at the entry, for values that are read at the return */
 	u16 selector;
-	u16 zero[3];
+	u16 hashing; /* the file of the call is being hashed (hash.h) */
+	u16 zero[2];
 	struct socket_owner owner; /* of a socket among the values at the entry */
 };
 

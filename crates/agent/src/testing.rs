@@ -140,6 +140,8 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         kernel_stack: Vec::new(),
         user_stack: Vec::new(),
         stack_missing: "",
+        file_hash: Box::default(),
+        file_hash_missing: "",
         loaded: None,
         cgroup_id: 0,
         return_missing: "",

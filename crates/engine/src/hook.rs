@@ -52,6 +52,47 @@ fn loaded(record: &Record<'_>, findings: Findings) -> Loaded {
     Loaded { path, build_id: findings.build_id }
 }
 
+/// Instead of a hash: IMA has none of the file.
+const HASH_FAILED: &str = "failed";
+
+/// Algorithms by their number in the kernel (`include/uapi/linux/hash_info.h`), with the bytes of a hash.
+const HASHES: [(&str, usize); 23] = [
+    ("md4", 16),
+    ("md5", 16),
+    ("sha1", 20),
+    ("rmd160", 20),
+    ("sha256", 32),
+    ("sha384", 48),
+    ("sha512", 64),
+    ("sha224", 28),
+    ("rmd128", 16),
+    ("rmd256", 32),
+    ("rmd320", 40),
+    ("wp256", 32),
+    ("wp384", 48),
+    ("wp512", 64),
+    ("tgr128", 16),
+    ("tgr160", 20),
+    ("tgr192", 24),
+    ("sm3", 32),
+    ("streebog256", 32),
+    ("streebog512", 64),
+    ("sha3-256", 32),
+    ("sha3-384", 48),
+    ("sha3-512", 64),
+];
+
+/// A hash as events show it; `None`: there is none, or of an algorithm that is not known.
+fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
+    let (name, len) = HASHES.get(usize::from(algorithm))?;
+    let bytes = bytes.get(..*len)?;
+    let mut text = format!("{name}:");
+    for byte in bytes {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    Some(text.into_boxed_str())
+}
+
 /// The number that events give to an action.
 fn action_of(raw: u8) -> i32 {
     i32::from(raw) + 1
@@ -88,6 +129,9 @@ impl Engine {
         let flags = HookFlags(hook.flags);
         let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
         let time = self.time_of(header);
+        if flags.has(HookFlags::RETURN) && flags.has(HookFlags::HASH) {
+            return self.hashed(key, record, out);
+        }
         if flags.has(HookFlags::RETURN)
             && let Some(mut waiting) = self.calls.take(key)
         {
@@ -126,6 +170,8 @@ impl Engine {
             kernel_stack: Vec::new(),
             user_stack: Vec::new(),
             stack_missing: "",
+            file_hash: Box::default(),
+            file_hash_missing: "",
             loaded: None,
             cgroup_id: hook.cgroup_id,
             return_missing: "",
@@ -137,6 +183,9 @@ impl Engine {
             (event.action, event.return_action) = (0, event.action);
             event.entry_missing = true;
             self.counters.calls.without_entry += 1;
+        }
+        if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
+            event.file_hash_missing = Unjoined::TableFull.name();
         }
         self.put_stacks(&mut event, hook, record, &findings);
         let mut captured = Captured::for_shape(&shape);
@@ -150,7 +199,8 @@ impl Engine {
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
         let tid = hook.tid;
         let event = Box::new(event);
-        let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
+        let hash = flags.has(HookFlags::HASH);
+        let waiting = Waiting { key, pid, tid, time, bytes, hash, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
             if let Some(older) = self.calls.take(key) {
                 self.unjoined(older, Unjoined::Superseded, out);
@@ -163,6 +213,19 @@ impl Engine {
         }
         self.tell(waiting, out);
         Outcome::Emitted
+    }
+
+    /// The hash of the file of a call.
+    fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
+        let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
+        let found = record.values().find(|value| value.tag == Tag::HASH);
+        match found.and_then(|value| file_hash(value.flags, value.bytes)) {
+            Some(hash) => waiting.event.file_hash = hash,
+            None => waiting.event.file_hash_missing = HASH_FAILED,
+        }
+        self.counters.calls.joined += 1;
+        self.tell(waiting, out);
+        Outcome::Joined
     }
 
     fn put_stacks(&self, event: &mut HookEvent, hook: &Hook, record: &Record<'_>, findings: &Findings) {
@@ -235,7 +298,11 @@ impl Engine {
             self.counters.calls.untold[cause as usize] += 1;
         } else {
             self.counters.calls.unjoined[cause as usize] += 1;
-            waiting.event.return_missing = cause.name();
+            if waiting.hash {
+                waiting.event.file_hash_missing = cause.name();
+            } else {
+                waiting.event.return_missing = cause.name();
+            }
             self.tell(waiting, out);
         }
     }

@@ -391,6 +391,14 @@ pub trait Kernel {
     fn hooks_places_at_once(&self) -> bool {
         false
     }
+    /// Whether files can be hashed at this hook of the security modules; `Err` says why not.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        let _ = hook;
+        Err("it is not known whether this kernel hashes files".to_owned())
+    }
     /// Whether several functions have this name, so that it does not say which is meant.
     fn is_ambiguous(&self, name: &str) -> bool {
         let _ = name;

@@ -17,8 +17,8 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, saker_binary_column,
-    saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS,
+    saker_binary_column, saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use zerocopy::{FromBytes, IntoBytes};
@@ -31,7 +31,7 @@ use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Sensors};
+use crate::{Error, Sensors, mechanisms};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -64,6 +64,25 @@ pub fn tells_places() -> bool {
 fn asks_for_changes(plan: &saker_plan) -> bool {
     let ops = [SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_CAPABILITY_CHANGE];
     plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
+}
+
+/// Whether a selector asks for the hash of the hook's file.
+fn hashes(plan: &saker_plan) -> bool {
+    plan.flags & SAKER_PLAN_HASH != 0
+}
+
+/// Where a hook has the file to hash, `HASH_OF_*` in `bpf/policy/hash.h`: hooks of executions have the program.
+fn hash_of(spec: &HookSpec) -> u32 {
+    match &spec.attach {
+        Attach::Lsm(hook) if hashes(&spec.plan) => {
+            if hook.starts_with("bprm_") {
+                2
+            } else {
+                1
+            }
+        }
+        _ => 0,
+    }
 }
 
 fn needs_sockets(plan: &saker_plan) -> bool {
@@ -205,6 +224,8 @@ struct Ready<'a> {
     pruned: bool,
     /// Its program asks at which place it runs.
     tells_places: bool,
+    /// A second program computes hashes.
+    hashes: bool,
     watch: Option<Arc<Follow>>,
     waiting: Option<Waiting>,
 }
@@ -366,7 +387,8 @@ impl Hooks {
             *set_maps = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
         let waiting = self.waiting_of(spec);
-        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch, waiting })
+        let hashes = hashes(&spec.plan);
+        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, hashes, watch, waiting })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
@@ -396,7 +418,7 @@ impl Hooks {
         }
         let mut open = builder.open(place).map_err(failed("open"))?;
         self.configure(&mut open, spec, watch, sets, set_maps).map_err(failed("configure"))?;
-        choose_programs(&mut open, &spec.attach, &self.preemption, shortcut.is_some())
+        choose_programs(&mut open, spec, &self.preemption, shortcut.is_some())
             .map_err(failed("choose the programs"))?;
         if let Some(shortcut) = &shortcut {
             shortcut.settle(open.open_object_mut());
@@ -425,6 +447,7 @@ impl Hooks {
             rodata.saker_ops = operators_of(&spec.plan);
             rodata.saker_types = types_of(&spec.plan);
             rodata.saker_parts = parts_of(&spec.plan);
+            rodata.saker_hash_of = hash_of(spec);
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -473,7 +496,8 @@ impl Hooks {
 
     /// What forgets the calls of a hook that wait for their return.
     fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
-        if spec.plan.flags & SAKER_PLAN_RETURN == 0 || needs_program_calls(&spec.attach) {
+        let waits = spec.plan.flags & (SAKER_PLAN_RETURN | SAKER_PLAN_HASH) != 0;
+        if !waits || needs_program_calls(&spec.attach) {
             return None;
         }
         let calls = Arc::clone(self.calls.as_ref()?);
@@ -510,11 +534,12 @@ fn open_map<'a>(open: &'a mut OpenHookSkel<'_>, name: &str) -> Result<OpenMapMut
 
 fn choose_programs(
     open: &mut OpenHookSkel<'_>,
-    attach: &Attach,
+    spec: &HookSpec,
     preemption: &[(i32, u32)],
     targets_known: bool,
 ) -> Result<(), libbpf_rs::Error> {
-    let wanted = programs(attach);
+    let attach = &spec.attach;
+    let wanted = programs(attach, hashes(&spec.plan));
     for mut program in open.open_object_mut().progs_mut() {
         let chosen = wanted.iter().find(|(name, _)| program.name() == *name);
         program.set_autoload(chosen.is_some());
@@ -555,7 +580,7 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
     let probe = libbpf_rs::libbpf_sys::BPF_PROG_TYPE_KPROBE;
     match attach {
         Attach::Trampoline { .. } => vec![Section::entry(c"fentry", target), Section::exit(c"fexit", target)],
-        Attach::Lsm(_) => vec![Section::lsm(c"lsm", target)],
+        Attach::Lsm(_) => vec![Section::lsm(c"lsm", target), Section::sleepable_lsm(c"lsm.s", target)],
         Attach::RawTracepoint(_) => vec![Section::tracepoint(c"tp_btf", target)],
         Attach::Syscalls { .. } => vec![
             Section::tracepoint(c"tp_btf/sys_enter", SYSCALLS[0]),
@@ -592,7 +617,15 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
 
 impl Ready<'_> {
     fn attach(self) -> Result<LoadedHook, Error> {
-        let wanted = programs(&self.attach);
+        let mut wanted = programs(&self.attach, self.hashes);
+        if self.hashes {
+            let unknown =
+                |reason| Error::Option(format!("the order of programs of a hook is not known: {reason}"));
+            // As it is for returns, the program of the hash is attached first: then it must be the one that runs last.
+            if !mechanisms::last_runs_first().map_err(unknown)? {
+                wanted.reverse();
+            }
+        }
         let object = self.skel.object();
         let mut programs = Vec::new();
         for (name, _) in &wanted {

@@ -231,6 +231,28 @@ impl Kernel for RunningKernel {
         *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
     }
 
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        static HELPER: OnceLock<Option<String>> = OnceLock::new();
+        // What IMA computes a hash with.
+        if self.types.function("ima_collect_measurement").is_none() {
+            return Err("this kernel was built without IMA".to_owned());
+        }
+        let refused = HELPER.get_or_init(|| {
+            let tried = mechanisms::try_features(&["ima_hash"]);
+            (!tried.works("ima_hash")).then(|| tried.feature("ima_hash", "").detail)
+        });
+        if let Some(refused) = refused {
+            return Err(format!(
+                "programs cannot ask this kernel ({}) for hashes of files, which needs Linux 6.1: {refused}",
+                self.release
+            ));
+        }
+        mechanisms::may_sleep_at(hook).map_err(|reason| {
+            format!("programs at this hook may not sleep on this kernel ({}): {reason}", self.release)
+        })?;
+        mechanisms::last_runs_first().map(drop)
+    }
+
     fn is_ambiguous(&self, name: &str) -> bool {
         let hash = hash(name.as_bytes());
         let symbols = self.symbols.get_or_init(symbols);

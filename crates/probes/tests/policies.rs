@@ -16,6 +16,8 @@ mod expressions;
 mod folder;
 #[path = "policies/generator.rs"]
 mod generator;
+#[path = "policies/hashes.rs"]
+mod hashes;
 #[path = "policies/kinds.rs"]
 mod kinds;
 #[path = "policies/lab.rs"]

@@ -179,6 +179,43 @@ fn what_went_ahead_of_a_record_belongs_to_its_values() {
 }
 
 #[test]
+fn the_hash_of_a_file_is_told_with_its_call() {
+    let mut lab = Lab::new();
+    let mut call = |number: u64, flags: HookFlags| {
+        let flags = flags.with(HookFlags::HASH);
+        let hook = Hook { family: SAKER_FAMILY_LSM as u8, ..hook(0, number, flags) };
+        let record = lab.host.world.hook(&lab.shell, hook);
+        let returns = flags.has(HookFlags::RETURN);
+        let record = match number {
+            _ if !returns => record.value(Tag::captured(0), Status::Ok, SAKER_TYPE_STRING as u8, b"/bin/x"),
+            2 => record.value(Tag::HASH, Status::Failed, 0, b""),
+            3 => record.value(Tag::HASH, Status::Ok, 200, &[1; 64]),
+            _ => record.value(Tag::HASH, Status::Ok, 4, &[[0xab_u8; 32], [0; 32]].concat()),
+        };
+        lab.host.give(&record.finish());
+        let told = lab.take_hooks();
+        told.into_iter()
+            .map(|event| (event.file_hash.to_string(), event.file_hash_missing))
+            .collect::<Vec<_>>()
+    };
+    for number in 1..=3 {
+        assert_eq!(call(number, HookFlags::WAITS), []);
+    }
+    assert_eq!(call(1, HookFlags::RETURN), [(format!("sha256:{}", "ab".repeat(32)), "")]);
+    assert_eq!(call(2, HookFlags::RETURN), [(String::new(), "failed")]);
+    assert_eq!(call(3, HookFlags::RETURN), [(String::new(), "failed")], "no algorithm that is known");
+    assert_eq!(call(4, HookFlags::RETURN), [], "its call was lost");
+    assert_eq!(call(5, HookFlags::default()), [(String::new(), "table_full")]);
+    assert_eq!(call(6, HookFlags::WAITS), []);
+    let exit = lab.host.world.exit(&lab.shell, 0);
+    lab.host.give(&exit);
+    let told = lab.take_hooks().pop().unwrap();
+    assert_eq!((told.file_hash_missing, told.return_missing), ("process_exited", ""));
+    assert_eq!(lab.host.engine.counters().count(Kind::Hook, Outcome::Refused), 1);
+    lab.balanced();
+}
+
+#[test]
 fn a_hook_without_return_is_told_at_once() {
     let mut lab = Lab::new();
     let mut call = hook(1, 0, HookFlags::IDENTITY);

@@ -60,6 +60,9 @@ impl Kernel for Limited {
     fn is_ambiguous(&self, name: &str) -> bool {
         kernel().is_ambiguous(name)
     }
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        kernel().hashes_files(hook)
+    }
     fn function(&self, name: &str) -> Option<Signature> {
         kernel().function(name)
     }
@@ -108,6 +111,8 @@ pub(crate) struct Told {
     pub(crate) tid: u32,
     /// Tag, and content.
     pub(crate) values: BTreeMap<u32, Vec<u8>>,
+    /// Of the record of a hash.
+    pub(crate) hash_algorithm: u8,
     /// Tag, and what went ahead of the record: where it begins in the value, and its bytes.
     pub(crate) rests: BTreeMap<u32, (u64, Vec<u8>)>,
 }
@@ -116,8 +121,12 @@ impl Told {
     fn of(record: &[u8]) -> Self {
         let (head, mut rest) = saker_hook::read_from_prefix(record).unwrap();
         let mut values = BTreeMap::new();
+        let mut hash_algorithm = 0;
         while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
             let len = tlv.len as usize;
+            if u32::from(tlv.tag) == SAKER_TAG_HASH {
+                hash_algorithm = tlv.flags;
+            }
             let content = if u32::from(tlv.status) == SAKER_STATUS_FAILED {
                 b"failed".to_vec()
             } else {
@@ -136,6 +145,7 @@ impl Told {
             pid: head.rec.process.pid,
             tid: head.tid,
             values,
+            hash_algorithm,
             rests: BTreeMap::new(),
         }
     }
@@ -175,6 +185,10 @@ impl Told {
 
     pub(crate) fn is_owner(&self) -> bool {
         self.flags & SAKER_HOOK_OWNER != 0
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.flags & SAKER_HOOK_WAITS != 0
     }
 
     pub(crate) fn is_return(&self) -> bool {

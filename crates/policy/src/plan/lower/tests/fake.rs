@@ -14,6 +14,8 @@ pub(super) struct Fake {
     pub(super) functions: Vec<&'static str>,
     /// It tells the places of a program apart, and attaches to several at once.
     pub(super) together: bool,
+    /// Files can be hashed at the hook file_open.
+    pub(super) hashes: bool,
 }
 
 impl Default for Fake {
@@ -31,7 +33,7 @@ impl Default for Fake {
             user: 19,
         };
         let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true };
-        Self { mechanisms, host, functions: Vec::new(), together: false }
+        Self { mechanisms, host, functions: Vec::new(), together: false, hashes: false }
     }
 }
 
@@ -56,6 +58,14 @@ fn signature(kinds: Vec<TypeKind>) -> Signature {
 impl Kernel for Fake {
     fn release(&self) -> &str {
         "6.99.0-fake"
+    }
+
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        match hook {
+            _ if !self.hashes => Err("this kernel was built without IMA".to_owned()),
+            "file_open" => Ok(()),
+            other => Err(format!("programs at {other} may not sleep")),
+        }
     }
 
     fn mechanisms(&self) -> Mechanisms {
