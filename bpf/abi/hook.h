@@ -62,13 +62,16 @@ enum saker_action {
 
 #define SAKER_HASH_MAX 64 /* bytes of a hash */
 
+#define SAKER_SYSCALL_NARROW 0x80000000 /* beside the number of a system call of 32-bit programs */
+
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {
 	struct saker_record rec;
 	__u64 call; /* pairs an entry with its return, and both with data records: unique among the calls
 		     * under way; 0: the record stands alone */
 	__u64 cgroup_id;
-	__u64 function; /* of a hook of system calls their number, of places in a program that of the place;
+	__u64 function; /* of a hook of system calls their number, with SAKER_SYSCALL_NARROW if it is one of
+			 * 32-bit programs; of places in a program that of the place;
 			 * else 0, or the address in a list */
 	__u32 tid;
 	__u16 selector; /* which matched, from 0 */

@@ -67,7 +67,8 @@ enum saker_tag {
 	SAKER_TAG_KERNEL_STACK = 11, /* callers in the kernel, the innermost first: addresses of 64 bits,
 					SAKER_FRAMES_MAX at most */
 	SAKER_TAG_USER_STACK = 12,   /* likewise in the program */
-	SAKER_TAG_HASH = 13,   /* hash of a file, SAKER_HASH_MAX bytes, the rest of a shorter one zero; flags:
+	SAKER_TAG_HASH =
+		13,	       /* hash of a file, SAKER_HASH_MAX bytes, the rest of a shorter one zero; flags:
 				  its   algorithm, a number of enum hash_algo (include/uapi/linux/hash_info.h) */
 	SAKER_TAG_VALUE = 256, /* and as many beyond as a hook captures: that value; flags: enum saker_type */
 };

@@ -261,11 +261,13 @@ static __always_inline u64 call_number(struct call *call)
 {
 	u64 regs, number = 0;
 
-	if (!call->entry)
-		return context_word(call->ctx, 8);
-	regs = as_number(&call->s->memory, context_word(call->ctx, 0));
-	bpf_probe_read_kernel(&number, sizeof(number), (void *)(regs + REGS(orig_ax)));
-	return number;
+	if (!call->entry) {
+		number = context_word(call->ctx, 8);
+	} else {
+		regs = as_number(&call->s->memory, context_word(call->ctx, 0));
+		bpf_probe_read_kernel(&number, sizeof(number), (void *)(regs + REGS(orig_ax)));
+	}
+	return in_narrow_call() ? (u32)number | SAKER_SYSCALL_NARROW : number;
 }
 
 static __always_inline void fill(struct call *call, struct saker_stats *stats, u64 now)
@@ -504,6 +506,8 @@ static __noinline void forget_call(struct call *call, struct saker_hook_stats *c
 #define NR_EXIT	      93
 #define NR_EXIT_GROUP 94
 #endif
+#define NR_NARROW_EXIT	     1
+#define NR_NARROW_EXIT_GROUP 252
 
 static __always_inline bool has_return(struct call *call)
 {
@@ -514,6 +518,8 @@ static __always_inline bool has_return(struct call *call)
 	if (saker_mechanism != BY_SYSCALLS)
 		return true;
 	number = context_word(call->ctx, 8);
+	if (in_narrow_call())
+		return number != NR_NARROW_EXIT && number != NR_NARROW_EXIT_GROUP;
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
 }
 
@@ -610,6 +616,9 @@ static __noinline u64 front(void *ctx, u32 cpu, u64 *bits)
 		count_no_scratch(counts);
 		return 0;
 	}
+	/* What is looked at early stands elsewhere there. */
+	if (in_narrow_call())
+		return ~0ull;
 	return not_rejected(ctx, *bits);
 }
 
@@ -726,20 +735,27 @@ static __always_inline void on_return(void *ctx)
 	drop_call(&key);
 }
 
-/* True: the plan asks for this system call. Programs of 32 bits have numbers of their own and are left out.
- */
+/* True: the plan asks for this system call. Programs of 32 bits have numbers of their own. */
 static __always_inline bool wanted_syscall(u64 number)
 {
+	u64 wide = 1, narrow = 1, bit = 0;
 	u32 word = number / 64;
 
 	if (!(saker_plan.flags & SAKER_PLAN_ALL_CALLS)) {
 		if (number >= SAKER_SYSCALLS_MAX)
 			return false;
 		forget(word);
-		if (word >= SAKER_SYSCALLS_MAX / 64 || !(saker_plan.syscall[word] >> (number & 63) & 1))
+		if (word >= SAKER_SYSCALLS_MAX / 64)
 			return false;
+		wide = saker_plan.syscall[word];
+		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_plan.narrow[word] : 0;
+		bit = number & 63;
 	}
-	return !in_compat_call();
+	if (!((wide | narrow) >> bit & 1))
+		return false;
+	if (in_compat_call())
+		return saker_plan.flags & SAKER_PLAN_NARROW && narrow >> bit & 1;
+	return wide >> bit & 1;
 }
 
 #define HOOK(name, section, run)                                                                             \

@@ -102,6 +102,42 @@ int kprobe_multi(void *ctx)
 	return 0;
 }
 
+/* How far the stack that a return finds is above that of its entry, where both are hooked in one step, for
+ * the calls of one thread. The function does not call itself. */
+volatile __u32 distance_thread;
+volatile __u32 distance_calls;
+volatile __u32 distance_differs;
+volatile __s64 distance_found;
+volatile __u64 distance_entry;
+volatile __u64 distance_before;
+volatile __u32 distance_depths; /* not 0: the calls did not all begin at one depth */
+
+SEC("kprobe.multi/security_file_permission")
+int distance_at_entry(struct pt_regs *ctx)
+{
+	if ((__u32)bpf_get_current_pid_tgid() == distance_thread)
+		distance_entry = ctx->sp;
+	return 0;
+}
+
+SEC("kretprobe.multi/security_file_permission")
+int distance_at_return(struct pt_regs *ctx)
+{
+	__s64 distance = ctx->sp - distance_entry;
+
+	if ((__u32)bpf_get_current_pid_tgid() != distance_thread || !distance_entry)
+		return 0;
+	if (distance_calls && distance != distance_found)
+		distance_differs = 1;
+	distance_found = distance;
+	if (distance_calls && distance_before != distance_entry)
+		distance_depths = 1;
+	distance_before = distance_entry;
+	distance_entry = 0;
+	distance_calls++;
+	return 0;
+}
+
 SEC("uprobe.multi")
 int uprobe_multi(void *ctx)
 {

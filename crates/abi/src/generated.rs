@@ -37,6 +37,7 @@ pub const SAKER_HOOK_USER_STACK: u32 = 128;
 pub const SAKER_HOOK_OWNER: u32 = 256;
 pub const SAKER_HOOK_HASH: u32 = 512;
 pub const SAKER_HASH_MAX: u32 = 64;
+pub const SAKER_SYSCALL_NARROW: u32 = 2147483648;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_STAGES_MAX: u32 = 13;
@@ -78,6 +79,7 @@ pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
 pub const SAKER_PLAN_SOCKETS: u32 = 8192;
 pub const SAKER_PLAN_TRACKS: u32 = 16384;
+pub const SAKER_PLAN_NARROW: u32 = 65536;
 pub const SAKER_PLAN_HASH: u32 = 32768;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
@@ -898,6 +900,7 @@ pub struct saker_plan {
     pub beginning: [saker_beginning; 32usize],
     pub whole: __u16,
     pub zero: [__u16; 3usize],
+    pub narrow: [__u64; 16usize],
 }
 #[repr(C)]
 #[derive(

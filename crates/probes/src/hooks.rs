@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use libbpf_rs::query::LinkTypeInfo;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
@@ -201,7 +202,7 @@ const SETS: [&str; 6] =
 /// Of its object it keeps only what is asked for later: an object holds open all of its some forty maps.
 pub struct LoadedHook {
     // Links go first: nothing runs any more when the maps go.
-    _links: Vec<Link>,
+    links: Vec<Link>,
     _waiting: Option<Waiting>,
     programs: Vec<OwnedFd>,
     stats: MapHandle,
@@ -361,6 +362,11 @@ impl Hooks {
         if spec.plan.flags & SAKER_PLAN_FOLLOW != 0 {
             self.follow()?;
         }
+        if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach {
+            // Found out before the lock is held under which it is put into the program.
+            mechanisms::return_distance()
+                .map_err(|reason| Error::Option(format!("returns cannot be hooked in one step: {reason}")))?;
+        }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
         let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, set_maps);
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
@@ -448,6 +454,11 @@ impl Hooks {
             rodata.saker_types = types_of(&spec.plan);
             rodata.saker_parts = parts_of(&spec.plan);
             rodata.saker_hash_of = hash_of(spec);
+            if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
+                && let Ok(distance) = mechanisms::return_distance()
+            {
+                rodata.saker_return_distance = distance;
+            }
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -644,7 +655,7 @@ impl Ready<'_> {
             attach_program(&program, name, &self.attach, self.tells_places, &mut links)?;
         }
         Ok(LoadedHook {
-            _links: links,
+            links,
             _waiting: self.waiting,
             programs,
             stats,
@@ -694,8 +705,20 @@ impl LoadedHook {
             sum.unpaired += cpu.unpaired;
         }
         let missed = self.programs.iter().filter_map(|p| program_fdinfo(p.as_fd(), "recursion_misses:"));
-        sum.missed = missed.sum();
+        sum.missed = missed.sum::<u64>() + self.missed_at_once();
         Ok(sum)
+    }
+
+    /// Calls that the kernel left out where functions are hooked in one step, which it tells since Linux 6.7.
+    fn missed_at_once(&self) -> u64 {
+        if !matches!(self.attach, Attach::Kprobes { at_once: true, .. }) {
+            return 0;
+        }
+        let missed = |link: &Link| match link.info().ok()?.info {
+            LinkTypeInfo::KprobeMulti(info) => Some(info.missed),
+            _ => None,
+        };
+        self.links.iter().filter_map(missed).sum()
     }
 
     /// Kernel memory that is this hook's alone, in bytes.

@@ -75,6 +75,13 @@ impl RunningKernel {
     }
 }
 
+impl RunningKernel {
+    /// Whether it was built for programs of 32 bits (`CONFIG_IA32_EMULATION`); it may have been started without.
+    fn runs_narrow_programs(&self) -> bool {
+        self.machine == "x86_64" && self.symbol("__ia32_sys_close")
+    }
+}
+
 /// The description of types that somebody holds.
 static HELD: Mutex<Weak<Types>> = Mutex::new(Weak::new());
 
@@ -226,6 +233,10 @@ impl Kernel for RunningKernel {
         *FOUND.get_or_init(|| mechanisms::try_features(&["kprobe_multi"]).works("kprobe_multi"))
     }
 
+    fn hooks_returns_at_once(&self) -> bool {
+        self.hooks_functions_at_once() && mechanisms::return_distance().is_ok()
+    }
+
     fn hooks_places_at_once(&self) -> bool {
         static FOUND: OnceLock<bool> = OnceLock::new();
         *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
@@ -315,6 +326,17 @@ impl Kernel for RunningKernel {
             return Vec::new();
         }
         syscalls::all().map(|(name, number)| (syscalls::function(name).to_owned(), number)).collect()
+    }
+
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        if self.runs_narrow_programs() { syscalls::narrow_number(name) } else { None }
+    }
+
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        if !self.runs_narrow_programs() {
+            return Vec::new();
+        }
+        syscalls::all_narrow().map(|(name, number)| (name.to_owned(), number)).collect()
     }
 
     fn syscall_prefix(&self) -> &str {

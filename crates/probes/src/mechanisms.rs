@@ -159,6 +159,43 @@ fn find_order() -> Result<bool, String> {
     }
 }
 
+/// How many bytes the stack that a return finds is above that of its entry, where both are hooked in one step
+/// (kprobe.multi, kretprobe.multi); `Err` says why that is not known. Calls of this thread are looked at for a moment.
+pub(crate) fn return_distance() -> Result<i64, String> {
+    static FOUND: OnceLock<Result<i64, String>> = OnceLock::new();
+    FOUND.get_or_init(find_distance).clone()
+}
+
+fn find_distance() -> Result<i64, String> {
+    const FUNCTION: &str = "security_file_permission";
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = ["distance_at_entry", "distance_at_return"].iter().any(|name| candidate.name() == *name);
+        candidate.set_autoload(wanted);
+    }
+    if let Some(bss) = open.maps.bss_data.as_deref_mut() {
+        bss.distance_thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    }
+    let skel = open.load().map_err(|e| reason(&e))?;
+    let attach = |name: &str, on_return: bool| {
+        let found = skel.object().progs_mut().find(|program| program.name() == name);
+        let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+        found.attach_kprobe_multi(on_return, vec![FUNCTION]).map_err(|e| reason(&e))
+    };
+    let _links = (attach("distance_at_return", true)?, attach("distance_at_entry", false)?);
+    // Two ways to the function, of which each has its own depth of the stack.
+    let read = std::fs::read("/proc/self/comm").map_err(|error| error.to_string())?;
+    let listed = std::fs::read_dir("/proc/self").map_err(|error| error.to_string())?.count();
+    let found = skel.maps.bss_data.as_deref();
+    let found = found.map(|bss| (bss.distance_depths, bss.distance_differs, bss.distance_found));
+    match found {
+        Some((1, 0, distance)) if distance >= 0 && !read.is_empty() && listed > 0 => Ok(distance),
+        other => Err(format!("entries and returns of {FUNCTION} do not fit each other: {other:?}")),
+    }
+}
+
 /// Tries one, without libbpf reading the kernel's description of types if `prepared` says what it would find there.
 fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
     let _lock = loader::lock();

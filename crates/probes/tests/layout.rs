@@ -181,7 +181,8 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             typed,
             beginning,
             whole,
-            zero
+            zero,
+            narrow
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });

@@ -22,6 +22,8 @@ mod hashes;
 mod kinds;
 #[path = "policies/lab.rs"]
 mod lab;
+#[path = "policies/narrow.rs"]
+mod narrow;
 #[path = "policies/paths.rs"]
 mod paths;
 #[path = "policies/patterns.rs"]

@@ -54,6 +54,9 @@ impl Kernel for Limited {
     fn hooks_functions_at_once(&self) -> bool {
         kernel().hooks_functions_at_once()
     }
+    fn hooks_returns_at_once(&self) -> bool {
+        kernel().hooks_returns_at_once()
+    }
     fn hooks_places_at_once(&self) -> bool {
         kernel().hooks_places_at_once()
     }
@@ -83,6 +86,12 @@ impl Kernel for Limited {
     }
     fn syscalls(&self) -> Vec<(String, u32)> {
         kernel().syscalls()
+    }
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        kernel().narrow_syscall(name)
+    }
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        kernel().narrow_syscalls()
     }
     fn syscall_prefix(&self) -> &str {
         kernel().syscall_prefix()

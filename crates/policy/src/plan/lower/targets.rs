@@ -1,6 +1,6 @@
 //! What is hooked: functions, system calls, tracepoints and LSM hooks, each by what this kernel offers.
 
-use super::numbers::{own_abi, syscall_number};
+use super::numbers::{NARROW, is_narrow, narrow_number, own_abi, syscall_number};
 use super::values::From;
 use super::{Lowering, fields, programs, renames};
 use crate::diagnostic::{At, Problem, Spanned};
@@ -59,6 +59,10 @@ pub(super) struct Site {
     pub(super) words: u8,
     /// System calls that are meant.
     pub(super) syscalls: Vec<u32>,
+    /// The same of 32-bit programs.
+    pub(super) narrow_syscalls: Vec<u32>,
+    /// Calls of 32-bit programs are looked at.
+    pub(super) narrow: bool,
     /// All of them are.
     pub(super) all_syscalls: bool,
     /// Names by number, when they are several.
@@ -77,6 +81,8 @@ impl Site {
             semaphore: 0,
             words: u8::try_from(words).unwrap_or(u8::MAX),
             syscalls: Vec::new(),
+            narrow_syscalls: Vec::new(),
+            narrow: false,
             all_syscalls: false,
             functions: Vec::new(),
             note: String::new(),
@@ -338,9 +344,18 @@ impl Found {
         let mechanisms = cx.kernel.mechanisms();
         let each = (mechanisms.trampoline || mechanisms.kprobe) && calls.len() <= PROGRAMS_OF_CALLS;
         let mut numbers = Vec::new();
+        let mut narrow = Vec::new();
         let mut notes = Vec::new();
         for call in calls {
             let at = At { span: call.span, path: at.path.clone() };
+            if is_narrow(cx, &call.value) {
+                match narrow_number(cx, &call.value) {
+                    Ok(number) => narrow.push((number, call.value.name.as_str())),
+                    Err(_) if self.ignore => self.missing.push(format!("i386/sys_{}", call.value.name)),
+                    Err(problem) => cx.problem(&at, problem),
+                }
+                continue;
+            }
             let note = no_trampoline(cx, &call.value).filter(|_| !mechanisms.kprobe);
             if each && note.is_none() {
                 self.one_syscall(cx, &call.value, on_return, first, &at);
@@ -348,26 +363,36 @@ impl Found {
             }
             notes.extend(note);
             match syscall_number(cx, &call.value) {
-                Ok(number) => numbers.push((number, call.value.name.as_str())),
+                Ok(number) => {
+                    numbers.push((number, call.value.name.as_str()));
+                    let other = cx.kernel.narrow_syscall(&call.value.name);
+                    let other = other.filter(|_| call.value.abi.is_none() && first == 0);
+                    narrow.extend(other.map(|number| (number, call.value.name.as_str())));
+                }
                 Err(_) if self.ignore && is_native(cx, &call.value) => {
                     self.missing.push(format!("sys_{}", call.value.name));
                 }
                 Err(problem) => cx.problem(&at, problem),
             }
         }
-        numbers.sort_unstable();
-        numbers.dedup();
+        for list in [&mut numbers, &mut narrow] {
+            list.sort_unstable();
+            list.dedup();
+        }
         let prefix = cx.kernel.syscall_prefix();
-        let mut functions: Vec<(u64, String)> = numbers
-            .iter()
-            .map(|(number, name)| (u64::from(*number), format!("{prefix}{}", syscalls::function(name))))
-            .collect();
+        let named = |(number, name): &(u32, &str)| {
+            (u64::from(*number), format!("{prefix}{}", syscalls::function(name)))
+        };
+        let mut functions: Vec<(u64, String)> = numbers.iter().map(named).collect();
+        functions.extend(narrow.iter().map(|(number, name)| narrow_name(*number, name)));
         let Some((_, function)) = functions.first() else { return };
         let on_return = on_return && !functions.iter().all(|(_, name)| never_returns(name));
         let attach = Attach::Syscalls { on_return };
         let words = CALL_ARGUMENTS as usize;
         let mut site = Site::new(attach, function.clone(), Reads::Call { first }, words);
         site.syscalls = numbers.iter().map(|(number, _)| *number).collect();
+        site.narrow_syscalls = narrow.iter().map(|(number, _)| *number).collect();
+        site.narrow = !narrow.is_empty();
         site.note = notes.join("; ");
         if functions.len() > 1 {
             site.functions = std::mem::take(&mut functions);
@@ -403,6 +428,10 @@ impl Found {
         match function(cx, &name, on_return, self.registers) {
             Ok(mut site) => {
                 site.reads = Reads::Call { first };
+                let other = cx.kernel.narrow_syscall(&call.name).filter(|_| call.abi.is_none() && first == 0);
+                if site.note.is_empty() && other.is_some() {
+                    NARROW_NOTE.clone_into(&mut site.note);
+                }
                 self.sites.push(site);
             }
             Err(problem) => cx.problem(at, problem),
@@ -417,8 +446,20 @@ impl Found {
         site.all_syscalls = true;
         let named = |(name, number): (String, u32)| (u64::from(number), format!("{prefix}{name}"));
         site.functions = cx.kernel.syscalls().into_iter().map(named).collect();
+        let narrow = cx.kernel.narrow_syscalls();
+        site.narrow = !narrow.is_empty();
+        site.functions.extend(narrow.iter().map(|(name, number)| narrow_name(*number, name)));
         self.sites.push(site);
     }
+}
+
+/// What is said of a system call that is hooked by its function.
+const NARROW_NOTE: &str = "calls of 32-bit programs have functions of their own and are not looked at; a list names them \
+                           as `i386/sys_NAME`";
+
+/// A system call of 32-bit programs: what records tell, and its name in events.
+fn narrow_name(number: u32, name: &str) -> (u64, String) {
+    (u64::from(number | NARROW), format!("__ia32_sys_{name}"))
 }
 
 /// Functions that end their thread. Newer kernels refuse a trampoline at their return. Source: the set `noreturn_deny`

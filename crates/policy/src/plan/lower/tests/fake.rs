@@ -14,8 +14,12 @@ pub(super) struct Fake {
     pub(super) functions: Vec<&'static str>,
     /// It tells the places of a program apart, and attaches to several at once.
     pub(super) together: bool,
+    /// It does that with the returns of functions.
+    pub(super) returns_together: bool,
     /// Files can be hashed at the hook file_open.
     pub(super) hashes: bool,
+    /// It runs programs of 32 bits.
+    pub(super) narrow: bool,
 }
 
 impl Default for Fake {
@@ -33,7 +37,15 @@ impl Default for Fake {
             user: 19,
         };
         let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true };
-        Self { mechanisms, host, functions: Vec::new(), together: false, hashes: false }
+        Self {
+            mechanisms,
+            host,
+            functions: Vec::new(),
+            together: false,
+            returns_together: false,
+            hashes: false,
+            narrow: false,
+        }
     }
 }
 
@@ -78,6 +90,10 @@ impl Kernel for Fake {
 
     fn hooks_functions_at_once(&self) -> bool {
         self.together
+    }
+
+    fn hooks_returns_at_once(&self) -> bool {
+        self.returns_together
     }
 
     fn hooks_places_at_once(&self) -> bool {
@@ -191,6 +207,15 @@ impl Kernel for Fake {
 
     fn syscalls(&self) -> Vec<(String, u32)> {
         crate::names::syscalls::all().map(|(name, number)| (name.to_owned(), number)).collect()
+    }
+
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        crate::names::syscalls::narrow_number(name).filter(|_| self.narrow)
+    }
+
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        let all = crate::names::syscalls::all_narrow().filter(|_| self.narrow);
+        all.map(|(name, number)| (name.to_owned(), number)).collect()
     }
 
     fn syscall_prefix(&self) -> &str {
