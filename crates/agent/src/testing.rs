@@ -93,7 +93,7 @@ impl World {
     /// Loads a policy with one hook.
     pub(crate) fn load_policy(&self, name: &str) {
         let text = crate::policies::testing::policy(name, &["do_it"]);
-        crate::policies::testing::done(self.state.policies.add(text, String::new())).unwrap();
+        crate::policies::testing::done(self.state.policies.add(text, String::new(), None)).unwrap();
     }
 
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {

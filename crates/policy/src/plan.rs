@@ -391,6 +391,12 @@ pub trait Kernel {
     fn hooks_returns_at_once(&self) -> bool {
         false
     }
+    /// Why the kernel takes no kprobe at a function that it has, as it does at some that are kept from tracing; none: it
+    /// takes one.
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        let _ = function;
+        None
+    }
     /// Whether a program can be attached to several places of a file in one step (uprobe.multi, Linux 6.6).
     fn hooks_places_at_once(&self) -> bool {
         false

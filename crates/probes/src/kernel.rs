@@ -237,6 +237,10 @@ impl Kernel for RunningKernel {
         self.hooks_functions_at_once() && mechanisms::return_distance().is_ok()
     }
 
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        mechanisms::takes_kprobe(function).err()
+    }
+
     fn hooks_places_at_once(&self) -> bool {
         static FOUND: OnceLock<bool> = OnceLock::new();
         *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))

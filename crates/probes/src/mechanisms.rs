@@ -123,6 +123,17 @@ pub(crate) fn may_sleep_at(hook: &str) -> Result<(), String> {
     open_one("sleeps", Some(section), Some(&prepared), &mut place).map(drop)
 }
 
+/// Whether the kernel takes a kprobe at this function: `Err` says why not. One is attached for a moment.
+pub(crate) fn takes_kprobe(function: &str) -> Result<(), String> {
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let skel = open_one("kprobe", None, None, &mut place)?;
+    let object = skel.object();
+    let found = object.progs_mut().find(|candidate| candidate.name() == "kprobe");
+    let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+    found.attach_kprobe(false, function).map(drop).map_err(|e| reason(&e))
+}
+
 /// Whether, of two programs of a hook of security modules, the one that was attached last runs first; `Err` says why that
 /// is not known. Two are attached for a moment, to see.
 pub(crate) fn last_runs_first() -> Result<bool, String> {

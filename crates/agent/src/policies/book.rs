@@ -73,6 +73,9 @@ struct Refused {
     waits: bool,
 }
 
+/// Why a policy cannot be made to act.
+const NOTHING_TO_ENFORCE: &str = "it has no actions that could be enforced";
+
 impl Book {
     pub(super) fn new(
         loader: Result<Box<dyn Loader>, String>,
@@ -94,9 +97,16 @@ impl Book {
         }
     }
 
-    /// Loads a new policy. In the place of one that could not be loaded, as if that were not there.
-    pub(super) fn add(&mut self, text: &str, named: &str) -> Result<Key, PolicyError> {
-        let (key, policy) = self.called(text, named)?;
+    /// Loads a new policy, in this mode whatever its text says. In the place of one that could not be loaded, as if that
+    /// were not there.
+    pub(super) fn add(&mut self, text: &str, named: &str, mode: Option<Asked>) -> Result<Key, PolicyError> {
+        let (key, mut policy) = self.called(text, named)?;
+        if mode == Some(Asked::Enforce) && Mode::of(&policy) == Mode::MonitorOnly {
+            return Err(PolicyError::Mode { key, reason: NOTHING_TO_ENFORCE });
+        }
+        if mode.is_some() {
+            policy.options.mode = mode;
+        }
         match self.entries.get(&key) {
             Some(entry) if entry.content.is_failed() => {}
             Some(_) => return Err(PolicyError::Exists(key)),
@@ -146,7 +156,7 @@ impl Book {
         let refused = |reason| Err(PolicyError::Mode { key: key.clone(), reason });
         match mode {
             Some(Asked::Enforce) if mode_now == Mode::MonitorOnly => {
-                return refused("it has no actions that could be enforced");
+                return refused(NOTHING_TO_ENFORCE);
             }
             Some(Asked::Enforce) if mode_now == Mode::Monitor => {
                 return refused("this version of Saker does not enforce");

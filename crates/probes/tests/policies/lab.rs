@@ -57,6 +57,9 @@ impl Kernel for Limited {
     fn hooks_returns_at_once(&self) -> bool {
         kernel().hooks_returns_at_once()
     }
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        kernel().refuses_kprobe(function)
+    }
     fn hooks_places_at_once(&self) -> bool {
         kernel().hooks_places_at_once()
     }

@@ -288,7 +288,10 @@ impl Found {
             cx.report.warning(at, message, format!("hook {} as well", rename.new));
         }
         match function(cx, &name, on_return, self.registers) {
-            Ok(site) => self.sites.push(site),
+            Ok(site) => match refuses_kprobe(cx, &site) {
+                Some(reason) => cx.report.error(at, reason),
+                None => self.sites.push(site),
+            },
             Err(problem) => cx.problem(at, problem),
         }
     }
@@ -357,9 +360,12 @@ impl Found {
                 continue;
             }
             let note = no_trampoline(cx, &call.value).filter(|_| !mechanisms.kprobe);
+            let mut note = note.map(str::to_owned);
             if each && note.is_none() {
-                self.one_syscall(cx, &call.value, on_return, first, &at);
-                continue;
+                note = self.one_syscall(cx, &call.value, on_return, first, &at);
+                if note.is_none() {
+                    continue;
+                }
             }
             notes.extend(note);
             match syscall_number(cx, &call.value) {
@@ -400,10 +406,19 @@ impl Found {
         self.sites.push(site);
     }
 
-    fn one_syscall(&mut self, cx: &mut Lowering<'_>, call: &Syscall, on_return: bool, first: u32, at: &At) {
+    /// A system call by its function. Returns why it has to be hooked in another way; none: it has not, or something is
+    /// wrong with it, which is told.
+    fn one_syscall(
+        &mut self,
+        cx: &mut Lowering<'_>,
+        call: &Syscall,
+        on_return: bool,
+        first: u32,
+        at: &At,
+    ) -> Option<String> {
         if let Some(problem) = syscall_number(cx, call).err().filter(|_| !is_native(cx, call)) {
             cx.problem(at, problem);
-            return;
+            return None;
         }
         let prefix = cx.kernel.syscall_prefix();
         let names = [call.name.as_str(), syscalls::function(&call.name)];
@@ -412,7 +427,7 @@ impl Found {
         let Some(name) = found else {
             if self.ignore {
                 self.missing.push(format!("{prefix}{}", call.name));
-                return;
+                return None;
             }
             let message =
                 format!("this kernel ({}) has no system call `sys_{}`", cx.kernel.release(), call.name);
@@ -423,9 +438,12 @@ impl Found {
                 names => format!("it has sys_{}", names.join(", sys_")),
             };
             cx.report.error_hint(at, message, hint);
-            return;
+            return None;
         };
         match function(cx, &name, on_return, self.registers) {
+            Ok(site) if !self.registers && refuses_kprobe(cx, &site).is_some() => {
+                return refuses_kprobe(cx, &site);
+            }
             Ok(mut site) => {
                 site.reads = Reads::Call { first };
                 let other = cx.kernel.narrow_syscall(&call.name).filter(|_| call.abi.is_none() && first == 0);
@@ -436,6 +454,7 @@ impl Found {
             }
             Err(problem) => cx.problem(at, problem),
         }
+        None
     }
 
     fn all_syscalls(&mut self, cx: &mut Lowering<'_>, on_return: bool) {
@@ -537,6 +556,19 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> 
         None => "system calls and raw tracepoints can be hooked on every kernel".to_owned(),
     };
     Err(Problem::hint(message, hint))
+}
+
+/// Why a function that has a kprobe for want of a description would not get it; none: it gets it, or the kernel makes
+/// trampolines for nothing, and then most functions have kprobes.
+fn refuses_kprobe(cx: &Lowering<'_>, site: &Site) -> Option<String> {
+    let Attach::Kprobe { function, .. } = &site.attach else { return None };
+    let mechanisms = cx.kernel.mechanisms();
+    if !mechanisms.trampoline || cx.kernel.function(function).is_some() {
+        return None;
+    }
+    let reason = cx.kernel.refuses_kprobe(function)?;
+    let release = cx.kernel.release();
+    Some(format!("this kernel ({release}) lets nobody hook the function {function}: {reason}"))
 }
 
 fn raw_tracepoint(cx: &mut Lowering<'_>, event: &Spanned<String>, at: &At) -> Option<Site> {

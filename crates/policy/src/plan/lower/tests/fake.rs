@@ -14,6 +14,8 @@ pub(super) struct Fake {
     pub(super) functions: Vec<&'static str>,
     /// It tells the places of a program apart, and attaches to several at once.
     pub(super) together: bool,
+    /// Functions of these that no kprobe is taken at, and that are not described.
+    pub(super) untraceable: Vec<&'static str>,
     /// It does that with the returns of functions.
     pub(super) returns_together: bool,
     /// Files can be hashed at the hook file_open.
@@ -42,6 +44,7 @@ impl Default for Fake {
             host,
             functions: Vec::new(),
             together: false,
+            untraceable: Vec::new(),
             returns_together: false,
             hashes: false,
             narrow: false,
@@ -96,6 +99,10 @@ impl Kernel for Fake {
         self.returns_together
     }
 
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        self.untraceable.contains(&function).then(|| "the kernel refuses it".to_owned())
+    }
+
     fn hooks_places_at_once(&self) -> bool {
         self.together
     }
@@ -127,7 +134,7 @@ impl Kernel for Fake {
     }
 
     fn symbol(&self, name: &str) -> bool {
-        name == "undescribed" || self.function(name).is_some()
+        name == "undescribed" || self.untraceable.contains(&name) || self.function(name).is_some()
     }
 
     fn tracepoint(&self, event: &str) -> Option<Signature> {

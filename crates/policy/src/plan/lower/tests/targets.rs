@@ -346,3 +346,18 @@ fn system_calls_of_narrow_programs() {
     );
     assert_refused(&list("arm32/sys_openat"), &kernel, &["another ABI (Arm32)"]);
 }
+
+#[test]
+fn what_no_kprobe_is_taken_at_is_known_before() {
+    let kernel = Fake { untraceable: vec!["undescribed", "__x64_sys_perf_event_open"], ..Fake::default() };
+    let undescribed = calls("undescribed", "  syscall: false");
+    assert!(matches!(hook(&undescribed, &Fake::default()).attach, Attach::Kprobe { .. }));
+    assert_refused(
+        &undescribed,
+        &kernel,
+        &["lets nobody hook the function undescribed: the kernel refuses it"],
+    );
+    let call = hook(&calls("sys_perf_event_open", "  syscall: true"), &kernel);
+    assert_eq!(call.attach, Attach::Syscalls { on_return: false });
+    assert!(call.note.contains("lets nobody hook the function __x64_sys_perf_event_open"), "{}", call.note);
+}
