@@ -97,8 +97,13 @@ fn calls_of_narrow_programs_are_told_where_a_list_names_them() {
 fn calls_of_narrow_programs_are_told_with_those_of_others() {
     let (Some(mut lab), Some(program)) = (Lab::new(), Program::new()) else { return };
     // Number 41 is `dup` for one kind of program, and `socket` for the other.
-    let text = program
-        .policy(&format!("kprobes:\n- call: sys_openat{OPENED}\n- call: sys_dup\n  syscall: true\n  args: [{{index: 0, type: int}}]\n  selectors: [{{matchArgs: [{{index: 0, operator: Equal, values: ['77']}}]}}]"));
+    let dup = "- call: sys_dup
+  syscall: true
+  args: [{index: 0, type: int}]
+  selectors:
+  - FILTERED
+    matchArgs: [{index: 0, operator: Equal, values: ['77']}]";
+    let text = program.policy(&format!("kprobes:\n- call: sys_openat{OPENED}\n{dup}"));
     let applied = lab.apply_on(&text, &raw()).unwrap();
     let all = lab.told_of_all(|| assert!(program.run()));
     let told: Vec<Told> = all.iter().filter(|one| one.hook == 0).cloned().collect();
