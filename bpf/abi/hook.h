@@ -12,7 +12,8 @@
 
 #define SAKER_VALUES_MAX    12	   /* values captured by one hook */
 #define SAKER_STRING_MAX    4096   /* bytes of a string or path value */
-#define SAKER_BUFFER_MAX    4096   /* bytes of a buffer without maxData */
+#define SAKER_BUFFER_MAX    4096   /* bytes of a buffer that its record holds, and that filters look at */
+#define SAKER_WHOLE_MAX	    327360 /* with maxData: those that are told, the rest in data records */
 #define SAKER_FRAMES_MAX    127	   /* callers that a stack tells */
 #define SAKER_SELECTOR_NONE 0xffff /* the hook has no selectors */
 
@@ -71,13 +72,23 @@ enum saker_withheld {
 
 /* From this bit of saker_hook.flags on: enum saker_withheld. */
 #define SAKER_HOOK_WITHHELD_SHIFT 16
+#define SAKER_HOOK_HASH                                                                                      \
+	0x400 /* told with the hash of a file: it comes in a record of its own, which has                    \
+	       * SAKER_HOOK_RETURN too, the same call, and the hash as its only value; without               \
+	       * SAKER_HOOK_WAITS there was no room to ask for it */
+
+#define SAKER_HASH_MAX 64 /* bytes of a hash */
+
+#define SAKER_SYSCALL_NARROW 0x80000000 /* beside the number of a system call of 32-bit programs */
 
 /* Kind HOOK. Header: policy and hook say which; process, who. */
 struct saker_hook {
 	struct saker_record rec;
-	__u64 call; /* pairs an entry with its return: unique among the calls under way */
+	__u64 call; /* pairs an entry with its return, and both with data records: unique among the calls
+		     * under way; 0: the record stands alone */
 	__u64 cgroup_id;
-	__u64 function; /* of a hook of system calls their number, of places in a program that of the place;
+	__u64 function; /* of a hook of system calls their number, with SAKER_SYSCALL_NARROW if it is one of
+			 * 32-bit programs; of places in a program that of the place;
 			 * else 0, or the address in a list */
 	__u32 tid;
 	__u16 selector; /* which matched, from 0 */

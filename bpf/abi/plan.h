@@ -182,6 +182,7 @@ struct saker_stage {
 #define SAKER_SELECT_GLOBAL	  0x10
 #define SAKER_SELECT_KERNEL_STACK 0x20
 #define SAKER_SELECT_USER_STACK	  0x40
+#define SAKER_SELECT_HASH	  0x80 /* with the hash of the hook's file */
 
 /* A selector, with the range of its clauses on the process. */
 struct saker_selector_plan {
@@ -215,8 +216,10 @@ struct saker_beginning {
 #define SAKER_PLAN_FOLLOW    0x80  /* a clause asks for a bit of the lineage of a process */
 #define SAKER_PLAN_PARENT    0x100 /* a clause asks for a bit of the parent */
 
-#define SAKER_PLAN_SOCKETS 0x2000 /* a value is a socket or a packet, which may have an owner */
-#define SAKER_PLAN_TRACKS  0x4000 /* owners of sockets are remembered or forgotten */
+#define SAKER_PLAN_SOCKETS 0x2000  /* a value is a socket or a packet, which may have an owner */
+#define SAKER_PLAN_TRACKS  0x4000  /* owners of sockets are remembered or forgotten */
+#define SAKER_PLAN_NARROW  0x10000 /* raw system calls: also those of 32-bit programs, by narrow */
+#define SAKER_PLAN_HASH	   0x20000 /* a selector asks for the hash of the hook's file */
 
 #define SAKER_PLAN_WORKLOADS 0x8000 /* the policy or a clause asks for bits of the workload */
 
@@ -255,6 +258,10 @@ struct saker_plan {
 	__u16 plain, typed;
 	struct saker_beginning beginning[SAKER_BEGINNINGS_MAX];
 	__u64 workload; /* the policy is for processes that have one of these bits; 0: for all */
+	__u16 whole;	/* bits: of this buffer, what the record does not hold goes ahead of it; bit
+			 * SAKER_VALUES_MAX is the result */
+	__u16 zero[3];
+	__u64 narrow[SAKER_SYSCALLS_MAX / 64]; /* as syscall, of 32-bit programs */
 };
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */

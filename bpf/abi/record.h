@@ -25,7 +25,7 @@ enum saker_kind {
 	SAKER_KIND_FORK = 2, /* struct saker_fork: a process (not a thread) was created */
 	SAKER_KIND_EXIT = 3, /* struct saker_exit: the last thread of a process ended */
 	SAKER_KIND_TASK = 4, /* struct saker_exec: a process found by the task iterator */
-	SAKER_KIND_DATA = 5, /* struct saker_data: part of a value too long for its exec record */
+	SAKER_KIND_DATA = 5, /* struct saker_data: part of a value too long for its record */
 	SAKER_KIND_HOOK = 6, /* struct saker_hook: a hook of a policy matched */
 	SAKER_KIND_MAX = 8,  /* size of tables indexed by kind; grows with the kinds */
 };
@@ -67,6 +67,9 @@ enum saker_tag {
 	SAKER_TAG_KERNEL_STACK = 11, /* callers in the kernel, the innermost first: addresses of 64 bits,
 					SAKER_FRAMES_MAX at most */
 	SAKER_TAG_USER_STACK = 12,   /* likewise in the program */
+	SAKER_TAG_HASH =
+		13,	       /* hash of a file, SAKER_HASH_MAX bytes, the rest of a shorter one zero; flags:
+				  its   algorithm, a number of enum hash_algo (include/uapi/linux/hash_info.h) */
 	SAKER_TAG_VALUE = 256, /* and as many beyond as a hook captures: that value; flags: enum saker_type */
 };
 
@@ -91,12 +94,16 @@ struct saker_tlv {
 	__u32 len; /* bytes that follow, without padding */
 };
 
-/* One part of a long argument vector or environment; all parts go ahead of the exec record they belong to
- * and carry its process key. The bytes follow as one value with the tag SAKER_TAG_ARGS or SAKER_TAG_ENVS. */
+/* One part of a value that is longer than its record holds; all parts go ahead of the record they belong to
+ * and carry its process key. The bytes follow as one value.
+ *
+ * Of an exec record: the whole argument vector or environment, with the tag SAKER_TAG_ARGS or SAKER_TAG_ENVS.
+ * Of a hook's, whose policy and hook the header has as well: what a captured value has beyond the bytes that
+ * stand in the record, with the value's own tag. */
 struct saker_data {
 	struct saker_record rec;
-	__u32 index; /* 0, 1, ... for each tag */
-	__u32 zero;
+	__u32 index;  /* 0, 1, ... for each tag */
+	__u32 call;   /* of a hook's: the lower half of that of its record; else 0 */
 	__u64 offset; /* of the first byte within the whole */
 	__u64 total;  /* length of the whole as the kernel holds it */
 };

@@ -133,6 +133,41 @@ static __always_inline u32 syscall_offset(u32 index)
 	}
 }
 
+/* The same of calls of 32-bit programs. Source: System V ABI, Intel386 supplement; entry_64_compat.S. */
+static __always_inline u32 narrow_offset(u32 index)
+{
+	switch (index) {
+	case 0:
+		return REGS(bx);
+	case 1:
+		return REGS(cx);
+	case 2:
+		return REGS(dx);
+	case 3:
+		return REGS(si);
+	case 4:
+		return REGS(di);
+	default:
+		return REGS(bp);
+	}
+}
+
+#define TS_COMPAT 0x2 /* arch/x86/include/asm/thread_info.h */
+
+/* Whether the system call under way is one of the 32-bit ABI. */
+static __always_inline bool in_compat_call(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
+}
+
+/* The same, where it makes a difference to the plan. */
+static __always_inline bool in_narrow_call(void)
+{
+	return saker_mechanism == BY_SYSCALLS && saker_plan.flags & SAKER_PLAN_NARROW && in_compat_call();
+}
+
 /* A pointer with a type becomes a number when it is read back from a map. */
 static __always_inline u64 as_number(volatile u64 *memory, u64 value)
 {
@@ -149,6 +184,11 @@ static __always_inline u64 argument(void *ctx, volatile u64 *memory, u32 index)
 				 BY_REGISTERS ? function_word(ctx, index) : trampoline_word(ctx, index));
 	regs = as_number(memory,
 			 saker_mechanism == BY_KPROBE ? context_word(ctx, REGS(di)) : context_word(ctx, 0));
+	if (in_narrow_call()) {
+		bpf_probe_read_kernel(&value, sizeof(value), (void *)(regs + narrow_offset(index)));
+		/* The kernel looks at no more of it. */
+		return (u32)value;
+	}
 	bpf_probe_read_kernel(&value, sizeof(value), (void *)(regs + syscall_offset(index)));
 	return value;
 }
@@ -162,23 +202,17 @@ static __always_inline u64 result(void *ctx)
 	return trampoline_word(ctx, saker_plan.arguments);
 }
 
-#define TS_COMPAT 0x2 /* arch/x86/include/asm/thread_info.h */
-
-/* Whether the system call under way is one of the 32-bit ABI. */
-static __always_inline bool in_compat_call(void)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
-}
+/* How far the stack that a return finds is above that of the entry: one word, where the entry found the
+ * return address, unless the kernel keeps other registers where functions are hooked in one step. */
+const volatile s64 saker_return_distance = 8;
 
 /* What no other call under way has. Entry and exit of one call run on one trampoline, so they have one
- * context; a kretprobe or uretprobe finds the stack one word above where the entry found the return address.
- * System calls do not nest. */
+ * context; a kretprobe or uretprobe finds the stack where the return address was. System calls do not nest.
+ */
 static __always_inline u64 frame_of(void *ctx, struct saker_hook_stats *counts, bool at_return)
 {
 	if (BY_REGISTERS)
-		return context_word(ctx, REGS(sp)) - (at_return ? 8 : 0);
+		return context_word(ctx, REGS(sp)) - (at_return ? saker_return_distance : 0);
 	if (saker_mechanism == BY_SYSCALLS)
 		return 0;
 	/* In kernels as old as those without task storage a key cannot hold a pointer; those kernels do not

@@ -12,8 +12,10 @@
 #include "early.h"
 #include "act.h"
 #include "expression.h"
+#include "hash.h"
 #include "rate.h"
 #include "stack.h"
+#include "whole.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -259,11 +261,13 @@ static __always_inline u64 call_number(struct call *call)
 {
 	u64 regs, number = 0;
 
-	if (!call->entry)
-		return context_word(call->ctx, 8);
-	regs = as_number(&call->s->memory, context_word(call->ctx, 0));
-	bpf_probe_read_kernel(&number, sizeof(number), (void *)(regs + REGS(orig_ax)));
-	return number;
+	if (!call->entry) {
+		number = context_word(call->ctx, 8);
+	} else {
+		regs = as_number(&call->s->memory, context_word(call->ctx, 0));
+		bpf_probe_read_kernel(&number, sizeof(number), (void *)(regs + REGS(orig_ax)));
+	}
+	return in_narrow_call() ? (u32)number | SAKER_SYSCALL_NARROW : number;
 }
 
 /* Whether it is not known if the policy is for this process. */
@@ -341,6 +345,24 @@ static __always_inline bool send(struct call *call, struct saker_stats *stats)
 	return true;
 }
 
+/* Sends ahead what the record does not hold of the values from..to and, at a return, of the result. */
+static __noinline int send_whole(struct call *call, u32 from, u32 to, u64 now)
+{
+	struct hook_scratch *s = call->s;
+
+	key_of_caller(&call->who, &s->rec.rec.process);
+	if (has_owner(s))
+		s->rec.rec.process = s->owner.key;
+	if (!s->rec.call)
+		s->rec.call = mix(mix(now, call->who.pid_tgid), bpf_get_smp_processor_id());
+	s->rest.time = now;
+	for (u32 k = 0; k <= RESULT; k++) {
+		if (saker_plan.whole & (1u << k) && (k == RESULT ? call->entry != NULL : k >= from && k < to))
+			send_rest(s, call->level, k);
+	}
+	return 0;
+}
+
 /* False: a rate limit held it back. */
 static __noinline bool tell(struct call *call, const volatile struct saker_selector_plan *selector,
 			    struct saker_hook_stats *counts, u32 from, u32 to)
@@ -369,6 +391,8 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	if (saker_plan.flags & SAKER_PLAN_IDENTITY && !has_owner(call->s))
 		fill_identity(call);
 	s->rec.action = selector->action;
+	if (saker_plan.whole)
+		send_whole(call, from, to, now);
 	fill(call, stats, now);
 	sent = send(call, stats);
 	if (sent && is_undecided(call))
@@ -493,6 +517,8 @@ static __noinline void forget_call(struct call *call, struct saker_hook_stats *c
 #define NR_EXIT	      93
 #define NR_EXIT_GROUP 94
 #endif
+#define NR_NARROW_EXIT	     1
+#define NR_NARROW_EXIT_GROUP 252
 
 static __always_inline bool has_return(struct call *call)
 {
@@ -503,7 +529,26 @@ static __always_inline bool has_return(struct call *call)
 	if (saker_mechanism != BY_SYSCALLS)
 		return true;
 	number = context_word(call->ctx, 8);
+	if (in_narrow_call())
+		return number != NR_NARROW_EXIT && number != NR_NARROW_EXIT_GROUP;
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
+}
+
+/* Tells of a call whose file is hashed by the program behind this one. */
+static __noinline void tell_with_hash(struct call *call, const volatile struct saker_selector_plan *selector,
+				      struct saker_hook_stats *counts, u16 number)
+{
+	struct hook_scratch *s = call->s;
+	u32 tid = call->who.pid_tgid;
+
+	s->rec.flags |= SAKER_HOOK_HASH;
+	s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
+	if (remember_for_hash(&call->who, s->rec.call, number))
+		s->rec.flags |= SAKER_HOOK_WAITS;
+	else
+		COUNT(unpaired);
+	if (!tell(call, selector, counts, 0, saker_plan.entry_values))
+		forget_for_hash(tid);
 }
 
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
@@ -531,6 +576,10 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	}
 	if (selector->flags & SAKER_SELECT_NO_POST)
 		return;
+	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH) {
+		tell_with_hash(call, selector, counts, i);
+		return;
+	}
 	/* The plan too, which the verifier knows: without returns the map of calls may not be there. */
 	if (!tell(call, selector, counts, 0, saker_plan.entry_values) &&
 	    saker_plan.flags & SAKER_PLAN_RETURN && s->rec.flags & SAKER_HOOK_WAITS)
@@ -583,6 +632,9 @@ static __noinline u64 front(void *ctx, u32 cpu, struct caller *who)
 		count_no_scratch(counts);
 		return 0;
 	}
+	/* What is looked at early stands elsewhere there. */
+	if (in_narrow_call())
+		return ~0ull;
 	return not_rejected(ctx, who->bits);
 }
 
@@ -594,6 +646,8 @@ static __always_inline s64 on_entry(void *ctx)
 	s64 verdict;
 	u64 found;
 
+	if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
+		return 0;
 	found = front(ctx, bpf_get_smp_processor_id(), &call.who);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
@@ -705,20 +759,27 @@ static __always_inline void on_return(void *ctx)
 	drop_call(&key);
 }
 
-/* True: the plan asks for this system call. Programs of 32 bits have numbers of their own and are left out.
- */
+/* True: the plan asks for this system call. Programs of 32 bits have numbers of their own. */
 static __always_inline bool wanted_syscall(u64 number)
 {
+	u64 wide = 1, narrow = 1, bit = 0;
 	u32 word = number / 64;
 
 	if (!(saker_plan.flags & SAKER_PLAN_ALL_CALLS)) {
 		if (number >= SAKER_SYSCALLS_MAX)
 			return false;
 		forget(word);
-		if (word >= SAKER_SYSCALLS_MAX / 64 || !(saker_plan.syscall[word] >> (number & 63) & 1))
+		if (word >= SAKER_SYSCALLS_MAX / 64)
 			return false;
+		wide = saker_plan.syscall[word];
+		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_plan.narrow[word] : 0;
+		bit = number & 63;
 	}
-	return !in_compat_call();
+	if (!((wide | narrow) >> bit & 1))
+		return false;
+	if (in_compat_call())
+		return saker_plan.flags & SAKER_PLAN_NARROW && narrow >> bit & 1;
+	return wide >> bit & 1;
 }
 
 #define HOOK(name, section, run)                                                                             \
@@ -763,6 +824,13 @@ HOOK(saker_kretprobe, "kretprobe", on_return)
 HOOK(saker_tracepoint, "tp", on_entry)
 HOOK(saker_uprobe, "uprobe", on_entry)
 HOOK(saker_uretprobe, "uretprobe", on_return)
+
+SEC("lsm.s")
+int saker_hash(void *ctx)
+{
+	hash_file(ctx);
+	return 0;
+}
 
 SEC("tp_btf/sys_enter")
 int saker_sys_enter(void *ctx)

@@ -56,6 +56,21 @@ struct hook_search {
 	u64 carry[64]; /* by byte, one bit each: a pattern that goes on in the next column */
 };
 
+/* A long value on its way into data records (whole.h). */
+struct hook_rest {
+	u64 offset;	       /* bytes of it that are told */
+	u64 total;	       /* bytes of it that will be */
+	u64 size;	       /* bytes that it has */
+	u64 skip;	       /* bytes of the segments from here on that are told or gone */
+	u32 segment, segments; /* which stand in the path */
+	u32 index;	       /* of the next data record */
+	u32 program;	       /* addresses are those of a program, whatever they look like */
+	u32 tag;	       /* of the value */
+	u32 zero;
+	u64 time;
+	struct saker_data head;
+};
+
 /* A record in the making. */
 struct hook_scratch {
 	struct saker_hook rec;
@@ -69,6 +84,9 @@ struct hook_scratch {
 	u32 at[SAKER_VALUES_MAX + 1];  /* where its bytes are, the result's last */
 	u32 len[SAKER_VALUES_MAX + 1]; /* how many */
 	u64 number[SAKER_VALUES_MAX + 1];
+	u64 base[SAKER_VALUES_MAX + 1]; /* of a buffer: what its bytes were read by */
+	u32 pieces[SAKER_VALUES_MAX + 1];
+	u32 zero2;
 	u64 memory; /* where pointers become numbers */
 	struct hook_walk walk;
 	u8 path[HOOK_PATH_MAX + 512];
@@ -78,6 +96,7 @@ struct hook_scratch {
 	struct hook_search search;
 	struct socket_owner owner; /* of a socket among the values; without PID: none */
 	struct socket_owner tracked;
+	struct hook_rest rest;
 };
 
 /* The levels of one CPU, one entry each: index = level. */
@@ -117,7 +136,8 @@ struct call_value {
 	u64 call;
 	u64 argument[6]; /* at the entry, for values that are read at the return */
 	u16 selector;
-	u16 zero[3];
+	u16 hashing; /* the file of the call is being hashed (hash.h) */
+	u16 zero[2];
 	struct socket_owner owner; /* of a socket among the values at the entry */
 };
 

@@ -130,6 +130,7 @@ static __always_inline void put_buffer(struct hook_scratch *s, u32 k,
 	if (len > SAKER_BUFFER_MAX)
 		len = SAKER_BUFFER_MAX;
 	to->size = size;
+	s->base[k] = from;
 	if (of_program(plan) || of_process(from))
 		err = bpf_probe_read_user(to + 1, len, (void *)from);
 	else
@@ -485,6 +486,12 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 	case SAKER_TYPE_CHAR_IOVEC:
 		if (!HAS(SAKER_TYPE_CHAR_IOVEC))
 			break;
+		/* Their addresses and sizes have half as many bytes. */
+		if (in_narrow_call()) {
+			if (value_room(s))
+				end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
+			break;
+		}
 		put_iovec(s, k, plan, of_program(plan), value,
 			  plan->size_index == SAKER_SIZE_NONE ? 1 : size);
 		break;

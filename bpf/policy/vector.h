@@ -123,50 +123,67 @@ static __always_inline void put_iovec(struct hook_scratch *s, u32 k,
 {
 	struct vector v = {.total = ~0ull, .max = plan->max, .program = program};
 
+	s->base[k] = from;
+	s->pieces[k] = count < VECTOR_COUNTED ? count : VECTOR_COUNTED;
 	if (read_vector(s, &v, from, count))
 		put_segments(s, k, plan->type, &v);
 	else if (value_room(s))
 		end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
 }
 
-/* What is left of an iterator. Of bytes that have no address, such as those in pages, there is but the size.
- */
-static __always_inline void put_iov_iter(struct hook_scratch *s, u32 k,
-					 const volatile struct saker_value_plan *plan, u64 from)
+/* What an iterator leads to. */
+enum iterated {
+	ITERATED_FAILED,    /* it cannot be read */
+	ITERATED_ADDRESSES, /* segments, which stand in the scratch's path */
+	ITERATED_OTHER,	    /* bytes that have no address, such as those in pages */
+};
+
+static __always_inline enum iterated read_iterator(struct hook_scratch *s, struct vector *v, u64 from)
 {
-	struct vector v = {.max = plan->max};
 	struct iov_iter *iter = (void *)from;
 	struct segment *segment = (void *)s->path;
-	struct saker_buffer *to;
 	u64 start;
 	u32 kind;
 
-	if (bpf_core_read(&v.total, sizeof(v.total), &iter->count)) {
-		if (value_room(s))
-			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
-		return;
-	}
+	if (bpf_core_read(&v->total, sizeof(v->total), &iter->count))
+		return ITERATED_FAILED;
 	/* Until Linux 5.13 the kind is in the upper bits of the member type, whose lowest is the direction.
 	 */
 	if (bpf_core_field_exists(iter->iter_type))
 		kind = BPF_CORE_READ(iter, iter_type);
 	else
 		kind = BPF_CORE_READ((struct iov_iter___old *)iter, type) & ~1u;
-	v.skip = BPF_CORE_READ(iter, iov_offset);
+	v->skip = BPF_CORE_READ(iter, iov_offset);
 	start = (u64)BPF_CORE_READ(iter, kvec);
 	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) &&
 	    kind == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
 		segment->base = start;
-		segment->len = v.skip + v.total;
-		v.count = 1;
-	} else if (kind == bpf_core_enum_value(enum iter_type, ITER_IOVEC) ||
-		   kind == bpf_core_enum_value(enum iter_type, ITER_KVEC)) {
-		if (!read_vector(s, &v, start, BPF_CORE_READ(iter, nr_segs))) {
-			if (value_room(s))
-				end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
-			return;
-		}
-	} else {
+		segment->len = v->skip + v->total;
+		v->count = 1;
+		return ITERATED_ADDRESSES;
+	}
+	if (kind == bpf_core_enum_value(enum iter_type, ITER_IOVEC) ||
+	    kind == bpf_core_enum_value(enum iter_type, ITER_KVEC)) {
+		if (read_vector(s, v, start, BPF_CORE_READ(iter, nr_segs)))
+			return ITERATED_ADDRESSES;
+		return ITERATED_FAILED;
+	}
+	return ITERATED_OTHER;
+}
+
+/* What is left of an iterator. Of bytes that have no address there is but the size. */
+static __always_inline void put_iov_iter(struct hook_scratch *s, u32 k,
+					 const volatile struct saker_value_plan *plan, u64 from)
+{
+	struct vector v = {.max = plan->max};
+	struct saker_buffer *to;
+
+	s->base[k] = from;
+	switch (read_iterator(s, &v, from)) {
+	case ITERATED_ADDRESSES:
+		put_segments(s, k, plan->type, &v);
+		return;
+	case ITERATED_OTHER:
 		to = (void *)value_room(s);
 		if (!to)
 			return;
@@ -174,8 +191,10 @@ static __always_inline void put_iov_iter(struct hook_scratch *s, u32 k,
 		end_hook_value(s, k, plan->type, v.total ? SAKER_STATUS_TRUNCATED : SAKER_STATUS_OK,
 			       sizeof(*to));
 		return;
+	default:
+		if (value_room(s))
+			end_hook_value(s, k, plan->type, SAKER_STATUS_FAILED, 0);
 	}
-	put_segments(s, k, plan->type, &v);
 }
 
 #endif

@@ -39,6 +39,57 @@ int lsm(void *ctx)
 	return 0;
 }
 
+/* A program that may sleep has the kernel hash a file, and looks into a map as the one of hooks does. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} trial SEC(".maps");
+
+SEC("lsm.s/file_open")
+int hash_file(unsigned long long *ctx)
+{
+	struct file *file = (void *)ctx[0];
+	char hash[64] = {};
+	__u32 zero = 0;
+
+	if (file && bpf_map_lookup_elem(&trial, &zero))
+		bpf_ima_file_hash(file, hash, sizeof(hash));
+	return 0;
+}
+
+/* Whether a program at this hook may sleep. */
+SEC("lsm.s/file_open")
+int sleeps(void *ctx)
+{
+	return 0;
+}
+
+/* Which of two programs of one hook ran last, for a thread that waits for it. */
+volatile __u32 order_thread;
+volatile __u32 order_last;
+
+static __always_inline int note_order(__u32 number)
+{
+	if ((__u32)bpf_get_current_pid_tgid() == order_thread)
+		order_last = number;
+	return 0;
+}
+
+SEC("lsm/inode_getattr")
+int order_first(void *ctx)
+{
+	return note_order(1);
+}
+
+SEC("lsm/inode_getattr")
+int order_second(void *ctx)
+{
+	return note_order(2);
+}
+
 SEC("kprobe/kernel_restart")
 int kprobe(void *ctx)
 {
@@ -48,6 +99,42 @@ int kprobe(void *ctx)
 SEC("kprobe.multi/kernel_restart")
 int kprobe_multi(void *ctx)
 {
+	return 0;
+}
+
+/* How far the stack that a return finds is above that of its entry, where both are hooked in one step, for
+ * the calls of one thread. The function does not call itself. */
+volatile __u32 distance_thread;
+volatile __u32 distance_calls;
+volatile __u32 distance_differs;
+volatile __s64 distance_found;
+volatile __u64 distance_entry;
+volatile __u64 distance_before;
+volatile __u32 distance_depths; /* not 0: the calls did not all begin at one depth */
+
+SEC("kprobe.multi/security_file_permission")
+int distance_at_entry(struct pt_regs *ctx)
+{
+	if ((__u32)bpf_get_current_pid_tgid() == distance_thread)
+		distance_entry = ctx->sp;
+	return 0;
+}
+
+SEC("kretprobe.multi/security_file_permission")
+int distance_at_return(struct pt_regs *ctx)
+{
+	__s64 distance = ctx->sp - distance_entry;
+
+	if ((__u32)bpf_get_current_pid_tgid() != distance_thread || !distance_entry)
+		return 0;
+	if (distance_calls && distance != distance_found)
+		distance_differs = 1;
+	distance_found = distance;
+	if (distance_calls && distance_before != distance_entry)
+		distance_depths = 1;
+	distance_before = distance_entry;
+	distance_entry = 0;
+	distance_calls++;
 	return 0;
 }
 

@@ -50,7 +50,7 @@ __noinline int saker_send_chunk(u32 tag, u64 from, u32 total, u32 index, u64 kti
 	size = sizeof(s->rec) + sizeof(s->tlv) + ((len + 7) & ~7u);
 	s->rec.rec.len = size;
 	s->rec.index = index;
-	s->rec.zero = 0;
+	s->rec.call = 0;
 	s->rec.offset = offset;
 	s->rec.total = total;
 	forget(size);

@@ -152,6 +152,7 @@ impl Tag {
     pub const RESULT: Self = Self(raw::SAKER_TAG_RESULT as u16);
     pub const KERNEL_STACK: Self = Self(raw::SAKER_TAG_KERNEL_STACK as u16);
     pub const USER_STACK: Self = Self(raw::SAKER_TAG_USER_STACK as u16);
+    pub const HASH: Self = Self(raw::SAKER_TAG_HASH as u16);
 
     /// The tag of a hook's captured value, by its place among them.
     #[must_use]
@@ -284,5 +285,7 @@ bits! {
         OWNER = raw::SAKER_HOOK_OWNER;
         /// It was not known yet in which container the process is.
         UNDECIDED = raw::SAKER_HOOK_UNDECIDED;
+        /// With the hash of a file, which has a record of its own.
+        HASH = raw::SAKER_HOOK_HASH;
     }
 }

@@ -25,6 +25,7 @@ pub const SAKER_PROC_NO_AUDIT: u32 = 128;
 pub const SAKER_VALUES_MAX: u32 = 12;
 pub const SAKER_STRING_MAX: u32 = 4096;
 pub const SAKER_BUFFER_MAX: u32 = 4096;
+pub const SAKER_WHOLE_MAX: u32 = 327360;
 pub const SAKER_FRAMES_MAX: u32 = 127;
 pub const SAKER_SELECTOR_NONE: u32 = 65535;
 pub const SAKER_HOOK_RETURN: u32 = 1;
@@ -36,6 +37,9 @@ pub const SAKER_HOOK_USER_STACK: u32 = 128;
 pub const SAKER_HOOK_OWNER: u32 = 256;
 pub const SAKER_HOOK_UNDECIDED: u32 = 512;
 pub const SAKER_HOOK_WITHHELD_SHIFT: u32 = 16;
+pub const SAKER_HOOK_HASH: u32 = 1024;
+pub const SAKER_HASH_MAX: u32 = 64;
+pub const SAKER_SYSCALL_NARROW: u32 = 2147483648;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
 pub const SAKER_STAGES_MAX: u32 = 13;
@@ -67,6 +71,7 @@ pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
 pub const SAKER_SELECT_GLOBAL: u32 = 16;
 pub const SAKER_SELECT_KERNEL_STACK: u32 = 32;
 pub const SAKER_SELECT_USER_STACK: u32 = 64;
+pub const SAKER_SELECT_HASH: u32 = 128;
 pub const SAKER_PLAN_RETURN: u32 = 1;
 pub const SAKER_PLAN_SYSCALL: u32 = 2;
 pub const SAKER_PLAN_IDENTITY: u32 = 4;
@@ -78,6 +83,8 @@ pub const SAKER_PLAN_FOLLOW: u32 = 128;
 pub const SAKER_PLAN_PARENT: u32 = 256;
 pub const SAKER_PLAN_SOCKETS: u32 = 8192;
 pub const SAKER_PLAN_TRACKS: u32 = 16384;
+pub const SAKER_PLAN_NARROW: u32 = 65536;
+pub const SAKER_PLAN_HASH: u32 = 131072;
 pub const SAKER_PLAN_WORKLOADS: u32 = 32768;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
@@ -155,6 +162,7 @@ pub const SAKER_TAG_TTY: saker_tag = 8;
 pub const SAKER_TAG_RESULT: saker_tag = 10;
 pub const SAKER_TAG_KERNEL_STACK: saker_tag = 11;
 pub const SAKER_TAG_USER_STACK: saker_tag = 12;
+pub const SAKER_TAG_HASH: saker_tag = 13;
 pub const SAKER_TAG_VALUE: saker_tag = 256;
 pub type saker_tag = ::core::ffi::c_uint;
 pub const SAKER_STATUS_OK: saker_status = 0;
@@ -193,7 +201,7 @@ pub struct saker_tlv {
 pub struct saker_data {
     pub rec: saker_record,
     pub index: __u32,
-    pub zero: __u32,
+    pub call: __u32,
     pub offset: __u64,
     pub total: __u64,
 }
@@ -910,6 +918,9 @@ pub struct saker_plan {
     pub typed: __u16,
     pub beginning: [saker_beginning; 32usize],
     pub workload: __u64,
+    pub whole: __u16,
+    pub zero: [__u16; 3usize],
+    pub narrow: [__u64; 16usize],
 }
 #[repr(C)]
 #[derive(

@@ -153,7 +153,7 @@ type Reply = oneshot::Sender<Result<Key, PolicyError>>;
 
 /// What is asked of the thread that owns the policies.
 enum Order {
-    Add { text: String, domain: String, reply: Reply },
+    Add { text: String, domain: String, mode: Option<Asked>, reply: Reply },
     Replace { text: String, domain: String, reply: Reply },
     Delete { key: Key, reply: Reply },
     Configure { key: Key, enable: Option<bool>, mode: Option<Asked>, reply: Reply },
@@ -292,12 +292,12 @@ impl Policies {
         }
     }
 
-    /// Loads a new policy.
+    /// Loads a new policy, in this mode whatever its text says.
     ///
     /// # Errors
     /// Why it is not loaded.
-    pub async fn add(&self, text: String, domain: String) -> Result<Key, PolicyError> {
-        self.order(|reply| Order::Add { text, domain, reply }).await
+    pub async fn add(&self, text: String, domain: String, mode: Option<Asked>) -> Result<Key, PolicyError> {
+        self.order(|reply| Order::Add { text, domain, mode, reply }).await
     }
 
     /// Loads a policy in the place of the one of the same name: the new one is attached before the old one is

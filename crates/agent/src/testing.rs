@@ -95,7 +95,7 @@ impl World {
     /// Loads a policy with one hook.
     pub(crate) fn load_policy(&self, name: &str) {
         let text = crate::policies::testing::policy(name, &["do_it"]);
-        crate::policies::testing::done(self.state.policies.add(text, String::new())).unwrap();
+        crate::policies::testing::done(self.state.policies.add(text, String::new(), None)).unwrap();
     }
 
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
@@ -142,6 +142,8 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         kernel_stack: Vec::new(),
         user_stack: Vec::new(),
         stack_missing: "",
+        file_hash: Box::default(),
+        file_hash_missing: "",
         loaded: None,
         cgroup_id: 0,
         return_missing: "",

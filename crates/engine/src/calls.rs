@@ -89,6 +89,8 @@ pub(crate) struct Waiting {
     pub time: Timestamp,
     /// Length of the entry's record.
     pub bytes: usize,
+    /// What it waits for is the hash of its file, not a return.
+    pub hash: bool,
     pub event: Box<HookEvent>,
     pub captured: Captured,
     pub shape: Arc<Shape>,

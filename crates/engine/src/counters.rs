@@ -18,7 +18,7 @@ pub enum Outcome {
     Joined,
     /// It changed the process table without an event: a fork.
     Tracked,
-    /// Kept for a record that is to come: a part of a long value for its exec, the entry of a call for its return.
+    /// Kept for a record that is to come: a part of a long value, the entry of a call for its return.
     Stored,
     /// A part of a long value that came out of order or beyond the bounds.
     Refused,
@@ -213,11 +213,11 @@ pub struct TableCounters {
 /// Long values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkCounters {
-    /// Parts that reached their exec record.
+    /// Parts that reached their record.
     pub joined: u64,
     /// Parts given up at the bound.
     pub evicted: u64,
-    /// Parts whose process ended without their exec record.
+    /// Parts whose process ended without their exec record, and those of a hook whose record did not come.
     pub orphaned: u64,
     /// Parts waiting now.
     pub waiting: u64,

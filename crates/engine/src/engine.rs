@@ -8,6 +8,7 @@ use saker_api::event::{Event, EventKind, GapEvent, Timestamp};
 use crate::calls::Calls;
 use crate::chunks::Chunks;
 use crate::config::EngineConfig;
+use crate::contents::Contents;
 use crate::counters::{Counters, Outcome};
 use crate::findings::Findings;
 use crate::policies::Policies;
@@ -22,6 +23,7 @@ pub struct Engine {
     pub(crate) factory: Factory,
     pub(crate) table: Table,
     pub(crate) chunks: Chunks,
+    pub(crate) contents: Contents,
     pub(crate) policies: Policies,
     pub(crate) calls: Calls,
     pub(crate) sequences: Sequences,
@@ -44,6 +46,7 @@ impl Engine {
         Self {
             table: Table::new(config.capacity),
             chunks: Chunks::new(config.pending_bytes),
+            contents: Contents::new(config.pending_bytes),
             policies: Policies::default(),
             calls: Calls::default(),
             sequences: Sequences::new(config.sequence),
@@ -98,11 +101,13 @@ impl Engine {
         let (Body::Data(data), Some(value)) = (&record.body, record.values().next()) else {
             return Outcome::Refused;
         };
-        if self.chunks.store(data, value.tag, value.bytes, &mut self.counters.chunks) {
-            Outcome::Stored
+        let counters = &mut self.counters.chunks;
+        let stored = if data.rec.policy == 0 {
+            self.chunks.store(data, value.tag, value.bytes, counters)
         } else {
-            Outcome::Refused
-        }
+            self.contents.store(data, value.tag, value.bytes, counters)
+        };
+        if stored { Outcome::Stored } else { Outcome::Refused }
     }
 
     /// Takes the processes that a scan found. `Start` comes before all records; they are told at once, as
@@ -182,7 +187,7 @@ impl Engine {
         counters.calls.waiting = self.calls.len() as u64;
         counters.calls.waiting_bytes = self.calls.bytes() as u64;
         counters.policies = self.policies.len() as u64;
-        counters.chunks.waiting_bytes = self.chunks.bytes() as u64;
+        counters.chunks.waiting_bytes = (self.chunks.bytes() + self.contents.bytes()) as u64;
         counters
     }
 

@@ -11,6 +11,7 @@ use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, Proc
 pub use saker_policy::plan::HookText;
 
 use crate::calls::{CallKey, Captured, Unjoined, Waiting};
+use crate::contents::Rests;
 use crate::counters::Outcome;
 use crate::engine::Engine;
 use crate::findings::{Findings, put_stacks};
@@ -55,6 +56,47 @@ fn loaded(record: &Record<'_>, findings: Option<Box<Findings>>) -> Loaded {
     Loaded { path, build_id: findings.map_or_else(Vec::new, |findings| findings.build_id) }
 }
 
+/// Instead of a hash: IMA has none of the file.
+const HASH_FAILED: &str = "failed";
+
+/// Algorithms by their number in the kernel (`include/uapi/linux/hash_info.h`), with the bytes of a hash.
+const HASHES: [(&str, usize); 23] = [
+    ("md4", 16),
+    ("md5", 16),
+    ("sha1", 20),
+    ("rmd160", 20),
+    ("sha256", 32),
+    ("sha384", 48),
+    ("sha512", 64),
+    ("sha224", 28),
+    ("rmd128", 16),
+    ("rmd256", 32),
+    ("rmd320", 40),
+    ("wp256", 32),
+    ("wp384", 48),
+    ("wp512", 64),
+    ("tgr128", 16),
+    ("tgr160", 20),
+    ("tgr192", 24),
+    ("sm3", 32),
+    ("streebog256", 32),
+    ("streebog512", 64),
+    ("sha3-256", 32),
+    ("sha3-384", 48),
+    ("sha3-512", 64),
+];
+
+/// A hash as events show it; `None`: there is none, or of an algorithm that is not known.
+fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
+    let (name, len) = HASHES.get(usize::from(algorithm))?;
+    let bytes = bytes.get(..*len)?;
+    let mut text = format!("{name}:");
+    for byte in bytes {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    Some(text.into_boxed_str())
+}
+
 /// The number that events give to an action.
 fn action_of(raw: u8) -> i32 {
     i32::from(raw) + 1
@@ -73,6 +115,17 @@ fn withheld(flags: u32) -> &'static str {
     }
 }
 
+/// Takes the values of a record, with what went ahead of it.
+fn capture(record: &Record<'_>, rests: &Rests, captured: &mut Captured) {
+    for value in record.values() {
+        if value.tag == Tag::RESULT {
+            captured.result = Some(argument(&value, rests));
+        } else if let Some(index) = value.tag.index() {
+            captured.set(index, argument(&value, rests));
+        }
+    }
+}
+
 impl Engine {
     pub(crate) fn hook(
         &mut self,
@@ -84,9 +137,15 @@ impl Engine {
         let Some(family) = family_of(hook.family) else { return Outcome::Unexpected };
         self.counters.hook_records[family as usize] += 1;
         let header = &hook.rec;
+        let rests =
+            if self.contents.is_empty() { None } else { self.contents.take(hook, &mut self.counters.chunks) };
+        let rests = rests.unwrap_or_default();
         let flags = HookFlags(hook.flags);
         let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
         let time = self.time_of(header);
+        if flags.has(HookFlags::RETURN) && flags.has(HookFlags::HASH) {
+            return self.hashed(key, record, out);
+        }
         if flags.has(HookFlags::RETURN)
             && let Some(mut waiting) = self.calls.take(key)
         {
@@ -97,7 +156,7 @@ impl Engine {
             {
                 waiting.event.requests.extend(known.requests(hook.selector, true));
             }
-            self.capture(record, &mut waiting.captured);
+            capture(record, &rests, &mut waiting.captured);
             self.put_stacks(&mut waiting.event, hook, record, findings.as_deref());
             self.counters.calls.joined += 1;
             self.tell(waiting, out);
@@ -129,6 +188,8 @@ impl Engine {
             kernel_stack: Vec::new(),
             user_stack: Vec::new(),
             stack_missing: "",
+            file_hash: Box::default(),
+            file_hash_missing: "",
             loaded: None,
             cgroup_id: hook.cgroup_id,
             return_missing: "",
@@ -145,18 +206,23 @@ impl Engine {
             event.entry_missing = true;
             self.counters.calls.without_entry += 1;
         }
+        if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
+            event.file_hash_missing = Unjoined::TableFull.name();
+        }
         self.put_stacks(&mut event, hook, record, findings.as_deref());
         let mut captured = Captured::for_shape(&shape);
-        let bytes = header.len as usize + findings.as_ref().map_or(0, |findings| findings.bytes());
+        let bytes =
+            header.len as usize + findings.as_ref().map_or(0, |findings| findings.bytes()) + rests.bytes();
         if family == Family::Loader {
             event.loaded = Some(loaded(record, findings));
         } else {
-            self.capture(record, &mut captured);
+            capture(record, &rests, &mut captured);
         }
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
         let tid = hook.tid;
-        let waiting = Waiting { key, pid, tid, time, bytes, event, captured, shape };
+        let hash = flags.has(HookFlags::HASH);
+        let waiting = Waiting { key, pid, tid, time, bytes, hash, event, captured, shape };
         if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
             if let Some(older) = self.calls.insert(waiting) {
                 self.unjoined(older, Unjoined::Superseded, out);
@@ -170,6 +236,19 @@ impl Engine {
         Outcome::Emitted
     }
 
+    /// The hash of the file of a call.
+    fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
+        let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
+        let found = record.values().find(|value| value.tag == Tag::HASH);
+        match found.and_then(|value| file_hash(value.flags, value.bytes)) {
+            Some(hash) => waiting.event.file_hash = hash,
+            None => waiting.event.file_hash_missing = HASH_FAILED,
+        }
+        self.counters.calls.joined += 1;
+        self.tell(waiting, out);
+        Outcome::Joined
+    }
+
     fn put_stacks(
         &self,
         event: &mut HookEvent,
@@ -178,17 +257,6 @@ impl Engine {
         findings: Option<&Findings>,
     ) {
         put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
-    }
-
-    /// Takes the values of a record.
-    fn capture(&self, record: &Record<'_>, captured: &mut Captured) {
-        for value in record.values() {
-            if value.tag == Tag::RESULT {
-                captured.result = Some(argument(&value));
-            } else if let Some(index) = value.tag.index() {
-                captured.set(index, argument(&value));
-            }
-        }
     }
 
     /// The process of a record with its parent and, for families that are asked to show them, its ancestors.
@@ -257,7 +325,11 @@ impl Engine {
             self.counters.calls.untold[cause as usize] += 1;
         } else {
             self.counters.calls.unjoined[cause as usize] += 1;
-            waiting.event.return_missing = cause.name();
+            if waiting.hash {
+                waiting.event.file_hash_missing = cause.name();
+            } else {
+                waiting.event.return_missing = cause.name();
+            }
             self.tell(waiting, out);
         }
     }

@@ -17,6 +17,7 @@ pub mod capture;
 mod chunks;
 mod config;
 mod container;
+mod contents;
 mod counters;
 mod engine;
 mod exec;

@@ -13,6 +13,8 @@ use saker_api::tetragon::kprobe_argument::Arg;
 use saker_api::tetragon::{self, BpfProgramType};
 use saker_policy::names::{CAPABILITIES, FAMILIES, Names, PROTOCOLS, TCP_STATES};
 
+use crate::contents::Rests;
+
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -71,9 +73,13 @@ const MAP_TYPES: [&str; 34] = [
     "BPF_MAP_TYPE_ARENA",
 ];
 
-/// The argument of a captured value. One that could not be read or makes no sense says so.
-pub(crate) fn argument(value: &Value<'_>) -> Argument {
+/// The argument of a captured value, with what went ahead of its record. One that could not be read or makes no sense
+/// says so.
+pub(crate) fn argument(value: &Value<'_>, rests: &Rests) -> Argument {
     let value = match value.content() {
+        Ok(Content::Buffer(size, bytes)) => {
+            other(buffer(size, [bytes, rests.behind(value.tag, bytes.len())].concat()))
+        }
         Ok(content) => content_value(&content, value.status),
         Err(mismatch) => other(error(mismatch.to_string())),
     };
@@ -116,17 +122,19 @@ fn content_value(content: &Content<'_>, status: Status) -> ArgumentValue {
     }
 }
 
+/// A buffer of so many bytes, of which these are known.
+fn buffer(size: u64, bytes: Vec<u8>) -> Arg {
+    if size > bytes.len() as u64 {
+        Arg::TruncatedBytesArg(tetragon::KprobeTruncatedBytes { bytes_arg: bytes.into(), orig_size: size })
+    } else {
+        Arg::BytesArg(bytes.into())
+    }
+}
+
 fn arg(content: &Content<'_>) -> Arg {
     match *content {
         Content::Failed => error("the value could not be read".to_owned()),
-        Content::Buffer(size, bytes) => {
-            let bytes_arg = bytes.to_vec().into();
-            if size > bytes.len() as u64 {
-                Arg::TruncatedBytesArg(tetragon::KprobeTruncatedBytes { bytes_arg, orig_size: size })
-            } else {
-                Arg::BytesArg(bytes_arg)
-            }
-        }
+        Content::Buffer(size, bytes) => buffer(size, bytes.to_vec()),
         Content::Skb(skb) => Arg::SkbArg(skb_arg(&skb)),
         Content::Sockaddr(address) => Arg::SockaddrArg(tetragon::KprobeSockaddr {
             family: FAMILIES.name(address.family),

@@ -12,7 +12,7 @@ use super::*;
 fn of<T: IntoBytes + Immutable>(type_: u32, head: &T, bytes: &[u8]) -> Argument {
     let record = build::hook(Hook::default()).captured(Tag::captured(0), type_, head, bytes).finish();
     let record = decode(&record).unwrap();
-    argument(&record.values().next().unwrap())
+    argument(&record.values().next().unwrap(), &Rests::default())
 }
 
 fn arg_of<T: IntoBytes + Immutable>(type_: u32, head: &T, bytes: &[u8]) -> Arg {
@@ -83,12 +83,14 @@ fn cut_values_say_so() {
         flags: abi::SAKER_TYPE_STRING as u8,
         bytes: b"ab\xff",
     };
-    let shown = argument(&text);
+    let shown = argument(&text, &Rests::default());
     assert_eq!(shown.value.arg(), Some(Arg::StringArg("ab\u{fffd}".into())));
     assert!(shown.extra().truncated);
     let file = saker_object::default().as_bytes().to_vec();
     let path = Value { flags: abi::SAKER_TYPE_FILE as u8, bytes: &file, ..text };
-    let Some(Arg::FileArg(file)) = argument(&path).value.arg() else { panic!("not a file") };
+    let Some(Arg::FileArg(file)) = argument(&path, &Rests::default()).value.arg() else {
+        panic!("not a file")
+    };
     assert_eq!(file.flags, "unresolvedPathComponents");
 }
 
@@ -175,7 +177,7 @@ fn objects_of_the_kernel_have_their_fields() {
 fn what_cannot_be_read_says_so() {
     let failed =
         Value { tag: Tag::RESULT, status: Status::Failed, flags: abi::SAKER_TYPE_INT as u8, bytes: b"" };
-    let message = |value: &Value<'_>| match argument(value).value.arg() {
+    let message = |value: &Value<'_>| match argument(value, &Rests::default()).value.arg() {
         Some(Arg::ErrorArg(error)) => error.message,
         other => panic!("{other:?}"),
     };
@@ -191,7 +193,7 @@ proptest! {
     ) {
         let status = Status::from_raw(status);
         let value = Value { tag: Tag::captured(0), status, flags: type_, bytes: &bytes };
-        let argument = argument(&value);
+        let argument = argument(&value, &Rests::default());
         prop_assert!(argument.value.arg().is_some());
         let failed = matches!(argument.value.arg(), Some(Arg::ErrorArg(_)));
         prop_assert_eq!(failed, !matches!(value.content(), Ok(content) if !matches!(content, Content::Failed)));

@@ -204,6 +204,13 @@ impl World {
         build::hook(hook)
     }
 
+    /// A part of a value goes ahead of the record of a hook, which `data` names. Its bytes are added to what is
+    /// returned.
+    pub fn hook_data(&mut self, subject: &Subject, mut data: Data) -> build::Builder {
+        self.stamp(&mut data.rec, subject.key);
+        build::data(data)
+    }
+
     /// The kernel had no room for a record that was made: its number stays, its bytes are gone.
     pub fn lose(&mut self, record: &[u8]) {
         if let Ok(record) = saker_abi::decode(record) {

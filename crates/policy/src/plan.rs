@@ -434,9 +434,27 @@ pub trait Kernel {
     fn hooks_functions_at_once(&self) -> bool {
         false
     }
+    /// Whether that can be done with their returns too, so that calls are told from each other.
+    fn hooks_returns_at_once(&self) -> bool {
+        false
+    }
+    /// Why the kernel takes no kprobe at a function that it has, as it does at some that are kept from tracing; none: it
+    /// takes one.
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        let _ = function;
+        None
+    }
     /// Whether a program can be attached to several places of a file in one step (uprobe.multi, Linux 6.6).
     fn hooks_places_at_once(&self) -> bool {
         false
+    }
+    /// Whether files can be hashed at this hook of the security modules; `Err` says why not.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        let _ = hook;
+        Err("it is not known whether this kernel hashes files".to_owned())
     }
     /// Whether several functions have this name, so that it does not say which is meant.
     fn is_ambiguous(&self, name: &str) -> bool {
@@ -500,6 +518,15 @@ pub trait Kernel {
     }
     /// Number of a system call of the machine's own ABI, by its name without prefix.
     fn syscall(&self, name: &str) -> Option<u32>;
+    /// The number that a system call has for 32-bit programs; none: there is none, or the kernel runs no such programs.
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+    /// All system calls of 32-bit programs, with their numbers; none: it runs no such programs.
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        Vec::new()
+    }
     /// All system calls of the machine's own ABI: name without prefix, and number.
     fn syscalls(&self) -> Vec<(String, u32)>;
     /// Prefix of the functions of system calls, e.g. `__x64_sys_`.

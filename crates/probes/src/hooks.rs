@@ -13,13 +13,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use libbpf_rs::query::LinkTypeInfo;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, ProgramAttachType, ProgramType};
 use saker_abi::generated::{
     SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE,
-    SAKER_PLAN_COOKIE, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
-    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key,
-    saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT,
+    SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column,
+    saker_follow_key, saker_hook_stats, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -34,7 +35,7 @@ use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::left_out;
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Groups, Sensors};
+use crate::{Error, Groups, Sensors, mechanisms};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -67,6 +68,25 @@ pub fn tells_places() -> bool {
 fn asks_for_changes(plan: &saker_plan) -> bool {
     let ops = [SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_CAPABILITY_CHANGE];
     plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
+}
+
+/// Whether a selector asks for the hash of the hook's file.
+fn hashes(plan: &saker_plan) -> bool {
+    plan.flags & SAKER_PLAN_HASH != 0
+}
+
+/// Where a hook has the file to hash, `HASH_OF_*` in `bpf/policy/hash.h`: hooks of executions have the program.
+fn hash_of(spec: &HookSpec) -> u32 {
+    match &spec.attach {
+        Attach::Lsm(hook) if hashes(&spec.plan) => {
+            if hook.starts_with("bprm_") {
+                2
+            } else {
+                1
+            }
+        }
+        _ => 0,
+    }
 }
 
 fn needs_sockets(plan: &saker_plan) -> bool {
@@ -209,7 +229,7 @@ const SETS: [&str; 6] =
 /// Of its object it keeps only what is asked for later: an object holds open all of its some forty maps.
 pub struct LoadedHook {
     // Links go first: nothing runs any more when the maps go.
-    _links: Vec<Link>,
+    links: Vec<Link>,
     _waiting: Option<Waiting>,
     programs: Vec<OwnedFd>,
     stats: MapHandle,
@@ -232,6 +252,8 @@ struct Ready<'a> {
     pruned: bool,
     /// Its program asks at which place it runs.
     tells_places: bool,
+    /// A second program computes hashes.
+    hashes: bool,
     watch: Option<Arc<Follow>>,
     waiting: Option<Waiting>,
 }
@@ -406,6 +428,11 @@ impl Hooks {
             let what = "a hook asks for workloads, and nobody keeps which control group is whose";
             return Err(Error::Option(what.to_owned()));
         }
+        if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach {
+            // Found out before the lock is held under which it is put into the program.
+            mechanisms::return_distance()
+                .map_err(|reason| Error::Option(format!("returns cannot be hooked in one step: {reason}")))?;
+        }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
         let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, maps);
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
@@ -435,7 +462,8 @@ impl Hooks {
             maps.mode = Some(handle(&skel, MODE)?);
         }
         let waiting = self.waiting_of(spec);
-        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, watch, waiting })
+        let hashes = hashes(&spec.plan);
+        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, hashes, watch, waiting })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
@@ -465,7 +493,7 @@ impl Hooks {
         }
         let mut open = builder.open(place).map_err(failed("open"))?;
         self.configure(&mut open, spec, watch, sets, maps).map_err(failed("configure"))?;
-        choose_programs(&mut open, &spec.attach, &self.preemption, shortcut.is_some())
+        choose_programs(&mut open, spec, &self.preemption, shortcut.is_some())
             .map_err(failed("choose the programs"))?;
         if let Some(shortcut) = &shortcut {
             shortcut.settle(open.open_object_mut());
@@ -495,6 +523,12 @@ impl Hooks {
             rodata.saker_types = types_of(&spec.plan);
             rodata.saker_parts = parts_of(&spec.plan);
             rodata.saker_agent = self.agent;
+            rodata.saker_hash_of = hash_of(spec);
+            if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
+                && let Ok(distance) = mechanisms::return_distance()
+            {
+                rodata.saker_return_distance = distance;
+            }
         }
         open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
@@ -553,7 +587,8 @@ impl Hooks {
 
     /// What forgets the calls of a hook that wait for their return.
     fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
-        if spec.plan.flags & SAKER_PLAN_RETURN == 0 || needs_program_calls(&spec.attach) {
+        let waits = spec.plan.flags & (SAKER_PLAN_RETURN | SAKER_PLAN_HASH) != 0;
+        if !waits || needs_program_calls(&spec.attach) {
             return None;
         }
         let calls = Arc::clone(self.calls.as_ref()?);
@@ -590,11 +625,12 @@ fn open_map<'a>(open: &'a mut OpenHookSkel<'_>, name: &str) -> Result<OpenMapMut
 
 fn choose_programs(
     open: &mut OpenHookSkel<'_>,
-    attach: &Attach,
+    spec: &HookSpec,
     preemption: &[(i32, u32)],
     targets_known: bool,
 ) -> Result<(), libbpf_rs::Error> {
-    let wanted = programs(attach);
+    let attach = &spec.attach;
+    let wanted = programs(attach, hashes(&spec.plan));
     for mut program in open.open_object_mut().progs_mut() {
         let chosen = wanted.iter().find(|(name, _)| program.name() == *name);
         program.set_autoload(chosen.is_some());
@@ -638,7 +674,7 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
         Attach::Decision { .. } => {
             vec![Section::modify(c"fmod_ret", target), Section::exit(c"fexit", target)]
         }
-        Attach::Lsm(_) => vec![Section::lsm(c"lsm", target)],
+        Attach::Lsm(_) => vec![Section::lsm(c"lsm", target), Section::sleepable_lsm(c"lsm.s", target)],
         Attach::RawTracepoint(_) => vec![Section::tracepoint(c"tp_btf", target)],
         Attach::Syscalls { .. } => vec![
             Section::tracepoint(c"tp_btf/sys_enter", SYSCALLS[0]),
@@ -675,7 +711,15 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
 
 impl Ready<'_> {
     fn attach(self) -> Result<LoadedHook, Error> {
-        let wanted = programs(&self.attach);
+        let mut wanted = programs(&self.attach, self.hashes);
+        if self.hashes {
+            let unknown =
+                |reason| Error::Option(format!("the order of programs of a hook is not known: {reason}"));
+            // As it is for returns, the program of the hash is attached first: then it must be the one that runs last.
+            if !mechanisms::last_runs_first().map_err(unknown)? {
+                wanted.reverse();
+            }
+        }
         let object = self.skel.object();
         let mut programs = Vec::new();
         for (name, _) in &wanted {
@@ -694,7 +738,7 @@ impl Ready<'_> {
             attach_program(&program, name, &self.attach, self.tells_places, &mut links)?;
         }
         Ok(LoadedHook {
-            _links: links,
+            links,
             _waiting: self.waiting,
             programs,
             stats,
@@ -750,8 +794,21 @@ impl LoadedHook {
             sum.failed += cpu.failed;
             sum.undecided += cpu.undecided;
         }
-        sum.missed = self.programs.iter().filter_map(|program| left_out(program.as_fd())).sum();
+        let missed = self.programs.iter().filter_map(|program| left_out(program.as_fd()));
+        sum.missed = missed.sum::<u64>() + self.missed_at_once();
         Ok(sum)
+    }
+
+    /// Calls that the kernel left out where functions are hooked in one step, which it tells since Linux 6.7.
+    fn missed_at_once(&self) -> u64 {
+        if !matches!(self.attach, Attach::Kprobes { at_once: true, .. }) {
+            return 0;
+        }
+        let missed = |link: &Link| match link.info().ok()?.info {
+            LinkTypeInfo::KprobeMulti(info) => Some(info.missed),
+            _ => None,
+        };
+        self.links.iter().filter_map(missed).sum()
     }
 
     /// Kernel memory that is this hook's alone, in bytes.

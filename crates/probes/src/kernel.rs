@@ -75,6 +75,13 @@ impl RunningKernel {
     }
 }
 
+impl RunningKernel {
+    /// Whether it was built for programs of 32 bits (`CONFIG_IA32_EMULATION`); it may have been started without.
+    fn runs_narrow_programs(&self) -> bool {
+        self.machine == "x86_64" && self.symbol("__ia32_sys_close")
+    }
+}
+
 /// The description of types that somebody holds.
 static HELD: Mutex<Weak<Types>> = Mutex::new(Weak::new());
 
@@ -227,9 +234,39 @@ impl Kernel for RunningKernel {
         *FOUND.get_or_init(|| mechanisms::try_features(&["kprobe_multi"]).works("kprobe_multi"))
     }
 
+    fn hooks_returns_at_once(&self) -> bool {
+        self.hooks_functions_at_once() && mechanisms::return_distance().is_ok()
+    }
+
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        mechanisms::takes_kprobe(function).err()
+    }
+
     fn hooks_places_at_once(&self) -> bool {
         static FOUND: OnceLock<bool> = OnceLock::new();
         *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
+    }
+
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        static HELPER: OnceLock<Option<String>> = OnceLock::new();
+        // What IMA computes a hash with.
+        if self.types.function("ima_collect_measurement").is_none() {
+            return Err("this kernel was built without IMA".to_owned());
+        }
+        let refused = HELPER.get_or_init(|| {
+            let tried = mechanisms::try_features(&["ima_hash"]);
+            (!tried.works("ima_hash")).then(|| tried.feature("ima_hash", "").detail)
+        });
+        if let Some(refused) = refused {
+            return Err(format!(
+                "programs cannot ask this kernel ({}) for hashes of files, which needs Linux 6.1: {refused}",
+                self.release
+            ));
+        }
+        mechanisms::may_sleep_at(hook).map_err(|reason| {
+            format!("programs at this hook may not sleep on this kernel ({}): {reason}", self.release)
+        })?;
+        mechanisms::last_runs_first().map(drop)
     }
 
     fn is_ambiguous(&self, name: &str) -> bool {
@@ -294,6 +331,17 @@ impl Kernel for RunningKernel {
             return Vec::new();
         }
         syscalls::all().map(|(name, number)| (syscalls::function(name).to_owned(), number)).collect()
+    }
+
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        if self.runs_narrow_programs() { syscalls::narrow_number(name) } else { None }
+    }
+
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        if !self.runs_narrow_programs() {
+            return Vec::new();
+        }
+        syscalls::all_narrow().map(|(name, number)| (name.to_owned(), number)).collect()
     }
 
     fn syscall_prefix(&self) -> &str {

@@ -32,16 +32,18 @@ pub(crate) struct Section<'a> {
     target: Option<&'a str>,
     program_type: libbpf_sys::bpf_prog_type,
     attach_type: libbpf_sys::bpf_attach_type,
+    sleepable: bool,
 }
 
 impl<'a> Section<'a> {
     const fn tracing(name: &'static CStr, target: &'a str, attach_type: libbpf_sys::bpf_attach_type) -> Self {
-        Self { name, target: Some(target), program_type: libbpf_sys::BPF_PROG_TYPE_TRACING, attach_type }
+        let program_type = libbpf_sys::BPF_PROG_TYPE_TRACING;
+        Self { name, target: Some(target), program_type, attach_type, sleepable: false }
     }
 
     /// Programs that attach to something the kernel need not know before.
     pub const fn free(name: &'static CStr, program_type: libbpf_sys::bpf_prog_type) -> Self {
-        Self { name, target: None, program_type, attach_type: 0 }
+        Self { name, target: None, program_type, attach_type: 0, sleepable: false }
     }
 
     /// What it attaches to.
@@ -77,7 +79,13 @@ impl<'a> Section<'a> {
     /// Programs of a hook of security modules.
     pub const fn lsm(name: &'static CStr, target: &'a str) -> Self {
         let program_type = libbpf_sys::BPF_PROG_TYPE_LSM;
-        Self { name, target: Some(target), program_type, attach_type: libbpf_sys::BPF_LSM_MAC }
+        let attach_type = libbpf_sys::BPF_LSM_MAC;
+        Self { name, target: Some(target), program_type, attach_type, sleepable: false }
+    }
+
+    /// The same, of programs that may sleep.
+    pub const fn sleepable_lsm(name: &'static CStr, target: &'a str) -> Self {
+        Self { sleepable: true, ..Self::lsm(name, target) }
     }
 }
 
@@ -94,6 +102,8 @@ struct Patch {
     program_type: libbpf_sys::bpf_prog_type,
     /// What they attach to, if the kernel must know when it loads them.
     target: Option<u32>,
+    /// They may sleep.
+    sleepable: bool,
     /// Stand-in and number of each function the kernel has.
     functions: Vec<(i32, u32)>,
     /// Maps of the object that are read-only.
@@ -162,6 +172,7 @@ impl Shortcut {
             patches.push(Patch {
                 program_type: section.program_type,
                 target,
+                sleepable: section.sleepable,
                 functions: functions.clone(),
                 read_only: RefCell::default(),
                 function_info: RefCell::default(),
@@ -221,6 +232,9 @@ unsafe extern "C" fn prepare_program(
     // SAFETY: libbpf passes the options it is about to load the program with, for the time of this call.
     let Some(options) = (unsafe { options.as_mut() }) else { return -22 };
     options.attach_btf_id = patch.target.unwrap_or(0);
+    if patch.sleepable {
+        options.prog_flags |= libbpf_sys::BPF_F_SLEEPABLE;
+    }
     // SAFETY: libbpf passes the program it is about to load.
     let status = unsafe { put_functions(program, &patch.functions) };
     if status != 0 {

@@ -1,13 +1,14 @@
 //! Tries each way of hooking the kernel with an empty program.
 
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, ProgramMut, UprobeMultiOpts};
 
 use crate::facts::Feature;
 use crate::loader::{self, Prepared, Section, Shortcut};
-use crate::mechanisms_skel::MechanismsSkelBuilder;
+use crate::mechanisms_skel::{MechanismsSkel, MechanismsSkelBuilder};
 
 /// What became of each program.
 pub struct Tried {
@@ -45,7 +46,7 @@ const EXIT: &str = "btf_trace_sched_process_exit";
 const RESTART: &str = "kernel_restart";
 const ITERATOR: &str = "task_iterator";
 
-const TRIALS: [Trial; 10] = [
+const TRIALS: [Trial; 11] = [
     Trial::typed(
         "raw_tracepoint",
         "raw_tracepoint",
@@ -62,6 +63,12 @@ const TRIALS: [Trial; 10] = [
         Section::modify(c"fmod_ret/security_inode_getattr", "security_inode_getattr"),
     ),
     Trial::typed("lsm", "lsm", false, Section::lsm(c"lsm/inode_getattr", "bpf_lsm_inode_getattr")),
+    Trial::typed(
+        "hash_file",
+        "ima_hash",
+        false,
+        Section::sleepable_lsm(c"lsm.s/file_open", "bpf_lsm_file_open"),
+    ),
     Trial::free("kprobe"),
     Trial::free("kprobe_multi"),
     Trial::free("uprobe_multi"),
@@ -105,26 +112,106 @@ pub fn try_features(names: &[&str]) -> Tried {
     Tried { results: results.collect() }
 }
 
+/// Whether programs of this hook of security modules may sleep: `Err` says why not.
+pub(crate) fn may_sleep_at(hook: &str) -> Result<(), String> {
+    let target = format!("bpf_lsm_{hook}");
+    let section = Section::sleepable_lsm(c"lsm.s/file_open", &target);
+    let prepared = Prepared::find("", [target.as_str()]);
+    let prepared = prepared.ok_or_else(|| "the kernel does not describe its types as expected".to_owned())?;
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    open_one("sleeps", Some(section), Some(&prepared), &mut place).map(drop)
+}
+
+/// Whether the kernel takes a kprobe at this function: `Err` says why not. One is attached for a moment.
+pub(crate) fn takes_kprobe(function: &str) -> Result<(), String> {
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let skel = open_one("kprobe", None, None, &mut place)?;
+    let object = skel.object();
+    let found = object.progs_mut().find(|candidate| candidate.name() == "kprobe");
+    let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+    found.attach_kprobe(false, function).map(drop).map_err(|e| reason(&e))
+}
+
+/// Whether, of two programs of a hook of security modules, the one that was attached last runs first; `Err` says why that
+/// is not known. Two are attached for a moment, to see.
+pub(crate) fn last_runs_first() -> Result<bool, String> {
+    static FOUND: OnceLock<Result<bool, String>> = OnceLock::new();
+    FOUND.get_or_init(find_order).clone()
+}
+
+fn find_order() -> Result<bool, String> {
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = ["order_first", "order_second"].iter().any(|name| candidate.name() == *name);
+        candidate.set_autoload(wanted);
+    }
+    let thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    if let Some(bss) = open.maps.bss_data.as_deref_mut() {
+        bss.order_thread = thread;
+    }
+    let skel = open.load().map_err(|e| reason(&e))?;
+    let attach = |name: &str| {
+        let found = skel.object().progs_mut().find(|program| program.name() == name);
+        let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+        found.attach_lsm().map_err(|e| reason(&e))
+    };
+    let _links = (attach("order_first")?, attach("order_second")?);
+    std::fs::metadata("/").map_err(|error| error.to_string())?;
+    match skel.maps.bss_data.as_deref().map(|bss| bss.order_last) {
+        Some(1) => Ok(true),
+        Some(2) => Ok(false),
+        _ => {
+            Err("neither of two programs of the hook inode_getattr ran when a file was looked at".to_owned())
+        }
+    }
+}
+
+/// How many bytes the stack that a return finds is above that of its entry, where both are hooked in one step
+/// (kprobe.multi, kretprobe.multi); `Err` says why that is not known. Calls of this thread are looked at for a moment.
+pub(crate) fn return_distance() -> Result<i64, String> {
+    static FOUND: OnceLock<Result<i64, String>> = OnceLock::new();
+    FOUND.get_or_init(find_distance).clone()
+}
+
+fn find_distance() -> Result<i64, String> {
+    const FUNCTION: &str = "security_file_permission";
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = ["distance_at_entry", "distance_at_return"].iter().any(|name| candidate.name() == *name);
+        candidate.set_autoload(wanted);
+    }
+    if let Some(bss) = open.maps.bss_data.as_deref_mut() {
+        bss.distance_thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    }
+    let skel = open.load().map_err(|e| reason(&e))?;
+    let attach = |name: &str, on_return: bool| {
+        let found = skel.object().progs_mut().find(|program| program.name() == name);
+        let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+        found.attach_kprobe_multi(on_return, vec![FUNCTION]).map_err(|e| reason(&e))
+    };
+    let _links = (attach("distance_at_return", true)?, attach("distance_at_entry", false)?);
+    // Two ways to the function, of which each has its own depth of the stack.
+    let read = std::fs::read("/proc/self/comm").map_err(|error| error.to_string())?;
+    let listed = std::fs::read_dir("/proc/self").map_err(|error| error.to_string())?.count();
+    let found = skel.maps.bss_data.as_deref();
+    let found = found.map(|bss| (bss.distance_depths, bss.distance_differs, bss.distance_found));
+    match found {
+        Some((1, 0, distance)) if distance >= 0 && !read.is_empty() && listed > 0 => Ok(distance),
+        other => Err(format!("entries and returns of {FUNCTION} do not fit each other: {other:?}")),
+    }
+}
+
 /// Tries one, without libbpf reading the kernel's description of types if `prepared` says what it would find there.
 fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
     let _lock = loader::lock();
     let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
-    let mut builder = MechanismsSkelBuilder::default();
-    let shortcut = prepared.zip(trial.section).and_then(|(prepared, section)| {
-        Shortcut::take(builder.object_builder_mut(), prepared, &[section], false)
-    });
-    if shortcut.is_none() {
-        builder = MechanismsSkelBuilder::default();
-    }
-    let mut open = builder.open(&mut place).map_err(|e| reason(&e))?;
-    for mut candidate in open.open_object_mut().progs_mut() {
-        let wanted = candidate.name() == trial.program;
-        candidate.set_autoload(wanted);
-    }
-    if let Some(shortcut) = &shortcut {
-        shortcut.settle(open.open_object_mut());
-    }
-    let skel = open.load().map_err(|e| reason(&e))?;
+    let skel = open_one(trial.program, trial.section, prepared, &mut place)?;
     if !trial.attach {
         return Ok(());
     }
@@ -140,6 +227,31 @@ fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
         _ => found.attach(),
     };
     link.map(drop).map_err(|e| reason(&e))
+}
+
+/// Loads one program of the object. The caller holds the lock of libbpf.
+fn open_one<'a>(
+    name: &str,
+    section: Option<Section<'_>>,
+    prepared: Option<&Prepared>,
+    place: &'a mut MaybeUninit<OpenObject>,
+) -> Result<MechanismsSkel<'a>, String> {
+    let mut builder = MechanismsSkelBuilder::default();
+    let shortcut = prepared.zip(section).and_then(|(prepared, section)| {
+        Shortcut::take(builder.object_builder_mut(), prepared, &[section], false)
+    });
+    if shortcut.is_none() {
+        builder = MechanismsSkelBuilder::default();
+    }
+    let mut open = builder.open(place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = candidate.name() == name;
+        candidate.set_autoload(wanted);
+    }
+    if let Some(shortcut) = &shortcut {
+        shortcut.settle(open.open_object_mut());
+    }
+    open.load().map_err(|e| reason(&e))
 }
 
 /// A kernel that attaches to several places in one step finds that there is no file; others do not look.

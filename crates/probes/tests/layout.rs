@@ -43,7 +43,7 @@ fn rust_types_have_the_layout_of_the_object() {
         saker_record { version, kind, lane, head_len, flags, len, cpu, time, seq, process, policy, hook }
     );
     same_layout!(btf, saker_tlv { tag, status, flags, len });
-    same_layout!(btf, saker_data { rec, index, zero, offset, total });
+    same_layout!(btf, saker_data { rec, index, call, offset, total });
     same_layout!(
         btf,
         saker_creds {
@@ -192,7 +192,10 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             plain,
             typed,
             beginning,
-            workload
+            workload,
+            whole,
+            zero,
+            narrow
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });

@@ -16,10 +16,14 @@ mod expressions;
 mod folder;
 #[path = "policies/generator.rs"]
 mod generator;
+#[path = "policies/hashes.rs"]
+mod hashes;
 #[path = "policies/kinds.rs"]
 mod kinds;
 #[path = "policies/lab.rs"]
 mod lab;
+#[path = "policies/narrow.rs"]
+mod narrow;
 #[path = "policies/paths.rs"]
 mod paths;
 #[path = "policies/patterns.rs"]
@@ -44,6 +48,8 @@ mod turns;
 mod vectors;
 #[path = "policies/waiting.rs"]
 mod waiting;
+#[path = "policies/whole.rs"]
+mod whole;
 #[path = "policies/workloads.rs"]
 mod workloads;
 

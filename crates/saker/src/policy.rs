@@ -34,7 +34,7 @@ pub struct PolicyArgs {
 #[derive(Subcommand)]
 enum PolicyCommand {
     /// Load a policy into the running agent
-    Add(change::FileArgs),
+    Add(change::AddArgs),
     /// Load a policy in the place of the one of the same name, without a gap; on failure the old one stays
     Replace(change::FileArgs),
     /// Detach policies and forget them

@@ -96,7 +96,8 @@ fn excuse(policy: &Policy, told: &str, kernel: &Offered) -> Option<String> {
     }
     let selectors = || policy.hooks.iter().flat_map(|hook| &hook.selectors);
     let hashes = |kind: &ActionKind| matches!(kind, ActionKind::Post(post) if post.ima_hash);
-    if told.contains("imaHash") && selectors().flat_map(actions).any(hashes) {
+    let of_hashes = ["IMA", "hashes of files", "may not sleep"].iter().any(|words| told.contains(words));
+    if of_hashes && selectors().flat_map(actions).any(hashes) {
         return Some("asks for hashes of IMA".into());
     }
     let hooks_function = |hook: &Hook| match &hook.target {

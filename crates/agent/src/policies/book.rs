@@ -79,6 +79,9 @@ struct Refused {
     waits: bool,
 }
 
+/// Why a policy cannot be made to act.
+const NOTHING_TO_ENFORCE: &str = "it has no actions that could be enforced";
+
 impl Book {
     pub(super) fn new(
         loader: Result<Box<dyn Loader>, String>,
@@ -101,9 +104,16 @@ impl Book {
         }
     }
 
-    /// Loads a new policy. In the place of one that could not be loaded, as if that were not there.
-    pub(super) fn add(&mut self, text: &str, named: &str) -> Result<Key, PolicyError> {
-        let (key, policy) = self.called(text, named)?;
+    /// Loads a new policy, in this mode whatever its text says. In the place of one that could not be loaded, as if that
+    /// were not there.
+    pub(super) fn add(&mut self, text: &str, named: &str, mode: Option<Asked>) -> Result<Key, PolicyError> {
+        let (key, mut policy) = self.called(text, named)?;
+        if mode == Some(Asked::Enforce) && Mode::of(&policy) == Mode::MonitorOnly {
+            return Err(PolicyError::Mode { key, reason: NOTHING_TO_ENFORCE.to_owned() });
+        }
+        if mode.is_some() {
+            policy.options.mode = mode;
+        }
         match self.entries.get(&key) {
             Some(entry) if entry.content.is_failed() => {}
             Some(_) => return Err(PolicyError::Exists(key)),
@@ -150,7 +160,7 @@ impl Book {
     ) -> Result<(), PolicyError> {
         let Some(entry) = self.entries.get(key) else { return Err(self.unknown(key.clone())) };
         if mode == Some(Asked::Enforce) && Mode::of(&entry.policy) == Mode::MonitorOnly {
-            let reason = "it has no actions that could be enforced".to_owned();
+            let reason = NOTHING_TO_ENFORCE.to_owned();
             return Err(PolicyError::Mode { key: key.clone(), reason });
         }
         if let Some(mode) = mode {

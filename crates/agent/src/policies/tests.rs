@@ -21,7 +21,7 @@ fn view(policies: &Policies, name: &str) -> View {
 }
 
 fn add(policies: &Policies, text: &str) -> Result<Key, PolicyError> {
-    done(policies.add(text.to_owned(), String::new()))
+    done(policies.add(text.to_owned(), String::new(), None))
 }
 
 fn replace(policies: &Policies, text: &str) -> Result<Key, PolicyError> {
@@ -182,6 +182,31 @@ fn modes_change_without_loading_anything_and_outlive_what_is_loaded() {
 }
 
 #[test]
+fn the_mode_of_a_call_goes_before_that_of_the_text() {
+    let (_kernel, policies) = start();
+    let add = |text: String, mode| done(policies.add(text, String::new(), mode));
+    let refused = add(policy("a", &["f"]), Some(Asked::Enforce)).unwrap_err().to_string();
+    assert!(refused.contains("it has no actions that could be enforced"), "{refused}");
+    assert!(policies.views().is_empty(), "nothing is kept of it");
+    add(policy("a", &["f"]), Some(Asked::Monitor)).unwrap();
+    assert_eq!(view(&policies, "a").mode, Mode::MonitorOnly);
+    let acting = |name: &str, mode: &str| {
+        format!(
+            "{}    selectors:\n    - matchActions: [{{action: Sigkill}}]\n  options: [{{name: policy-mode, value: {mode}}}]\n",
+            policy(name, &["f"])
+        )
+    };
+    for (name, text, asked, expected) in [
+        ("b", "enforce", Some(Asked::Monitor), Mode::Monitor),
+        ("c", "monitor", Some(Asked::Enforce), Mode::Enforce),
+        ("d", "monitor", None, Mode::Monitor),
+    ] {
+        add(acting(name, text), asked).unwrap();
+        assert_eq!(view(&policies, name).mode, expected, "{name}");
+    }
+}
+
+#[test]
 fn bits_are_told_before_hooks_need_them_and_forgotten_when_nothing_does() {
     let (kernel, policies) = start();
     add(&policies, &with_binaries("a", &["f"], &["/bin/x", "/bin/y"])).unwrap();
@@ -233,7 +258,7 @@ fn what_is_no_policy_is_refused_with_its_place() {
 #[test]
 fn domains_are_apart_and_some_cannot_be_used() {
     let (_, policies) = start();
-    let add = |domain: &str| done(policies.add(policy("a", &["f"]), domain.to_owned()));
+    let add = |domain: &str| done(policies.add(policy("a", &["f"]), domain.to_owned(), None));
     add("").unwrap();
     add("mine").unwrap();
     assert!(matches!(add("grpc"), Err(PolicyError::Exists(_))));

@@ -71,8 +71,8 @@ impl Worker {
                 let _ = done.send(());
                 return;
             }
-            Order::Add { text, domain, reply } => {
-                let _ = reply.send(self.book.add(&text, &domain));
+            Order::Add { text, domain, mode, reply } => {
+                let _ = reply.send(self.book.add(&text, &domain, mode));
             }
             Order::Replace { text, domain, reply } => {
                 let _ = reply.send(self.book.replace(&text, &domain));

@@ -95,7 +95,7 @@ impl FineGuidanceSensors for Service {
     ) -> Answer<api::AddTracingPolicyResponse> {
         let client = self.may_change(&request)?;
         let api::AddTracingPolicyRequest { yaml, domain } = request.into_inner();
-        let outcome = self.policies().add(yaml, domain).await;
+        let outcome = self.policies().add(yaml, domain, None).await;
         policies::done(&client, "add", outcome, api::AddTracingPolicyResponse {})
     }
 

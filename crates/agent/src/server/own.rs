@@ -2,8 +2,8 @@
 
 use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
-    GetStatusRequest, GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
-    ReplacePolicyResponse,
+    AddPolicyRequest, AddPolicyResponse, GetStatusRequest, GetStatusResponse, ListPoliciesRequest,
+    ListPoliciesResponse, ReplacePolicyRequest, ReplacePolicyResponse,
 };
 use saker_api::tetragon::GetEventsRequest;
 use saker_api::wire::EncodedEvent;
@@ -44,5 +44,16 @@ impl SakerService for Service {
         let ReplacePolicyRequest { yaml, domain } = request.into_inner();
         let outcome = self.policies().replace(yaml, domain).await;
         policies::done(&client, "replace", outcome, ReplacePolicyResponse {})
+    }
+
+    async fn add_policy(
+        &self,
+        request: Request<AddPolicyRequest>,
+    ) -> Result<Response<AddPolicyResponse>, Status> {
+        let client = self.may_change(&request)?;
+        let mode = request.get_ref().mode.map(|_| policies::mode(request.get_ref().mode())).transpose()?;
+        let AddPolicyRequest { yaml, domain, .. } = request.into_inner();
+        let outcome = self.policies().add(yaml, domain, mode).await;
+        policies::done(&client, "add", outcome, AddPolicyResponse {})
     }
 }

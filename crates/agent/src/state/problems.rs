@@ -42,7 +42,7 @@ fn helpers(status: &GetStatusResponse, problems: &mut Vec<String>) {
             "leaderless" => {
                 "processes could not be noted in the kernel; their creator may be unknown after an exec"
             }
-            "data" => "parts of long arguments or environments were lost; these are cut and marked",
+            "data" => "parts of long arguments, environments or buffers were lost; these are cut and marked",
             _ => "events lack this field, or have it cut",
         };
         problems.push(format!(

@@ -40,6 +40,10 @@ pub struct HookEvent {
     pub user_stack: Vec<Frame>,
     /// Stacks that were asked for and for which the record had no room; empty: none.
     pub stack_missing: &'static str,
+    /// Hash of the hook's file by IMA, `algorithm:hex`; empty: not asked for, or missing.
+    pub file_hash: Box<str>,
+    /// Why a hash that was asked for is missing; empty: it is not.
+    pub file_hash_missing: &'static str,
     /// The file that was mapped, of the loader's events.
     pub loaded: Option<Loaded>,
     /// Control group at the time; 0: unknown.

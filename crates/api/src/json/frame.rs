@@ -98,6 +98,8 @@ fn is_usual(hook: &HookEvent) -> bool {
         && !hook.entry_missing
         && !hook.socket_owner
         && !hook.workload_undecided
+        && hook.file_hash.is_empty()
+        && hook.file_hash_missing.is_empty()
         && hook.action_withheld.is_empty()
         && hook.return_action_withheld.is_empty()
         && hook.hook.family != Family::Loader

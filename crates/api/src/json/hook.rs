@@ -88,6 +88,9 @@ fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
         write_policy(hook, &mut text);
         text.into()
     }));
+    if hook.family == Family::Lsm {
+        string_field(out, name!("ima_hash"), &event.file_hash);
+    }
 }
 
 /// What is the same in all events of a hook.
@@ -194,4 +197,5 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
         write_stack(name!("user_stack"), &event.user_stack, out);
     }
     string_field(out, name!("stack_missing"), event.stack_missing);
+    string_field(out, name!("ima_hash_missing"), event.file_hash_missing);
 }

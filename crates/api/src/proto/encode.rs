@@ -53,6 +53,7 @@ struct HookFields {
     user_stack: u32,
     loaded: u32,
     build_id: u32,
+    file_hash: u32,
 }
 
 const NO_FIELDS: HookFields = HookFields {
@@ -77,6 +78,7 @@ const NO_FIELDS: HookFields = HookFields {
     user_stack: 0,
     loaded: 0,
     build_id: 0,
+    file_hash: 0,
 };
 const KPROBE: HookFields = HookFields {
     kind: 9,
@@ -130,6 +132,7 @@ const LSM: HookFields = HookFields {
     action: 8,
     tags: 9,
     ancestors: 10,
+    file_hash: 11,
     ..NO_FIELDS
 };
 const USDT: HookFields = HookFields {
@@ -286,6 +289,7 @@ impl<'a> Response<'a> {
             Field::Text(numbers.path, &info.path),
             Field::Text(numbers.policy, &info.policy),
             Field::Text(numbers.message, &info.message),
+            Field::Text(numbers.file_hash, &hook.file_hash),
             Field::Number(numbers.offset, info.offset),
             Field::Number(numbers.ref_ctr_offset, info.ref_ctr_offset),
             // A negative number of an enum is sign-extended.

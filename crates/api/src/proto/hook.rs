@@ -83,7 +83,7 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             action,
             tags,
             ancestors,
-            ima_hash: String::new(),
+            ima_hash: event.file_hash.to_string(),
         }),
         Family::Loader => {
             let loaded = event.loaded.as_ref();
@@ -138,5 +138,6 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         kernel_stack: ours(&event.kernel_stack),
         user_stack: ours(&event.user_stack),
         stack_missing: event.stack_missing.to_owned(),
+        ima_hash_missing: event.file_hash_missing.to_owned(),
     }
 }

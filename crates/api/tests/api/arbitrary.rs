@@ -425,7 +425,10 @@ prop_compose! {
         action_withheld in prop_oneof![Just(""), Just("monitor")],
         (stacks, stack_missing) in (vec(vec(frame(), 0..3), 2), prop_oneof![Just(""), Just("kernel")]),
         loaded in loaded(),
+        (hash, file_hash_missing) in
+            (prop_oneof![Just(""), Just("sha256:00ff")], prop_oneof![Just(""), Just("failed")]),
     ) -> EventKind {
+        let file_hash = hash.into();
         let [kernel_stack, user_stack] = stacks.try_into().unwrap_or_default();
         let loaded = (info.family == Family::Loader).then_some(loaded);
         // An event of the loader tells the file instead.
@@ -434,7 +437,8 @@ prop_compose! {
         EventKind::Hook(Box::new(HookEvent {
             process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner, action_withheld, return_action_withheld: "", workload_undecided: entry_missing, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded,
+            entry_missing, socket_owner, action_withheld, return_action_withheld: "", workload_undecided: entry_missing, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded, file_hash,
+            file_hash_missing,
         }))
     }
 }

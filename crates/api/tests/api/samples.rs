@@ -287,6 +287,8 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
         kernel_stack: Vec::new(),
         user_stack: Vec::new(),
         stack_missing: "",
+        file_hash: Box::default(),
+        file_hash_missing: "",
         loaded: None,
         cgroup_id: 0,
         return_missing: "",
@@ -498,7 +500,8 @@ fn usdt() -> Event {
 
 fn lsm() -> Event {
     let hook = hook_of(Family::Lsm, "file_open", vec![argument(file("/etc/hostname"))]);
-    told(HookEvent { action: 5, ..hook })
+    let file_hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into();
+    told(HookEvent { action: 5, file_hash, ..hook })
 }
 
 /// Called by a process of which nothing is known but its PID.
@@ -506,7 +509,8 @@ fn hook_of_unknown() -> Event {
     let process = Process { pid: 77, flags: "unknown".into(), start_time: TIME, ..Process::default() };
     let hook = hook_of(Family::Lsm, "file_open", Vec::new());
     let caller = Caller { tid: 78, ..Caller::default() };
-    told(HookEvent { process: view(process), parent: None, caller, ..hook })
+    let file_hash_missing = "failed";
+    told(HookEvent { process: view(process), parent: None, caller, file_hash_missing, ..hook })
 }
 
 /// Functions whose compact lines have words of their own.

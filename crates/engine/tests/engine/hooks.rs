@@ -6,10 +6,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use saker_abi::generated::{
     SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_SELECTOR_NONE,
-    SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_number,
+    SAKER_TYPE_CHAR_BUF, SAKER_TYPE_INT, SAKER_TYPE_STRING, SAKER_TYPE_U64, saker_buffer, saker_number,
 };
-use saker_abi::{Hook, HookFlags, Key, Kind, Status, Tag};
+use saker_abi::{Data, Hook, HookFlags, Key, Kind, Status, Tag};
 use saker_api::event::{Event, EventKind, Family, HookEvent, Request, Timestamp};
+use saker_api::tetragon::KprobeTruncatedBytes;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Subject};
@@ -133,6 +134,84 @@ fn an_entry_and_its_return_are_one_event() {
     let counters = lab.host.engine.counters();
     assert_eq!((counters.calls.joined, counters.calls.waiting, counters.events.hooks[0]), (1, 0, 1));
     assert_eq!(counters.calls.waiting_bytes, 0);
+    lab.balanced();
+}
+
+/// A part of the first value of a call of the hook, whose record holds the first four bytes.
+fn part(lab: &mut Lab, call: u64, index: u32, bytes: &[u8]) {
+    let offset = 4 + u64::from(index) * 3;
+    let mut data = Data { index, call: call as u32, offset, total: 99, ..Data::default() };
+    (data.rec.policy, data.rec.hook) = (POLICY, 0);
+    let record = lab.host.world.hook_data(&lab.shell, data);
+    lab.host.give(&record.ok(Tag::captured(0), bytes).finish());
+}
+
+/// The record of a hook with a buffer of so many bytes.
+fn buffered(lab: &mut Lab, call: u64, size: u64) -> Arg {
+    let record = lab.host.world.hook(&lab.shell, hook(0, call, HookFlags::default()));
+    let head = saker_buffer { size };
+    lab.host.give(&record.captured(Tag::captured(0), SAKER_TYPE_CHAR_BUF, &head, b"0123").finish());
+    lab.take_hooks().pop().and_then(|event| event.args[0].value.arg()).unwrap()
+}
+
+#[test]
+fn what_went_ahead_of_a_record_belongs_to_its_values() {
+    let mut lab = Lab::new();
+    let (first, second) = (0x9_0000_0001, 0x9_0000_0002);
+    part(&mut lab, first, 0, b"456");
+    part(&mut lab, second, 0, b"abc");
+    part(&mut lab, first, 1, b"789");
+    assert_eq!(buffered(&mut lab, first, 10), Arg::BytesArg(b"0123456789".to_vec().into()));
+    let cut = |bytes: &[u8], orig_size| {
+        Arg::TruncatedBytesArg(KprobeTruncatedBytes { bytes_arg: bytes.to_vec().into(), orig_size })
+    };
+    assert_eq!(buffered(&mut lab, second, 10), cut(b"0123abc", 10));
+    assert_eq!(buffered(&mut lab, first, 10), cut(b"0123", 10), "they came once");
+    // One was lost: what follows is not taken for it.
+    part(&mut lab, first, 0, b"456");
+    part(&mut lab, first, 2, b"abc");
+    assert_eq!(buffered(&mut lab, first, 13), cut(b"0123456", 13));
+    part(&mut lab, first, 0, b"456");
+    let counters = lab.host.engine.counters();
+    assert_eq!((counters.chunks.joined, counters.chunks.waiting), (4, 1));
+    assert_eq!((counters.chunks.waiting_bytes, counters.count(Kind::Data, Outcome::Refused)), (3, 1));
+    lab.balanced();
+}
+
+#[test]
+fn the_hash_of_a_file_is_told_with_its_call() {
+    let mut lab = Lab::new();
+    let mut call = |number: u64, flags: HookFlags| {
+        let flags = flags.with(HookFlags::HASH);
+        let hook = Hook { family: SAKER_FAMILY_LSM as u8, ..hook(0, number, flags) };
+        let record = lab.host.world.hook(&lab.shell, hook);
+        let returns = flags.has(HookFlags::RETURN);
+        let record = match number {
+            _ if !returns => record.value(Tag::captured(0), Status::Ok, SAKER_TYPE_STRING as u8, b"/bin/x"),
+            2 => record.value(Tag::HASH, Status::Failed, 0, b""),
+            3 => record.value(Tag::HASH, Status::Ok, 200, &[1; 64]),
+            _ => record.value(Tag::HASH, Status::Ok, 4, &[[0xab_u8; 32], [0; 32]].concat()),
+        };
+        lab.host.give(&record.finish());
+        let told = lab.take_hooks();
+        told.into_iter()
+            .map(|event| (event.file_hash.to_string(), event.file_hash_missing))
+            .collect::<Vec<_>>()
+    };
+    for number in 1..=3 {
+        assert_eq!(call(number, HookFlags::WAITS), []);
+    }
+    assert_eq!(call(1, HookFlags::RETURN), [(format!("sha256:{}", "ab".repeat(32)), "")]);
+    assert_eq!(call(2, HookFlags::RETURN), [(String::new(), "failed")]);
+    assert_eq!(call(3, HookFlags::RETURN), [(String::new(), "failed")], "no algorithm that is known");
+    assert_eq!(call(4, HookFlags::RETURN), [], "its call was lost");
+    assert_eq!(call(5, HookFlags::default()), [(String::new(), "table_full")]);
+    assert_eq!(call(6, HookFlags::WAITS), []);
+    let exit = lab.host.world.exit(&lab.shell, 0);
+    lab.host.give(&exit);
+    let told = lab.take_hooks().pop().unwrap();
+    assert_eq!((told.file_hash_missing, told.return_missing), ("process_exited", ""));
+    assert_eq!(lab.host.engine.counters().count(Kind::Hook, Outcome::Refused), 1);
     lab.balanced();
 }
 

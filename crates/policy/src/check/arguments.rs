@@ -190,7 +190,11 @@ fn size(record: &Record, ty: ArgType, cx: &mut Context<'_>) -> Option<u32> {
 fn lint(record: &Record, family: Family, role: Role, ty: ArgType, size: Option<u32>, cx: &mut Context<'_>) {
     if record.flag("maxData") && !matches!(ty, ArgType::CharBuf | ArgType::IovIter | ArgType::CharIovec) {
         let message = format!("`maxData` has no effect on the type {}", ty.name());
-        cx.report.warning(&record.at("maxData"), message, "it is for `char_buf` and `iov_iter`");
+        cx.report.warning(
+            &record.at("maxData"),
+            message,
+            "it is for `char_buf`, `char_iovec` and `iov_iter`",
+        );
     }
     let tracepoint = matches!(family, Family::Tracepoint { .. });
     let sized = size.is_some() || record.flag("returnCopy") || record.given("resolve") || tracepoint;

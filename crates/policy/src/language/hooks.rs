@@ -177,7 +177,12 @@ pub(crate) static ARG: ObjectDef = ObjectDef {
             "false",
             "read the buffer when the function returns; needs `return: true`",
         ),
-        field("maxData", Shape::Bool, "false", "of `char_buf` and `iov_iter`: allow large contents"),
+        field(
+            "maxData",
+            Shape::Bool,
+            "false",
+            "of `char_buf`, `char_iovec` and `iov_iter`: tell up to 327,360 bytes instead of 4,096",
+        ),
         field("label", Shape::Text, "", "name of the value in events"),
         field("source", Shape::Choice(SourceName::WORDS), "", "of `data`: where the value comes from"),
         field("btfType", Shape::Text, "", "treat the argument as a pointer to this structure"),

@@ -32,8 +32,9 @@ use std::collections::HashSet;
 
 use saker_abi::generated::{
     SAKER_FAMILY_KPROBE, SAKER_FAMILY_LSM, SAKER_FAMILY_TRACEPOINT, SAKER_FAMILY_UPROBE, SAKER_FAMILY_USDT,
-    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL, SAKER_SELECT_KERNEL_STACK,
-    SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK, SAKER_SYSCALLS_MAX, saker_plan,
+    SAKER_PLAN_ALL_CALLS, SAKER_PLAN_HASH, SAKER_PLAN_NARROW, SAKER_PLAN_RETURN, SAKER_PLAN_SYSCALL,
+    SAKER_SELECT_HASH, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_NO_POST, SAKER_SELECT_USER_STACK,
+    SAKER_SYSCALLS_MAX, saker_plan,
 };
 
 use super::{Attach, BinaryTest, Choices, HookPlan, HookText, Kernel, PolicyPlan, Sets, WorkloadTest};
@@ -241,6 +242,17 @@ fn mark_calls(site: &Site, plan: &mut saker_plan) {
     }
     if site.all_syscalls {
         plan.flags |= SAKER_PLAN_ALL_CALLS;
+    }
+    if plan.selector.iter().any(|selector| u32::from(selector.flags) & SAKER_SELECT_HASH != 0) {
+        plan.flags |= SAKER_PLAN_HASH;
+    }
+    if site.narrow {
+        plan.flags |= SAKER_PLAN_NARROW;
+    }
+    for number in site.narrow_syscalls.iter().filter(|number| **number < SAKER_SYSCALLS_MAX) {
+        if let Some(word) = plan.narrow.get_mut(*number as usize / 64) {
+            *word |= 1 << (number % 64);
+        }
     }
     for number in site.syscalls.iter().filter(|number| **number < SAKER_SYSCALLS_MAX) {
         if let Some(word) = plan.syscall.get_mut(*number as usize / 64) {

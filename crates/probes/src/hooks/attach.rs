@@ -10,8 +10,9 @@ use crate::{Error, Tracefs, executable, perf};
 /// Instead of the PID of the one process that a uprobe is for.
 const ALL_PROCESSES: i32 = -1;
 
-/// Programs of an attachment, each with what the verifier must know it attaches to.
-pub(super) fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
+/// Programs of an attachment, each with what the verifier must know it attaches to; of a hook of security modules that
+/// `hashes` files, in the order in which they must run.
+pub(super) fn programs(attach: &Attach, hashes: bool) -> Vec<(&'static str, Option<String>)> {
     match attach {
         Attach::Trampoline { function, on_return } => {
             let mut programs = vec![("saker_fentry", Some(function.clone()))];
@@ -34,7 +35,13 @@ pub(super) fn programs(attach: &Attach) -> Vec<(&'static str, Option<String>)> {
             }
             programs
         }
-        Attach::Lsm(hook) => vec![("saker_lsm", Some(hook.clone()))],
+        Attach::Lsm(hook) => {
+            let mut programs = vec![("saker_lsm", Some(hook.clone()))];
+            if hashes {
+                programs.push(("saker_hash", Some(hook.clone())));
+            }
+            programs
+        }
         Attach::RawTracepoint(event) => vec![("saker_raw", Some(event.clone()))],
         Attach::Syscalls { on_return } => {
             let mut programs = vec![("saker_sys_enter", None)];

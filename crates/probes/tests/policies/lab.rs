@@ -58,11 +58,20 @@ impl Kernel for Limited {
     fn hooks_functions_at_once(&self) -> bool {
         kernel().hooks_functions_at_once()
     }
+    fn hooks_returns_at_once(&self) -> bool {
+        kernel().hooks_returns_at_once()
+    }
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        kernel().refuses_kprobe(function)
+    }
     fn hooks_places_at_once(&self) -> bool {
         kernel().hooks_places_at_once()
     }
     fn is_ambiguous(&self, name: &str) -> bool {
         kernel().is_ambiguous(name)
+    }
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        kernel().hashes_files(hook)
     }
     fn function(&self, name: &str) -> Option<Signature> {
         kernel().function(name)
@@ -84,6 +93,12 @@ impl Kernel for Limited {
     }
     fn syscalls(&self) -> Vec<(String, u32)> {
         kernel().syscalls()
+    }
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        kernel().narrow_syscall(name)
+    }
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        kernel().narrow_syscalls()
     }
     fn syscall_prefix(&self) -> &str {
         kernel().syscall_prefix()
@@ -112,14 +127,22 @@ pub(crate) struct Told {
     pub(crate) tid: u32,
     /// Tag, and content.
     pub(crate) values: BTreeMap<u32, Vec<u8>>,
+    /// Of the record of a hash.
+    pub(crate) hash_algorithm: u8,
+    /// Tag, and what went ahead of the record: where it begins in the value, and its bytes.
+    pub(crate) rests: BTreeMap<u32, (u64, Vec<u8>)>,
 }
 
 impl Told {
     fn of(record: &[u8]) -> Self {
         let (head, mut rest) = saker_hook::read_from_prefix(record).unwrap();
         let mut values = BTreeMap::new();
+        let mut hash_algorithm = 0;
         while let Ok((tlv, after)) = saker_tlv::read_from_prefix(rest) {
             let len = tlv.len as usize;
+            if u32::from(tlv.tag) == SAKER_TAG_HASH {
+                hash_algorithm = tlv.flags;
+            }
             let content = if u32::from(tlv.status) == SAKER_STATUS_FAILED {
                 b"failed".to_vec()
             } else {
@@ -138,6 +161,8 @@ impl Told {
             pid: head.rec.process.pid,
             tid: head.tid,
             values,
+            hash_algorithm,
+            rests: BTreeMap::new(),
         }
     }
 
@@ -154,6 +179,18 @@ impl Told {
         String::from_utf8_lossy(&self.value(index)[size_of::<saker_object>()..]).into_owned()
     }
 
+    /// Size and bytes of a buffer, with what went ahead of the record.
+    pub(crate) fn whole(&self, index: u32) -> (u64, Vec<u8>) {
+        let bytes = self.value(index);
+        let (head, inside) = saker_buffer::read_from_prefix(bytes).unwrap_or_else(|_| panic!("{self:?}"));
+        let mut all = inside.to_vec();
+        if let Some((start, rest)) = self.rests.get(&(SAKER_TAG_VALUE + index)) {
+            assert_eq!(*start, inside.len() as u64);
+            all.extend_from_slice(rest);
+        }
+        (head.size, all)
+    }
+
     pub(crate) fn number(&self, index: u32) -> i64 {
         i64::from_ne_bytes(self.value(index).try_into().unwrap())
     }
@@ -168,6 +205,10 @@ impl Told {
 
     pub(crate) fn is_undecided(&self) -> bool {
         self.flags & SAKER_HOOK_UNDECIDED != 0
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.flags & SAKER_HOOK_WAITS != 0
     }
 
     pub(crate) fn is_return(&self) -> bool {
@@ -207,12 +248,16 @@ impl Applied {
 
 impl Lab {
     pub(crate) fn new() -> Option<Self> {
+        Self::with(&Options::default())
+    }
+
+    pub(crate) fn with(options: &Options) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("needs root: NOT RUN");
             return None;
         }
         let facts = KernelFacts::for_sensors().unwrap();
-        let sensors = Sensors::load(&Options::default(), &facts).unwrap();
+        let sensors = Sensors::load(options, &facts).unwrap();
         let hooks = Hooks::beside(&sensors).unwrap();
         Some(Self { sensors, hooks, policies: 2 })
     }
@@ -293,13 +338,43 @@ impl Lab {
                 break;
             }
         }
-        let fits = |record: &&[u8]| {
+        let mut ahead = Ahead::new();
+        let mut told = Vec::new();
+        for record in batch.records() {
             let (header, _) = saker_record::read_from_prefix(record).unwrap();
-            u32::from(header.kind) == SAKER_KIND_HOOK
-                && wanted(&saker_hook::read_from_prefix(record).unwrap().0)
-        };
-        batch.records().filter(fits).map(Told::of).collect()
+            match u32::from(header.kind) {
+                SAKER_KIND_DATA if header.policy != 0 => store(&mut ahead, record),
+                SAKER_KIND_HOOK => {
+                    let (hook, _) = saker_hook::read_from_prefix(record).unwrap();
+                    let rests = ahead.remove(&(header.policy, header.hook, hook.call as u32));
+                    if wanted(&hook) {
+                        told.push(Told { rests: rests.unwrap_or_default(), ..Told::of(record) });
+                    }
+                }
+                _ => {}
+            }
+        }
+        told
     }
+
+    /// What the kernel counted, of all CPUs.
+    pub(crate) fn stats(&self) -> Vec<saker_stats> {
+        self.sensors.stats().unwrap()
+    }
+}
+
+/// Policy, hook and call; of each tag where its bytes begin, and the bytes.
+type Ahead = BTreeMap<(u32, u32, u32), BTreeMap<u32, (u64, Vec<u8>)>>;
+
+/// Takes a data record, which must be the next of its value.
+fn store(ahead: &mut Ahead, record: &[u8]) {
+    let (data, rest) = saker_data::read_from_prefix(record).unwrap();
+    let (tlv, rest) = saker_tlv::read_from_prefix(rest).unwrap();
+    assert!(data.rec.len as usize <= record.len() && data.rec.process.pid != 0);
+    let value = ahead.entry((data.rec.policy, data.rec.hook, data.call)).or_default();
+    let (start, bytes) = value.entry(tlv.tag.into()).or_insert((data.offset, Vec::new()));
+    assert_eq!(data.offset, *start + bytes.len() as u64);
+    bytes.extend_from_slice(&rest[..tlv.len as usize]);
 }
 
 /// One entry for each key, with the bits of all of its entries.

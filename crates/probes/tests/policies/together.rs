@@ -74,6 +74,39 @@ fn functions_of_a_list_say_which() {
     assert_eq!(names(&applied, &read(&lab)), FUNCTIONS);
 }
 
+/// Many threads at once: each return belongs to its entry.
+#[test]
+fn returns_of_functions_that_are_hooked_at_once() {
+    let Some(mut lab) = Lab::new() else { return };
+    let text = list("  return: true\n  returnArg: {index: 0, type: int64}", "");
+    let Some(applied) = apply(&mut lab, &text) else { return };
+    let hook = &applied.loaded.hooks[0];
+    let way = match (kernel().hooks_functions_at_once(), kernel().hooks_returns_at_once()) {
+        (true, true) => "kprobe.multi and kretprobe.multi",
+        _ => "kprobe and kretprobe",
+    };
+    println!("{} hooks by {}", applied.plans.len(), hook.attach.mechanism());
+    assert_eq!((hook.attach.mechanism(), &*hook.note), (way, ""));
+    let told = lab.told_of_all(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50).for_each(|_| drop(std::fs::read("/etc/hostname").unwrap())));
+            }
+        });
+    });
+    let (returns, entries): (Vec<Told>, Vec<Told>) = told.into_iter().partition(Told::is_return);
+    assert_eq!(names(&applied, &entries), FUNCTIONS);
+    assert_eq!(entries.len(), returns.len());
+    for one in &entries {
+        let found = returns.iter().find(|other| other.call == one.call).unwrap();
+        assert_eq!((applied.name(found), found.tid), (applied.name(one), one.tid));
+        assert!(found.result() >= 0, "{found:?}");
+    }
+    let counts: u64 = applied.loaded.hooks.iter().map(|hook| hook.counts().unwrap().missed).sum();
+    println!("{} calls, {counts} missed", entries.len());
+    assert_eq!(lab.waiting_calls(), 0);
+}
+
 #[test]
 fn their_returns_and_registers_too() {
     let Some(mut lab) = Lab::new() else { return };

@@ -133,6 +133,28 @@ fn ask_for_event(kind: u32, config: u64, function: Option<&std::ffi::CStr>, offs
     unsafe { libc::close(opened as i32) };
 }
 
+/// On 5.10 its function is kept from tracing.
+#[test]
+fn the_system_call_that_asks_for_events() {
+    let Some(mut lab) = Lab::new() else { return };
+    let text = policy(
+        "kprobes:
+- call: sys_perf_event_open
+  syscall: true
+  return: true
+  args: [{index: 2, type: int}]
+  returnArg: {index: 0, type: int}
+  selectors:
+  - matchPIDs: [{operator: In, values: [OWN]}]",
+    );
+    let applied = lab.apply(&text).unwrap();
+    println!("by {}: {}", applied.plans[0].attach.mechanism(), applied.plans[0].note);
+    let told = lab.told(|| ask_for_event(1, 2, None, 0));
+    let told: Vec<_> =
+        told.iter().map(|one| if one.is_return() { one.result().min(0) } else { one.number(0) }).collect();
+    assert_eq!(told, [-1, 0]);
+}
+
 #[test]
 fn events_that_measure() {
     let Some(mut lab) = Lab::new() else { return };

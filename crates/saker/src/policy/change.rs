@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use saker_agent::logging::say;
-use saker_api::saker_v1::ReplacePolicyRequest;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
+use saker_api::saker_v1::{AddPolicyRequest, ReplacePolicyRequest};
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use saker_api::tetragon::{
     AddTracingPolicyRequest, ConfigureTracingPolicyRequest, DeleteTracingPolicyRequest, TracingPolicyMode,
@@ -17,6 +17,16 @@ use tonic::{Code, Status};
 use super::{name, read};
 use crate::client::{self, ServerArgs};
 use crate::output::{self, Told};
+
+/// Arguments of `saker policy add`.
+#[derive(Args)]
+pub struct AddArgs {
+    /// Whether the policy acts, whatever its text says [default: as it says]
+    #[arg(short, long)]
+    mode: Option<Mode>,
+    #[command(flatten)]
+    file: FileArgs,
+}
 
 /// Arguments of `saker policy add` and `saker policy replace`.
 #[derive(Args)]
@@ -89,10 +99,26 @@ enum Mode {
     Monitor,
 }
 
+impl Mode {
+    fn number(self) -> TracingPolicyMode {
+        match self {
+            Self::Enforce => TracingPolicyMode::TpModeEnforce,
+            Self::Monitor => TracingPolicyMode::TpModeMonitor,
+        }
+    }
+}
+
 /// Loads a new policy.
-pub fn add(args: &FileArgs) -> Result<()> {
+pub fn add(args: &AddArgs) -> Result<()> {
+    let AddArgs { mode, file: args } = args;
     let text = read(&args.file)?;
     let answer = client::runtime()?.block_on(async {
+        if let Some(mode) = mode {
+            let mut client = SakerServiceClient::new(args.server.connect().await?);
+            let mode = Some(mode.number().into());
+            let request = AddPolicyRequest { yaml: text.clone(), domain: args.domain.clone(), mode };
+            return anyhow::Ok(client.add_policy(request).await.map(drop));
+        }
         let mut client = FineGuidanceSensorsClient::new(args.server.connect().await?);
         let request = AddTracingPolicyRequest { yaml: text.clone(), domain: args.domain.clone() };
         anyhow::Ok(client.add_tracing_policy(request).await.map(drop))
@@ -162,10 +188,7 @@ pub fn enable(args: &NameArgs, enable: bool) -> Result<()> {
 
 /// Sets a mode.
 pub fn set_mode(args: &ModeArgs) -> Result<()> {
-    let mode = match args.mode {
-        Mode::Enforce => TracingPolicyMode::TpModeEnforce,
-        Mode::Monitor => TracingPolicyMode::TpModeMonitor,
-    };
+    let mode = args.mode.number();
     let request =
         ConfigureTracingPolicyRequest { mode: Some(mode.into()), ..request(&args.name, &args.place) };
     configure(&args.place, request)?;

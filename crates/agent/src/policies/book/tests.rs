@@ -62,7 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// Does what is asked for; `known` is what the files hold.
 fn obey(book: &mut Book, op: Op, known: &mut BTreeMap<usize, String>) {
     match op {
-        Op::Add(text) => drop(book.add(&text, "")),
+        Op::Add(text) => drop(book.add(&text, "", None)),
         Op::Replace(text) => drop(book.replace(&text, "")),
         Op::Delete(key) => drop(book.delete(&key)),
         Op::Configure(key, enable) => drop(book.configure(&key, Some(enable), None)),

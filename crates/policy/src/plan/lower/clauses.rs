@@ -167,8 +167,10 @@ fn test(
     let words = |words: &[u16]| words.iter().map(|word| u64::from(*word)).collect::<Vec<_>>();
     let side = |side: &Side, source, destination| if *side == Side::Source { source } else { destination };
     match &predicate.test {
-        Test::Integer { signed, bits, test } => numbers::clause(cx, builder, test, (*signed, *bits), at),
-        Test::Capabilities(test) => numbers::clause(cx, builder, test, (false, 64), at),
+        Test::Integer { signed, bits, test } => {
+            numbers::clause(cx, builder, test, (*signed, *bits), ty == ArgType::Syscall64, at)
+        }
+        Test::Capabilities(test) => numbers::clause(cx, builder, test, (false, 64), false, at),
         Test::Text(test) => text(cx, builder, test, ty, at),
         Test::FileType(types) => {
             let number = types.iter().fold(0, |all, ty| all | 1_u64 << (mode_of(*ty) >> 12));

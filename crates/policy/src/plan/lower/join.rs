@@ -85,7 +85,7 @@ fn joined(group: Vec<HookPlan>) -> Option<HookPlan> {
             _ => {}
         }
         names.push((number, plan.text.function.clone()));
-        if !plan.note.is_empty() {
+        if !plan.note.is_empty() && !notes.contains(&plan.note) {
             notes.push(plan.note.clone());
         }
         first.get_or_insert(plan);
@@ -118,7 +118,7 @@ fn choose(cx: &Lowering<'_>, hook: &Hook, plan: &mut HookPlan) {
     let options = &cx.policy.options;
     let stacks = tells_stacks(&plan.plan);
     match &mut plan.attach {
-        Attach::Kprobes { functions, on_return: false, at_once } => {
+        Attach::Kprobes { functions, on_return, at_once } => {
             let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
             // The kernel looks all names up at once, and finds each once.
             let mut seen = HashSet::new();
@@ -129,7 +129,8 @@ fn choose(cx: &Lowering<'_>, hook: &Hook, plan: &mut HookPlan) {
                 && !stacks
                 && !options.disable_kprobe_multi
                 && !cx.choices.kprobes_one_by_one
-                && cx.kernel.hooks_functions_at_once();
+                && cx.kernel.hooks_functions_at_once()
+                && (!*on_return || cx.kernel.hooks_returns_at_once());
         }
         Attach::Uprobe { places, at_once, .. } if places.len() > 1 => {
             *at_once = !options.disable_uprobe_multi && cx.kernel.hooks_places_at_once();

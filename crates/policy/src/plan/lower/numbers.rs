@@ -2,7 +2,7 @@
 
 use saker_abi::generated::{
     SAKER_CLAUSE_SIGNED, SAKER_OP_EQUAL, SAKER_OP_GREATER, SAKER_OP_LESS, SAKER_OP_MASK, SAKER_OP_NUMBER_SET,
-    SAKER_OP_RANGE, saker_clause, saker_number_key,
+    SAKER_OP_RANGE, SAKER_SYSCALL_NARROW, saker_clause, saker_number_key,
 };
 
 use super::Lowering;
@@ -22,12 +22,14 @@ enum Shape {
     Ranges(Vec<IntegerRange>),
 }
 
-/// The clause of a test on integers; `value` and negation are the caller's.
+/// The clause of a test on integers; `value` and negation are the caller's. `marked`: numbers of system calls of 32-bit
+/// programs have a mark.
 pub(super) fn clause(
     cx: &mut Lowering<'_>,
     builder: &mut Builder,
     test: &IntegerTest,
     (signed, bits): (bool, u32),
+    marked: bool,
     at: &At,
 ) -> Option<saker_clause> {
     let one = |op, number| Some((op, Shape::Numbers(vec![number])));
@@ -40,7 +42,7 @@ pub(super) fn clause(
             one(SAKER_OP_MASK, masks.iter().fold(0, |all, mask| all | i128::from(*mask)))
         }
         IntegerTest::InSet { ranges, lists } => {
-            let ranges = in_set(cx, ranges, lists, (signed, bits), at)?;
+            let ranges = in_set(cx, ranges, lists, (signed, bits), marked, at)?;
             Some((SAKER_OP_EQUAL, shape(ranges)))
         }
     };
@@ -105,6 +107,7 @@ fn in_set(
     ranges: &[IntegerRange],
     lists: &[ListRef],
     (signed, bits): (bool, u32),
+    marked: bool,
     at: &At,
 ) -> Option<Vec<IntegerRange>> {
     let mut all = ranges.to_vec();
@@ -119,10 +122,21 @@ fn in_set(
             }
             ListContent::Syscalls(calls) => {
                 for call in calls {
-                    match syscall_number(cx, &call.value) {
-                        Ok(number) => {
-                            all.push(IntegerRange { min: number.into(), max: number.into() });
-                        }
+                    let mut add =
+                        |number: u32| all.push(IntegerRange { min: number.into(), max: number.into() });
+                    // A number of 32-bit programs can only be told from others with its mark.
+                    if marked {
+                        let narrow = cx.kernel.narrow_syscall(&call.value.name);
+                        let narrow = narrow.filter(|_| call.value.abi.is_none_or(Abi::is_compat));
+                        narrow.into_iter().for_each(|number| add(number | NARROW));
+                    }
+                    let number = if marked && is_narrow(cx, &call.value) {
+                        narrow_number(cx, &call.value).map(|number| number | NARROW)
+                    } else {
+                        syscall_number(cx, &call.value)
+                    };
+                    match number {
+                        Ok(number) => add(number),
                         Err(problem) => {
                             let at = At { span: call.span, path: at.path.clone() };
                             cx.problem(&at, problem);
@@ -147,13 +161,37 @@ fn in_set(
     good.then_some(merged)
 }
 
+/// A mark beside the number of a system call of 32-bit programs.
+pub(super) const NARROW: u32 = SAKER_SYSCALL_NARROW;
+
+/// The number of a system call as 32-bit programs have it.
+pub(super) fn narrow_number(cx: &Lowering<'_>, call: &Syscall) -> Result<u32, Problem> {
+    cx.kernel.narrow_syscall(&call.name).ok_or_else(|| {
+        if cx.kernel.narrow_syscalls().is_empty() {
+            let message = format!("`i386/sys_{}`: this kernel runs no 32-bit programs", call.name);
+            return Problem::hint(message, "take it out");
+        }
+        let calls = cx.kernel.narrow_syscalls();
+        let message = format!("32-bit programs have no system call `sys_{}`", call.name);
+        match closest(&call.name, calls.iter().map(|(name, _)| name.as_str())) {
+            Some(near) => Problem::hint(message, format!("did you mean `i386/sys_{near}`?")),
+            None => Problem::new(message),
+        }
+    })
+}
+
+/// Whether a system call is meant as 32-bit programs of this machine have it.
+pub(super) fn is_narrow(cx: &Lowering<'_>, call: &Syscall) -> bool {
+    call.abi == Some(Abi::I386) && own_abi(cx) == Abi::X64
+}
+
 /// The number of a system call of the machine's own ABI.
 pub(super) fn syscall_number(cx: &Lowering<'_>, call: &Syscall) -> Result<u32, Problem> {
     let own = own_abi(cx);
     if let Some(abi) = call.abi.filter(|abi| *abi != own) {
         let message = format!("`sys_{}` is of another ABI ({abi:?}) than that of the machine", call.name);
-        let hint = if abi.is_compat() {
-            "system calls of 32-bit programs are not looked at by this version: take it out"
+        let hint = if abi == Abi::I386 && own == Abi::X64 {
+            "calls of 32-bit programs are hooked under `kprobes`, and compared with by the type `syscall64`"
         } else {
             "take it out"
         };

@@ -2,15 +2,16 @@
 
 use saker_abi::generated::{
     SAKER_ACTION_DNS_LOOKUP, SAKER_ACTION_GET_URL, SAKER_ACTION_NO_POST, SAKER_ACTION_POST,
-    SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK, SAKER_SELECT_GLOBAL, SAKER_SELECT_KERNEL_STACK,
-    SAKER_SELECT_NO_POST, SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, saker_selector_plan,
+    SAKER_ACTION_TRACK_SOCK, SAKER_ACTION_UNTRACK_SOCK, SAKER_SELECT_GLOBAL, SAKER_SELECT_HASH,
+    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_NO_POST, SAKER_SELECT_OVERRIDE, SAKER_SELECT_PER_PROCESS,
+    SAKER_SELECT_USER_STACK, saker_selector_plan,
 };
 
 use super::builder::{Builder, Clauses};
 use super::values::Slots;
 use super::{Lowering, clauses, enforce, process, sockets};
 use crate::diagnostic::At;
-use crate::model::{Action, ActionKind, Hook, Post};
+use crate::model::{Action, ActionKind, Hook, Post, Target};
 use crate::plan::{Request, SelectorRequest};
 use crate::values;
 use crate::words::RateScope;
@@ -32,10 +33,10 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
             values: clauses::lower(cx, builder, slots, &selector.arguments, &list("matchArgs")),
         };
         found.values.extend(clauses::lower(cx, builder, slots, &selector.data, &list("matchData")));
-        let entry = actions(cx, slots, &selector.actions, false, &list("matchActions"));
+        let entry = actions(cx, hook, slots, &selector.actions, false, &list("matchActions"));
         builder.selector(entry, &found);
         let asked = clauses::lower(cx, builder, slots, &selector.return_arguments, &list("matchReturnArgs"));
-        let mut last = actions(cx, slots, &selector.return_actions, true, &list("matchReturnActions"));
+        let mut last = actions(cx, hook, slots, &selector.return_actions, true, &list("matchReturnActions"));
         if hook.on_return.is_some() {
             // One event tells of call and return: what is not told of the call is not told of its return.
             if u32::from(entry.flags) & SAKER_SELECT_NO_POST != 0 {
@@ -54,6 +55,7 @@ pub(super) fn byte(number: u32) -> u8 {
 /// What is done, at the return if it is late; what cannot be done is told. The last action is the one that records tell.
 fn actions(
     cx: &mut Lowering<'_>,
+    hook: &Hook,
     slots: &Slots,
     actions: &[Action],
     late: bool,
@@ -66,7 +68,7 @@ fn actions(
         match &action.kind {
             ActionKind::Post(post) => {
                 plan.action = byte(SAKER_ACTION_POST);
-                tell(cx, post, &mut plan, &at);
+                tell(cx, hook, post, &mut plan, &at);
             }
             ActionKind::NoPost => silent = true,
             ActionKind::GetUrl(_) => plan.action = byte(SAKER_ACTION_GET_URL),
@@ -102,6 +104,15 @@ fn actions(
         let message = format!("`{}` is done when the event is told, and `NoPost` tells none", name.name());
         cx.report.error_hint(at, message, "take one of them out");
     }
+    let has = |flag: u32| u32::from(plan.flags) & flag != 0;
+    if has(SAKER_SELECT_HASH) && has(SAKER_SELECT_OVERRIDE) {
+        let hint = "take one of them out";
+        cx.report.error_hint(
+            at,
+            "a call that `Override` refuses is over before its file is hashed (`imaHash`)",
+            hint,
+        );
+    }
     if silent {
         plan.action = byte(SAKER_ACTION_NO_POST);
         plan.flags |= byte(SAKER_SELECT_NO_POST);
@@ -130,11 +141,38 @@ pub(super) fn requests(hook: &Hook) -> Vec<SelectorRequest> {
     all
 }
 
-fn tell(cx: &mut Lowering<'_>, post: &Post, plan: &mut saker_selector_plan, at: &At) {
+/// A file that is being opened cannot be read yet.
+fn warn_of_open(cx: &mut Lowering<'_>, hook: &Hook, at: &At) {
+    let Target::Lsm(name) = &hook.target else { return };
+    if name.value != "file_open" {
+        return;
+    }
+    let message = "a file that is being opened for reading cannot be read yet: there are hashes only of files that a \
+                   policy of IMA has measured before";
+    let hint = if cx.kernel.lsm_hook("file_post_open").is_some() {
+        "hook `file_post_open`, which comes behind it"
+    } else {
+        "`mmap_file` and `bprm_check_security` have hashes of all files"
+    };
+    cx.report.warning(at, message, hint);
+}
+
+fn tell(cx: &mut Lowering<'_>, hook: &Hook, post: &Post, plan: &mut saker_selector_plan, at: &At) {
     if post.ima_hash {
         let at = At { span: at.span, path: at.path.field("imaHash") };
-        let what = "hashes of files, for which the program of the hook would have to be one that may sleep";
-        cx.not_yet(&at, what, "take `imaHash` out");
+        let found = match &hook.target {
+            Target::Lsm(name) => cx.kernel.hashes_files(&name.value),
+            _ => Err("there is no `imaHash` at this hook".to_owned()),
+        };
+        match found {
+            Ok(()) => {
+                plan.flags |= byte(SAKER_SELECT_HASH);
+                warn_of_open(cx, hook, &at);
+            }
+            Err(reason) => {
+                cx.report.error_hint(&at, reason, "take `imaHash` out: the file is told by its path");
+            }
+        }
     }
     for (asked, flag) in
         [(post.kernel_stack, SAKER_SELECT_KERNEL_STACK), (post.user_stack, SAKER_SELECT_USER_STACK)]

@@ -1,6 +1,6 @@
 //! What is hooked: functions, system calls, tracepoints and LSM hooks, each by what this kernel offers.
 
-use super::numbers::{own_abi, syscall_number};
+use super::numbers::{NARROW, is_narrow, narrow_number, own_abi, syscall_number};
 use super::values::From;
 use super::{Lowering, enforce, fields, programs, renames};
 use crate::diagnostic::{At, Problem, Spanned};
@@ -59,6 +59,10 @@ pub(super) struct Site {
     pub(super) words: u8,
     /// System calls that are meant.
     pub(super) syscalls: Vec<u32>,
+    /// The same of 32-bit programs.
+    pub(super) narrow_syscalls: Vec<u32>,
+    /// Calls of 32-bit programs are looked at.
+    pub(super) narrow: bool,
     /// All of them are.
     pub(super) all_syscalls: bool,
     /// Names by number, when they are several.
@@ -77,6 +81,8 @@ impl Site {
             semaphore: 0,
             words: u8::try_from(words).unwrap_or(u8::MAX),
             syscalls: Vec::new(),
+            narrow_syscalls: Vec::new(),
+            narrow: false,
             all_syscalls: false,
             functions: Vec::new(),
             note: String::new(),
@@ -301,7 +307,10 @@ impl Found {
             function(cx, &name, on_return, self.registers)
         };
         match site {
-            Ok(site) => self.sites.push(site),
+            Ok(site) => match refuses_kprobe(cx, &site) {
+                Some(reason) => cx.report.error(at, reason),
+                None => self.sites.push(site),
+            },
             Err(problem) => cx.problem(at, problem),
         }
     }
@@ -357,36 +366,58 @@ impl Found {
         let mechanisms = cx.kernel.mechanisms();
         let each = (mechanisms.trampoline || mechanisms.kprobe) && calls.len() <= PROGRAMS_OF_CALLS;
         let mut numbers = Vec::new();
+        let mut narrow = Vec::new();
         let mut notes = Vec::new();
         for call in calls {
             let at = At { span: call.span, path: at.path.clone() };
-            let note = no_trampoline(cx, &call.value).filter(|_| !mechanisms.kprobe);
-            if each && note.is_none() {
-                self.one_syscall(cx, &call.value, on_return, first, &at);
+            if is_narrow(cx, &call.value) {
+                match narrow_number(cx, &call.value) {
+                    Ok(number) => narrow.push((number, call.value.name.as_str())),
+                    Err(_) if self.ignore => self.missing.push(format!("i386/sys_{}", call.value.name)),
+                    Err(problem) => cx.problem(&at, problem),
+                }
                 continue;
+            }
+            let note = no_trampoline(cx, &call.value).filter(|_| !mechanisms.kprobe);
+            let mut note = note.map(str::to_owned);
+            if each && note.is_none() {
+                note = self.one_syscall(cx, &call.value, on_return, first, &at);
+                if note.is_none() {
+                    continue;
+                }
             }
             notes.extend(note);
             match syscall_number(cx, &call.value) {
-                Ok(number) => numbers.push((number, call.value.name.as_str())),
+                Ok(number) => {
+                    numbers.push((number, call.value.name.as_str()));
+                    let other = cx.kernel.narrow_syscall(&call.value.name);
+                    let other = other.filter(|_| call.value.abi.is_none() && first == 0);
+                    narrow.extend(other.map(|number| (number, call.value.name.as_str())));
+                }
                 Err(_) if self.ignore && is_native(cx, &call.value) => {
                     self.missing.push(format!("sys_{}", call.value.name));
                 }
                 Err(problem) => cx.problem(&at, problem),
             }
         }
-        numbers.sort_unstable();
-        numbers.dedup();
+        for list in [&mut numbers, &mut narrow] {
+            list.sort_unstable();
+            list.dedup();
+        }
         let prefix = cx.kernel.syscall_prefix();
-        let mut functions: Vec<(u64, String)> = numbers
-            .iter()
-            .map(|(number, name)| (u64::from(*number), format!("{prefix}{}", syscalls::function(name))))
-            .collect();
+        let named = |(number, name): &(u32, &str)| {
+            (u64::from(*number), format!("{prefix}{}", syscalls::function(name)))
+        };
+        let mut functions: Vec<(u64, String)> = numbers.iter().map(named).collect();
+        functions.extend(narrow.iter().map(|(number, name)| narrow_name(*number, name)));
         let Some((_, function)) = functions.first() else { return };
         let on_return = on_return && !functions.iter().all(|(_, name)| never_returns(name));
         let attach = Attach::Syscalls { on_return };
         let words = CALL_ARGUMENTS as usize;
         let mut site = Site::new(attach, function.clone(), Reads::Call { first }, words);
         site.syscalls = numbers.iter().map(|(number, _)| *number).collect();
+        site.narrow_syscalls = narrow.iter().map(|(number, _)| *number).collect();
+        site.narrow = !narrow.is_empty();
         site.note = notes.join("; ");
         if functions.len() > 1 {
             site.functions = std::mem::take(&mut functions);
@@ -394,10 +425,19 @@ impl Found {
         self.sites.push(site);
     }
 
-    fn one_syscall(&mut self, cx: &mut Lowering<'_>, call: &Syscall, on_return: bool, first: u32, at: &At) {
+    /// A system call by its function. Returns why it has to be hooked in another way; none: it has not, or something is
+    /// wrong with it, which is told.
+    fn one_syscall(
+        &mut self,
+        cx: &mut Lowering<'_>,
+        call: &Syscall,
+        on_return: bool,
+        first: u32,
+        at: &At,
+    ) -> Option<String> {
         if let Some(problem) = syscall_number(cx, call).err().filter(|_| !is_native(cx, call)) {
             cx.problem(at, problem);
-            return;
+            return None;
         }
         let prefix = cx.kernel.syscall_prefix();
         let names = [call.name.as_str(), syscalls::function(&call.name)];
@@ -406,7 +446,7 @@ impl Found {
         let Some(name) = found else {
             if self.ignore {
                 self.missing.push(format!("{prefix}{}", call.name));
-                return;
+                return None;
             }
             let message =
                 format!("this kernel ({}) has no system call `sys_{}`", cx.kernel.release(), call.name);
@@ -417,15 +457,23 @@ impl Found {
                 names => format!("it has sys_{}", names.join(", sys_")),
             };
             cx.report.error_hint(at, message, hint);
-            return;
+            return None;
         };
         match function(cx, &name, on_return, self.registers) {
+            Ok(site) if !self.registers && refuses_kprobe(cx, &site).is_some() => {
+                return refuses_kprobe(cx, &site);
+            }
             Ok(mut site) => {
                 site.reads = Reads::Call { first };
+                let other = cx.kernel.narrow_syscall(&call.name).filter(|_| call.abi.is_none() && first == 0);
+                if site.note.is_empty() && other.is_some() {
+                    NARROW_NOTE.clone_into(&mut site.note);
+                }
                 self.sites.push(site);
             }
             Err(problem) => cx.problem(at, problem),
         }
+        None
     }
 
     fn all_syscalls(&mut self, cx: &mut Lowering<'_>, on_return: bool) {
@@ -436,8 +484,20 @@ impl Found {
         site.all_syscalls = true;
         let named = |(name, number): (String, u32)| (u64::from(number), format!("{prefix}{name}"));
         site.functions = cx.kernel.syscalls().into_iter().map(named).collect();
+        let narrow = cx.kernel.narrow_syscalls();
+        site.narrow = !narrow.is_empty();
+        site.functions.extend(narrow.iter().map(|(name, number)| narrow_name(*number, name)));
         self.sites.push(site);
     }
+}
+
+/// What is said of a system call that is hooked by its function.
+const NARROW_NOTE: &str = "calls of 32-bit programs have functions of their own and are not looked at; a list names them \
+                           as `i386/sys_NAME`";
+
+/// A system call of 32-bit programs: what records tell, and its name in events.
+fn narrow_name(number: u32, name: &str) -> (u64, String) {
+    (u64::from(number | NARROW), format!("__ia32_sys_{name}"))
 }
 
 /// Functions that end their thread. Newer kernels refuse a trampoline at their return. Source: the set `noreturn_deny`
@@ -515,6 +575,19 @@ fn function(cx: &Lowering<'_>, name: &str, on_return: bool, registers: bool) -> 
         None => "system calls and raw tracepoints can be hooked on every kernel".to_owned(),
     };
     Err(Problem::hint(message, hint))
+}
+
+/// Why a function that has a kprobe for want of a description would not get it; none: it gets it, or the kernel makes
+/// trampolines for nothing, and then most functions have kprobes.
+fn refuses_kprobe(cx: &Lowering<'_>, site: &Site) -> Option<String> {
+    let Attach::Kprobe { function, .. } = &site.attach else { return None };
+    let mechanisms = cx.kernel.mechanisms();
+    if !mechanisms.trampoline || cx.kernel.function(function).is_some() {
+        return None;
+    }
+    let reason = cx.kernel.refuses_kprobe(function)?;
+    let release = cx.kernel.release();
+    Some(format!("this kernel ({release}) lets nobody hook the function {function}: {reason}"))
 }
 
 fn raw_tracepoint(cx: &mut Lowering<'_>, event: &Spanned<String>, at: &At) -> Option<Site> {

@@ -48,7 +48,7 @@ impl Slots {
         for (position, value) in hook.values.iter().enumerate() {
             let at = place(hook, position, at);
             let ty = if value.ty == ArgType::Auto { auto(cx, hook, value, &at) } else { value.ty };
-            supported(cx, value, ty, &at);
+            supported(cx, ty, &at);
             if ty != ArgType::Nop {
                 slots.push(Slot { position, ty, late: value.return_copy });
             } else if value.ty == ArgType::Auto {
@@ -63,7 +63,7 @@ impl Slots {
         }
         let result = hook.on_return.as_ref().map(|on_return| {
             let at = At { span: on_return.value.span, path: at.path.field("returnArg") };
-            supported(cx, &on_return.value, on_return.value.ty, &at);
+            supported(cx, on_return.value.ty, &at);
             on_return.value.ty
         });
         Self { slots, arguments, result, unknown }
@@ -142,20 +142,17 @@ fn auto(cx: &mut Lowering<'_>, hook: &Hook, value: &Argument, at: &At) -> ArgTyp
 }
 
 /// Refuses what the kernel side does not read.
-fn supported(cx: &mut Lowering<'_>, value: &Argument, ty: ArgType, at: &At) {
-    let field = |name: &str| At { span: at.span, path: at.path.field(name) };
+fn supported(cx: &mut Lowering<'_>, ty: ArgType, at: &At) {
     if type_number(ty).is_none() {
         let what = format!("values of the type `{}` are not captured", ty.name());
-        cx.not_yet(&field("type"), &what, "take the value out, or capture it with another type");
+        let at = At { span: at.span, path: at.path.field("type") };
+        cx.not_yet(&at, &what, "take the value out, or capture it with another type");
     }
-    if value.max_data && ty == ArgType::CharBuf {
-        let what = format!("contents of more than {SAKER_BUFFER_MAX} bytes");
-        cx.not_yet(&field("maxData"), &what, "take `maxData` out: the first bytes are told");
-    }
-    if value.max_data && matches!(ty, ArgType::CharIovec | ArgType::IovIter) {
-        let message = format!("of a vector the first {SAKER_BUFFER_MAX} bytes are told");
-        cx.report.warning(&field("maxData"), message, "events of longer ones say how long they are");
-    }
+}
+
+/// Whether all of the value is told, also what its record does not hold.
+fn is_whole(value: &Argument, ty: ArgType) -> bool {
+    value.max_data && matches!(ty, ArgType::CharBuf | ArgType::CharIovec | ArgType::IovIter)
 }
 
 /// Puts the values of a hook at a function into its plan. What cannot be read is told.
@@ -177,6 +174,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
                 let shape = shape(site, value, slot, &found);
                 plan.plain |= u16::from(shape == Shape::Plain) << index;
                 plan.typed |= u16::from(shape == Shape::Typed) << index;
+                plan.whole |= u16::from(is_whole(value, slot.ty)) << index;
                 *to = found;
             }
             Err(problem) => cx.problem(&at, problem),
@@ -190,7 +188,10 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, site: &Si
         let from = From { source: SAKER_SOURCE_RETURN, index: 0, steps: Vec::new(), kind: site.result() };
         let own = programs::own_result(cx, hook, site, &at);
         match own.unwrap_or_else(|| read(cx, &on_return.value, on_return.value.ty, from, site, &at)) {
-            Ok(found) => plan.result = found,
+            Ok(found) => {
+                plan.result = found;
+                plan.whole |= u16::from(is_whole(&on_return.value, on_return.value.ty)) << RESULT;
+            }
             Err(problem) => cx.problem(&at, problem),
         }
     }

@@ -16,6 +16,14 @@ pub(super) struct Fake {
     pub(super) together: bool,
     /// Why control groups say nothing of containers.
     pub(super) no_groups: Option<&'static str>,
+    /// Functions of these that no kprobe is taken at, and that are not described.
+    pub(super) untraceable: Vec<&'static str>,
+    /// It does that with the returns of functions.
+    pub(super) returns_together: bool,
+    /// Files can be hashed at the hook file_open.
+    pub(super) hashes: bool,
+    /// It runs programs of 32 bits.
+    pub(super) narrow: bool,
 }
 
 impl Default for Fake {
@@ -33,7 +41,17 @@ impl Default for Fake {
             user: 19,
         };
         let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true, preemptible: false };
-        Self { mechanisms, host, functions: Vec::new(), together: false, no_groups: None }
+        Self {
+            mechanisms,
+            host,
+            functions: Vec::new(),
+            together: false,
+            no_groups: None,
+            untraceable: Vec::new(),
+            returns_together: false,
+            hashes: false,
+            narrow: false,
+        }
     }
 }
 
@@ -60,6 +78,14 @@ impl Kernel for Fake {
         "6.99.0-fake"
     }
 
+    fn hashes_files(&self, hook: &str) -> Result<(), String> {
+        match hook {
+            _ if !self.hashes => Err("this kernel was built without IMA".to_owned()),
+            "file_open" => Ok(()),
+            other => Err(format!("programs at {other} may not sleep")),
+        }
+    }
+
     fn mechanisms(&self) -> Mechanisms {
         self.mechanisms
     }
@@ -70,6 +96,14 @@ impl Kernel for Fake {
 
     fn hooks_functions_at_once(&self) -> bool {
         self.together
+    }
+
+    fn hooks_returns_at_once(&self) -> bool {
+        self.returns_together
+    }
+
+    fn refuses_kprobe(&self, function: &str) -> Option<String> {
+        self.untraceable.contains(&function).then(|| "the kernel refuses it".to_owned())
     }
 
     fn hooks_places_at_once(&self) -> bool {
@@ -103,7 +137,7 @@ impl Kernel for Fake {
     }
 
     fn symbol(&self, name: &str) -> bool {
-        name == "undescribed" || self.function(name).is_some()
+        name == "undescribed" || self.untraceable.contains(&name) || self.function(name).is_some()
     }
 
     fn tracepoint(&self, event: &str) -> Option<Signature> {
@@ -187,6 +221,15 @@ impl Kernel for Fake {
 
     fn syscalls(&self) -> Vec<(String, u32)> {
         crate::names::syscalls::all().map(|(name, number)| (name.to_owned(), number)).collect()
+    }
+
+    fn narrow_syscall(&self, name: &str) -> Option<u32> {
+        crate::names::syscalls::narrow_number(name).filter(|_| self.narrow)
+    }
+
+    fn narrow_syscalls(&self) -> Vec<(String, u32)> {
+        let all = crate::names::syscalls::all_narrow().filter(|_| self.narrow);
+        all.map(|(name, number)| (name.to_owned(), number)).collect()
     }
 
     fn syscall_prefix(&self) -> &str {

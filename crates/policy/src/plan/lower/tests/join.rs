@@ -69,8 +69,11 @@ fn functions_that_are_read_in_another_way_have_their_own_program() {
 fn some_are_attached_one_by_one() {
     let fields = "  args: [{index: 0, type: file}]";
     let both = names(&["one", "two"]);
+    let returns = list("one, two", "  return: true\n  returnArg: {index: 0, type: int}");
+    let told_apart = Fake { returns_together: true, ..together() };
+    assert_eq!(shape(&planned(&returns, &told_apart)), [(both.clone(), true)]);
     for fields in [
-        // The stack at the entry and at the return is not told apart where functions are hooked at once.
+        // Where calls are not told from each other when functions are hooked at once.
         "  return: true\n  returnArg: {index: 0, type: int}",
         "  data: [{index: 0, type: uint64, source: pt_regs, resolve: r12}]",
         "  selectors: [{matchActions: [{action: Post, kernelStackTrace: true}]}]",

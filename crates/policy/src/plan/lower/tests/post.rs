@@ -1,8 +1,8 @@
 //! What events tell beyond captured values.
 
 use saker_abi::generated::{
-    SAKER_FAMILY_LOADER, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_SELECT_KERNEL_STACK,
-    SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
+    SAKER_FAMILY_LOADER, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_PLAN_HASH, SAKER_SELECT_HASH,
+    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
 };
 
 use super::fake::Fake;
@@ -27,6 +27,30 @@ fn stacks_are_flags_of_their_selector() {
     let both = SAKER_SELECT_KERNEL_STACK | SAKER_SELECT_USER_STACK | SAKER_SELECT_PER_PROCESS;
     assert_eq!(flags(&plan.selector), [SAKER_SELECT_KERNEL_STACK, both, 0]);
     assert_eq!(flags(&plan.return_selector), [SAKER_SELECT_USER_STACK, 0, 0]);
+}
+
+#[test]
+fn hashes_are_asked_for_where_the_kernel_has_them() {
+    let text = |hook: &str| {
+        with_spec(&format!(
+            "lsmhooks:\n- hook: {hook}\n  args: [{{index: 0, type: file}}]\n  selectors:\n  \
+             - matchActions: [{{action: Post, imaHash: true}}]\n  - matchPIDs: [{{operator: In, values: [1]}}]"
+        ))
+    };
+    let kernel = Fake { hashes: true, ..Fake::default() };
+    let warnings = planned(&text("file_open"), &kernel).warnings;
+    assert!(warnings.iter().any(|one| one.message.contains("cannot be read yet")), "{warnings:?}");
+    let plan = hook(&text("file_open"), &kernel).plan;
+    assert_ne!(plan.flags & SAKER_PLAN_HASH, 0);
+    let flags: Vec<u32> = plan.selector.iter().take(2).map(|one| one.flags.into()).collect();
+    assert_eq!(flags, [SAKER_SELECT_HASH, 0]);
+    let place = "spec.lsmhooks[0].selectors[0].matchActions[0].imaHash: ";
+    assert_refused(
+        &text("file_open"),
+        &Fake::default(),
+        &[&format!("{place}this kernel was built without IMA")],
+    );
+    assert_refused(&text("mmap_file"), &kernel, &[&format!("{place}programs at mmap_file may not sleep")]);
 }
 
 #[test]

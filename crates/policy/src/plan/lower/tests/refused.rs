@@ -62,7 +62,7 @@ fn everything_is_told_at_once() {
 kprobes:
 - call: none_such
   syscall: false
-  args: [{index: 0, type: char_buf, maxData: true}]
+  args: [{index: 0, type: char_buf}]
   selectors:
   - matchWorkloads: {containerSelector: {}}
     matchActions: [{action: CleanupEnforcerNotification}]
@@ -72,8 +72,7 @@ kprobes:
   selectors:
   - matchActions: [{action: CleanupEnforcerNotification}]",
     );
-    let words =
-        ["chosen pods", "none_such", "maxData", "matchWorkloads", "kprobes[0].selectors[0].matchActions[0]"];
+    let words = ["chosen pods", "none_such", "matchWorkloads", "kprobes[0].selectors[0].matchActions[0]"];
     assert_refused(&text, &Fake::default(), &words);
     assert_refused(&text, &Fake::default(), &["kprobes[1].selectors[0].matchActions[0]", "no argument 5"]);
 }

@@ -87,7 +87,11 @@ fn system_calls() {
     }
     for kernel in [Fake::default(), Fake::with(false, false, false)] {
         assert_refused(&calls("sys_opennat", "  syscall: true"), &kernel, &["no system call `sys_opennat`"]);
-        assert_refused(&calls("__ia32_sys_openat", "  syscall: true"), &kernel, &["another ABI", "32-bit"]);
+        assert_refused(
+            &calls("__ia32_sys_openat", "  syscall: true"),
+            &kernel,
+            &["this kernel runs no 32-bit programs"],
+        );
     }
     assert_refused(
         &calls("sys_openat", "  syscall: true\n  args: [{index: 0, type: int, resolve: x}]"),
@@ -175,7 +179,7 @@ fn lists_of_system_calls() {
     assert_eq!(all.hooks[0].plan.flags & SAKER_PLAN_ALL_CALLS, SAKER_PLAN_ALL_CALLS);
     assert!(all.hooks[0].text.functions.len() > 300);
     let compat = text("type: syscalls, values: [i386/sys_openat]");
-    assert_refused(&compat, &Fake::default(), &["another ABI (I386)"]);
+    assert_refused(&compat, &Fake::default(), &["this kernel runs no 32-bit programs"]);
 }
 
 #[test]
@@ -296,4 +300,64 @@ fn registers_choose_the_kprobe() {
         assert_eq!(plan.hooks[0].attach, Attach::Kprobe { function, on_return: false });
         assert_refused(&text, &Fake::with(true, false, true), &["does not see the register `rax`"]);
     }
+}
+
+#[test]
+fn system_calls_of_narrow_programs() {
+    let list = |values: &str| {
+        with_spec(&format!(
+            "lists: [{{name: l, type: syscalls, values: [{values}]}}]\nkprobes: [{{call: 'list:l', syscall: true}}]"
+        ))
+    };
+    let bit = |plan: &saker_abi::generated::saker_plan, narrow: bool, number: usize| {
+        let words = if narrow { &plan.narrow } else { &plan.syscall };
+        words[number / 64] >> (number % 64) & 1 == 1
+    };
+    // All calls are looked at by one program: those of both kinds of programs.
+    let raw = Fake { narrow: true, ..Fake::with(false, false, false) };
+    let both = hook(&calls("sys_openat", "  syscall: true"), &raw);
+    assert!(bit(&both.plan, false, 257) && bit(&both.plan, true, 295));
+    assert_ne!(both.plan.flags & SAKER_PLAN_NARROW, 0);
+    let named = |number: u64, name: &str| (number, name.to_owned());
+    let names = [named(257, "__x64_sys_openat"), named(0x8000_0127, "__ia32_sys_openat")];
+    assert_eq!(both.text.functions, names);
+    let wide = hook(&calls("__x64_sys_openat", "  syscall: true"), &raw);
+    assert_eq!((wide.plan.flags & SAKER_PLAN_NARROW, wide.plan.narrow), (0, [0; 16]));
+    // By functions those of others; lists name them.
+    let kernel = Fake { narrow: true, ..Fake::default() };
+    let function = hook(&calls("sys_openat", "  syscall: true"), &kernel);
+    assert!(
+        function.note.contains("32-bit programs") && matches!(function.attach, Attach::Trampoline { .. })
+    );
+    assert!(hook(&calls("sys_openat", "  syscall: true"), &Fake::default()).note.is_empty());
+    let narrow = hook(&list("i386/sys_openat"), &kernel);
+    assert_eq!(
+        (narrow.attach, narrow.text.function.as_str()),
+        (Attach::Syscalls { on_return: false }, "__ia32_sys_openat")
+    );
+    assert!(bit(&narrow.plan, true, 295) && narrow.plan.syscall == [0; 16]);
+    let hooks = planned(&list("x64/sys_openat, i386/sys_socketcall"), &kernel).hooks;
+    let names: Vec<_> = hooks.iter().map(|hook| hook.text.function.as_str()).collect();
+    assert_eq!(names, ["__x64_sys_openat", "__ia32_sys_socketcall"]);
+    assert_refused(
+        &list("i386/sys_opennat"),
+        &kernel,
+        &["32-bit programs have no system call `sys_opennat`"],
+    );
+    assert_refused(&list("arm32/sys_openat"), &kernel, &["another ABI (Arm32)"]);
+}
+
+#[test]
+fn what_no_kprobe_is_taken_at_is_known_before() {
+    let kernel = Fake { untraceable: vec!["undescribed", "__x64_sys_perf_event_open"], ..Fake::default() };
+    let undescribed = calls("undescribed", "  syscall: false");
+    assert!(matches!(hook(&undescribed, &Fake::default()).attach, Attach::Kprobe { .. }));
+    assert_refused(
+        &undescribed,
+        &kernel,
+        &["lets nobody hook the function undescribed: the kernel refuses it"],
+    );
+    let call = hook(&calls("sys_perf_event_open", "  syscall: true"), &kernel);
+    assert_eq!(call.attach, Attach::Syscalls { on_return: false });
+    assert!(call.note.contains("lets nobody hook the function __x64_sys_perf_event_open"), "{}", call.note);
 }

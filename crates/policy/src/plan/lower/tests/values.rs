@@ -61,12 +61,17 @@ fn each_type_has_its_number() {
 }
 
 #[test]
-fn more_of_a_vector_than_fits_is_warned_of() {
-    let text = with_hook("args: [{index: 1, type: iov_iter, maxData: true}]");
-    let plan = super::planned(&text, &Fake::default());
-    let told: Vec<_> = plan.warnings.iter().filter(|one| one.path.ends_with("args[0].maxData")).collect();
-    assert_eq!(told.len(), 1, "{:?}", plan.warnings);
-    assert!(told[0].message.contains("first 4096 bytes"));
+fn buffers_are_told_as_a_whole_where_the_policy_says_so() {
+    for (args, whole) in [
+        ("{index: 1, type: iov_iter, maxData: true}", 0b1),
+        ("{index: 1, type: iov_iter}", 0),
+        ("{index: 0, type: int}, {index: 1, type: char_buf, sizeArgIndex: 1, maxData: true}", 0b10),
+        ("{index: 1, type: char_iovec, sizeArgIndex: 1, maxData: true}, {index: 0, type: string}", 0b1),
+        ("{index: 0, type: string, maxData: true}", 0),
+    ] {
+        let plan = hook(&with_hook(&format!("args: [{args}]")), &Fake::default()).plan;
+        assert_eq!(plan.whole, whole, "{args}");
+    }
 }
 
 #[test]
@@ -155,7 +160,6 @@ fn members_are_followed() {
             "the types of the module ext4 are not known",
         ),
         ("[{index: 2, type: int}]", "has no argument 2 [it has 2, counted from 0]"),
-        ("[{index: 0, type: char_buf, sizeArgIndex: 2, maxData: true}]", "more than 4096 bytes"),
     ] {
         assert_refused(&on("security_file_permission", args), &Fake::default(), &[words]);
     }
