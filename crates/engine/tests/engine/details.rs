@@ -315,14 +315,12 @@ impl saker_engine::PodNames for OnePod {
 #[test]
 fn processes_in_containers_have_their_pod() {
     let id = "4ef4e5cb9b1a7e1d6d1d8e3f0a9b8c7d6e5f4a3b2c1d0e9f8a7b6c5d4e3f2a1b";
-    let mut host = Host::with(EngineConfig { pods: Some(Box::new(OnePod(id[..31].into()))), ..config() });
-    let pod = |process: &Process| process.pod.as_ref().map(|pod| pod.name.clone());
-    let change = |exec: &mut Exec| exec.id.cgroup_id = 900;
-    let name = format!("cri-containerd-{id}.scope");
-    let inside = executed(&mut host, change, &[CWD, (Tag::CGROUP, OK, 0, name.as_bytes())]);
-    assert_eq!(pod(&inside).as_deref(), Some("web-1"));
-    let other = executed(&mut host, |_| {}, &[CWD, (Tag::CGROUP, OK, 0, &[b'b'; 64])]);
-    assert_eq!(pod(&other), None, "a container that nobody knows");
-    let outside = executed(&mut host, |_| {}, &[CWD, (Tag::CGROUP, OK, 0, b"ssh.service")]);
-    assert_eq!(pod(&outside), None);
+    let pod = |cgroup: &[u8]| {
+        let mut host = Host::with(EngineConfig { pods: Some(Box::new(OnePod(id[..31].into()))), ..config() });
+        let process = executed(&mut host, |_| {}, &[CWD, (Tag::CGROUP, OK, 0, cgroup)]);
+        process.pod.as_ref().map(|pod| pod.name.clone())
+    };
+    assert_eq!(pod(format!("cri-containerd-{id}.scope").as_bytes()).as_deref(), Some("web-1"));
+    assert_eq!(pod(&[b'b'; 64]), None, "a container that nobody knows");
+    assert_eq!(pod(b"ssh.service"), None);
 }

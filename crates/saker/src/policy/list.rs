@@ -414,7 +414,7 @@ mod tests {
         assert!(text.contains("\n\nteam/a kprobes[0] is attached as kprobe: no more\n\n! team/a"), "{text}");
         let text = hooks(&ListPoliciesResponse { policies: vec![policy, refused] });
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 1.0 KiB";
+        let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 0 1.0 KiB";
         assert_eq!(cells.join(" "), expected);
         assert!(text.contains("b.yaml  -           -         -            load_error\n"), "{text}");
         assert!(text.ends_with("\n! team/a (/p/a.yaml): not up to date\n"), "{text}");
