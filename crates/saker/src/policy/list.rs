@@ -257,6 +257,8 @@ fn hooks(list: &ListPoliciesResponse) -> String {
         "UNPAIRED",
         "MISSED",
         "UNDECIDED",
+        "ENFORCED",
+        "WITHHELD",
         "MEMORY",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
@@ -285,6 +287,8 @@ fn hooks(list: &ListPoliciesResponse) -> String {
                 counters.unpaired,
                 counters.missed,
                 counters.undecided,
+                counters.signalled + counters.overridden,
+                counters.monitored_signal + counters.monitored_override + counters.spared + counters.failed,
             ];
             row.extend(counts.map(|count| count.to_string()));
             row.push(bytes(hook.kernel_memory_bytes));
@@ -388,8 +392,18 @@ mod tests {
 
     #[test]
     fn hooks_show_what_they_counted() {
-        let counters =
-            HookCounters { calls: 11, matched: 7, posted: 5, limited: 1, lost: 1, ..Default::default() };
+        let counters = HookCounters {
+            calls: 11,
+            matched: 7,
+            posted: 5,
+            limited: 1,
+            lost: 1,
+            signalled: 2,
+            overridden: 1,
+            monitored_override: 3,
+            spared: 1,
+            ..Default::default()
+        };
         let policy = Policy {
             name: "a".into(),
             namespace: "team".into(),
@@ -414,7 +428,7 @@ mod tests {
         assert!(text.contains("\n\nteam/a kprobes[0] is attached as kprobe: no more\n\n! team/a"), "{text}");
         let text = hooks(&ListPoliciesResponse { policies: vec![policy, refused] });
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
-        let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 0 1.0 KiB";
+        let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 0 3 4 1.0 KiB";
         assert_eq!(cells.join(" "), expected);
         assert!(text.contains("b.yaml  -           -         -            load_error\n"), "{text}");
         assert!(text.ends_with("\n! team/a (/p/a.yaml): not up to date\n"), "{text}");
