@@ -130,7 +130,7 @@ pub enum PolicyError {
     /// The domain cannot be used.
     #[error("the domain `{0}` cannot be used: {1}")]
     Domain(String, &'static str),
-    /// A mode that this version does not have.
+    /// A mode that the policy cannot have, or that the kernel could not be told.
     #[error("the mode of {key} cannot be changed: {reason}")]
     Mode {
         /// Which.

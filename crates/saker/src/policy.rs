@@ -43,7 +43,7 @@ enum PolicyCommand {
     Enable(change::NameArgs),
     /// Detach a policy, but keep it
     Disable(change::NameArgs),
-    /// Say whether a policy acts or only tells; this version only tells
+    /// Say whether a policy acts or only tells; it takes effect at once
     SetMode(change::ModeArgs),
     /// List the policies of the running agent
     List(list::ListArgs),
