@@ -57,7 +57,7 @@ static __noinline bool remember_for_hash(struct caller *who, u64 call, u16 selec
 	struct call_key key;
 
 	key_of_caller(who, &value.owner.key);
-	hash_key(&key, who->pid_tgid);
+	hash_key(&key, bpf_get_current_pid_tgid());
 	if (bpf_map_update_elem(&saker_calls, &key, &value, BPF_NOEXIST))
 		return false;
 	count_waiting(1);

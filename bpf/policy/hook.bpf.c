@@ -41,7 +41,7 @@ static __always_inline u64 source_of(struct call *call, const volatile struct sa
 {
 	switch (plan->source) {
 	case SAKER_SOURCE_TASK:
-		return (u64)call->who.task;
+		return bpf_get_current_task();
 	case SAKER_SOURCE_RETURN:
 		return as_number(&call->s->memory, result(call->ctx));
 	case SAKER_SOURCE_CONTEXT:
@@ -197,8 +197,6 @@ static __always_inline u32 lowest_bit(u64 bits)
 
 static __always_inline void caller(struct caller *who)
 {
-	who->task = (void *)bpf_get_current_task();
-	who->pid_tgid = bpf_get_current_pid_tgid();
 	who->process = NULL;
 	__builtin_memset(&who->kin, 0, sizeof(who->kin));
 }
@@ -207,7 +205,7 @@ static __always_inline void caller(struct caller *who)
  * knows. False: there is no scratch to find out. */
 static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 {
-	struct caller who = {.pid_tgid = bpf_get_current_pid_tgid()};
+	struct caller who = {};
 	u32 generation = binary_generation(), level;
 	struct saker_process *process;
 	struct hook_scratch *s;
@@ -293,7 +291,7 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 		rec->function = bpf_get_attach_cookie(call->ctx);
 	else
 		rec->function = saker_mechanism == BY_SYSCALLS ? call_number(call) : saker_plan.function;
-	rec->tid = call->who.pid_tgid;
+	rec->tid = bpf_get_current_pid_tgid();
 	rec->family = saker_plan.family;
 	if (has_owner(call->s)) {
 		rec->cgroup_id = call->s->owner.cgroup_id;
@@ -310,7 +308,7 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 static __noinline void fill_identity(struct call *call)
 {
 	struct saker_hook *rec = &call->s->rec;
-	struct task_struct *task = call->who.task;
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct cred *cred = (void *)BPF_CORE_READ(task, cred);
 	struct user_namespace *user = BPF_CORE_READ(cred, user_ns);
 	u32 *inum = &rec->ns.uts;
@@ -354,7 +352,7 @@ static __noinline int send_whole(struct call *call, u32 from, u32 to, u64 now)
 	if (has_owner(s))
 		s->rec.rec.process = s->owner.key;
 	if (!s->rec.call)
-		s->rec.call = mix(mix(now, call->who.pid_tgid), bpf_get_smp_processor_id());
+		s->rec.call = mix(mix(now, bpf_get_current_pid_tgid()), bpf_get_smp_processor_id());
 	s->rest.time = now;
 	for (u32 k = 0; k <= RESULT; k++) {
 		if (saker_plan.whole & (1u << k) && (k == RESULT ? call->entry != NULL : k >= from && k < to))
@@ -369,8 +367,7 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 {
 	struct saker_stats *stats = stats_of_cpu();
 	struct hook_scratch *s = call->s;
-	u64 now = bpf_ktime_get_boot_ns();
-	u64 who = call->who.pid_tgid;
+	u64 who, now;
 	bool sent;
 
 	if (!stats)
@@ -381,6 +378,8 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 		if (k >= from)
 			capture(call, k);
 	}
+	now = bpf_ktime_get_boot_ns();
+	who = bpf_get_current_pid_tgid();
 	if (has_owner(s))
 		who = (u64)s->owner.key.pid << 32 | s->owner.tid;
 	if (held_back(s, selector, who, now)) {
@@ -486,7 +485,7 @@ static __always_inline void drop_call(struct call_key *key)
 static __noinline bool remember(struct call *call, struct saker_hook_stats *counts, u64 id, u16 selector)
 {
 	struct call_key key = {
-		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
+		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = bpf_get_current_pid_tgid()};
 	struct call_value value = {.call = id, .selector = selector};
 
 	key.frame = frame_of(call->ctx, counts, false);
@@ -503,7 +502,7 @@ static __noinline bool remember(struct call *call, struct saker_hook_stats *coun
 static __noinline void forget_call(struct call *call, struct saker_hook_stats *counts)
 {
 	struct call_key key = {
-		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = call->who.pid_tgid};
+		.policy = saker_plan.policy, .hook = saker_plan.hook, .tid = bpf_get_current_pid_tgid()};
 
 	key.frame = frame_of(call->ctx, counts, false);
 	drop_call(&key);
@@ -534,21 +533,29 @@ static __always_inline bool has_return(struct call *call)
 	return number != NR_EXIT && number != NR_EXIT_GROUP;
 }
 
-/* Tells of a call whose file is hashed by the program behind this one. */
-static __noinline void tell_with_hash(struct call *call, const volatile struct saker_selector_plan *selector,
-				      struct saker_hook_stats *counts, u16 number)
+/* Remembers a call whose file is hashed by the program behind this one. */
+static __noinline void ask_for_hash(struct call *call, struct saker_hook_stats *counts, u16 selector)
 {
 	struct hook_scratch *s = call->s;
-	u32 tid = call->who.pid_tgid;
 
 	s->rec.flags |= SAKER_HOOK_HASH;
-	s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
-	if (remember_for_hash(&call->who, s->rec.call, number))
+	s->rec.call = mix(bpf_ktime_get_boot_ns(), bpf_get_current_pid_tgid());
+	if (remember_for_hash(&call->who, s->rec.call, selector))
 		s->rec.flags |= SAKER_HOOK_WAITS;
 	else
 		COUNT(unpaired);
-	if (!tell(call, selector, counts, 0, saker_plan.entry_values))
-		forget_for_hash(tid);
+}
+
+/* Of a call that is not told neither is what it would wait for. The plan too, which the verifier knows:
+ * without returns and hashes the map of calls may not be there. */
+static __noinline void forget_untold(struct call *call, struct saker_hook_stats *counts)
+{
+	if (!(call->s->rec.flags & SAKER_HOOK_WAITS))
+		return;
+	if (saker_plan.flags & SAKER_PLAN_HASH)
+		forget_for_hash(bpf_get_current_pid_tgid());
+	else if (saker_plan.flags & SAKER_PLAN_RETURN)
+		forget_call(call, counts);
 }
 
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
@@ -568,7 +575,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 		s->rec.flags |= act(s, selector, call->who.workloads, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	/* What is not called does not return. */
 	if (has_return(call) && !s->verdict) {
-		s->rec.call = mix(bpf_ktime_get_boot_ns(), call->who.pid_tgid);
+		s->rec.call = mix(bpf_ktime_get_boot_ns(), bpf_get_current_pid_tgid());
 		if (remember(call, counts, s->rec.call, i))
 			s->rec.flags |= SAKER_HOOK_WAITS;
 		else
@@ -576,14 +583,10 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	}
 	if (selector->flags & SAKER_SELECT_NO_POST)
 		return;
-	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH) {
-		tell_with_hash(call, selector, counts, i);
-		return;
-	}
-	/* The plan too, which the verifier knows: without returns the map of calls may not be there. */
-	if (!tell(call, selector, counts, 0, saker_plan.entry_values) &&
-	    saker_plan.flags & SAKER_PLAN_RETURN && s->rec.flags & SAKER_HOOK_WAITS)
-		forget_call(call, counts);
+	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH)
+		ask_for_hash(call, counts, i);
+	if (!tell(call, selector, counts, 0, saker_plan.entry_values))
+		forget_untold(call, counts);
 }
 
 /* The first selector that matches decides. */
@@ -660,7 +663,7 @@ static __always_inline s64 on_entry(void *ctx)
 	call.entry = NULL;
 	caller(&call.who);
 	if (saker_plan.flags & (SAKER_PLAN_FOLLOW | SAKER_PLAN_PARENT) &&
-	    !ask_kin(&call.who.kin, call.who.task)) {
+	    !ask_kin(&call.who.kin, (void *)bpf_get_current_task())) {
 		count_no_scratch(counts);
 		return 0;
 	}

@@ -62,11 +62,11 @@ static __noinline bool owner_of(struct hook_scratch *s, u64 sock)
 /* Whom the process that runs is, in records. */
 static __always_inline void key_of_caller(struct caller *who, struct saker_key *key)
 {
-	struct task_struct *task = who->task;
+	struct task_struct *task = (void *)bpf_get_current_task();
 
 	if (!who->process)
 		find_process(who);
-	key->pid = who->pid_tgid >> 32;
+	key->pid = bpf_get_current_pid_tgid() >> 32;
 	key->zero = 0;
 	if (who->process && who->process->key.ktime)
 		key->ktime = who->process->key.ktime;
@@ -92,7 +92,7 @@ static __noinline void track(struct hook_scratch *s, struct caller *who, u64 soc
 	} else {
 		key_of_caller(who, &to->key);
 		to->cgroup_id = bpf_get_current_cgroup_id();
-		to->tid = who->pid_tgid;
+		to->tid = bpf_get_current_pid_tgid();
 		to->zero = 0;
 	}
 	to->sock = sock;

@@ -8,11 +8,10 @@
 #include "match.h"
 #include "workload.h"
 
-/* Who calls. */
+/* Who calls, which is the current task: what is found out of it. It stands on the stack of a hook's first
+ * function, and many kernels have 512 bytes for all functions on the way. */
 struct caller {
-	struct task_struct *task;
 	struct saker_process *process;
-	u64 pid_tgid;
 	u64 bits;      /* of binaries */
 	u64 workloads; /* likewise */
 	struct kin kin;
@@ -28,7 +27,7 @@ static __always_inline void find_process(struct caller *who)
 		if (leader)
 			who->process = bpf_task_storage_get(&saker_processes, leader, NULL, 0);
 	} else {
-		u32 pid = who->pid_tgid >> 32;
+		u32 pid = bpf_get_current_pid_tgid() >> 32;
 
 		who->process = bpf_map_lookup_elem(&saker_processes_hash, &pid);
 	}
@@ -54,12 +53,12 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 {
 	CLAUSE *c = &saker_plan.clause[clause];
 	/* Not through who: the structure is ours, and no kernel could relocate an access to it. */
-	struct task_struct *task = who->task;
+	struct task_struct *task = (void *)bpf_get_current_task();
 	u64 holds;
 
 	switch (c->op) {
 	case SAKER_OP_PID:
-		return saker_number_holds(clause, who->pid_tgid >> 32, 1);
+		return saker_number_holds(clause, bpf_get_current_pid_tgid() >> 32, 1);
 	case SAKER_OP_NS_PID:
 		/* Without a record it is not known; in the first namespace it is 0. */
 		if (!who->process)
