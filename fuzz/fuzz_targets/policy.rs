@@ -135,8 +135,13 @@ impl Kernel for Anything {
 
 /// A plan stays within the bounds that the kernel side has; all else is refused with a reason.
 fn check_plan(policy: &saker_policy::model::Policy) {
-    for ways in 0..4 {
-        let mechanisms = Mechanisms { trampoline: ways & 1 != 0, kprobe: ways & 2 != 0, lsm: ways == 3 };
+    for ways in 0..8 {
+        let mechanisms = Mechanisms {
+            trampoline: ways & 1 != 0,
+            kprobe: ways & 2 != 0,
+            lsm: ways & 3 == 3,
+            preemptible: ways & 4 != 0,
+        };
         let plan = match lower(policy, &Anything(mechanisms)) {
             Ok(plan) => plan,
             Err(reasons) => {
