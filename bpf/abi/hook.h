@@ -69,13 +69,13 @@ enum saker_withheld {
 #define SAKER_HOOK_UNDECIDED                                                                                 \
 	0x200 /* it is not known yet which container the process is in, so it may be none that the policy is \
 	       * for */
-
-/* From this bit of saker_hook.flags on: enum saker_withheld. */
-#define SAKER_HOOK_WITHHELD_SHIFT 16
 #define SAKER_HOOK_HASH                                                                                      \
 	0x400 /* told with the hash of a file: it comes in a record of its own, which has                    \
 	       * SAKER_HOOK_RETURN too, the same call, and the hash as its only value; without               \
 	       * SAKER_HOOK_WAITS there was no room to ask for it */
+
+/* From this bit of saker_hook.flags on: enum saker_withheld. */
+#define SAKER_HOOK_WITHHELD_SHIFT 16
 
 #define SAKER_HASH_MAX 64 /* bytes of a hash */
 

@@ -216,12 +216,11 @@ struct saker_beginning {
 #define SAKER_PLAN_FOLLOW    0x80  /* a clause asks for a bit of the lineage of a process */
 #define SAKER_PLAN_PARENT    0x100 /* a clause asks for a bit of the parent */
 
-#define SAKER_PLAN_SOCKETS 0x2000  /* a value is a socket or a packet, which may have an owner */
-#define SAKER_PLAN_TRACKS  0x4000  /* owners of sockets are remembered or forgotten */
-#define SAKER_PLAN_NARROW  0x10000 /* raw system calls: also those of 32-bit programs, by narrow */
-#define SAKER_PLAN_HASH	   0x20000 /* a selector asks for the hash of the hook's file */
-
-#define SAKER_PLAN_WORKLOADS 0x8000 /* the policy or a clause asks for bits of the workload */
+#define SAKER_PLAN_SOCKETS   0x2000  /* a value is a socket or a packet, which may have an owner */
+#define SAKER_PLAN_TRACKS    0x4000  /* owners of sockets are remembered or forgotten */
+#define SAKER_PLAN_WORKLOADS 0x8000  /* the policy or a clause asks for bits of the workload */
+#define SAKER_PLAN_NARROW    0x10000 /* raw system calls: also those of 32-bit programs, by narrow */
+#define SAKER_PLAN_HASH	     0x20000 /* a selector asks for the hash of the hook's file */
 
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */

@@ -1,0 +1,136 @@
+//! What is asked of hooks that are loaded, and told them: counters, memory, and whether they act.
+
+use std::os::fd::AsFd;
+
+use libbpf_rs::query::LinkTypeInfo;
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+use saker_abi::generated::{SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, saker_hook_stats};
+use saker_policy::plan::Attach;
+use saker_policy::words::Mode;
+use zerocopy::FromBytes;
+
+use super::{LoadedHook, LoadedPolicy, MODE, STATS};
+use crate::Error;
+use crate::missed::left_out;
+use crate::sensors::program_fdinfo;
+
+/// What a hook counted on all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookCounts {
+    /// Calls of the hooked function.
+    pub calls: u64,
+    /// Of these, matched by a selector.
+    pub matched: u64,
+    /// Records made.
+    pub posted: u64,
+    /// Records that a rate limit held back.
+    pub limited: u64,
+    /// Records there was no room for.
+    pub lost: u64,
+    /// Calls that could not be remembered for their return.
+    pub unpaired: u64,
+    /// Records of processes of which it was not known yet in which container they are.
+    pub undecided: u64,
+    /// Calls that were not looked at, because the program was running on that CPU already.
+    pub missed: u64,
+    /// Signals sent.
+    pub signalled: u64,
+    /// Calls in whose place a result was given.
+    pub overridden: u64,
+    /// Signals that were not sent, because the policy only tells.
+    pub monitored_signal: u64,
+    /// Results that were not given, because the policy only tells.
+    pub monitored_override: u64,
+    /// Matching calls of the first process of the machine, or of the agent, to which nothing was done.
+    pub spared: u64,
+    /// Actions on calls of which it is not sure that they are meant, and signals that the kernel did not take.
+    pub failed: u64,
+}
+
+impl LoadedHook {
+    /// What it counted so far.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn counts(&self) -> Result<HookCounts, Error> {
+        let map = STATS;
+        let mut sum = HookCounts::default();
+        let count = self.stats.max_entries();
+        let entries = self.stats.lookup_batch(count, MapFlags::ANY, MapFlags::ANY);
+        let entries: Vec<_> = entries.map_err(|source| Error::Map { map, source })?.collect();
+        if entries.len() != count as usize {
+            // The iterator ends where the kernel gives an error.
+            let source = libbpf_rs::Error::from(std::io::Error::last_os_error());
+            return Err(Error::Map { map, source });
+        }
+        for (_, entry) in entries {
+            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&entry) else { continue };
+            sum.calls += cpu.calls;
+            sum.matched += cpu.matched;
+            sum.posted += cpu.posted;
+            sum.limited += cpu.limited;
+            sum.lost += cpu.lost;
+            sum.unpaired += cpu.unpaired;
+            sum.signalled += cpu.signalled;
+            sum.overridden += cpu.overridden;
+            sum.monitored_signal += cpu.monitored_signal;
+            sum.monitored_override += cpu.monitored_override;
+            sum.spared += cpu.spared;
+            sum.failed += cpu.failed;
+            sum.undecided += cpu.undecided;
+        }
+        let missed = self.programs.iter().filter_map(|program| left_out(program.as_fd()));
+        sum.missed = missed.sum::<u64>() + self.missed_at_once();
+        Ok(sum)
+    }
+
+    /// Calls that the kernel left out where functions are hooked in one step, which it tells since Linux 6.7.
+    fn missed_at_once(&self) -> u64 {
+        if !matches!(self.attach, Attach::Kprobes { at_once: true, .. }) {
+            return 0;
+        }
+        let missed = |link: &Link| match link.info().ok()?.info {
+            LinkTypeInfo::KprobeMulti(info) => Some(info.missed),
+            _ => None,
+        };
+        self.links.iter().filter_map(missed).sum()
+    }
+
+    /// Kernel memory that is this hook's alone, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+}
+
+/// Says in a policy's map whether it acts.
+pub(super) fn set_mode(map: &MapHandle, mode: Mode) -> Result<(), Error> {
+    let value = match mode {
+        Mode::Enforce => SAKER_MODE_ENFORCE,
+        Mode::Monitor => SAKER_MODE_MONITOR,
+    };
+    let set = map.update(&0_u32.to_ne_bytes(), &value.to_ne_bytes(), MapFlags::ANY);
+    set.map_err(|source| Error::Map { map: MODE, source })
+}
+
+impl LoadedPolicy {
+    /// Has its actions carried out or only told, from now on: all hooks at the same moment.
+    ///
+    /// # Errors
+    /// The map cannot be written; nothing has changed.
+    pub fn set_mode(&self, mode: Mode) -> Result<(), Error> {
+        self.maps.mode.as_ref().map_or(Ok(()), |map| set_mode(map, mode))
+    }
+
+    /// Kernel memory of the policy's sets, and of the owners of sockets if it tracks them, in bytes.
+    #[must_use]
+    pub fn set_memory(&self) -> u64 {
+        let sets = self
+            .maps
+            .sets
+            .iter()
+            .chain(&self.maps.mode)
+            .filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+        sets.sum::<u64>() + self.tracking.as_ref().map_or(0, |tracking| tracking.memory())
+    }
+}
