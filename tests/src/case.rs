@@ -20,16 +20,26 @@ pub struct Case {
     pub name: &'static str,
     /// How it runs.
     pub how: How,
+    /// Whether what it proves depends on the kernel. If not, one kernel is enough.
+    pub kernel: bool,
+}
+
+impl Case {
+    /// The same case as one of the agent's own work: files, terminals, clients, configuration.
+    #[must_use]
+    pub const fn on_any_kernel(self) -> Self {
+        Self { kernel: false, ..self }
+    }
 }
 
 /// A case with the shared agent.
 #[must_use]
 pub const fn shared(name: &'static str, run: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, how: How::Shared(run) }
+    Case { name, how: How::Shared(run), kernel: true }
 }
 
 /// A case with agents of its own.
 #[must_use]
 pub const fn alone(name: &'static str, run: fn() -> Result<()>) -> Case {
-    Case { name, how: How::Alone(run) }
+    Case { name, how: How::Alone(run), kernel: true }
 }

@@ -10,7 +10,11 @@ use crate::agent;
 use crate::case::{Case, How};
 use crate::observe::Lab;
 
-/// What the command line asks for.
+/// Where it is set, only cases of which the outcome depends on the kernel run: the others have run elsewhere. A case that
+/// is named on the command line runs anyhow.
+const KERNEL_ONLY: &str = "SAKER_TEST_KERNEL_ONLY";
+
+/// What the command line and the environment ask for.
 #[derive(Debug, Default)]
 struct Choice {
     words: Vec<String>,
@@ -18,11 +22,12 @@ struct Choice {
     exact: bool,
     list: bool,
     ignored: bool,
+    kernel_only: bool,
 }
 
 impl Choice {
     fn from_arguments() -> Self {
-        let mut choice = Self::default();
+        let mut choice = Self { kernel_only: std::env::var_os(KERNEL_ONLY).is_some(), ..Self::default() };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -39,10 +44,15 @@ impl Choice {
         choice
     }
 
-    fn takes(&self, name: &str) -> bool {
+    fn takes(&self, case: &Case) -> bool {
+        let name = case.name;
         let hit = |word: &String| if self.exact { word == name } else { name.contains(word.as_str()) };
         // No case is ever ignored.
-        !self.ignored && (self.words.is_empty() || self.words.iter().any(hit)) && !self.skip.iter().any(hit)
+        let here = case.kernel || !self.kernel_only || !self.words.is_empty();
+        !self.ignored
+            && here
+            && (self.words.is_empty() || self.words.iter().any(hit))
+            && !self.skip.iter().any(hit)
     }
 }
 
@@ -51,7 +61,7 @@ impl Choice {
 pub fn main(tables: &[&[Case]], flags: &[&str]) -> ExitCode {
     let choice = Choice::from_arguments();
     let cases: Vec<Case> = tables.iter().flat_map(|table| table.iter()).copied().collect();
-    let cases: Vec<Case> = cases.into_iter().filter(|case| choice.takes(case.name)).collect();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| choice.takes(case)).collect();
     if choice.list {
         for case in &cases {
             println!("{}: test", case.name);

@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     shared("arguments-beyond-the-bound", beyond),
     shared("environment", environment),
     shared("environment-long", environment_long),
-    alone("environment-filter", environment_filter),
+    alone("environment-filter", environment_filter).on_any_kernel(),
 ];
 
 fn plain(lab: &mut Lab) -> Result<()> {

@@ -28,8 +28,8 @@ pub const CASES: &[Case] = &[
     shared("client-filters-show-in-status", filters_in_status),
     shared("client-without-agent", without_agent),
     shared("socket-permissions", socket_permissions),
-    alone("slow-client-delays-nobody", slow_client),
-    alone("record-and-replay", record_and_replay),
+    alone("slow-client-delays-nobody", slow_client).on_any_kernel(),
+    alone("record-and-replay", record_and_replay).on_any_kernel(),
 ];
 
 /// A `saker events` at work.

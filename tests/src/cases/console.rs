@@ -23,13 +23,13 @@ use crate::workload::Programs;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("closed-pipe-of-both-streams", closed_pipe_of_both),
-    alone("closed-pipe-as-export-file", closed_pipe_as_export),
-    alone("messages-that-cannot-be-written", unwritable_messages),
-    alone("pipe-without-reader", pipe_without_reader),
-    alone("lost-terminal", lost_terminal),
-    alone("lost-terminal-and-quiet-machine", lost_terminal_by_signal),
-    alone("hangup-without-terminal", hangup_without_terminal),
+    alone("closed-pipe-of-both-streams", closed_pipe_of_both).on_any_kernel(),
+    alone("closed-pipe-as-export-file", closed_pipe_as_export).on_any_kernel(),
+    alone("messages-that-cannot-be-written", unwritable_messages).on_any_kernel(),
+    alone("pipe-without-reader", pipe_without_reader).on_any_kernel(),
+    alone("lost-terminal", lost_terminal).on_any_kernel(),
+    alone("lost-terminal-and-quiet-machine", lost_terminal_by_signal).on_any_kernel(),
+    alone("hangup-without-terminal", hangup_without_terminal).on_any_kernel(),
     alone("another-proc-file-system", another_procfs),
 ];
 

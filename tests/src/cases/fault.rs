@@ -21,20 +21,20 @@ use crate::workload::Programs;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("sigterm-in-a-storm", sigterm_in_a_storm),
+    alone("sigterm-in-a-storm", sigterm_in_a_storm).on_any_kernel(),
     alone("sigkill-and-restart", sigkill_and_restart),
-    alone("second-agent-is-refused", second_agent),
-    alone("closed-pipe", closed_pipe),
-    alone("full-disk", full_disk),
-    alone("full-disk-for-messages-too", full_disk_for_messages_too),
-    alone("recording-on-a-full-disk", recording_on_a_full_disk),
+    alone("second-agent-is-refused", second_agent).on_any_kernel(),
+    alone("closed-pipe", closed_pipe).on_any_kernel(),
+    alone("full-disk", full_disk).on_any_kernel(),
+    alone("full-disk-for-messages-too", full_disk_for_messages_too).on_any_kernel(),
+    alone("recording-on-a-full-disk", recording_on_a_full_disk).on_any_kernel(),
     alone("process-table-too-small", table_too_small),
-    alone("moved-file", moved_file),
-    alone("bad-configuration", bad_configuration),
-    alone("print-configuration", print_configuration),
+    alone("moved-file", moved_file).on_any_kernel(),
+    alone("bad-configuration", bad_configuration).on_any_kernel(),
+    alone("print-configuration", print_configuration).on_any_kernel(),
     alone("no-btf", no_btf),
     alone("missing-capability", missing_capability),
-    alone("bad-run-directory", bad_run_directory),
+    alone("bad-run-directory", bad_run_directory).on_any_kernel(),
 ];
 
 fn sigterm_in_a_storm() -> Result<()> {

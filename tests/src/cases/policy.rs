@@ -20,17 +20,17 @@ use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("policy-at-start", at_start),
-    alone("policy-at-start-refused", at_start_refused),
+    alone("policy-at-start", at_start).on_any_kernel(),
+    alone("policy-at-start-refused", at_start_refused).on_any_kernel(),
     alone("policy-result", result),
     alone("policy-call-that-never-returns", never_returns),
     alone("policy-tracepoint", tracepoint),
     alone("policy-uprobe", uprobe),
     alone("policy-live", live),
     alone("policy-replaced-without-gap", replaced),
-    alone("policy-directory", directory),
+    alone("policy-directory", directory).on_any_kernel(),
     alone("policy-many", super::policy_many::many),
-    alone("policy-refused", refused),
+    alone("policy-refused", refused).on_any_kernel(),
     alone("policy-file-ways", file_ways),
     alone("policy-sockets", sockets),
     alone("policy-socket-owner", socket_owner),

@@ -19,11 +19,11 @@ use crate::workload::Programs;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("rotation-by-size-with-compression", by_size),
-    alone("rotation-keeps-so-many-files", bounded_number),
-    alone("rotation-by-age", by_age),
-    alone("rotation-on-signal", on_signal),
-    alone("reopening-on-signal", reopening),
+    alone("rotation-by-size-with-compression", by_size).on_any_kernel(),
+    alone("rotation-keeps-so-many-files", bounded_number).on_any_kernel(),
+    alone("rotation-by-age", by_age).on_any_kernel(),
+    alone("rotation-on-signal", on_signal).on_any_kernel(),
+    alone("reopening-on-signal", reopening).on_any_kernel(),
 ];
 
 /// The export and its backups, oldest first.
