@@ -25,6 +25,7 @@ const WORKLOAD: &[&str] = &[
     "policy.c",
     "asking.c",
     "enforce.c",
+    "attack.c",
 ];
 
 fn main() {

@@ -64,7 +64,8 @@ struct saker_value_plan {
 	__u8 type;	 /* enum saker_type */
 	__u8 source;	 /* enum saker_source */
 	__u8 index;	 /* of the argument or register */
-	__u8 size_index; /* of the argument that tells the size of a buffer, or SAKER_SIZE_* */
+	__u8 size_index; /* of the argument that tells the size of a buffer, or SAKER_SIZE_*; of a dentry: of
+			  * the struct path that tells its mount */
 	__u8 steps;
 	__u8 width; /* bytes of a number behind the steps, with SAKER_WIDTH_SIGNED if it has a sign; 0: all */
 	__u16 max;  /* most bytes of text or a buffer */

@@ -201,14 +201,25 @@ static __noinline bool begins(struct dentry *dentry, struct vfsmount *mnt, struc
 }
 
 /* Where the path of an argument is whose structure the verifier knows. NULL: it has none. */
-static __always_inline struct dentry *typed_path(void *word, u8 type, struct vfsmount **mnt)
+static __always_inline struct dentry *typed_path(void *ctx, const volatile struct saker_value_plan *plan,
+						 struct vfsmount **mnt)
 {
+	void *word = (void *)trampoline_word(ctx, plan->index);
 	struct file *file = word;
+	u8 type = plan->type;
 
 	if (!word)
 		return NULL;
-	if (type == SAKER_TYPE_DENTRY)
+	if (type == SAKER_TYPE_DENTRY) {
+		if (plan->size_index != SAKER_SIZE_NONE) {
+			struct path *beside = (void *)trampoline_word(ctx, plan->size_index);
+
+			if (!beside)
+				return NULL;
+			*mnt = beside->mnt;
+		}
 		return word;
+	}
 	if (type == SAKER_TYPE_PATH) {
 		*mnt = ((struct path *)word)->mnt;
 		return ((struct path *)word)->dentry;
@@ -264,8 +275,7 @@ static __noinline u64 by_beginnings(void *ctx, u64 found)
 			break;
 		if (k >= SAKER_VALUES_MAX || !(saker_plan.typed >> k & 1) || !stage->beginnings)
 			continue;
-		dentry = typed_path((void *)trampoline_word(ctx, saker_plan.value[k].index),
-				    saker_plan.value[k].type, &mnt);
+		dentry = typed_path(ctx, &saker_plan.value[k], &mnt);
 		if (!dentry || !begins(dentry, mnt, &path))
 			continue;
 		for (u32 j = 0; j < SAKER_CLAUSES_MAX; j++) {

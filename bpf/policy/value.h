@@ -509,7 +509,11 @@ static __always_inline void put_value(struct hook_scratch *s, u32 level, u32 k,
 	case SAKER_TYPE_DENTRY:
 		if (!HAS(SAKER_TYPE_DENTRY))
 			break;
-		put_object(s, level, k, plan->type, value, 0, 0);
+		/* In place of a size: the path beside it, which tells the mount. */
+		put_object(s, level, k, plan->type, value,
+			   plan->size_index == SAKER_SIZE_NONE ? 0
+							       : (u64)BPF_CORE_READ((struct path *)size, mnt),
+			   0);
 		break;
 	case SAKER_TYPE_FILE:
 		if (!HAS(SAKER_TYPE_FILE))

@@ -15,6 +15,7 @@ pub mod policy_enforce;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
+pub mod policy_scenarios;
 pub mod process;
 pub mod rotation;
 pub mod start;
@@ -40,6 +41,7 @@ pub const TABLES: &[&[Case]] = &[
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
+    policy_scenarios::CASES,
     policy_foreign::CASES,
     workloads::CASES,
 ];

@@ -90,7 +90,7 @@ fn added(bench: &Bench, text: &str) -> Result<bool> {
 }
 
 /// Whether LSM programs take effect.
-fn lsm() -> Result<bool> {
+pub(super) fn lsm() -> Result<bool> {
     let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     Ok(offers(&["lsm"])? && modules.split(',').any(|name| name.trim() == "bpf"))
 }

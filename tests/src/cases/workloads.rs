@@ -224,6 +224,25 @@ fn pods() -> Result<()> {
     })
 }
 
+/// The policy of the library by which a workload executes its own programs only: the test's program is none of them.
+fn allowed_programs(bench: &Bench, runtime: &Runtime, [web, db]: [&str; 2]) -> Result<()> {
+    if !super::policy_enforce::lsm()? {
+        return Ok(());
+    }
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/allowed-programs.yaml");
+    bench.add("allowed-programs.yaml", &fs::read_to_string(policy)?)?;
+    let refused = exec(runtime, web, 31);
+    let message = refused.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    ensure!(
+        message.contains("operation not permitted"),
+        "the workload has executed another program: {message}"
+    );
+    exec(runtime, db, 32).context("another workload")?;
+    ensure!(bench.hook("allowed-programs")?["overridden"].as_u64() > Some(0), "nothing was counted");
+    bench.order(&["delete", "allowed-programs"])?;
+    exec(runtime, web, 33).context("the policy is gone")
+}
+
 fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     let web = runtime.run_pod("shop", "web-1", &[("app", "web"), ("tier", "front")])?;
     let web_container = runtime.run_container(&web, "nginx", BASE + 1)?;
@@ -280,6 +299,7 @@ fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     let event = events.iter().find(|event| event.text("policy_name") == "web").context("no event")?;
     check_pod(event, &web_container)?;
     drop(nested);
+    allowed_programs(&bench, runtime, [&web_container, &db_container])?;
 
     // Nothing of a container is missed before it is known: it is told, with a mark.
     let first: BTreeSet<u64> = numbers(&all, "bank").into_iter().collect();

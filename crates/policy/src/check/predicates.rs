@@ -93,7 +93,7 @@ pub(crate) fn accepts(operator: Operator, group: Group) -> bool {
     let integer = matches!(group, Group::Integer { .. });
     let capabilities = group == Group::Capabilities;
     let unknown = group == Group::Unknown;
-    let text = matches!(group, Group::Text | Group::Path { .. } | Group::LocalAddress);
+    let text = matches!(group, Group::Text | Group::Path | Group::LocalAddress);
     let socket = matches!(group, Group::Socket { .. });
     match operator {
         Operator::Equal => integer || capabilities || text || unknown,
@@ -104,7 +104,7 @@ pub(crate) fn accepts(operator: Operator, group: Group) -> bool {
         | Operator::SubString
         | Operator::SubStringIgnCase
         | Operator::Glob => text || unknown,
-        Operator::FileType => group == Group::Path { typed: true },
+        Operator::FileType => group == Group::Path,
         Operator::SAddr | Operator::SPort | Operator::SPortPriv => socket || group == Group::Address,
         Operator::DAddr | Operator::DPort | Operator::DPortPriv | Operator::Protocol => socket,
         Operator::Family => socket || matches!(group, Group::Address | Group::LocalAddress),
@@ -332,7 +332,7 @@ fn texts(operator: Operator, ty: ArgType, values: &[Text], cx: &mut Context<'_>)
 
 fn lint_text(operator: Operator, ty: ArgType, value: &Text, cx: &mut Context<'_>) {
     let text = value.text.as_str();
-    let path = matches!(ty.group(), Group::Path { .. });
+    let path = matches!(ty.group(), Group::Path);
     let inner = text.trim_end_matches('\0');
     if ty != ArgType::CharBuf && inner.contains('\0') {
         cx.report.error(&value.at, "text ends at its first NUL byte: this value can never match");

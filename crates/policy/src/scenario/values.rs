@@ -22,7 +22,7 @@ pub(super) fn value(item: &Item, argument: &Argument, report: &mut Report) -> Va
             ArgType::CharBuf => Value::Bytes(text.into_bytes()),
             _ => Value::Text(text.into_bytes()),
         }),
-        Group::Path { .. } => path(node),
+        Group::Path => path(node),
         Group::Socket { .. } => socket(node),
         Group::Address => address(node),
         Group::LocalAddress => text(node).map(|text| Value::LocalAddress(text.into_bytes())),

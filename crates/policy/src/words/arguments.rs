@@ -47,7 +47,8 @@ vocabulary! {
         File = "file",
         /// a path
         Path = "path",
-        /// a directory entry, shown as its path
+        /// a directory entry, shown as its path: whole where the function has the directory (`struct path`) too, else within
+        /// its file system
         Dentry = "dentry",
         /// the program that is being executed
         LinuxBinprm = "linux_binprm",
@@ -112,11 +113,8 @@ pub enum Group {
     Capabilities,
     /// Text or bytes.
     Text,
-    /// A path; with a file type or without.
-    Path {
-        /// Whether the type of the file is known.
-        typed: bool,
-    },
+    /// A path, with the type of the file.
+    Path,
     /// A socket; with a state or without.
     Socket {
         /// Whether the TCP state is known.
@@ -148,8 +146,7 @@ impl ArgType {
             Self::I64 => integer(true, 64),
             Self::U64 | Self::Size | Self::Syscall64 => integer(false, 64),
             Self::String | Self::CharBuf | Self::DataLoc | Self::NetDevice => Group::Text,
-            Self::Fd | Self::Dentry | Self::LinuxBinprm => Group::Path { typed: false },
-            Self::File | Self::Path => Group::Path { typed: true },
+            Self::Fd | Self::Dentry | Self::LinuxBinprm | Self::File | Self::Path => Group::Path,
             Self::Sock | Self::Socket => Group::Socket { state: true },
             Self::Skb => Group::Socket { state: false },
             Self::Sockaddr => Group::Address,
@@ -170,8 +167,7 @@ impl Group {
             Self::Integer { .. } => "integer",
             Self::Capabilities => "capability set",
             Self::Text => "text",
-            Self::Path { typed: true } => "path, file type",
-            Self::Path { typed: false } => "path",
+            Self::Path => "path, file type",
             Self::Socket { state: true } => "socket, state",
             Self::Socket { state: false } => "socket",
             Self::Address => "address",

@@ -82,7 +82,7 @@ fn expected(operator: Operator) -> &'static [&'static str] {
         | Operator::SubString
         | Operator::SubStringIgnCase
         | Operator::Glob => TEXTS,
-        Operator::FileType => &["file", "path"],
+        Operator::FileType => &["fd", "file", "path", "dentry", "linux_binprm"],
         Operator::SAddr | Operator::SPort | Operator::SPortPriv => &["sock", "socket", "skb", "sockaddr"],
         Operator::DAddr | Operator::DPort | Operator::DPortPriv | Operator::Protocol => {
             &["sock", "socket", "skb"]

@@ -42,7 +42,7 @@ pub(super) fn text(
     ty: ArgType,
     at: &At,
 ) -> Option<saker_clause> {
-    let path = matches!(ty.group(), Group::Path { .. });
+    let path = matches!(ty.group(), Group::Path);
     let containing = |texts: &[Vec<u8>], ignore_case| -> Vec<Pattern> {
         texts.iter().map(|text| Pattern::containing(text, ignore_case)).collect()
     };

@@ -6,7 +6,7 @@ use saker_abi::generated::{
     SAKER_TYPE_U16, SAKER_TYPE_U32, SAKER_VALUES_MAX, saker_plan, saker_step, saker_value_plan,
 };
 
-use super::targets::Site;
+use super::targets::{Reads, Site};
 use super::types::{structures, type_number};
 use super::{Lowering, fields, programs, structures};
 use crate::diagnostic::{At, Problem};
@@ -98,7 +98,7 @@ impl Slots {
 
     /// Whether reading the value walks a path.
     pub(super) fn is_path(&self, slot: u8) -> bool {
-        matches!(self.type_at(slot).group(), Group::Path { .. })
+        matches!(self.type_at(slot).group(), Group::Path)
     }
 
     /// Labels, in the order of the plan.
@@ -303,11 +303,12 @@ fn read(
         from.kind = Some(found.kind);
     }
     let number = fit(cx, ty, &mut from, direct, at)?;
+    let mount = if ty == ArgType::Dentry && direct { mount_index(value, site) } else { None };
     let mut plan = saker_value_plan {
         type_: u8::try_from(number).unwrap_or_default(),
         source: u8::try_from(from.source).unwrap_or_default(),
         index: from.index,
-        size_index: size_index(value, site)?,
+        size_index: mount.map_or_else(|| size_index(value, site), Ok)?,
         steps: u8::try_from(from.steps.len()).unwrap_or(u8::MAX),
         max: u16::try_from(SAKER_STRING_MAX.max(SAKER_BUFFER_MAX)).unwrap_or(u16::MAX),
         ..saker_value_plan::default()
@@ -337,6 +338,24 @@ fn size_index(value: &Argument, site: &Site) -> Result<u8, Problem> {
         return Err(Problem::new(format!("argument {index} cannot tell the size")));
     }
     Ok(from.index)
+}
+
+/// The argument beside a directory entry that tells in which mount it lies, so that its path is whole. Functions such as
+/// `security_path_rename` have the directory (`struct path`) before each entry; of `security_path_link` the first entry lies in
+/// the mount of the directory behind it, for the kernel makes no links across mounts (`do_linkat`).
+fn mount_index(value: &Argument, site: &Site) -> Option<u8> {
+    let Source::Argument(index) = value.source else { return None };
+    let Reads::Function(Some(signature)) = &site.reads else { return None };
+    let index = index as usize;
+    let (before, behind) = signature.arguments.split_at_checked(index)?;
+    let is_path = |(_, kind): &(String, TypeKind)| matches!(kind, TypeKind::Pointer(name) if name == "path");
+    let at = before
+        .iter()
+        .rposition(is_path)
+        .or_else(|| behind.iter().position(is_path).map(|position| index + position))?;
+    let from = site.argument(u32::try_from(at).ok()?).ok()?;
+    let remembered = !value.return_copy || !site.forgets_arguments() || from.index < REMEMBERED;
+    remembered.then_some(from.index)
 }
 
 /// The way from a structure to the value.

@@ -120,6 +120,10 @@ impl Kernel for Fake {
             // What it takes is left open, so that one function serves all types.
             "security_file_open" => Some(signature(vec![pointer(""), pointer("")])),
             "security_file_permission" => Some(signature(vec![pointer("file"), INT])),
+            "security_path_link" => {
+                Some(signature(vec![pointer("dentry"), pointer("path"), pointer("dentry")]))
+            }
+            "vfs_unlink" => Some(signature(vec![pointer("inode"), pointer("dentry")])),
             "narrow" => {
                 Some(signature(vec![unsigned(2), unsigned(4), TypeKind::Integer { size: 4, signed: true }]))
             }

@@ -75,6 +75,17 @@ fn buffers_are_told_as_a_whole_where_the_policy_says_so() {
 }
 
 #[test]
+fn entries_of_directories_lie_in_the_mount_of_the_directory() {
+    for (function, index, wanted) in
+        [("security_path_link", 0, 1), ("security_path_link", 2, 1), ("vfs_unlink", 1, 255)]
+    {
+        let text = with_hook(&format!("args: [{{index: {index}, type: dentry}}]"));
+        let plan = hook(&text.replace("security_file_open", function), &Fake::default()).plan;
+        assert_eq!(plan.value[0].size_index, wanted, "{function}, {index}");
+    }
+}
+
+#[test]
 fn values_of_the_return_come_last_and_placeholders_not_at_all() {
     let spec = "kprobes:
 - call: sys_openat
