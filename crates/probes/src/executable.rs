@@ -3,7 +3,7 @@
 //! Files may be made by anyone. What is read of one is bounded, and nothing in it is trusted.
 
 mod bounded;
-mod digest;
+pub(crate) mod digest;
 
 use std::fs::{File, Metadata};
 use std::io;

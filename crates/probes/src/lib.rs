@@ -8,6 +8,7 @@ pub mod facts;
 pub mod groups;
 pub mod hooks;
 pub mod kernel;
+pub mod mapped;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;

@@ -6,7 +6,7 @@
 mod files;
 mod functions;
 mod kallsyms;
-mod mappings;
+pub(crate) mod mappings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 mod agent;
 mod client;
 mod events;
+mod mapped;
 mod output;
 mod policy;
 mod probe;
@@ -45,6 +46,8 @@ enum Command {
     /// Load, list and remove policies of a running agent; check, explain and test policy files
     #[command(visible_aliases = ["tracingpolicy", "tp"])]
     Policy(policy::PolicyArgs),
+    /// Find processes that have a library or program mapped, by its path, build id or digest
+    Mapped(mapped::MappedArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Print the version
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Mapped(args) => mapped::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
         Command::Reference => output::print(&reference::page(command())),

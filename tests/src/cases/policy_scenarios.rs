@@ -5,12 +5,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use super::policy::Bench;
 use super::policy_enforce::lsm;
+use crate::agent;
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
 use crate::observe::same;
@@ -127,6 +128,15 @@ fn own_liblzma() -> Result<PathBuf> {
     Ok(fs::canonicalize(path)?)
 }
 
+/// The processes that `saker mapped` finds by the path of a file.
+fn mapped(file: &Path) -> Result<Vec<u32>> {
+    let output = Command::new(agent::binary()?).arg("mapped").arg(file).args(["-o", "json"]).output()?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let found = told["found"].as_array().context("nothing is listed")?;
+    Ok(found.iter().filter_map(|one| one["pid"].as_u64()).filter_map(|pid| pid.try_into().ok()).collect())
+}
+
 /// The library with a backdoor cannot be loaded, whoever is linked with it; as a file it can be looked at.
 fn liblzma() -> Result<()> {
     let Some(mut bench) = bench()? else { return Ok(()) };
@@ -146,7 +156,23 @@ fn liblzma() -> Result<()> {
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
     ensure!(xz(&folder)?.0, "the library cannot be loaded without the policy either");
+    // One that has it already.
+    let mut reading = Command::new("/usr/bin/xz")
+        .arg("-dc")
+        .env("LD_LIBRARY_PATH", &folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let has_it = crate::wait::until("the process that has the library", crate::wait::LONG, || {
+        Ok(mapped(&bad)?.contains(&reading.id()).then_some(()))
+    });
     bench.add("liblzma.yaml", &text("liblzma")?)?;
+    let still = mapped(&bad)?;
+    drop(reading.stdin.take());
+    reading.wait()?;
+    has_it?;
+    same("processes that have it", still, vec![reading.id()])?;
     let from = bench.lab.stream.events.len();
     let (done, message) = xz(&folder)?;
     ensure!(!done && message.contains("liblzma.so.5"), "it was loaded: {message}");

@@ -58,6 +58,20 @@ impl Executable {
     }
 }
 
+/// The SHA-256 of a file; none: it is longer than digests are made of.
+///
+/// # Errors
+/// It cannot be read, or was cut meanwhile.
+pub(crate) fn sha256(file: &File) -> io::Result<Option<Vec<u8>>> {
+    let size = file.metadata()?.len();
+    if size > MOST {
+        return Ok(None);
+    }
+    let mut context = Context::new(&SHA256);
+    read_all(file, size, |part| context.update(part))?;
+    Ok(Some(context.finish().as_ref().to_vec()))
+}
+
 /// Gives the first `size` bytes of a file away, part by part.
 fn read_all(file: &File, size: u64, mut give: impl FnMut(&[u8])) -> io::Result<()> {
     let mut part = vec![0; PART];

@@ -1,7 +1,7 @@
 //! Files that a process has mapped.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ const TICK: u64 = 10_000_000;
 
 /// A process that is there.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     folder: PathBuf,
 }
 
 /// A file, or a part of it, that is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     pub start: u64,
     pub end: u64,
     /// Where in the file it begins.
@@ -45,17 +45,29 @@ impl Process {
         (began.saturating_mul(TICK) <= time).then_some(process)
     }
 
+    /// A process by its folder, whenever it began.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// What is mapped at these addresses to be executed.
     pub fn mappings(&self, addresses: &[u64]) -> Vec<Mapping> {
-        let Ok(file) = File::open(self.folder.join("maps")) else { return Vec::new() };
+        self.select(|mapping| addresses.iter().any(|address| mapping.has(*address))).unwrap_or_default()
+    }
+
+    /// What is mapped to be executed and is wanted.
+    ///
+    /// # Errors
+    /// The kernel's list cannot be read.
+    pub fn select(&self, wanted: impl Fn(&Mapping) -> bool) -> io::Result<Vec<Mapping>> {
+        let file = File::open(self.folder.join("maps"))?;
         let mut lines = BufReader::new(file.take(READ_MAX));
         let (mut found, mut line) = (Vec::new(), Vec::new());
-        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            let mapping = Mapping::parse(&line);
-            found.extend(mapping.filter(|mapping| addresses.iter().any(|address| mapping.has(*address))));
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            found.extend(Mapping::parse(&line).filter(&wanted));
             line.clear();
         }
-        found
+        Ok(found)
     }
 
     /// Where the very file that is mapped can be opened.
