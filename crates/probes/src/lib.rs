@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
+mod socket_programs;
 mod sockets;
 pub mod symbols;
 pub mod tracefs;
