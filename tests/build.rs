@@ -25,6 +25,7 @@ const WORKLOAD: &[&str] = &[
     "policy.c",
     "asking.c",
     "enforce.c",
+    "egress.c",
 ];
 
 fn main() {

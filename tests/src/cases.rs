@@ -4,6 +4,7 @@ pub mod argument;
 pub mod client;
 pub mod console;
 pub mod credential;
+pub mod egress;
 pub mod exec;
 pub mod facts;
 pub mod fault;
@@ -40,6 +41,7 @@ pub const TABLES: &[&[Case]] = &[
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
+    egress::CASES,
     policy_foreign::CASES,
     workloads::CASES,
 ];
