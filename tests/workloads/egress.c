@@ -362,9 +362,29 @@ static int egress_send(int argc, char **argv)
 	return 0;
 }
 
+/* egress-one GROUP tcp|udp|send ADDRESS PORT: one attempt, of which nothing is waited for. Fact: one. */
+static int egress_one(int argc, char **argv)
+{
+	int type = argc == 5 && !strcmp(argv[2], "tcp") ? SOCK_STREAM : SOCK_DGRAM, fd;
+	union address to;
+	socklen_t len;
+
+	if (argc != 5)
+		return 2;
+	enter(argv[1]);
+	len = at(&to, argv[3], atoi(argv[4]));
+	fd = open_socket(to.any.sa_family, type | SOCK_NONBLOCK, 0);
+	if (!strcmp(argv[2], "send"))
+		outcome("one", sendto(fd, "x", 1, 0, &to.any, len) < 0);
+	else
+		outcome("one", connect(fd, &to.any, len));
+	return 0;
+}
+
 const struct workload egress_workloads[] = {
 	{"egress-connect", egress_connect},
 	{"egress-bind", egress_bind},
 	{"egress-send", egress_send},
+	{"egress-one", egress_one},
 	{},
 };

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,6 +25,7 @@ pub const CASES: &[Case] = &[
     alone("egress-send", send),
     alone("egress-monitor", monitor),
     alone("egress-refused", refused),
+    alone("egress-library", library),
 ];
 
 const FORBIDDEN: &str = "127.0.0.2";
@@ -410,4 +412,74 @@ fn refused() -> Result<()> {
     // Where nothing else is there, nothing else was taken.
     ensure!(!stronger || offers(&["fmodret", "lsm"])?, "attached as {mechanism}, which this kernel lacks");
     Ok(())
+}
+
+/// The policy of the library: a service gets what it needs, and nothing else.
+fn library() -> Result<()> {
+    const SERVICE: &str = "/usr/local/bin/sync-service";
+    ensure!(!Path::new(SERVICE).exists(), "{SERVICE} is there already");
+    let place = Place::find()?;
+    let mut bench = place.bench()?;
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/egress.yaml");
+    let text = fs::read_to_string(policy)?;
+    // Also where something stronger is there, which has cases of its own.
+    let option = "spec:\n  options: [{name: override-method, value: cgroup}]\n";
+    bench.add("egress.yaml", &text.replacen("spec:\n", option, 1))?;
+    let other = bench.program();
+    let _gone = Gone(SERVICE);
+    fs::copy(&other, SERVICE)?;
+    let group = place.name();
+    let attempt = |program: &str, line: &[&str; 3]| -> Result<Option<u64>> {
+        let mut command = Command::new(program);
+        command.args(["egress-one", &group]).args(line).env("LEAF", "none").env("NOP", "none");
+        let output = command.output().with_context(|| format!("cannot run {program}"))?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{line:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
+        let errno = told.lines().find_map(|line| line.strip_prefix("one.errno "));
+        Ok(errno.map(str::parse).transpose()?)
+    };
+    let from = bench.lab.stream.events.len();
+    let forbidden = [
+        ["tcp", "203.0.113.9", "443"],
+        ["tcp", "198.51.100.7", "22"],
+        ["tcp", "::ffff:203.0.113.9", "443"],
+        ["tcp", "2001:db8:2::1", "443"],
+        ["udp", "203.0.113.9", "443"],
+        ["send", "203.0.113.53", "53"],
+        ["send", "::ffff:203.0.113.53", "53"],
+    ];
+    for line in &forbidden {
+        same(&format!("{line:?}"), attempt(SERVICE, line)?, Some(1))?;
+        ensure!(attempt(&other.display().to_string(), line)? != Some(1), "{line:?} of another program");
+    }
+    let allowed = [
+        ["tcp", "198.51.100.7", "443"],
+        ["udp", "2001:db8:1::7", "443"],
+        ["tcp", "127.0.0.1", "9"],
+        ["send", "127.0.0.1", "9"],
+        ["send", "192.0.2.53", "53"],
+        ["send", "::ffff:192.0.2.53", "53"],
+    ];
+    for line in &allowed {
+        ensure!(attempt(SERVICE, line)? != Some(1), "{line:?} was refused");
+    }
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    let told: Vec<&Event> =
+        bench.lab.stream.events[from..].iter().filter(|one| one.kind == Kind::Hook).collect();
+    same("events", told.len(), forbidden.len())?;
+    for event in told {
+        same("action", event.text("action"), "KPROBE_ACTION_OVERRIDE")?;
+        same("program", event.text("process/binary"), SERVICE)?;
+        ensure!(event.text("message").ends_with("that is not expected"), "{}", event.text("message"));
+    }
+    Ok(())
+}
+
+/// A file that is removed at the end, however it comes.
+struct Gone(&'static str);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0);
+    }
 }

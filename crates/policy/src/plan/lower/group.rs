@@ -100,6 +100,9 @@ fn fits(hook: &Hook, call: SocketCall, programs: &SocketPrograms) -> Result<(), 
             matches!(kind, ActionKind::Override { .. } | ActionKind::Sigkill | ActionKind::Signal(_))
         };
         let silent = selector.actions.iter().any(|action| action.kind == ActionKind::NoPost);
+        if call == SocketCall::Send {
+            same_for_mapped(hook, selector).map_err(of)?;
+        }
         if silent && !selector.actions.iter().any(|action| acts(&action.kind)) {
             // It only takes calls out of those behind it.
             continue;
@@ -236,7 +239,7 @@ fn covered(hook: &Hook, selector: &Selector, call: SocketCall) -> Result<(), Pro
             "add a condition on the address to matchArgs: SAddr, SPort, or Family with AF_INET and AF_INET6";
         return Err(Problem::hint(message, hint));
     }
-    if call == SocketCall::Send { same_for_mapped(hook, selector) } else { Ok(()) }
+    Ok(())
 }
 
 /// Of what an IPv6 socket sends to an IPv4 address they do not see whether it was given as such or within an IPv6 address

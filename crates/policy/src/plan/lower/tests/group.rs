@@ -128,6 +128,13 @@ fn what_is_sent_says_both_forms_of_an_address() {
     for unlike in ["\"::/0\"", "10.0.0.0/8, \"::ffff:10.0.0.0/112\"", "\"::ffff:10.0.0.1\""] {
         assert_refused(&of(unlike), &bare(), &["they do not see whether an IPv6 socket"]);
     }
+    // A selector that lets pass too: what it passes must be what is not refused.
+    let passing = sending(&format!("{UDP}, {PORT}")).replace(
+        "selectors:\n",
+        "selectors:\n    - matchArgs: [{index: 1, operator: SAddr, values: [10.0.0.0/8]}]\n      \
+         matchActions: [{action: NoPost}]\n",
+    );
+    assert_refused(&passing, &bare(), &["they do not see whether"]);
     let family = sending(&format!("{UDP}, {{index: 1, operator: Family, values: [AF_INET]}}"));
     assert_refused(&family, &bare(), &["name AF_INET and AF_INET6"]);
     // A socket of IPv4 has no other form.
