@@ -65,6 +65,20 @@ static __always_inline void take_wide(struct bpf_sock_addr *ctx, struct given_ad
 	to->words[4] = ctx->user_ip6[3];
 }
 
+/* bpf_set_retval() of a number with its sign in all 64 bits. */
+static long (*const set_retval)(s64 error) = (void *)BPF_FUNC_set_retval;
+
+/* Gives the error that is asked for. Newer verifiers must see in the whole register that it is one. */
+static __always_inline void give_error(s64 error)
+{
+	asm volatile("if %0 s>= -4095 goto +1\n\t"
+		     "%0 = -1\n\t"
+		     "if %0 s<= 0 goto +1\n\t"
+		     "%0 = -1"
+		     : "+r"(error));
+	set_retval(error);
+}
+
 /* Returns 1 to let it happen, and 0 to refuse it. What was given is read by its address only, so the compiler
  * is told that it is. */
 #define ADDRESS_HOOK(hook, section, take, message)                                                           \
@@ -84,7 +98,7 @@ static __always_inline void take_wide(struct bpf_sock_addr *ctx, struct given_ad
 		if (!(saker_plan.flags & SAKER_PLAN_ENFORCES) || !verdict)                                   \
 			return 1;                                                                            \
 		if (saker_set_errors)                                                                        \
-			bpf_set_retval(verdict);                                                             \
+			give_error(verdict);                                                                 \
 		return 0;                                                                                    \
 	}
 

@@ -7,8 +7,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 
@@ -25,6 +26,8 @@ pub const CASES: &[Case] = &[
     alone("egress-send", send),
     alone("egress-monitor", monitor),
     alone("egress-refused", refused),
+    alone("egress-processes", processes),
+    alone("egress-signal", signal),
     alone("egress-library", library),
 ];
 
@@ -171,6 +174,10 @@ fn policy(hook: &str, further: &str, arguments: &str, program: &Path, filters: &
 }
 
 const ADDRESS: &str = ", {index: 1, type: sockaddr}";
+/// Hook and conditions of most policies.
+const CONNECT: &str = "lsmhooks:\n  - hook: socket_connect";
+const SOCKETS: &str = "{index: 0, operator: Protocol, values: [TCP, UDP]}";
+const PORT: &str = "{index: 1, operator: SPort, values: [9]}";
 const MESSAGE: &str = ", {index: 1, type: sockaddr, resolve: msg_name}";
 
 /// The forbidden address, in all its forms, and port.
@@ -292,7 +299,7 @@ fn connects(hook: &str, family: &str, function: &str) -> Result<()> {
 }
 
 fn connect() -> Result<()> {
-    connects("lsmhooks:\n  - hook: socket_connect", "process_lsm", "socket_connect")
+    connects(CONNECT, "process_lsm", "socket_connect")
 }
 
 fn connect_by_function() -> Result<()> {
@@ -345,7 +352,7 @@ fn monitor() -> Result<()> {
     let place = Place::find()?;
     let mut bench = place.bench()?;
     let ports = Ports::take()?;
-    let hook = "lsmhooks:\n  - hook: socket_connect";
+    let hook = CONNECT;
     let filters = filters("TCP, UDP", ports.forbidden);
     let mode = ", {name: policy-mode, value: monitor}";
     bench.add("egress.yaml", &policy(hook, mode, ADDRESS, &bench.program(), &filters, -1))?;
@@ -429,15 +436,7 @@ fn library() -> Result<()> {
     let _gone = Gone(SERVICE);
     fs::copy(&other, SERVICE)?;
     let group = place.name();
-    let attempt = |program: &str, line: &[&str; 3]| -> Result<Option<u64>> {
-        let mut command = Command::new(program);
-        command.args(["egress-one", &group]).args(line).env("LEAF", "none").env("NOP", "none");
-        let output = command.output().with_context(|| format!("cannot run {program}"))?;
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{line:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
-        let errno = told.lines().find_map(|line| line.strip_prefix("one.errno "));
-        Ok(errno.map(str::parse).transpose()?)
-    };
+    let attempt = |program: &str, line: &[&str; 3]| one(Path::new(program), &group, line);
     let from = bench.lab.stream.events.len();
     let forbidden = [
         ["tcp", "203.0.113.9", "443"],
@@ -473,6 +472,81 @@ fn library() -> Result<()> {
         ensure!(event.text("message").ends_with("that is not expected"), "{}", event.text("message"));
     }
     Ok(())
+}
+
+/// One attempt of a program: its error, if it has one.
+fn one(program: &Path, group: &str, line: &[&str; 3]) -> Result<Option<u64>> {
+    let output = run_one(program, group, line)?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{line:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
+    let errno = told.lines().find_map(|line| line.strip_prefix("one.errno "));
+    Ok(errno.map(str::parse).transpose()?)
+}
+
+fn run_one(program: &Path, group: &str, line: &[&str; 3]) -> Result<Output> {
+    let mut command = Command::new(program);
+    command.args(["egress-one", group]).args(line).env("LEAF", "none").env("NOP", "none");
+    command.output().with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// Selectors of the process say to whom it happens, each with its opposite.
+fn processes() -> Result<()> {
+    let place = Place::find()?;
+    let bench = place.bench()?;
+    let program = bench.program();
+    let parent = fs::read_link("/proc/self/exe")?.display().to_string();
+    let group = place.name();
+    let text = |filters: &str| {
+        let filters = format!("matchArgs:\n      - {SOCKETS}\n      - {PORT}\n      {filters}");
+        policy(CONNECT, "", ADDRESS, &program, "", -1).replace("matchArgs: []", &filters)
+    };
+    let cases = [
+        ("matchPIDs: [{operator: NotIn, values: [1]}]", true),
+        ("matchPIDs: [{operator: In, values: [1]}]", false),
+        ("matchPIDs: [{operator: NotIn, values: [1], isNamespacePID: true}]", true),
+        ("matchPIDs: [{operator: In, values: [1], isNamespacePID: true}]", false),
+        ("matchNamespaces: [{namespace: Net, operator: In, values: [host_ns]}]", true),
+        ("matchNamespaces: [{namespace: Net, operator: NotIn, values: [host_ns]}]", false),
+        ("matchCapabilities: [{type: Effective, operator: In, values: [CAP_SYS_ADMIN]}]", true),
+        ("matchCapabilities: [{type: Effective, operator: NotIn, values: [CAP_SYS_ADMIN]}]", false),
+        (&format!("matchParentBinaries: [{{operator: In, values: [{parent}]}}]"), true),
+        (&format!("matchParentBinaries: [{{operator: NotIn, values: [{parent}]}}]"), false),
+        ("matchWorkloads: {hostSelector: {}}", true),
+    ];
+    for (filters, hits) in cases {
+        bench.add("egress.yaml", &text(filters))?;
+        let found = one(&program, &group, &["tcp", FORBIDDEN, "9"])?;
+        ensure!((found == Some(1)) == hits, "{filters}: {found:?}");
+        let allowed = one(&program, &group, &["tcp", FORBIDDEN, "10"])?;
+        ensure!(allowed != Some(1), "{filters}: another port was refused too");
+        bench.order(&["delete", "egress"])?;
+    }
+    Ok(())
+}
+
+/// A signal beside a refusal ends who asked, where these programs may send one; else the policy is refused.
+fn signal() -> Result<()> {
+    let place = Place::find()?;
+    let bench = place.bench()?;
+    let program = bench.program();
+    let filters = format!("{SOCKETS}, {PORT}");
+    let text = policy(CONNECT, "", ADDRESS, &program, &filters, -1);
+    let text = text.replace("argError: -1}]", "argError: -1}, {action: Sigkill}]");
+    let path = bench.write("egress.yaml", &text)?;
+    let output = bench.ask(&["add", &path.to_string_lossy()])?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(message.contains("they may not send signals on this kernel"), "{message}");
+        println!("        refused, as programs of control groups of this kernel send no signals");
+        return Ok(());
+    }
+    let group = place.name();
+    let hit = run_one(&program, &group, &["tcp", FORBIDDEN, "9"])?;
+    same("signal", hit.status.signal(), Some(9))?;
+    ensure!(one(&program, &group, &["tcp", FORBIDDEN, "10"])? != Some(1), "another port was refused too");
+    let hook = bench.hook("egress")?;
+    same("signals", hook["signalled"].as_u64(), Some(1))?;
+    same("refusals", hook["overridden"].as_u64(), Some(1))
 }
 
 /// A file that is removed at the end, however it comes.
