@@ -26,6 +26,7 @@ const WORKLOAD: &[&str] = &[
     "asking.c",
     "enforce.c",
     "attack.c",
+    "egress.c",
 ];
 
 fn main() {

@@ -17,6 +17,9 @@ struct {
 /* Thread-group id of the agent, as the first PID namespace has it. */
 const volatile u32 saker_agent;
 
+/* A selector has a signal. Not all programs may send one: without, there must be no call in them. */
+const volatile bool saker_signals = true;
+
 /* Why nothing may be done to whoever calls. */
 static __always_inline enum saker_withheld withheld_from(u32 pid, const struct hook_scratch *s, u64 workloads)
 {
@@ -40,7 +43,7 @@ static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_se
 {
 	u32 withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s, workloads);
 	bool overrides = selector->flags & SAKER_SELECT_OVERRIDE;
-	u8 signal = selector->signal;
+	u8 signal = saker_signals ? selector->signal : 0;
 
 	if (!overrides && !signal)
 		return SAKER_WITHHELD_NONE;
@@ -65,7 +68,7 @@ static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_se
 		s->verdict = selector->error;
 		__sync_fetch_and_add(&counts->overridden, 1);
 	}
-	if (!signal)
+	if (!saker_signals || !signal)
 		return SAKER_WITHHELD_NONE;
 	if (bpf_send_signal(signal)) {
 		__sync_fetch_and_add(&counts->failed, 1);

@@ -115,6 +115,9 @@ static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 			return false;
 		*bits = bits_of_task(s, level, (void *)bpf_get_current_task());
 		give_scratch(level);
+		/* Asked anew of the pointer: what is kept of the first answer the verifier does not connect
+		 * with it. */
+		forget(process);
 		if (process) {
 			process->match_bits = *bits;
 			process->match_generation = generation;
@@ -602,3 +605,5 @@ int saker_sys_exit(void *ctx)
 	release_cpu();
 	return 0;
 }
+
+#include "address.bpf.h"

@@ -59,8 +59,8 @@ static __noinline bool owner_of(struct hook_scratch *s, u64 sock)
 	return s->owner.key.pid != 0;
 }
 
-/* Whom the process that runs is, in records. */
-static __always_inline void key_of_caller(struct caller *who, struct saker_key *key)
+/* Whom the process that runs is, in records. False: it has none of its own. */
+static __always_inline bool key_of_caller(struct caller *who, struct saker_key *key)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 
@@ -68,10 +68,14 @@ static __always_inline void key_of_caller(struct caller *who, struct saker_key *
 		find_process(who);
 	key->pid = bpf_get_current_pid_tgid() >> 32;
 	key->zero = 0;
-	if (who->process && who->process->key.ktime)
-		key->ktime = who->process->key.ktime;
+	if (saker_storage_walked)
+		key->ktime = STORED(key.ktime);
 	else
-		key->ktime = BPF_CORE_READ(task, group_leader, start_boottime);
+		key->ktime = who->process ? who->process->key.ktime : 0;
+	if (key->ktime)
+		return true;
+	key->ktime = BPF_CORE_READ(task, group_leader, start_boottime);
+	return who->process != NULL;
 }
 
 /* Remembers the owner of a socket, or forgets it. It belongs to whom another socket of the call belongs, or

@@ -6,6 +6,7 @@
 #include "change.h"
 #include "kin.h"
 #include "match.h"
+#include "stored.h"
 #include "workload.h"
 
 /* Who calls, which is the current task: what is found out of it. It stands on the stack of a hook's first
@@ -20,6 +21,8 @@ struct caller {
 /* The record of the process: looked for when something asks for it, which most calls do not. */
 static __always_inline void find_process(struct caller *who)
 {
+	if (saker_storage_walked)
+		return;
 	if (saker_task_storage) {
 		struct task_struct *task = bpf_get_current_task_btf();
 		struct task_struct *leader = task->group_leader;
@@ -61,6 +64,8 @@ static __always_inline u64 process_clause_holds(struct caller *who, u32 clause)
 		return saker_number_holds(clause, bpf_get_current_pid_tgid() >> 32, 1);
 	case SAKER_OP_NS_PID:
 		/* Without a record it is not known; in the first namespace it is 0. */
+		if (saker_storage_walked)
+			return STORED(key.ktime) ? saker_number_holds(clause, (u32)STORED(ns_pid), 1) : 0;
 		if (!who->process)
 			find_process(who);
 		return who->process ? saker_number_holds(clause, who->process->ns_pid, 1) : 0;

@@ -33,8 +33,9 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 {
 	struct saker_hook *rec = &call->s->rec;
 	struct saker_key key;
+	bool known;
 
-	key_of_caller(&call->who, &key);
+	known = key_of_caller(&call->who, &key);
 	if (has_owner(call->s))
 		key = call->s->owner.key;
 	begin_record(&rec->rec, stats, SAKER_KIND_HOOK, now, &key);
@@ -52,7 +53,7 @@ static __always_inline void fill(struct call *call, struct saker_stats *stats, u
 		rec->cgroup_id = call->s->owner.cgroup_id;
 		rec->tid = call->s->owner.tid;
 		rec->flags |= SAKER_HOOK_OWNER;
-	} else if (!call->who.process) {
+	} else if (!known) {
 		rec->flags |= SAKER_HOOK_UNKNOWN;
 	}
 	if (is_undecided(call))

@@ -4,6 +4,7 @@ pub mod argument;
 pub mod client;
 pub mod console;
 pub mod credential;
+pub mod egress;
 pub mod exec;
 pub mod facts;
 pub mod fault;
@@ -42,6 +43,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_asking::CASES,
     policy_enforce::CASES,
     policy_scenarios::CASES,
+    egress::CASES,
     policy_foreign::CASES,
     workloads::CASES,
 ];

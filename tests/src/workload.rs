@@ -205,6 +205,11 @@ impl Facts {
         Ok(Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
     }
 
+    /// All facts, in the order they were printed.
+    pub fn every(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether there is such a fact.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The running kernel as a source of records.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::workloads::Workloads;
 struct Kernel {
     sensors: saker_probes::Sensors,
     environment: bool,
+    /// Control group for programs that decide about sockets; none: the root of all.
+    socket_group: Option<PathBuf>,
 }
 
 /// Loads and attaches the sensors; from here on records gather in the ring buffer.
@@ -35,7 +38,8 @@ pub fn load(settings: &Settings) -> Result<(Box<dyn Sensors>, Box<dyn RecordRead
     };
     let sensors = saker_probes::Sensors::load(&options, &facts)?;
     let reader = sensors.reader()?;
-    Ok((Box::new(Kernel { sensors, environment }), Box::new(Ring(reader))))
+    let socket_group = settings.socket_group.clone();
+    Ok((Box::new(Kernel { sensors, environment, socket_group }), Box::new(Ring(reader))))
 }
 
 /// What the kernel offers, by name. Nothing is known when it cannot be asked.
@@ -73,7 +77,8 @@ impl Sensors for Kernel {
     }
 
     fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
-        Ok(Box::new(KernelLoader::beside(&self.sensors, host, workloads)?))
+        let loader = KernelLoader::beside(&self.sensors, host, workloads)?;
+        Ok(Box::new(loader.with_socket_group(self.socket_group.clone())))
     }
 }
 

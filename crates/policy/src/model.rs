@@ -80,7 +80,7 @@ pub struct Options {
     pub disable_kprobe_multi: bool,
     /// Attach uprobes one by one.
     pub disable_uprobe_multi: bool,
-    /// How the enforcer overrides.
+    /// How calls are refused.
     pub override_method: Option<OverrideMethod>,
     /// Act or only tell.
     pub mode: Option<Mode>,

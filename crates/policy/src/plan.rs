@@ -5,10 +5,12 @@
 //! is another crate's.
 
 mod choices;
+mod group;
 mod lower;
 mod pattern;
 
 pub use choices::Choices;
+pub use group::{SocketCall, SocketPrograms};
 pub use lower::{lower, lower_with};
 pub use pattern::{Packed, Pattern, pack};
 
@@ -59,6 +61,13 @@ pub enum Attach {
     },
     /// A hook of the security modules, without `bpf_lsm_`.
     Lsm(String),
+    /// Calls of sockets, by programs of a control group for IPv4 and for IPv6, which may decide in their place.
+    Group {
+        /// Which calls.
+        call: SocketCall,
+        /// The directory of the control group.
+        group: String,
+    },
     /// A BTF raw tracepoint.
     RawTracepoint(String),
     /// System calls, by the raw tracepoints of all; the plan says which.
@@ -131,6 +140,9 @@ impl Attach {
             Self::Kprobes { on_return: false, .. } => "kprobe.multi",
             Self::Kprobes { on_return: true, .. } => "kprobe.multi and kretprobe.multi",
             Self::Lsm(_) => "lsm",
+            Self::Group { call: SocketCall::Connect, .. } => "cgroup connect4 and connect6",
+            Self::Group { call: SocketCall::Bind, .. } => "cgroup bind4 and bind6",
+            Self::Group { call: SocketCall::Send, .. } => "cgroup sendmsg4 and sendmsg6",
             Self::RawTracepoint(_) => "raw tracepoint",
             Self::Syscalls { .. } => "raw system call tracepoints",
             Self::Tracepoint { .. } => "tracepoint",
@@ -535,6 +547,13 @@ pub trait Kernel {
     fn nearest(&self, name: &str) -> Vec<String>;
     /// Functions that fit a regular expression.
     fn matching(&self, pattern: &str) -> Vec<String>;
+    /// What programs of a control group may do about addresses of sockets; `Err` says why there are none.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn socket_programs(&self) -> Result<SocketPrograms, String> {
+        Err("it is not known whether this kernel has programs of control groups".to_owned())
+    }
     /// Whether the containers of processes can be told by their control groups.
     ///
     /// # Errors

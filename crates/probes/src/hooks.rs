@@ -4,6 +4,7 @@
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
 mod attach;
+mod group;
 mod kin;
 mod loaded;
 mod needs;
@@ -50,7 +51,11 @@ pub struct HookSpec {
 /// Number of `saker_mechanism` in `bpf/policy/context.h`.
 fn mechanism_number(attach: &Attach) -> u32 {
     match attach {
-        Attach::Trampoline { .. } | Attach::Decision { .. } | Attach::Lsm(_) | Attach::RawTracepoint(_) => 0,
+        Attach::Trampoline { .. }
+        | Attach::Decision { .. }
+        | Attach::Lsm(_)
+        | Attach::Group { .. }
+        | Attach::RawTracepoint(_) => 0,
         Attach::Kprobe { .. } | Attach::Kprobes { .. } => 1,
         Attach::Syscalls { .. } => 2,
         Attach::Tracepoint { .. } => 3,
@@ -491,6 +496,9 @@ impl Hooks {
             rodata.saker_types = types_of(&spec.plan);
             rodata.saker_parts = parts_of(&spec.plan);
             rodata.saker_agent = self.agent;
+            rodata.saker_signals = group::has_signals(&spec.plan);
+            rodata.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
+            rodata.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
             rodata.saker_hash_of = hash_of(spec);
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
@@ -626,6 +634,7 @@ fn target(attach: &Attach) -> Option<String> {
         Attach::Syscalls { .. }
         | Attach::Kprobe { .. }
         | Attach::Kprobes { .. }
+        | Attach::Group { .. }
         | Attach::Tracepoint { .. }
         | Attach::Uprobe { .. } => None,
     }
@@ -643,6 +652,7 @@ fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
             vec![Section::modify(c"fmod_ret", target), Section::exit(c"fexit", target)]
         }
         Attach::Lsm(_) => vec![Section::lsm(c"lsm", target), Section::sleepable_lsm(c"lsm.s", target)],
+        Attach::Group { call, .. } => group::sections(*call),
         Attach::RawTracepoint(_) => vec![Section::tracepoint(c"tp_btf", target)],
         Attach::Syscalls { .. } => vec![
             Section::tracepoint(c"tp_btf/sys_enter", SYSCALLS[0]),

@@ -8,11 +8,12 @@ mod program_types;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use saker_abi::NamespaceInums;
 use saker_policy::names::syscalls;
-use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature};
+use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms};
 use saker_policy::programs::Program;
 use saker_policy::tracepoint::Format;
 use saker_policy::values::Step;
@@ -44,6 +45,8 @@ pub struct RunningKernel {
     types: Arc<Types>,
     symbols: OnceLock<Vec<u64>>,
     programs: ProgramTypes,
+    /// Control group for programs that decide about sockets; none: the root of all.
+    socket_group: Option<PathBuf>,
 }
 
 impl RunningKernel {
@@ -64,6 +67,7 @@ impl RunningKernel {
             types,
             symbols: OnceLock::new(),
             programs: ProgramTypes::default(),
+            socket_group: None,
         })
     }
 
@@ -71,6 +75,14 @@ impl RunningKernel {
     #[must_use]
     pub fn with_host_namespaces(mut self, host: NamespaceInums) -> Self {
         self.host = host;
+        self
+    }
+
+    /// The same kernel, where programs that decide about sockets are attached to this control group, and not to the root
+    /// of all.
+    #[must_use]
+    pub fn with_socket_group(mut self, group: Option<PathBuf>) -> Self {
+        self.socket_group = group;
         self
     }
 }
@@ -363,6 +375,10 @@ impl Kernel for RunningKernel {
             }
         });
         traceable(names)
+    }
+
+    fn socket_programs(&self) -> Result<SocketPrograms, String> {
+        crate::socket_programs::of_group(self.socket_group.as_deref())
     }
 
     fn control_groups(&self) -> Result<(), String> {

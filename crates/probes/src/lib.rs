@@ -12,6 +12,7 @@ pub mod mapped;
 pub mod reader;
 pub mod sensors;
 pub mod snapshot;
+mod socket_programs;
 mod sockets;
 pub mod symbols;
 pub mod tracefs;

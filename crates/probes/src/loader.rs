@@ -46,6 +46,12 @@ impl<'a> Section<'a> {
         Self { name, target: None, program_type, attach_type: 0, sleepable: false }
     }
 
+    /// Programs of a control group that are asked about addresses.
+    pub const fn address(name: &'static CStr, attach_type: libbpf_sys::bpf_attach_type) -> Self {
+        let program_type = libbpf_sys::BPF_PROG_TYPE_CGROUP_SOCK_ADDR;
+        Self { name, target: None, program_type, attach_type, sleepable: false }
+    }
+
     /// What it attaches to.
     pub const fn target(&self) -> Option<&'a str> {
         self.target

@@ -133,6 +133,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Attach a program to the functions of a list one by one (kprobe), also where the kernel can attach it to all at once (kprobe.multi); a policy can ask for it with its option of this name"),
     option("require-prevention", Kind::Switch, "false", Group::Policies,
         "Refuse policies with a signal that comes when the operation can no longer be prevented; otherwise they are loaded with a warning"),
+    option("socket-cgroup", Kind::Path, "", Group::Policies,
+        "Directory of the control group that programs are attached to which refuse operations of sockets, where no other way is left; sockets that were made outside of it are then not refused anything, which the status of the hooks says; empty: the root of all"),
     option("enable-cri", Kind::Switch, "false", Group::Policies,
         "Ask the container runtime (CRI) which containers are of which pods, for events and for policies with namespaces, podSelector and containerSelector; without it such policies are refused"),
     option("cri-endpoint", Kind::Text, "", Group::Policies,

@@ -57,6 +57,8 @@ pub struct Settings {
     pub kprobes_one_by_one: bool,
     /// Policies whose actions come too late to prevent are refused.
     pub require_prevention: bool,
+    /// Programs that decide about sockets are attached to this control group; `None`: to the root of all.
+    pub socket_group: Option<PathBuf>,
     /// The container runtime is asked for pods; `None`: it is not.
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
@@ -381,6 +383,7 @@ impl Settings {
             policies: reader.policies(),
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
             require_prevention: reader.switch("require-prevention"),
+            socket_group: reader.path("socket-cgroup"),
             cri: reader.cri(),
             node_labels: reader.node_labels(),
             requests: reader.requests(),

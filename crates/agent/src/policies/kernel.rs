@@ -1,5 +1,6 @@
 //! The running kernel as what policies are loaded into.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -28,13 +29,21 @@ pub(crate) struct KernelLoader {
     /// The maps that all hooks share are there.
     shared: bool,
     workloads: Arc<Workloads>,
+    /// Control group for programs that decide about sockets; none: the root of all.
+    socket_group: Option<PathBuf>,
 }
 
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
     pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Self> {
-        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, host, shared: false, workloads })
+        let hooks = Hooks::beside(sensors)?;
+        Ok(Self { hooks, kernel: None, host, shared: false, workloads, socket_group: None })
+    }
+
+    /// The same, where programs that decide about sockets are attached to this control group.
+    pub(crate) fn with_socket_group(self, socket_group: Option<PathBuf>) -> Self {
+        Self { socket_group, ..self }
     }
 
     /// The shared maps come with the first hook. They have to be there, and filled, before a hook that needs them is
@@ -53,7 +62,8 @@ impl KernelLoader {
 impl Loader for KernelLoader {
     fn compile(&mut self, policy: &Policy, choices: &Choices) -> Result<PolicyPlan, Vec<Diagnostic>> {
         if self.kernel.is_none() {
-            let kernel = running(self.host).map_err(|error| vec![unknown(policy, &error)])?;
+            let group = self.socket_group.clone();
+            let kernel = running(self.host, group).map_err(|error| vec![unknown(policy, &error)])?;
             self.kernel = Some(kernel);
         }
         match &self.kernel {
@@ -115,8 +125,9 @@ fn unknown(policy: &Policy, error: &anyhow::Error) -> Diagnostic {
 }
 
 /// What the running kernel says of itself.
-fn running(host: NamespaceInums) -> Result<Box<dyn Kernel + Send>> {
-    Ok(Box::new(saker_probes::RunningKernel::load()?.with_host_namespaces(host)))
+fn running(host: NamespaceInums, socket_group: Option<PathBuf>) -> Result<Box<dyn Kernel + Send>> {
+    let kernel = saker_probes::RunningKernel::load()?;
+    Ok(Box::new(kernel.with_host_namespaces(host).with_socket_group(socket_group)))
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn options(spec: &Record, report: &mut Report) -> Options {
             OptionName::OverrideMethod => {
                 options.override_method = OverrideMethod::parse(value);
                 if options.override_method.is_none() {
-                    report.error(&at, "expected `override-return` or `fmod-ret`");
+                    report.error(&at, "expected `override-return`, `fmod-ret` or `cgroup`");
                 }
             }
             OptionName::PolicyMode => {

@@ -6,7 +6,7 @@ use crate::model::{
     Target,
 };
 use crate::values::Step;
-use crate::words::Mode;
+use crate::words::{Mode, OverrideMethod};
 use crate::yaml::shorten;
 
 fn quoted(text: &str) -> String {
@@ -169,8 +169,12 @@ pub(super) fn options(options: &Options) -> Vec<String> {
     if options.disable_uprobe_multi {
         lines.push("Uprobes are attached one by one.".into());
     }
-    if let Some(method) = options.override_method {
-        lines.push(format!("The enforcer overrides by `{}`.", method.name()));
+    match options.override_method {
+        Some(OverrideMethod::Cgroup) => {
+            lines.push("`Override` is done by programs of a control group, also where others could.".into());
+        }
+        Some(method) => lines.push(format!("The enforcer overrides by `{}`.", method.name())),
+        None => {}
     }
     if let Some(size) = options.sleepable_preload_size {
         lines.push(format!("{size} strings of user memory are prepared at once."));

@@ -10,6 +10,7 @@ mod clauses;
 mod enforce;
 mod expression;
 mod fields;
+mod group;
 mod join;
 mod loader;
 mod numbers;
@@ -227,7 +228,7 @@ fn returns(attach: &Attach) -> bool {
         | Attach::Kprobes { on_return, .. }
         | Attach::Syscalls { on_return }
         | Attach::Uprobe { on_return, .. } => *on_return,
-        Attach::Lsm(_) | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
+        Attach::Lsm(_) | Attach::Group { .. } | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
     }
 }
 

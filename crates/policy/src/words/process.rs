@@ -95,7 +95,8 @@ vocabulary! {
         DisableKprobeMulti = "disable-kprobe-multi",
         /// attach uprobes one by one: `true` or `false`
         DisableUprobeMulti = "disable-uprobe-multi",
-        /// how enforcers override: `override-return` or `fmod-ret`
+        /// how calls are refused: `override-return` or `fmod-ret`, by enforcers; `cgroup`, by `Override` at
+        /// `socket_connect`, `socket_bind` and `socket_sendmsg`
         OverrideMethod = "override-method",
         /// `enforce`, or `monitor` to only tell
         PolicyMode = "policy-mode",
@@ -105,12 +106,14 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// How an enforcer overrides.
+    /// How calls are refused.
     pub enum OverrideMethod {
         /// by error injection
         OverrideReturn = "override-return",
         /// by a trampoline that replaces the result
         FmodRet = "fmod-ret",
+        /// by programs of a control group, of operations of sockets
+        Cgroup = "cgroup",
     }
 }
 

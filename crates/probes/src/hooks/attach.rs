@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use libbpf_rs::{KprobeMultiOpts, KprobeOpts, Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 use saker_policy::plan::{Attach, Choices, UserPlace};
 
+use super::group;
 use crate::{Error, Tracefs, executable, perf};
 
 /// Instead of the PID of the one process that a uprobe is for.
@@ -42,6 +43,7 @@ pub(super) fn programs(attach: &Attach, hashes: bool) -> Vec<(&'static str, Opti
             }
             programs
         }
+        Attach::Group { call, .. } => group::programs(*call).map(|program| (program, None)).to_vec(),
         Attach::RawTracepoint(event) => vec![("saker_raw", Some(event.clone()))],
         Attach::Syscalls { on_return } => {
             let mut programs = vec![("saker_sys_enter", None)];
@@ -122,6 +124,10 @@ pub(super) fn attach_program(
             return Ok(());
         }
         Attach::Lsm(_) => program.attach_lsm(),
+        Attach::Group { group, .. } => {
+            links.push(group::attach(program, group)?);
+            return Ok(());
+        }
         Attach::Tracepoint { subsystem, event } => {
             let id = Tracefs::open()?.format(subsystem, event)?.id;
             let failed = |source| Error::System {

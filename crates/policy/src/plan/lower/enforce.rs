@@ -2,11 +2,11 @@
 
 use saker_abi::generated::{SAKER_PLAN_ENFORCES, SAKER_SELECT_OVERRIDE, saker_plan, saker_selector_plan};
 
-use super::Lowering;
 use super::targets::{Reads, Site};
+use super::{Lowering, group};
 use crate::diagnostic::{At, Problem};
 use crate::model::{ActionKind, Functions, Hook, Target};
-use crate::plan::{Attach, Signature, TypeKind};
+use crate::plan::{Attach, Signature, SocketCall, TypeKind};
 
 /// The signal that nobody can refuse.
 pub(super) const SIGKILL: u32 = 9;
@@ -103,8 +103,51 @@ pub(super) fn overrides(hook: &Hook) -> bool {
     actions.any(|action| matches!(action.kind, ActionKind::Override { .. }))
 }
 
-/// What decides in place of a function, by the strongest way that this kernel has.
-pub(super) fn decision(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Problem> {
+/// What decides in place of a function, by the strongest way that this kernel has, or by the one that is asked for.
+pub(super) fn decision(cx: &Lowering<'_>, hook: &Hook, name: &str, on_return: bool) -> Result<Site, Problem> {
+    let call = name.strip_prefix("security_").and_then(SocketCall::of_lsm_hook);
+    if group::is_asked_for(cx) {
+        let signature = cx.kernel.function(name);
+        return group::site(cx, hook, call, name, signature, "as the policy asks for it");
+    }
+    let problem = match stronger(cx, name, on_return) {
+        Ok(site) => return Ok(site),
+        Err(problem) => problem,
+    };
+    match (call, cx.kernel.function(name)) {
+        (Some(_), signature @ Some(_)) => group::site(cx, hook, call, name, signature, &problem.message),
+        _ => Err(problem),
+    }
+}
+
+/// What decides in place of an LSM hook where programs of LSM hooks take no effect, or are not to be taken; none: nothing
+/// could, or nothing has to.
+pub(super) fn instead_of_lsm(cx: &Lowering<'_>, hook: &Hook, name: &str) -> Option<Result<Site, Problem>> {
+    let signature = cx.kernel.lsm_hook(name);
+    let call = SocketCall::of_lsm_hook(name);
+    if group::is_asked_for(cx) {
+        return Some(group::site(cx, hook, call, name, signature, "as the policy asks for it"));
+    }
+    if cx.kernel.mechanisms().lsm {
+        return None;
+    }
+    let function = format!("security_{name}");
+    let same = cx.kernel.function(&function).filter(|own| same_arguments(Some(own), signature.as_ref()));
+    let reason = match same.map(|_| stronger(cx, &function, false)) {
+        Some(Ok(site)) => return Some(Ok(Site { function: name.to_owned(), ..site })),
+        Some(Err(problem)) => problem.message,
+        None => format!("LSM programs take no effect on this kernel ({})", cx.kernel.release()),
+    };
+    call.map(|_| group::site(cx, hook, call, name, signature, &reason))
+}
+
+fn same_arguments(one: Option<&Signature>, other: Option<&Signature>) -> bool {
+    let kinds = |of: &Signature| of.arguments.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
+    one.map(kinds) == other.map(kinds)
+}
+
+/// What sees every call of a function, and decides in its place.
+fn stronger(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Problem> {
     let mechanisms = cx.kernel.mechanisms();
     let release = cx.kernel.release();
     let Some(hook) = name.strip_prefix("security_") else {
@@ -123,8 +166,7 @@ pub(super) fn decision(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result
             "{name} does not decide about anything: it has no result that could refuse it"
         )));
     }
-    let kinds = |of: &Signature| of.arguments.iter().map(|(_, kind)| kind.clone()).collect::<Vec<_>>();
-    let same = |lsm: &Signature| kinds(lsm) == kinds(&signature);
+    let same = |lsm: &Signature| same_arguments(Some(lsm), Some(&signature));
     let lsm = cx.kernel.lsm_hook(hook).filter(|lsm| mechanisms.lsm && !on_return && same(lsm));
     // No call is left out at an LSM hook; a program of a trampoline is left out while another task has it preempted.
     if let Some(lsm) = lsm {

@@ -178,7 +178,7 @@ pub(super) fn sites(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> (Vec<Site>, 
         }
         Target::Lsm(name) => {
             let at = At { span: name.span, path: at.path.field("hook") };
-            let site = lsm(cx, name, &at);
+            let site = lsm(cx, hook, name, &at);
             if let Some(Reads::Function(Some(signature))) = site.as_ref().map(|site| &site.reads) {
                 enforce::check_lsm(cx, hook, signature, &at);
             }
@@ -254,9 +254,9 @@ fn calls(
     }
     let ignore = call.ignore_missing;
     let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
-    let overrides = enforce::overrides(hook);
-    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, overrides };
-    if let (true, Named::Calls(_) | Named::AllCalls) = (overrides, &named) {
+    let deciding = Some(hook).filter(|hook| enforce::overrides(hook));
+    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, deciding };
+    if let (Some(_), Named::Calls(_) | Named::AllCalls) = (deciding, &named) {
         let name = match &call.functions {
             Functions::Named(name) => name.value.as_str(),
             Functions::List(_) => "a list",
@@ -281,17 +281,17 @@ fn calls(
 }
 
 /// Programs found so far.
-struct Found {
+struct Found<'a> {
     sites: Vec<Site>,
     missing: Vec<String>,
     ignore: bool,
     /// Registers are captured, which a kprobe sees and a trampoline does not.
     registers: bool,
-    /// Calls are refused.
-    overrides: bool,
+    /// The hook, if it refuses calls.
+    deciding: Option<&'a Hook>,
 }
 
-impl Found {
+impl Found<'_> {
     fn function(&mut self, cx: &mut Lowering<'_>, name: &str, on_return: bool, at: &At) {
         let Some(name) = self.present(cx, name, at) else { return };
         if let Some(rename) = renames::split(&name).filter(|rename| cx.kernel.symbol(rename.new)) {
@@ -301,10 +301,9 @@ impl Found {
             );
             cx.report.warning(at, message, format!("hook {} as well", rename.new));
         }
-        let site = if self.overrides {
-            enforce::decision(cx, &name, on_return)
-        } else {
-            function(cx, &name, on_return, self.registers)
+        let site = match self.deciding {
+            Some(hook) => enforce::decision(cx, hook, &name, on_return),
+            None => function(cx, &name, on_return, self.registers),
         };
         match site {
             Ok(site) => match refuses_kprobe(cx, &site) {
@@ -626,8 +625,8 @@ fn cooked(
         ("syscalls", name) if name.starts_with("sys_enter_") => {
             let name = name.trim_start_matches("sys_enter_").to_owned();
             let call = Spanned { value: Syscall { abi: None, name }, span: event.span };
-            let (ignore, registers, overrides) = (false, false, false);
-            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, overrides };
+            let (ignore, registers, deciding) = (false, false, None);
+            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, deciding };
             found.syscalls(cx, &[call], false, FIRST_FIELD, at);
             found.sites.pop()
         }
@@ -648,7 +647,7 @@ fn number_step(cx: &mut Lowering<'_>, at: &At) -> Option<saker_abi::generated::s
     found
 }
 
-fn lsm(cx: &mut Lowering<'_>, name: &Spanned<String>, at: &At) -> Option<Site> {
+fn lsm(cx: &mut Lowering<'_>, hook: &Hook, name: &Spanned<String>, at: &At) -> Option<Site> {
     let release = cx.kernel.release();
     let Some(signature) = cx.kernel.lsm_hook(&name.value) else {
         let message = format!("this kernel ({release}) has no LSM hook `{}`", name.value);
@@ -661,6 +660,11 @@ fn lsm(cx: &mut Lowering<'_>, name: &Spanned<String>, at: &At) -> Option<Site> {
         }
         return None;
     };
+    if enforce::overrides(hook)
+        && let Some(found) = enforce::instead_of_lsm(cx, hook, &name.value)
+    {
+        return found.map_err(|problem| cx.problem(at, problem)).ok();
+    }
     if !cx.kernel.mechanisms().lsm {
         let message = format!("LSM programs take no effect on this kernel ({release})");
         let function = format!("security_{}", name.value);

@@ -5,6 +5,7 @@ mod enforce;
 mod expression;
 mod fake;
 mod fields;
+mod group;
 mod join;
 mod post;
 mod programs;

@@ -1,6 +1,6 @@
 //! A kernel that is made up.
 
-use crate::plan::{Kernel, Mechanisms, Resolved, Signature, TypeKind};
+use crate::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms, TypeKind};
 use crate::programs::Program;
 use crate::tracepoint::Format;
 use crate::values::Step;
@@ -24,6 +24,8 @@ pub(super) struct Fake {
     pub(super) hashes: bool,
     /// It runs programs of 32 bits.
     pub(super) narrow: bool,
+    /// What programs of control groups may do; none: there are none.
+    pub(super) sockets: Option<SocketPrograms>,
 }
 
 impl Default for Fake {
@@ -51,6 +53,7 @@ impl Default for Fake {
             returns_together: false,
             hashes: false,
             narrow: false,
+            sockets: None,
         }
     }
 }
@@ -135,6 +138,7 @@ impl Kernel for Fake {
             "__x64_sys_openat" | "__x64_sys_exit_group" | "__x64_sys_newstat" | "__x64_sys_lseek" => {
                 Some(signature(vec![pointer("pt_regs")]))
             }
+            "security_socket_connect" => self.lsm_hook("socket_connect"),
             "perf_event_mmap" => Some(signature(vec![pointer("vm_area_struct")])),
             other => self.functions.contains(&other).then(|| signature(vec![pointer("file")])),
         }
@@ -174,6 +178,10 @@ impl Kernel for Fake {
         match name {
             "file_open" => Some(signature(vec![pointer("file")])),
             "file_permission" => Some(signature(vec![pointer("file"), INT])),
+            "socket_connect" | "socket_bind" => {
+                Some(signature(vec![pointer("socket"), pointer("sockaddr"), INT]))
+            }
+            "socket_sendmsg" => Some(signature(vec![pointer("socket"), pointer("msghdr"), INT])),
             _ => None,
         }
     }
@@ -196,6 +204,8 @@ impl Kernel for Fake {
             ("vm_area_struct", "vm_flags") => {
                 (vec![step(32, 8)], TypeKind::Integer { size: 8, signed: false })
             }
+            ("msghdr", "msg_name") => (vec![step(0, 8)], pointer("")),
+            ("socket", "sk") => (vec![step(24, 8)], pointer("sock")),
             ("file", "f_pos") => (vec![step(64, 8)], TypeKind::Integer { size: 8, signed: true }),
             ("file", "small") => (vec![step(64, 1)], TypeKind::Integer { size: 1, signed: true }),
             ("file", "f_path") => (vec![step(16, 0)], TypeKind::Structure("path".into())),
@@ -251,6 +261,10 @@ impl Kernel for Fake {
         } else {
             Vec::new()
         }
+    }
+
+    fn socket_programs(&self) -> Result<SocketPrograms, String> {
+        self.sockets.clone().ok_or_else(|| "control groups are not mounted".to_owned())
     }
 
     fn control_groups(&self) -> Result<(), String> {
