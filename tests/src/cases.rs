@@ -7,6 +7,7 @@ pub mod credential;
 pub mod exec;
 pub mod facts;
 pub mod fault;
+pub mod keep;
 pub mod loss;
 pub mod place;
 pub mod policy;
@@ -41,5 +42,6 @@ pub const TABLES: &[&[Case]] = &[
     policy_asking::CASES,
     policy_enforce::CASES,
     policy_foreign::CASES,
+    keep::CASES,
     workloads::CASES,
 ];

@@ -12,6 +12,7 @@ mod probe;
 mod reference;
 mod replay;
 mod status;
+mod uninstall;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
+    /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
+    Uninstall(uninstall::UninstallArgs),
     /// Print the version
     Version,
     /// Print the reference page of all commands
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
         Command::Reference => output::print(&reference::page(command())),
         Command::Completion { shell } => {
