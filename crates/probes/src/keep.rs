@@ -12,7 +12,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +147,7 @@ impl Keep {
         }
         make_dir(&root)?;
         let lock = lock(&root)?;
+        check_owner(&root)?;
         let turn = turn_of(&root)?;
         let current = turn_in(&turn)?;
         let (mut earlier, mut newest) = (Vec::new(), current);
@@ -323,23 +324,28 @@ impl Keep {
 
     /// Maps of processes that the last agent left, if they hold what this version keeps.
     pub(crate) fn processes(&self) -> Processes {
-        let Some(generation) = self.earlier().last().map(|one| one.generation) else {
+        // An agent that was killed while it pinned them has kept none.
+        let found = self
+            .earlier()
+            .iter()
+            .rev()
+            .map(|one| self.processes_of(one.generation))
+            .find(|found| !found.is_empty());
+        let Some(found) = found else { return Processes::default() };
+        let wanted = |name| if name == "ended" { 1 } else { size_of::<saker_process>() };
+        if found.iter().any(|(name, map)| map.value_size() as usize != wanted(*name)) {
+            tracing::warn!(
+                "the last agent kept other records of processes than this version: processes get new identities"
+            );
             return Processes::default();
-        };
-        let base = self.root.join(generation.to_string()).join(BASE);
-        let mut found = Vec::new();
-        for name in PROCESSES {
-            let Ok(map) = MapHandle::from_pinned_path(base.join(name)) else { continue };
-            let value = if name == "ended" { 1 } else { size_of::<saker_process>() };
-            if map.value_size() as usize != value {
-                tracing::warn!(
-                    "the last agent kept other records of processes than this version: processes get new identities"
-                );
-                return Processes::default();
-            }
-            found.push((name, map));
         }
         Processes(found)
+    }
+
+    fn processes_of(&self, generation: u32) -> Vec<(&'static str, MapHandle)> {
+        let base = self.root.join(generation.to_string()).join(BASE);
+        let open = |name| Some((name, MapHandle::from_pinned_path(base.join(name)).ok()?));
+        PROCESSES.into_iter().filter_map(open).collect()
     }
 
     /// Pins what the sensors need.
@@ -532,6 +538,22 @@ fn remove_all(dir: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", dir)(error)),
         _ => Ok(()),
     }
+}
+
+/// Refuses a directory that somebody else could put programs into.
+fn check_owner(root: &Path) -> Result<(), Error> {
+    let found = fs::symlink_metadata(root).map_err(failed("look at", root))?;
+    let own = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
+    if own && found.is_dir() && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Error::Option(format!(
+        "{} belongs to user {} and has mode {:04o}: what is in force there could be anybody's; it must be a directory of \
+         root with mode 0700",
+        root.display(),
+        found.uid(),
+        found.mode() & 0o7777
+    )))
 }
 
 /// What [`uninstall`] removed.

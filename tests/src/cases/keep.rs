@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     alone("keep-policies-of-calls", policies_of_calls),
     alone("keep-one-agent", one_agent),
     alone("keep-half-made", half_made),
+    alone("keep-what-can-be", what_can_be),
 ];
 
 /// Restarts of the storm, unless `SAKER_KEEP_RESTARTS` says otherwise.
@@ -307,11 +308,12 @@ fn storm() -> Result<()> {
     ask(&agent, &["delete", "refusing"])?;
     let after = line.programs.start(&line.scratch, &["open-once", &secret])?.finish()?;
     same("opened without the policy", after.status.code(), Some(1))?;
-    ensure!(
-        !line.pins.entries().iter().any(|name| name.ends_with("/1") || name.contains("hook")),
-        "left of the policy: {:?}",
-        line.pins.entries()
-    );
+    let left = line
+        .pins
+        .entries()
+        .into_iter()
+        .find(|name| name.split_once('/').is_some_and(|(_, inner)| inner.parse::<u32>().is_ok()));
+    same("left of the policy", left, None)?;
     kill(&mut agent)?;
     let output = uninstall(&line, &[])?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -458,5 +460,37 @@ fn half_made() -> Result<()> {
     let old =
         |name: &&String| name.starts_with("1/") || name.starts_with("7/") || *name == "7" || *name == "1";
     same("left", left.iter().find(old), None).with_context(|| format!("{policy}: {left:?}"))?;
+    agent.stop()
+}
+
+/// What the kernel cannot keep is told to end with the agent, and does; the rest stays.
+fn what_can_be() -> Result<()> {
+    let line = Line::new()?;
+    let mut agent = line.start()?;
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: seen}}\nspec:\n  tracepoints:\n  \
+         - subsystem: syscalls\n    event: sys_enter_getpriority\n    args: [{{index: 5, type: int}}, {{index: 6, type: int}}]\n    \
+         selectors:\n    - matchBinaries: [{{operator: In, values: [{}]}}]\n",
+        line.programs.workload.display()
+    );
+    let file = line.write("seen.yaml", &text)?;
+    ask(&agent, &["add", &file.to_string_lossy()])?;
+    let note = policy(&agent, "seen")?["hooks"][0]["note"].as_str().unwrap_or_default().to_owned();
+    let stays = !note.contains("it ends with the agent");
+    println!("        a tracepoint {} on this kernel", if stays { "stays" } else { "ends with the agent" });
+    let log = agent.log()?;
+    ensure!(
+        stays != log.contains("it ends with the agent"),
+        "the log does not say so, or the status: {note:?}"
+    );
+    kill(&mut agent)?;
+    let away = line.calls(3)?;
+    let mut agent = line.start()?;
+    let mut stream = agent.stream();
+    let after = line.calls(3)?;
+    line.settle(&mut stream)?;
+    let hooks = |pid: u32| told(&stream, &[pid]).keys().filter(|(_, what)| what.starts_with("call")).count();
+    same("calls while no agent ran", hooks(away), if stays { 3 } else { 0 })?;
+    same("calls with the next agent", hooks(after), 3)?;
     agent.stop()
 }

@@ -5,11 +5,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use saker_policy::MAX_BYTES;
 use saker_policy::words::Mode;
 use serde_json::{Value, json};
 
 use super::Key;
+use crate::config::{check_directory, check_owner};
 
 /// What names of files end in.
 const ENDING: &str = ".json";
@@ -42,6 +44,7 @@ impl Store {
     /// Opens a directory, which is created with mode 0700.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        check_directory(&dir, &fs::metadata(&dir)?).map_err(io::Error::other)?;
         Ok(Self { dir })
     }
 
@@ -125,7 +128,15 @@ fn read(path: &Path) -> Result<Stored, String> {
     // The text may grow by what JSON escapes.
     let most = 6 * MAX_BYTES as u64 + 4096;
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    // Without waiting for who would write into a pipe of that name.
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let file = file.map_err(|error| format!("it cannot be read: {error}"))?;
+    let found = file.metadata().map_err(|error| format!("it cannot be read: {error}"))?;
+    if !found.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    check_owner(path, &found).map_err(|error| error.to_string())?;
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| format!("it cannot be read: {error}"))?;
     if bytes.len() as u64 > most {
         return Err(format!("it is longer than {most} bytes"));
