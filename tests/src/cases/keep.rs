@@ -1,10 +1,11 @@
 //! What stays when the agent is gone: what it told of meanwhile comes once, what it refuses is refused all the time, and
 //! nothing is left when it is to go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -17,7 +18,7 @@ use super::policy::{FIRST, getpriority};
 use super::policy_enforce::{BY_FUNCTION, lsm, refusing};
 use crate::agent::{self, Agent, LINEAGE};
 use crate::case::{Case, alone};
-use crate::event::Kind;
+use crate::event::{Event, Kind};
 use crate::observe::{same, settle};
 use crate::scratch::Scratch;
 use crate::stream::Stream;
@@ -27,6 +28,7 @@ use crate::workload::Programs;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("keep-delivers", delivers),
+    alone("keep-tells-once", tells_once),
     alone("keep-storm", storm),
     alone("keep-successor-fails", successor_fails),
     alone("keep-policies-of-calls", policies_of_calls),
@@ -112,7 +114,9 @@ impl Line {
         // The last one may have been killed in the middle of a line.
         let export = self.dir.join("events.json");
         if export.exists() {
-            fs::rename(&export, self.dir.join("events-before.json"))?;
+            let before = (0..).map(|number| self.dir.join(format!("events-{number}.json")));
+            let before = before.into_iter().find(|path| !path.exists()).context("no name for a file")?;
+            fs::rename(&export, before)?;
         }
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).chain(further.iter().copied()).collect();
         Agent::spawn(&self.dir, &flags)
@@ -172,27 +176,31 @@ fn uninstall(line: &Line, further: &[&str]) -> Result<std::process::Output> {
     run_to_end(command, further)
 }
 
-/// How often each call of these processes was told, by process and number, and how often their execs and exits.
-fn told(stream: &Stream, pids: &[u32]) -> BTreeMap<(u32, String), usize> {
-    let mut told = BTreeMap::new();
-    for event in stream.events.iter().filter(|event| pids.contains(&event.pid())) {
+/// What was told of processes, and how often: by PID.
+type Told = HashMap<u32, BTreeMap<String, usize>>;
+
+/// How often each call of each process was told, by its number, and its exec and exit.
+fn told(events: &[Event]) -> Told {
+    let mut told = Told::new();
+    for event in events {
+        // Each agent tells the processes that it finds, whoever told of them before.
+        if event.kind == Kind::Exec && event.flag("procFS") {
+            continue;
+        }
         let what = match event.kind {
             Kind::Hook => format!("call {}", event.number("args/1/int_arg")),
             other => format!("{other:?}"),
         };
-        *told.entry((event.pid(), what)).or_default() += 1;
+        *told.entry(event.pid()).or_default().entry(what).or_default() += 1;
     }
     told
 }
 
 /// Exactly these calls of a process were told, each once, with one exec and one exit.
-fn check_once(stream: &Stream, pid: u32, calls: u32) -> Result<()> {
-    let told = told(stream, &[pid]);
-    let mut wanted = BTreeMap::from([((pid, "Exec".to_owned()), 1), ((pid, "Exit".to_owned()), 1)]);
-    for call in 0..u64::from(calls) {
-        wanted.insert((pid, format!("call {}", FIRST + call)), 1);
-    }
-    same("told", told, wanted)
+fn check_once(told: &Told, pid: u32, calls: u32) -> Result<()> {
+    let mut wanted = BTreeMap::from([("Exec".to_owned(), 1), ("Exit".to_owned(), 1)]);
+    wanted.extend((0..u64::from(calls)).map(|call| (format!("call {}", FIRST + call), 1)));
+    same("told", told.get(&pid).cloned().unwrap_or_default(), wanted)
 }
 
 /// What happened while no agent ran is told at the next start, once, whether the last one was killed or stopped.
@@ -204,16 +212,16 @@ fn delivers() -> Result<()> {
     let mut stream = first.stream();
     let before = line.calls(5)?;
     line.settle(&mut stream)?;
-    check_once(&stream, before, 5).context("with the first agent")?;
+    check_once(&told(&stream.events), before, 5).context("with the first agent")?;
     kill(&mut first)?;
     let away = line.calls(7)?;
     let mut second = line.start()?;
     let mut stream = second.stream();
     let after = line.calls(3)?;
     line.settle(&mut stream)?;
-    check_once(&stream, away, 7).context("while the agent was killed")?;
-    check_once(&stream, after, 3).context("with the second agent")?;
-    ensure!(told(&stream, &[before]).is_empty(), "what the first agent told was told again");
+    check_once(&told(&stream.events), away, 7).context("while the agent was killed")?;
+    check_once(&told(&stream.events), after, 3).context("with the second agent")?;
+    ensure!(!told(&stream.events).contains_key(&before), "what the first agent told was told again");
     for event in stream.events.iter().filter(|event| event.pid() == away && event.kind == Kind::Hook) {
         same("policy", event.text("policy_name"), "seen")?;
         same("message", event.text("message"), "seen")?;
@@ -227,10 +235,68 @@ fn delivers() -> Result<()> {
     let mut stream = third.stream();
     let after = line.calls(2)?;
     line.settle(&mut stream)?;
-    check_once(&stream, away, 4).context("while the agent was stopped")?;
-    check_once(&stream, after, 2).context("with the third agent")?;
+    check_once(&told(&stream.events), away, 4).context("while the agent was stopped")?;
+    check_once(&told(&stream.events), after, 2).context("with the third agent")?;
     third.stop()?;
     same("left", line.pins.entries(), Vec::new())?;
+    Ok(())
+}
+
+/// How often agents are to come and go.
+fn restarts() -> u32 {
+    let wanted = std::env::var("SAKER_KEEP_RESTARTS").ok().and_then(|text| text.parse().ok());
+    wanted.unwrap_or(RESTARTS)
+}
+
+/// Programs run all the time while agents stop and start, and what each does is told once, by one of them.
+fn tells_once() -> Result<()> {
+    let line = Line::new()?;
+    let mut agent = line.start()?;
+    let file = line.write("seen.yaml", &getpriority("seen", &line.programs.workload, "seen", ""))?;
+    ask(&agent, &["add", &file.to_string_lossy()])?;
+    let over = AtomicBool::new(false);
+    let restarts = restarts();
+    let (pids, mut last) = std::thread::scope(|scope| -> Result<_> {
+        let runs = scope.spawn(|| -> Result<Vec<u32>> {
+            let mut pids = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                pids.push(line.calls(2)?);
+                // The ring must have room for all that happens without an agent.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(pids)
+        });
+        let follow = || -> Result<Agent> {
+            for _ in 0..restarts {
+                agent.stop()?;
+                agent = line.start()?;
+            }
+            Ok(agent)
+        };
+        let last = follow();
+        over.store(true, Ordering::Relaxed);
+        let pids = runs.join().map_err(|_| anyhow::anyhow!("the thread of the programs panicked"))??;
+        Ok((pids, last?))
+    })?;
+    let mut stream = last.stream();
+    line.settle(&mut stream)?;
+    last.stop()?;
+    let mut all = stream;
+    for number in 0..restarts {
+        let mut before = Stream::new(&line.dir.join(format!("events-{number}.json")));
+        before.advance()?;
+        all.events.append(&mut before.events);
+    }
+    println!("        {} programs in {restarts} restarts", pids.len());
+    ensure!(pids.len() > 10, "too little was done");
+    let told = told(&all.events);
+    let mut failed = Vec::new();
+    for pid in &pids {
+        if let Err(error) = check_once(&told, *pid, 2) {
+            failed.push(format!("{error:#}"));
+        }
+    }
+    ensure!(failed.is_empty(), "{} of {} programs: {:?}", failed.len(), pids.len(), failed.first());
     Ok(())
 }
 
@@ -263,9 +329,10 @@ fn storm() -> Result<()> {
     if !add_refusing(&line, &agent, &secret)? {
         return agent.stop();
     }
-    let restarts = std::env::var("SAKER_KEEP_RESTARTS").ok().and_then(|text| text.parse().ok());
-    let restarts = restarts.unwrap_or(RESTARTS);
-    let mut siege = line.programs.start(&line.scratch, &["besiege", &secret, "3"])?;
+    let restarts = restarts();
+    // They and the agent share the CPUs: in a long line there are fewer, so that it comes to an end.
+    let besiegers = if restarts > RESTARTS { "1" } else { "3" };
+    let mut siege = line.programs.start(&line.scratch, &["besiege", &secret, besiegers])?;
     siege.wait_for("besieging")?;
     let began = Instant::now();
     let mut times = Vec::new();
@@ -403,7 +470,7 @@ fn policies_of_calls() -> Result<()> {
     let mut stream = agent.stream();
     let pid = line.calls(2)?;
     line.settle(&mut stream)?;
-    check_once(&stream, pid, 2)?;
+    check_once(&told(&stream.events), pid, 2)?;
     ask(&agent, &["delete", "stays"])?;
     ask(&agent, &["delete", "rests"])?;
     same("files", fs::read_dir(&store)?.count(), 1)?;
@@ -455,7 +522,7 @@ fn half_made() -> Result<()> {
     let mut agent = line.start()?;
     let mut stream = agent.stream();
     line.settle(&mut stream)?;
-    check_once(&stream, away, 3)?;
+    check_once(&told(&stream.events), away, 3)?;
     let left = line.pins.entries();
     let old =
         |name: &&String| name.starts_with("1/") || name.starts_with("7/") || *name == "7" || *name == "1";
@@ -489,7 +556,9 @@ fn what_can_be() -> Result<()> {
     let mut stream = agent.stream();
     let after = line.calls(3)?;
     line.settle(&mut stream)?;
-    let hooks = |pid: u32| told(&stream, &[pid]).keys().filter(|(_, what)| what.starts_with("call")).count();
+    let told = told(&stream.events);
+    let hooks =
+        |pid: u32| told.get(&pid).map_or(0, |what| what.keys().filter(|one| one.starts_with("call")).count());
     same("calls while no agent ran", hooks(away), if stays { 3 } else { 0 })?;
     same("calls with the next agent", hooks(after), 3)?;
     agent.stop()

@@ -157,7 +157,101 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing::{FakeKernel, done, policy};
+    use super::super::super::{Policies, Sources, State};
     use super::*;
+    use crate::testing::wait;
+
+    /// A kernel in which the last agent left these policies of files, in this order.
+    fn kernel(names: &[&str]) -> FakeKernel {
+        let kernel = FakeKernel::default();
+        kernel.with(|memory| {
+            memory.generation = 2;
+            memory.kept = (1..).zip(names).map(|(number, name)| kept(number, name)).collect();
+        });
+        kernel
+    }
+
+    fn kept(number: u32, name: &str) -> KeptPolicy {
+        let key = Key { domain: STATIC.into(), namespace: String::new(), name: name.into() };
+        let text = PolicyText { id: number, name: name.into(), ..PolicyText::default() };
+        KeptPolicy { generation: 1, number, text: to_bytes(&key, &text) }
+    }
+
+    fn start(kernel: &FakeKernel, files: &[(&str, &str)]) -> (tempfile::TempDir, Policies) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let sources = Sources {
+            directory: Some(directory.path().to_owned()),
+            directory_wanted: true,
+            ..Sources::default()
+        };
+        let policies = kernel.policies(sources);
+        wait("the start", || policies.is_started());
+        (directory, policies)
+    }
+
+    #[test]
+    fn what_is_left_goes_when_its_successor_is_in_force() {
+        let kernel = kernel(&["a", "gone"]);
+        let (_directory, _policies) = start(&kernel, &[("a.yaml", &policy("a", &["f"]))]);
+        let number = (1 << 16) + 2;
+        let texts = ["text 1".to_owned(), "text 2".to_owned(), format!("text {number}")];
+        let rest = [format!("attach {number}"), "turn".into(), "release 1".into(), "release 2".into()];
+        assert_eq!(kernel.log(), [&texts[..], &rest[..], &["release bases".to_owned()]].concat());
+    }
+
+    #[test]
+    fn what_is_left_stays_until_its_successor_can_be_loaded() {
+        let kernel = kernel(&["a", "b"]);
+        kernel.with(|memory| memory.broken.extend(["f".to_owned()]));
+        let files = [("a.yaml", policy("a", &["f"])), ("b.yaml", policy("b", &["g"]))];
+        let (_directory, policies) =
+            start(&kernel, &files.each_ref().map(|(name, text)| (*name, text.as_str())));
+        let log = kernel.log();
+        assert!(log.ends_with(&["turn".into(), "release 2".into(), "release bases".into()]), "{log:?}");
+        let shown = policies.views().into_iter().find(|view| view.key.name == "a").unwrap();
+        assert_eq!(shown.state, State::LoadError);
+        assert!(
+            shown.error.contains("cannot attach f") && shown.error.contains("stays in force"),
+            "{shown:?}"
+        );
+        kernel.with(|memory| memory.broken.clear());
+        done(policies.configure(shown.key.clone(), Some(true), None)).unwrap();
+        let log = kernel.log();
+        assert!(log.ends_with(&["release 1".into(), "release bases".into()]), "{log:?}");
+        let shown = policies.views().into_iter().find(|view| view.key.name == "a").unwrap();
+        assert_eq!((shown.state, shown.error.as_str()), (State::Enabled, ""));
+    }
+
+    #[test]
+    fn what_is_left_stays_while_a_file_cannot_be_read_and_goes_when_it_is_not_wanted() {
+        let kernel = kernel(&["a"]);
+        let (_directory, policies) = start(&kernel, &[("a.yaml", "spec: [")]);
+        assert_eq!(kernel.log(), ["text 1", "turn", "release bases"]);
+        drop(policies);
+        let kernel = self::kernel(&["a"]);
+        kernel.with(|memory| memory.broken.extend(["f".to_owned()]));
+        let (_directory, policies) = start(&kernel, &[("a.yaml", &policy("a", &["f"]))]);
+        let key = policies.views()[0].key.clone();
+        done(policies.configure(key, Some(false), None)).unwrap();
+        assert!(kernel.log().ends_with(&["release 1".into(), "release bases".into()]));
+    }
+
+    #[test]
+    fn an_agent_that_lacks_what_it_must_have_takes_nothing_over() {
+        let kernel = kernel(&["a"]);
+        kernel.with(|memory| memory.broken.extend(["f".to_owned()]));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.yaml");
+        std::fs::write(&file, policy("a", &["f"])).unwrap();
+        let policies = kernel.policies(Sources { file: Some(file), ..Sources::default() });
+        wait("the start", || policies.is_started());
+        assert!(policies.unmet().is_some());
+        assert!(!kernel.log().contains(&"turn".to_owned()));
+    }
 
     #[test]
     fn what_is_kept_is_read_back() {
