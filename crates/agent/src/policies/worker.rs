@@ -46,7 +46,7 @@ impl Worker {
     fn work(&mut self, kept: Option<PathBuf>, file: Option<PathBuf>) {
         self.book.meet_kept();
         if let Some(dir) = kept {
-            self.book.restore(dir);
+            self.book.restore(&dir);
         }
         if let Some(path) = file {
             self.once(&path);

@@ -191,7 +191,7 @@ impl Book {
         let text =
             PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
         let Ok(loader) = &mut self.loader else { return Err(Failure::default()) };
-        let kept = (loader.generation() > 0).then(|| kept::to_bytes(key, &text)).unwrap_or_default();
+        let kept = if loader.generation() > 0 { kept::to_bytes(key, &text) } else { Vec::new() };
         if !self.texts.loaded(text) {
             return Err(Failure::new("the agent is stopping"));
         }

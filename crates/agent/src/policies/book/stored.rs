@@ -1,6 +1,6 @@
 //! Policies of calls that come back at the next start.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::store::{Store, Stored};
@@ -10,13 +10,13 @@ use super::{Asked, Book, Content, Entry, bounded};
 impl Book {
     /// Keeps policies of calls in this directory, and takes up what is there. A file that cannot be read is listed with
     /// its reason, and left alone.
-    pub(in super::super) fn restore(&mut self, dir: PathBuf) {
-        let found = Store::open(dir.clone()).and_then(|store| Ok((store.all()?, store)));
+    pub(in super::super) fn restore(&mut self, dir: &Path) {
+        let found = Store::open(dir.to_owned()).and_then(|store| Ok((store.all()?, store)));
         let (all, store) = match found {
             Ok(found) => found,
             Err(error) => {
                 let reason = format!("policies of calls cannot be kept in {}: {error}", dir.display());
-                return self.keep_refused(&dir, reason, false);
+                return self.keep_refused(dir, reason, false);
             }
         };
         for (path, stored) in all {
