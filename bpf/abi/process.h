@@ -107,7 +107,7 @@ struct saker_process {
 	struct saker_key key; /* written last: a ktime of 0 means not filled yet */
 	struct saker_key parent;
 	__u64 cgroup_id;
-	__u64 match_bits; /* one bit for each pre-evaluated process selector */
+	__u64 match_bits[2]; /* one bit for each pre-evaluated process selector; by the turn (lib/turn.h) */
 	struct saker_file exe;
 	__u32 ns_pid;
 	__u32 flags;  /* SAKER_PROC_* */
@@ -116,9 +116,8 @@ struct saker_process {
 	__u32 leaderless; /* a copy is kept because the leader ended before other threads */
 	__u32 zero;
 	__u64 told_exec; /* the kernel's number of the exec that was told last; 0: none since the creation */
-	__u32 match_generation; /* of the binary sets that match_bits were made from; 0: none */
-	__u32 zero2;
-	__u64 exec_id; /* the kernel's number of the exec that this record is of */
+	__u32 match_generation[2]; /* of the binary sets that match_bits were made from; 0: none */
+	__u64 exec_id;		   /* the kernel's number of the exec that this record is of */
 };
 
 #endif

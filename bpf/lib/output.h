@@ -6,7 +6,7 @@
 #ifndef SAKER_LIB_OUTPUT_H
 #define SAKER_LIB_OUTPUT_H
 
-#include "compat.h"
+#include "turn.h"
 #include "../abi/stats.h"
 
 /* One ring for all CPUs: its order is the order of causes, so no reader has to sort. Size set on load. */

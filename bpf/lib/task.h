@@ -40,6 +40,12 @@ struct {
 	__type(value, struct saker_process);
 } saker_leaderless SEC(".maps");
 
+static __always_inline void forget_matches(struct saker_process *proc)
+{
+	proc->match_bits[0] = proc->match_bits[1] = 0;
+	proc->match_generation[0] = proc->match_generation[1] = 0;
+}
+
 static __always_inline struct saker_process *process_of(struct task_struct *leader)
 {
 	if (saker_task_storage)

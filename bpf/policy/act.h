@@ -14,8 +14,26 @@ struct {
 	__type(value, u32);
 } saker_mode SEC(".maps");
 
-/* Thread-group id of the agent, as the first PID namespace has it. */
+/* Thread-group id of the agent, as the first PID namespace has it, and when it began, in clock ticks since
+ * the boot: when the agent is gone its number can be anybody's. */
 const volatile u32 saker_agent;
+const volatile u64 saker_agent_start;
+
+/* Nanoseconds of a tick as user space has it. Source: USER_HZ of asm-generic/param.h. */
+#define TICK_NS 10000000
+
+static __always_inline bool is_agent(u32 pid)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return pid == saker_agent &&
+	       BPF_CORE_READ(task, group_leader, start_boottime) / TICK_NS == saker_agent_start;
+}
+
+static __always_inline bool interferes(const volatile struct saker_selector_plan *selector)
+{
+	return selector->flags & SAKER_SELECT_OVERRIDE || selector->signal;
+}
 
 /* A selector has a signal. Not all programs may send one: without, there must be no call in them. */
 const volatile bool saker_signals = true;
@@ -27,7 +45,7 @@ static __always_inline enum saker_withheld withheld_from(u32 pid, const struct h
 
 	if (pid == 1)
 		return SAKER_WITHHELD_INIT;
-	if (pid == saker_agent)
+	if (is_agent(pid))
 		return SAKER_WITHHELD_AGENT;
 	if (saker_plan.flags & SAKER_PLAN_SOCKETS && s->owner.key.pid && s->owner.key.pid != pid)
 		return SAKER_WITHHELD_OWNER;
@@ -45,7 +63,7 @@ static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_se
 	bool overrides = selector->flags & SAKER_SELECT_OVERRIDE;
 	u8 signal = saker_signals ? selector->signal : 0;
 
-	if (!overrides && !signal)
+	if (!interferes(selector))
 		return SAKER_WITHHELD_NONE;
 	switch (withheld) {
 	case SAKER_WITHHELD_NONE:

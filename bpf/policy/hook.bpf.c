@@ -103,13 +103,13 @@ static __always_inline void caller(struct caller *who)
 static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 {
 	struct caller who = {};
-	u32 generation = binary_generation(), level;
+	u32 generation = binary_generation(), slot = saker_generation & 1, level;
 	struct saker_process *process;
 	struct hook_scratch *s;
 
 	find_process(&who);
 	process = who.process;
-	if (!process || process->match_generation != generation) {
+	if (!process || process->match_generation[slot] != generation || is_past()) {
 		s = take_scratch(&level);
 		if (!s)
 			return false;
@@ -118,12 +118,13 @@ static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 		/* Asked anew of the pointer: what is kept of the first answer the verifier does not connect
 		 * with it. */
 		forget(process);
-		if (process) {
-			process->match_bits = *bits;
-			process->match_generation = generation;
+		/* What is past would write over those of the generation after the next. */
+		if (process && !is_past()) {
+			process->match_bits[slot] = *bits;
+			process->match_generation[slot] = generation;
 		}
 	} else {
-		*bits = process->match_bits;
+		*bits = process->match_bits[slot];
 	}
 	if (saker_task_storage && process && known) {
 		struct task_struct *task = bpf_get_current_task_btf();
@@ -313,17 +314,25 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 {
 	const volatile struct saker_selector_plan *selector;
 	struct hook_scratch *s = call->s;
+	u32 withheld = SAKER_WITHHELD_NONE;
 	u32 i = saker_plan.selectors == 1 ? 0
 					  : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 
 	COUNT(matched);
 	selector = &saker_plan.selector[i];
+	if (is_past() && !interferes(selector))
+		return;
 	if (saker_watches)
 		note_changes(i);
 	find_owner(call, 0, saker_plan.entry_values, false);
 	track_selected(call, selector, false);
-	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.flags |= act(s, selector, call->who.workloads, counts) << SAKER_HOOK_WITHHELD_SHIFT;
+	if (saker_plan.flags & SAKER_PLAN_ENFORCES) {
+		withheld = act(s, selector, call->who.workloads, counts);
+		/* Told by whose turn it is. */
+		if (is_past() && withheld != SAKER_WITHHELD_NONE)
+			return;
+		s->rec.flags |= withheld << SAKER_HOOK_WITHHELD_SHIFT;
+	}
 	/* What is not called does not return. */
 	if (has_return(call) && !s->verdict) {
 		s->rec.call = mix(bpf_ktime_get_boot_ns(), bpf_get_current_pid_tgid());
@@ -400,6 +409,8 @@ static __always_inline s64 on_entry(void *ctx)
 	s64 verdict;
 	u64 found;
 
+	if (is_early() || (is_past() && !(saker_plan.flags & SAKER_PLAN_ENFORCES)))
+		return 0;
 	if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
 		return 0;
 	found = front(ctx, bpf_get_smp_processor_id(), &call.who);

@@ -110,8 +110,7 @@ static __always_inline void fill_process(struct saker_process *to, const struct 
 	to->key = s->rec.rec.process;
 	to->parent = s->rec.id.parent;
 	to->cgroup_id = s->rec.id.cgroup_id;
-	to->match_bits = 0;
-	to->match_generation = 0;
+	forget_matches(to);
 	to->exe = s->rec.exe;
 	to->ns_pid = s->rec.id.ns_pid;
 	to->flags = s->rec.id.flags & SAKER_PROC_IN_INIT_TREE;
@@ -121,7 +120,6 @@ static __always_inline void fill_process(struct saker_process *to, const struct 
 	to->zero = 0;
 	to->told_exec = exec_id;
 	to->exec_id = exec_id;
-	to->zero2 = 0;
 }
 
 /* Makes the process's record that of the program it runs now. */
@@ -199,6 +197,17 @@ static __always_inline void read_exec(struct exec_scratch *s, struct task_struct
 	s->rec.secureexec = BPF_CORE_READ_BITFIELD(bprm, secureexec);
 }
 
+/* Another generation told of this exec a moment ago. */
+static __always_inline bool exec_was_told(struct task_struct *task)
+{
+	struct saker_process *proc;
+
+	if (!saker_generation)
+		return false;
+	proc = process_of(task);
+	return proc && proc->told_exec == task->self_exec_id;
+}
+
 static __always_inline void tell_exec(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm,
 				      bool loop)
 {
@@ -212,6 +221,8 @@ static __always_inline void tell_exec(struct task_struct *task, pid_t old_pid, s
 	struct file *exe;
 	u32 size;
 
+	if (!is_my_turn() || exec_was_told(task))
+		return;
 	read_pointers(&of, task, task);
 	forget(fs);
 	forget(mm);

@@ -82,7 +82,7 @@ static __always_inline void tell_exit(struct task_struct *task, bool storage)
 	struct task_pointers of;
 	u32 proc_flags = 0;
 
-	if (!leader)
+	if (!leader || !is_my_turn())
 		return;
 	read_pointers(&of, task, leader);
 	if (!of.signal)

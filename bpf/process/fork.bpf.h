@@ -20,13 +20,14 @@ static __always_inline void init_process(struct saker_process *to, const struct 
 {
 	if (creator) {
 		to->exe = creator->exe;
-		to->match_bits = creator->match_bits;
-		to->match_generation = creator->match_generation;
+		to->match_bits[0] = creator->match_bits[0];
+		to->match_bits[1] = creator->match_bits[1];
+		to->match_generation[0] = creator->match_generation[0];
+		to->match_generation[1] = creator->match_generation[1];
 		to->flags = creator->flags & SAKER_PROC_IN_INIT_TREE;
 	} else {
 		__builtin_memset(&to->exe, 0, sizeof(to->exe));
-		to->match_bits = 0;
-		to->match_generation = 0;
+		forget_matches(to);
 		to->flags = 0;
 	}
 	if (id->ns_pid == 1)
@@ -90,13 +91,25 @@ static __always_inline void tell_fork(struct task_struct *child)
 	bpf_ringbuf_submit(rec, wakeup_flags());
 }
 
+/* Another generation told of this process a moment ago. */
+static __always_inline bool fork_was_told(struct task_struct *child)
+{
+	struct saker_process *proc;
+
+	if (!saker_generation)
+		return false;
+	proc = process_of(child);
+	return proc && proc->key.ktime == child->start_boottime;
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(saker_fork, struct task_struct *parent, struct task_struct *child)
 {
 	if (child->pid != child->tgid)
 		return 0; /* a thread */
 	hold_cpu();
-	tell_fork(child);
+	if (is_my_turn() && !fork_was_told(child))
+		tell_fork(child);
 	release_cpu();
 	return 0;
 }

@@ -49,8 +49,7 @@ static __always_inline void init_from_task(struct saker_process *init, const str
 	init->key.zero = 0;
 	init->parent = rec->id.real_parent;
 	init->cgroup_id = rec->id.cgroup_id;
-	init->match_bits = 0;
-	init->match_generation = 0;
+	forget_matches(init);
 	init->exe = rec->exe;
 	init->ns_pid = rec->id.ns_pid;
 	init->flags = saker_in_init_tree();

@@ -8,6 +8,7 @@ pub mod egress;
 pub mod exec;
 pub mod facts;
 pub mod fault;
+pub mod keep;
 pub mod loss;
 pub mod place;
 pub mod policy;
@@ -45,5 +46,6 @@ pub const TABLES: &[&[Case]] = &[
     policy_scenarios::CASES,
     egress::CASES,
     policy_foreign::CASES,
+    keep::CASES,
     workloads::CASES,
 ];

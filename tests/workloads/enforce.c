@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -173,8 +174,100 @@ static int ended(int argc, char **argv)
 	return 0;
 }
 
+/* What those who besiege a file count. */
+struct siege {
+	atomic_int over;
+	atomic_ulong tried, opened, other, programs;
+};
+
+static void besiege_one(struct siege *siege, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	siege->tried++;
+	if (fd >= 0) {
+		siege->opened++;
+		close(fd);
+	} else if (errno != EPERM) {
+		siege->other++;
+	}
+}
+
+/* open-once PATH: status 1 if it can be opened, 3 if that fails otherwise than by EPERM. */
+static int open_once(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	if (open(argv[1], O_RDONLY | O_CLOEXEC) >= 0)
+		return 1;
+	return errno == EPERM ? 0 : 3;
+}
+
+/* The same by programs that are executed for it. */
+static void besiege_by_programs(struct siege *siege, char *path)
+{
+	while (!siege->over) {
+		int status;
+		pid_t child = fork();
+
+		if (child < 0)
+			die("fork");
+		if (!child) {
+			execl("/proc/self/exe", "workload", "open-once", path, NULL);
+			_exit(125);
+		}
+		if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) == 125)
+			die("program");
+		siege->programs++;
+		siege->tried++;
+		if (WEXITSTATUS(status) == 1)
+			siege->opened++;
+		else if (WEXITSTATUS(status))
+			siege->other++;
+	}
+}
+
+/* besiege PATH PROCESSES: so many processes open PATH again and again until the input ends, one more has
+ * programs do it. Prints `besieging` when all are there. Facts: tried, opened, other (refused with another
+ * error than EPERM), programs. */
+static int besiege(int argc, char **argv)
+{
+	struct siege *siege =
+		mmap(NULL, sizeof(*siege), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int processes;
+	char c;
+
+	if (argc != 3)
+		return 2;
+	if (siege == MAP_FAILED)
+		die("memory");
+	processes = atoi(argv[2]);
+	for (int i = 0; i <= processes; i++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			die("fork");
+		if (child)
+			continue;
+		if (i == processes)
+			besiege_by_programs(siege, argv[1]);
+		while (!siege->over)
+			besiege_one(siege, argv[1]);
+		_exit(0);
+	}
+	fact("besieging", "%d", processes);
+	while (read(0, &c, 1) > 0)
+		;
+	siege->over = 1;
+	while (wait(NULL) > 0)
+		;
+	fact("tried", "%lu", siege->tried);
+	fact("opened", "%lu", siege->opened);
+	fact("other", "%lu", siege->other);
+	fact("programs", "%lu", siege->programs);
+	return 0;
+}
+
 const struct workload enforce_workloads[] = {
-	{"forbidden", forbidden},
-	{"ended", ended},
-	{},
+	{"besiege", besiege}, {"open-once", open_once}, {"forbidden", forbidden}, {"ended", ended}, {},
 };

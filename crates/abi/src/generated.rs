@@ -376,7 +376,7 @@ pub struct saker_process {
     pub key: saker_key,
     pub parent: saker_key,
     pub cgroup_id: __u64,
-    pub match_bits: __u64,
+    pub match_bits: [__u64; 2usize],
     pub exe: saker_file,
     pub ns_pid: __u32,
     pub flags: __u32,
@@ -385,8 +385,7 @@ pub struct saker_process {
     pub leaderless: __u32,
     pub zero: __u32,
     pub told_exec: __u64,
-    pub match_generation: __u32,
-    pub zero2: __u32,
+    pub match_generation: [__u32; 2usize],
     pub exec_id: __u64,
 }
 pub const SAKER_FAMILY_KPROBE: saker_family = 1;

@@ -1,18 +1,19 @@
 //! The running kernel as a source of records.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{KernelFacts, Options, Reader, RecordBatch};
+use saker_probes::{Keep, KernelFacts, Options};
 
 use crate::config::Settings;
+use crate::earlier::{Rings, Waiting};
 use crate::policies::Loader;
 use crate::policies::kernel::KernelLoader;
-use crate::source::{ReadOutcome, RecordReader, Sensors};
+use crate::source::{RecordReader, Sensors};
 use crate::workloads::Workloads;
 
 struct Kernel {
@@ -20,6 +21,8 @@ struct Kernel {
     environment: bool,
     /// Control group for programs that decide about sockets; none: the root of all.
     socket_group: Option<PathBuf>,
+    /// What earlier agents' programs told before this one listed the processes; taken by the first list.
+    waiting: RefCell<Option<Waiting>>,
 }
 
 /// Loads and attaches the sensors; from here on records gather in the ring buffer.
@@ -36,10 +39,12 @@ pub fn load(settings: &Settings) -> Result<(Box<dyn Sensors>, Box<dyn RecordRead
         procfs: settings.procfs.clone(),
         ..Options::default()
     };
-    let sensors = saker_probes::Sensors::load(&options, &facts)?;
-    let reader = sensors.reader()?;
+    let keep = Keep::open(&settings.bpf_dir, settings.keep).context("what stays beyond an agent's end")?;
+    let sensors = saker_probes::Sensors::load_beside(&options, &facts, keep)?;
+    let (rings, waiting) = Rings::of(&sensors)?;
     let socket_group = settings.socket_group.clone();
-    Ok((Box::new(Kernel { sensors, environment, socket_group }), Box::new(Ring(reader))))
+    let kernel = Kernel { sensors, environment, socket_group, waiting: RefCell::new(waiting) };
+    Ok((Box::new(kernel), Box::new(rings)))
 }
 
 /// What the kernel offers, by name. Nothing is known when it cannot be asked.
@@ -57,7 +62,11 @@ impl Sensors for Kernel {
             args: task.argv,
             envs: task.environ,
         };
-        Ok(tasks.into_iter().map(task).collect())
+        let mut tasks: Vec<_> = tasks.into_iter().map(task).collect();
+        if let Some(waiting) = self.waiting.take() {
+            waiting.gather(&mut tasks)?;
+        }
+        Ok(tasks)
     }
 
     fn stats(&self) -> Result<Vec<Stats>> {
@@ -76,17 +85,17 @@ impl Sensors for Kernel {
         self.sensors.missed()
     }
 
-    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
-        let loader = KernelLoader::beside(&self.sensors, host, workloads)?;
-        Ok(Box::new(loader.with_socket_group(self.socket_group.clone())))
+    fn keep(&self) -> Option<Arc<Keep>> {
+        self.sensors.keep().cloned()
     }
-}
 
-struct Ring(Reader);
-
-impl RecordReader for Ring {
-    fn read(&mut self, timeout: Duration, batch: &mut RecordBatch) -> Result<ReadOutcome> {
-        let outcome = self.0.read(timeout, batch)?;
-        Ok(ReadOutcome { records: outcome.records, idle: outcome.idle })
+    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
+        let loader = KernelLoader::beside(&self.sensors, host, workloads).inspect_err(|_| {
+            // Nobody will know the texts: what waits is read without them.
+            if let Some(keep) = self.sensors.keep() {
+                keep.set_told();
+            }
+        });
+        Ok(Box::new(loader?.with_socket_group(self.socket_group.clone())))
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod config;
+mod earlier;
 mod fanout;
 pub mod flags;
 pub mod host;

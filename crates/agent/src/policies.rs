@@ -11,6 +11,7 @@ mod book;
 mod files;
 pub(crate) mod kernel;
 pub mod loader;
+mod store;
 mod view;
 mod worker;
 mod workload_bits;
@@ -103,6 +104,14 @@ pub enum PolicyError {
     /// There is one of this name already.
     #[error("there is a policy {0} already; delete it first, or replace it")]
     Exists(Key),
+    /// The disk does not take the change.
+    #[error("nothing has changed, because it cannot be kept for the next start: {key}: {reason}")]
+    NotKept {
+        /// The policy.
+        key: Key,
+        /// What the system says.
+        reason: String,
+    },
     /// There is none of this name.
     #[error("there is no policy {key}{hint}")]
     Unknown {
@@ -182,6 +191,10 @@ impl Shared {
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
+    fn is_unmet(&self) -> bool {
+        self.unmet.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn set_unmet(&self, reason: Option<String>) {
         *self.unmet.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
@@ -200,6 +213,8 @@ pub struct Sources {
     pub directory: Option<PathBuf>,
     /// The directory was asked for, so that its absence is a problem.
     pub directory_wanted: bool,
+    /// Policies of calls are kept here and come back.
+    pub kept: Option<PathBuf>,
 }
 
 /// The policies, for those who give orders and those who look.
@@ -227,7 +242,7 @@ impl Policies {
         let thread = std::thread::Builder::new().name("saker-policies".into()).spawn(move || {
             let book = Book::new(loader, texts, Arc::clone(&for_thread), choices);
             let directory = sources.directory.map(|path| Directory::new(path, sources.directory_wanted));
-            Worker::new(book, directory, received, for_thread).run(sources.file);
+            Worker::new(book, directory, received, for_thread).run(sources.kept, sources.file);
         })?;
         Ok(Self { orders, shared, thread: Mutex::new(Some(thread)) })
     }

@@ -84,7 +84,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let sinks = sinks::start(&settings, &fanout, &requests)?;
     let requester = Requester::start(settings.requests.clone(), runtime.handle());
     let source = load(&settings).context("the sensors cannot be started")?;
-    let workloads = Arc::new(Workloads::new(settings.names_pods()));
+    let workloads = Arc::new(Workloads::new(settings.names_pods()).kept(source.0.keep()));
     let followed =
         settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
     let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
@@ -116,8 +116,10 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
 
     let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
     agent.look(true);
+    let mut ready = false;
     let outcome = match agent.await_policies(settings.policies.file.as_deref()) {
         Ok(Flow::Go) => {
+            ready = true;
             agent.state.set_ready();
             run_dir.announce(&settings)?;
             tracing::info!(startup = ?started.1.elapsed(), "ready");
@@ -128,7 +130,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         Err(error) => Err(error),
     };
     notify::stopping();
-    agent.end(&fanout);
+    agent.end(&fanout, ready);
     let _ = stop_server.send(true);
     let served = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), server).await });
     if let Ok(Ok(Err(error))) = served {
@@ -469,10 +471,16 @@ impl Agent {
         }
     }
 
-    /// Lets what was read reach the sinks.
-    fn end(&mut self, fanout: &Arc<Fanout>) {
-        // In a storm the ring would never be empty.
-        self.sensors.detach();
+    /// Lets what was read reach the sinks. Of an agent that was `ready`, what is to stay stays: then what is in the ring
+    /// is for the next one.
+    fn end(&mut self, fanout: &Arc<Fanout>, ready: bool) {
+        let stays = self.sensors.keep().is_some_and(|keep| ready && keep.leave());
+        if stays {
+            tracing::info!("sensors and policies stay in force");
+        } else {
+            // In a storm the ring would never be empty.
+            self.sensors.detach();
+        }
         let deadline = Instant::now() + END;
         if !self.state.policies.stop(Instant::now() + POLICIES_END) {
             tracing::warn!(

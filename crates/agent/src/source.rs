@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::RecordBatch;
+use saker_probes::{Keep, RecordBatch};
 
 use crate::policies::Loader;
 use crate::workloads::Workloads;
@@ -51,6 +51,11 @@ pub trait Sensors {
 
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
+
+    /// Where what is loaded stays when the agent ends, or what earlier agents left; `None`: neither.
+    fn keep(&self) -> Option<Arc<Keep>> {
+        None
+    }
 
     /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for.
     ///

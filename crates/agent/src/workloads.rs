@@ -10,13 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use saker_policy::matcher::Container;
 use saker_policy::plan::WorkloadTest;
-use saker_probes::Groups;
+use saker_probes::{Groups, Keep};
 
 /// Filters and containers.
 pub struct Workloads {
     known: Mutex<Known>,
     /// Somebody says which containers are of which pods.
     named: bool,
+    /// Where what is loaded stays.
+    keep: Option<Arc<Keep>>,
 }
 
 #[derive(Default)]
@@ -31,7 +33,13 @@ impl Workloads {
     /// `named`: somebody will say which containers are of which pods.
     #[must_use]
     pub fn new(named: bool) -> Self {
-        Self { known: Mutex::default(), named }
+        Self { known: Mutex::default(), named, keep: None }
+    }
+
+    /// What is loaded stays there.
+    #[must_use]
+    pub fn kept(self, keep: Option<Arc<Keep>>) -> Self {
+        Self { keep, ..self }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -47,7 +55,8 @@ impl Workloads {
         if let Some(groups) = &known.groups {
             return Ok(Arc::clone(groups));
         }
-        let began = Groups::begin(self.named).context("control groups cannot be followed")?;
+        let began = Groups::begin_kept(self.named, self.keep.as_ref())
+            .context("control groups cannot be followed")?;
         Ok(Arc::clone(known.groups.insert(Arc::new(began))))
     }
 

@@ -36,6 +36,18 @@ pub use reader::Reader;
 pub use setup::Setup;
 pub use writer::Writer;
 
+/// The texts of a policy as a capture has them.
+#[must_use]
+pub fn policy_bytes(text: &PolicyText) -> Vec<u8> {
+    policy::to_bytes(text)
+}
+
+/// The other way; `None`: the bytes are no policy.
+#[must_use]
+pub fn policy_of(bytes: &[u8]) -> Option<PolicyText> {
+    policy::from_bytes(bytes)
+}
+
 pub(crate) const MAGIC: [u8; 8] = *b"SAKERCAP";
 pub(crate) const VERSION: u16 = 1;
 /// Longest header: it may name 65,536 users.

@@ -64,6 +64,14 @@ pub enum Error {
         /// The library's error.
         source: libbpf_rs::Error,
     },
+    /// Something cannot be pinned.
+    #[error("cannot pin {}: {source}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// The library's error.
+        source: libbpf_rs::Error,
+    },
     /// A program that cannot be probed.
     #[error(transparent)]
     Executable(#[from] crate::ExecutableError),

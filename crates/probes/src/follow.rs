@@ -3,11 +3,13 @@
 use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Iter, Link, MapCore, MapHandle, OpenObject};
 
 use crate::follow_skel::{FollowSkel, FollowSkelBuilder, OpenFollowSkel};
+use crate::keep::{Keep, Pinned};
 use crate::sensors::LibraryLog;
 use crate::{Error, loader};
 
@@ -71,6 +73,8 @@ pub(crate) struct Wanted<'a> {
     pub shared: Vec<(&'static str, &'a MapHandle)>,
     /// Names of those that may be made.
     pub made: &'a [&'static str],
+    /// Where the programs stay.
+    pub keep: Option<&'a Arc<Keep>>,
 }
 
 /// The programs of a job, attached. Dropping them forgets what they kept.
@@ -82,6 +86,8 @@ pub(crate) struct Follow {
     pub maps: [MapHandle; 2],
     job: Job,
     task_iterator: bool,
+    /// What has the programs stay when the agent is gone.
+    _pinned: Option<Pinned>,
 }
 
 impl Follow {
@@ -109,9 +115,18 @@ impl Follow {
                 links.push(program.attach_trace().map_err(failed("attach"))?);
             }
         }
+        let name = if wanted.job == Job::Follow { "follow" } else { "watch" };
+        let pinned = wanted.keep.map(|keep| keep.pin_links(name, &mut links)).transpose()?.flatten();
         let [first, second] = wanted.job.maps();
         let maps = [map_of(&skel, first)?, map_of(&skel, second)?];
-        Ok(Self { _links: links, skel, maps, job: wanted.job, task_iterator: wanted.task_iterator })
+        Ok(Self {
+            _links: links,
+            skel,
+            maps,
+            job: wanted.job,
+            task_iterator: wanted.task_iterator,
+            _pinned: pinned,
+        })
     }
 
     /// One of its maps.

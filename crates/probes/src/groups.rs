@@ -17,6 +17,7 @@ use saker_abi::generated::{saker_group, saker_group_made};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::groups_skel::GroupsSkelBuilder;
+use crate::keep::{Keep, Pinned};
 use crate::sensors::{LibraryLog, program_fdinfo};
 use crate::{Error, loader};
 
@@ -54,6 +55,8 @@ impl ContainerGroup {
 
 /// Which group belongs to which container, kept by programs. Dropping it detaches them.
 pub struct Groups {
+    /// What has the programs stay when the agent is gone.
+    _pinned: Option<Pinned>,
     /// Held, and never looked at again.
     _links: Mutex<Vec<Link>>,
     table: MapHandle,
@@ -70,6 +73,14 @@ impl Groups {
     /// # Errors
     /// There is no unified hierarchy to be seen, or the kernel refuses a program or a map.
     pub fn begin(named: bool) -> Result<Self, Error> {
+        Self::begin_kept(named, None)
+    }
+
+    /// The same, staying when this process is gone if that is wanted.
+    ///
+    /// # Errors
+    /// The same, or the programs cannot be pinned.
+    pub fn begin_kept(named: bool, keep: Option<&Arc<Keep>>) -> Result<Self, Error> {
         let root = unified_root().map_err(Error::Option)?;
         let _lock = loader::lock();
         let log = LibraryLog::capture();
@@ -95,7 +106,9 @@ impl Groups {
         for program in skel.object().progs_mut() {
             links.push(program.attach_trace().map_err(failed("attach"))?);
         }
+        let pinned = keep.map(|keep| keep.pin_links("groups", &mut links)).transpose()?.flatten();
         let groups = Self {
+            _pinned: pinned,
             _links: Mutex::new(links),
             table: handle(TABLE)?,
             host: handle(HOST)?,

@@ -34,6 +34,7 @@ use self::needs::{operators_of, parts_of, stacks_of, types_of};
 use self::waiting::Waiting;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
+use crate::keep::{Keep, Pinned};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
@@ -152,6 +153,9 @@ pub struct Hooks {
     watch: Weak<Follow>,
     /// What each bit that is followed means, and since which generation.
     followed: BTreeMap<u8, (u64, u32)>,
+    /// When this process began, in clock ticks since the boot.
+    agent_start: u64,
+    keep: Option<Arc<Keep>>,
 }
 
 /// Names of the types that the object asks for.
@@ -243,6 +247,22 @@ pub struct LoadedPolicy {
     tracking: Option<Arc<Tracking>>,
 }
 
+/// What has a policy stay when the agent is gone. Dropping it takes the pins away.
+pub struct PinnedPolicy {
+    _pinned: Pinned,
+}
+
+impl LoadedPolicy {
+    /// Has all its hooks stay when this process is gone, with a text for whoever finds them.
+    ///
+    /// # Errors
+    /// One of its links cannot be pinned, as those of perf events before Linux 5.15: then none is.
+    pub fn pin(&mut self, keep: &Arc<Keep>, number: u32, text: &[u8]) -> Result<PinnedPolicy, Error> {
+        let hooks = self.hooks.iter_mut().map(|hook| hook.links.as_mut_slice());
+        Ok(PinnedPolicy { _pinned: keep.pin_policy(number, hooks, text)? })
+    }
+}
+
 /// Maps that the hooks of a policy share; its first hook makes them.
 #[derive(Default)]
 struct PolicyMaps {
@@ -277,11 +297,14 @@ impl Hooks {
             sockets: None,
             tracking: Weak::new(),
             groups: Vec::new(),
-            generation: 0,
+            // Those of other agents in the same records are others.
+            generation: sensors.keep().map_or(0, |keep| keep.generation().wrapping_shl(20)),
             task_iterator: sensors.has_task_iterator(),
             follow: None,
             watch: Weak::new(),
             followed: BTreeMap::new(),
+            agent_start: own_start(),
+            keep: sensors.keep().cloned(),
         })
     }
 
@@ -375,7 +398,7 @@ impl Hooks {
         let outer = self.sockets.as_ref().ok_or_else(missing)?;
         let outer = MapHandle::try_from(outer).map_err(|source| Error::Map { map: SOCKETS, source })?;
         let _lock = loader::lock();
-        let tracking = Arc::new(Tracking::begin(outer)?);
+        let tracking = Arc::new(Tracking::begin(outer, self.keep.as_ref())?);
         self.tracking = Arc::downgrade(&tracking);
         Ok(tracking)
     }
@@ -499,6 +522,8 @@ impl Hooks {
             rodata.saker_signals = group::has_signals(&spec.plan);
             rodata.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
             rodata.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
+            rodata.saker_agent_start = self.agent_start;
+            rodata.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
             rodata.saker_hash_of = hash_of(spec);
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
@@ -510,6 +535,9 @@ impl Hooks {
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
         open.maps.saker_stats.reuse_fd(self.stats.as_fd())?;
         open.maps.data_reader.reuse_fd(self.reader.as_fd())?;
+        if let Some(keep) = &self.keep {
+            open.maps.data_turn.reuse_fd(keep.turn_map().as_fd())?;
+        }
         open.maps.saker_processes.set_autocreate(self.task_storage)?;
         open.maps.saker_processes_hash.set_autocreate(!self.task_storage)?;
         if self.task_storage {
@@ -738,6 +766,14 @@ fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
     let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
     maps.chain(programs).sum()
+}
+
+/// When this process began, in clock ticks since the boot, as `/proc` tells it; 0: not known.
+fn own_start() -> u64 {
+    // Source: proc_pid_stat(5): the 22nd field; the second, in parentheses, may hold blanks.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let start = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    start.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
 }
 
 /// This process's number in the first PID namespace; 0: it is in another one.

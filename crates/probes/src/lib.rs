@@ -7,6 +7,7 @@ pub mod executable;
 pub mod facts;
 pub mod groups;
 pub mod hooks;
+pub mod keep;
 pub mod kernel;
 pub mod mapped;
 pub mod reader;
@@ -35,7 +36,10 @@ pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
 pub use groups::{ContainerGroup, Groups, NewContainers};
-pub use hooks::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, tells_places};
+pub use hooks::{
+    Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, PinnedPolicy, tells_places,
+};
+pub use keep::{EarlierReader, Keep, KeptPolicy};
 pub use kernel::RunningKernel;
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};

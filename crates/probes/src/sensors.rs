@@ -1,14 +1,16 @@
 //! Loading and attaching the process sensors, and their counters.
 
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, ProgramMut};
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::keep::{Keep, Pinned, Processes};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::{Missed, left_out};
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
@@ -68,6 +70,9 @@ pub struct Sensors {
     understudies: bool,
     pub(crate) procfs: PathBuf,
     missed: Mutex<Missed>,
+    keep: Option<Arc<Keep>>,
+    /// Goes after the links, which does not matter: a pin holds what it is of.
+    _pinned: Option<Pinned>,
 }
 
 /// Number of sensors: exec, fork, exit.
@@ -79,6 +84,19 @@ impl Sensors {
     /// # Errors
     /// Missing rights, an unsupported kernel, a bad option, or a program the kernel refuses.
     pub fn load(options: &Options, facts: &KernelFacts) -> Result<Self, Error> {
+        Self::load_beside(options, facts, None)
+    }
+
+    /// The same beside what earlier agents kept, if there is anything: then nothing is told before the turn is taken. If
+    /// what is loaded is to stay, it is pinned.
+    ///
+    /// # Errors
+    /// The same, or something cannot be pinned.
+    pub fn load_beside(
+        options: &Options,
+        facts: &KernelFacts,
+        keep: Option<Arc<Keep>>,
+    ) -> Result<Self, Error> {
         let ring_bytes = ring_size(options.ring_bytes)?;
         check_rights(facts)?;
         facts.require_sensors()?;
@@ -91,6 +109,8 @@ impl Sensors {
             ring_bytes,
             task_storage,
             understudies: needs_understudies(facts, task_storage),
+            processes: keep.as_ref().map_or_else(Processes::default, |keep| keep.processes()),
+            keep: keep.as_deref(),
         };
         let _lock = loader::lock();
         let skel = match wanted.load(true, &log) {
@@ -112,8 +132,11 @@ impl Sensors {
             understudies: wanted.understudies,
             procfs: options.procfs.clone(),
             missed: Mutex::default(),
+            keep,
+            _pinned: None,
         };
         sensors.attach().map_err(|source| Error::Load { operation: "attach", source, log: log.tail() })?;
+        sensors.pin()?;
         Ok(sensors)
     }
 
@@ -129,9 +152,42 @@ impl Sensors {
         Ok(())
     }
 
+    /// Has all stay when this process is gone, if that is wanted.
+    fn pin(&mut self) -> Result<(), Error> {
+        let Some(keep) = self.keep.clone() else { return Ok(()) };
+        let maps = &self.skel.maps;
+        let handle = |map, name| MapHandle::try_from(map).map_err(|source| Error::Map { map: name, source });
+        let mut kept = vec![
+            ("ring", handle(&maps.saker_ring, "saker_ring")?),
+            ("stats", handle(&maps.saker_stats, "saker_stats")?),
+            ("reader", handle(&maps.data_reader, ".data.reader")?),
+        ];
+        if self.task_storage {
+            kept.push(("processes", handle(&maps.saker_processes, "saker_processes")?));
+            kept.push(("leaderless", handle(&maps.saker_leaderless, "saker_leaderless")?));
+        } else {
+            kept.push(("hash", handle(&maps.saker_processes_hash, "saker_processes_hash")?));
+            kept.push(("ended", handle(&maps.saker_ended, "saker_ended")?));
+        }
+        if self.understudies {
+            // The kernel empties arrays of programs when nobody has them open or pinned any more.
+            kept.push(("exec-body", handle(&maps.saker_exec_body, "saker_exec_body")?));
+            kept.push(("fork-body", handle(&maps.saker_fork_body, "saker_fork_body")?));
+            kept.push(("exit-body", handle(&maps.saker_exit_body, "saker_exit_body")?));
+        }
+        self._pinned = keep.pin_base(&mut self.links, kept)?;
+        Ok(())
+    }
+
+    /// Where what is loaded stays, or what is left of others.
+    #[must_use]
+    pub fn keep(&self) -> Option<&Arc<Keep>> {
+        self.keep.as_ref()
+    }
+
     /// Puts the sensors where their understudies jump to.
     fn give_bodies(&self) -> Result<(), libbpf_rs::Error> {
-        use std::os::fd::{AsFd, AsRawFd};
+        use std::os::fd::AsRawFd;
         let (maps, progs) = (&self.skel.maps, &self.skel.progs);
         let bodies = [
             (&maps.saker_exec_body, &progs.saker_exec),
@@ -233,7 +289,6 @@ impl Sensors {
     /// record not made. The kernel does so where a program is running on the same CPU already.
     #[must_use]
     pub fn missed(&self) -> [u64; SENSORS] {
-        use std::os::fd::AsFd;
         let count = |program: &&ProgramMut<'_>| left_out(program.as_fd()).unwrap_or(0);
         let counts = self.live().map(|programs| programs.iter().map(count).collect());
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).take(counts)
@@ -243,7 +298,6 @@ impl Sensors {
     #[must_use]
     pub fn memory(&self) -> u64 {
         use libbpf_rs::skel::Skel;
-        use std::os::fd::AsFd;
         let object = self.skel.object();
         let maps = object.maps().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
         let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
@@ -292,6 +346,9 @@ struct Wanted<'a> {
     ring_bytes: u32,
     task_storage: bool,
     understudies: bool,
+    /// Those of the last agent.
+    processes: Processes,
+    keep: Option<&'a Keep>,
 }
 
 impl Wanted<'_> {
@@ -320,7 +377,7 @@ impl Wanted<'_> {
 }
 
 fn configure(open: &mut OpenProcessSkel<'_>, wanted: &Wanted<'_>) -> Result<(), libbpf_rs::Error> {
-    let &Wanted { options, facts, ring_bytes, task_storage, understudies } = wanted;
+    let &Wanted { options, facts, ring_bytes, task_storage, understudies, .. } = wanted;
     configure_understudies(open, understudies)?;
     open.maps.saker_ring.set_max_entries(ring_bytes)?;
     open.maps.saker_processes.set_autocreate(task_storage)?;
@@ -335,12 +392,33 @@ fn configure(open: &mut OpenProcessSkel<'_>, wanted: &Wanted<'_>) -> Result<(), 
         rodata.saker_environment = options.environment;
         rodata.saker_preemptible = understudies;
     }
+    configure_turn(open, wanted)?;
     open.progs.saker_exit.set_autoload(task_storage);
     open.progs.saker_exit_hash.set_autoload(!task_storage);
     open.progs.saker_exec.set_autoload(facts.bpf_loop);
     open.progs.saker_exec_bounded.set_autoload(!facts.bpf_loop);
     open.progs.saker_task.set_autoload(facts.bpf_loop && facts.task_iterator);
     open.progs.saker_task_bounded.set_autoload(!facts.bpf_loop && facts.task_iterator);
+    Ok(())
+}
+
+/// What is shared with earlier agents.
+fn configure_turn(open: &mut OpenProcessSkel<'_>, wanted: &Wanted<'_>) -> Result<(), libbpf_rs::Error> {
+    let Some(keep) = wanted.keep else { return Ok(()) };
+    open.maps.data_turn.reuse_fd(keep.turn_map().as_fd())?;
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        rodata.saker_generation = keep.generation();
+    }
+    for (name, map) in &wanted.processes.0 {
+        let maps = &mut open.maps;
+        match (*name, wanted.task_storage) {
+            ("processes", true) => maps.saker_processes.reuse_fd(map.as_fd())?,
+            ("leaderless", true) => maps.saker_leaderless.reuse_fd(map.as_fd())?,
+            ("hash", false) => maps.saker_processes_hash.reuse_fd(map.as_fd())?,
+            ("ended", false) => maps.saker_ended.reuse_fd(map.as_fd())?,
+            _ => {}
+        }
+    }
     Ok(())
 }
 

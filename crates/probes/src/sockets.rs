@@ -2,12 +2,13 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject};
 
 use crate::Error;
+use crate::keep::{Keep, Pinned};
 use crate::sensors::program_fdinfo;
 use crate::sockets_skel::SocketsSkelBuilder;
 
@@ -21,6 +22,8 @@ pub(crate) struct Tracking {
     links: Mutex<Vec<Link>>,
     table: MapHandle,
     outer: MapHandle,
+    /// What has the programs stay when the agent is gone.
+    _pinned: Option<Pinned>,
 }
 
 impl Tracking {
@@ -28,7 +31,7 @@ impl Tracking {
     ///
     /// # Errors
     /// The kernel refuses a program or a map.
-    pub(crate) fn begin(outer: MapHandle) -> Result<Self, Error> {
+    pub(crate) fn begin(outer: MapHandle, keep: Option<&Arc<Keep>>) -> Result<Self, Error> {
         let log = crate::sensors::LibraryLog::capture();
         let failed = |operation: &'static str| {
             let log = log.tail();
@@ -53,7 +56,8 @@ impl Tracking {
         // Only now: what is remembered must be dropped in time.
         let fd = table.as_fd().as_raw_fd().to_ne_bytes();
         outer.update(&ONLY, &fd, MapFlags::ANY).map_err(|source| Error::Map { map: OUTER, source })?;
-        Ok(Self { links: Mutex::new(links), table, outer })
+        let pinned = keep.map(|keep| keep.pin_links("sockets", &mut links)).transpose()?.flatten();
+        Ok(Self { links: Mutex::new(links), table, outer, _pinned: pinned })
     }
 
     /// Kernel memory of the table, in bytes.

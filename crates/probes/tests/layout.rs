@@ -113,7 +113,6 @@ fn rust_types_have_the_layout_of_the_object() {
             zero,
             told_exec,
             match_generation,
-            zero2,
             exec_id
         }
     );

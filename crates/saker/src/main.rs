@@ -13,6 +13,7 @@ mod probe;
 mod reference;
 mod replay;
 mod status;
+mod uninstall;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ enum Command {
     Mapped(mapped::MappedArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
+    /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
+    Uninstall(uninstall::UninstallArgs),
     /// Print the version
     Version,
     /// Print the reference page of all commands
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Mapped(args) => mapped::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Uninstall(args) => uninstall::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
         Command::Reference => output::print(&reference::page(command())),
         Command::Completion { shell } => {

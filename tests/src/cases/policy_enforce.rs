@@ -45,7 +45,7 @@ impl Files {
 }
 
 /// Refuses this program to open this file.
-fn refusing(hook: &str, program: &str, file: &str, error: i32, further: &str) -> String {
+pub(super) fn refusing(hook: &str, program: &str, file: &str, error: i32, further: &str) -> String {
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: refusing}}\nspec:\n{further}  {hook}\n    \
          message: not this one\n    args: [{{index: 0, type: file}}]\n    selectors:\n    \
@@ -55,7 +55,7 @@ fn refusing(hook: &str, program: &str, file: &str, error: i32, further: &str) ->
     )
 }
 
-const BY_FUNCTION: &str = "kprobes:\n  - call: security_file_open\n    syscall: false";
+pub(super) const BY_FUNCTION: &str = "kprobes:\n  - call: security_file_open\n    syscall: false";
 const BY_LSM: &str = "lsmhooks:\n  - hook: file_open";
 
 fn hooks<'a>(seen: &'a Observation, action: &str) -> Vec<&'a Event> {

@@ -18,7 +18,6 @@ const fn peer(name: &'static str, harmless: &'static [&'static str]) -> PeerOpti
 
 #[rustfmt::skip]
 const PEER_OPTIONS: &[PeerOption] = &[
-    peer("bpf-dir", EMPTY),
     peer("bpf-lib", EMPTY),
     peer("btf", EMPTY),
     peer("cgroup-rate", EMPTY),
@@ -54,7 +53,6 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("health-server-interval", &["10"]),
     peer("k8s-controlplane-retry", &["1"]),
     peer("k8s-kubeconfig-path", EMPTY),
-    peer("keep-sensors-on-exit", OFF),
     peer("kernel", EMPTY),
     peer("log-file", EMPTY),
     peer("memprofile", EMPTY),
@@ -63,12 +61,11 @@ const PEER_OPTIONS: &[PeerOption] = &[
     peer("parents-map-enabled", OFF),
     peer("parents-map-entries", &["0"]),
     peer("parents-map-size", EMPTY),
-    peer("persist-grpc-policies", OFF),
-    peer("persist-grpc-policies-dir", EMPTY),
     peer("pprof-address", EMPTY),
     peer("process-cache-gc-interval", &["30s"]),
     peer("redaction-filters", EMPTY),
-    peer("release-pinned-bpf", &["true"]),
+    // What an agent left is taken over and then removed, which is what either value is set for.
+    peer("release-pinned-bpf", &["true", "false"]),
     peer("retprobes-cache-size", &["4096"]),
     peer("server-tls-cert-file", EMPTY),
     peer("server-tls-client-ca-files", EMPTY),

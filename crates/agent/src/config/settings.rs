@@ -59,6 +59,10 @@ pub struct Settings {
     pub require_prevention: bool,
     /// Programs that decide about sockets are attached to this control group; `None`: to the root of all.
     pub socket_group: Option<PathBuf>,
+    /// Sensors and policies stay in force when the agent ends.
+    pub keep: bool,
+    /// Where they are pinned: a name below the BPF file system, or a whole path.
+    pub bpf_dir: PathBuf,
     /// The container runtime is asked for pods; `None`: it is not.
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
@@ -384,6 +388,8 @@ impl Settings {
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
             require_prevention: reader.switch("require-prevention"),
             socket_group: reader.path("socket-cgroup"),
+            keep: reader.switch("keep-sensors-on-exit"),
+            bpf_dir: reader.bpf_dir(),
             cri: reader.cri(),
             node_labels: reader.node_labels(),
             requests: reader.requests(),
@@ -436,7 +442,32 @@ impl Reader<'_> {
             file: self.path("tracing-policy"),
             directory,
             directory_wanted: self.is_set("tracing-policy-dir"),
+            kept: self.kept_policies(),
         }
+    }
+
+    /// Where policies of calls are kept, if they are.
+    fn kept_policies(&mut self) -> Option<PathBuf> {
+        const DIR: &str = "persist-grpc-policies-dir";
+        let wanted = self.switch("persist-grpc-policies");
+        let dir = self.path(DIR);
+        if wanted && dir.as_ref().is_none_or(|path| path.is_relative()) {
+            self.wrong(DIR, ValueError::Other("the path must be absolute".into()));
+        }
+        dir.filter(|_| wanted)
+    }
+
+    /// The directory of pins.
+    fn bpf_dir(&mut self) -> PathBuf {
+        let dir = self.path("bpf-dir").unwrap_or_default();
+        // A name below the BPF file system, or a whole path: never upwards, never that file system itself.
+        let climbs = dir.components().any(|part| part == std::path::Component::ParentDir);
+        if dir.as_os_str().is_empty() || climbs || dir == Path::new("/") {
+            let what =
+                "write a name below /sys/fs/bpf, or the whole path of a directory in a BPF file system";
+            self.wrong("bpf-dir", ValueError::Other(what.into()));
+        }
+        dir
     }
 
     fn cri(&mut self) -> Option<Cri> {

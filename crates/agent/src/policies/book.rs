@@ -1,6 +1,8 @@
 //! All policies and what may be done with them. Everything here happens on one thread, one after the other.
 
 mod attach;
+mod kept;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -15,10 +17,12 @@ use saker_policy::{Diagnostic, Severity};
 use super::bits::Bits;
 use super::files::Changes;
 use super::loader::{Loader, Texts};
+use super::store::Store;
 use super::view::{HookState, HookView, Mode, State, View};
 use super::workload_bits::WorkloadBits;
 use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, domain};
 use attach::{Active, Failure};
+use kept::Kept;
 
 /// Time for which the engine keeps the texts of a policy that is detached: its last records are in the ring, and the
 /// reader may be behind.
@@ -45,10 +49,16 @@ pub(super) struct Book {
     detached: VecDeque<(Instant, u32)>,
     /// Something went, whose name or place a file may wait for.
     freed: bool,
+    /// What the last agent left in force.
+    kept: Vec<Kept>,
+    /// Where policies of calls are kept; none: they are not.
+    store: Option<Store>,
 }
 
 struct Entry {
     id: u32,
+    /// As a call gave it; empty: it is of a file.
+    text: Arc<str>,
     policy: Policy,
     origin: Origin,
     content: Content,
@@ -101,6 +111,8 @@ impl Book {
             last_id: 0,
             detached: VecDeque::new(),
             freed: false,
+            kept: Vec::new(),
+            store: None,
         }
     }
 
@@ -121,6 +133,12 @@ impl Book {
             None => {}
         }
         self.insert(&key, policy, Origin::Call)?;
+        self.set_text(&key, text, mode);
+        if let Err(reason) = self.save(&key) {
+            self.remove(&key);
+            self.publish();
+            return Err(PolicyError::NotKept { key, reason });
+        }
         Ok(key)
     }
 
@@ -135,6 +153,11 @@ impl Book {
             Some(_) => {}
         }
         let outcome = self.exchange(&key, policy);
+        if outcome.is_ok() {
+            let mode = self.entries.get(&key).and_then(|entry| entry.mode);
+            self.set_text(&key, text, mode);
+            self.save_or_note(&key);
+        }
         self.publish();
         match outcome {
             Ok(()) => Ok(key),
@@ -144,6 +167,8 @@ impl Book {
 
     /// Detaches and forgets.
     pub(super) fn delete(&mut self, key: &Key) -> Result<(), PolicyError> {
+        // First on disk: what is gone must not come back.
+        self.forget(key)?;
         if !self.remove(key) {
             return Err(self.unknown(key.clone()));
         }
@@ -166,14 +191,17 @@ impl Book {
         if let Some(mode) = mode {
             self.set_mode(key, mode)?;
         }
-        match enable {
+        let done = match enable {
             Some(true) => self.enable(key),
             Some(false) => {
                 self.disable(key);
                 Ok(())
             }
             None => Ok(()),
-        }
+        };
+        self.save_or_note(key);
+        self.publish();
+        done
     }
 
     /// Has the actions of a policy carried out or only told, from now on, without attaching anything anew.
@@ -205,6 +233,7 @@ impl Book {
         if let Content::Loaded(active) = std::mem::replace(&mut entry.content, Content::Disabled) {
             self.retire(active);
         }
+        self.outlived(key);
         tracing::info!(policy = %key, "disabled");
         self.publish();
     }
@@ -396,8 +425,12 @@ impl Book {
                 (Content::Failed(failure), Err(PolicyError::Refused { key: key.clone(), reason }))
             }
         };
-        let entry = Entry { id, policy, origin, content, mode, newer: String::new() };
+        let text = self.entries.get(key).map(|entry| Arc::clone(&entry.text)).unwrap_or_default();
+        let entry = Entry { id, text, policy, origin, content, mode, newer: String::new() };
         self.entries.insert(key.clone(), entry);
+        if told.is_ok() {
+            self.outlived(key);
+        }
         self.shared.set_loading(None);
         self.publish();
         told
@@ -429,6 +462,7 @@ impl Book {
         if let Content::Loaded(old) = std::mem::replace(&mut entry.content, content) {
             self.retire(old);
         }
+        self.outlived(key);
         tracing::info!(policy = %key, "replaced");
         Ok(())
     }
@@ -439,6 +473,7 @@ impl Book {
         if let Content::Loaded(active) = entry.content {
             self.retire(active);
         }
+        self.outlived(key);
         tracing::info!(policy = %key, "deleted");
         true
     }
@@ -473,6 +508,9 @@ impl Book {
 
     fn publish(&self) {
         let mut views: Vec<View> = self.entries.iter().map(|(key, entry)| entry.view(key)).collect();
+        for view in views.iter_mut().filter(|view| view.state == State::LoadError) {
+            view.error.push_str(self.kept_note(&view.key));
+        }
         views.extend(self.refused.iter().map(|(path, refused)| refused.view(path)));
         views.sort_by(|left, right| left.key.cmp(&right.key));
         self.shared.set_views(views);

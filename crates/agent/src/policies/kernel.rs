@@ -10,7 +10,9 @@ use saker_policy::model::Policy;
 use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, WorkloadTest, lower_with};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, Span};
-use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
+use saker_probes::{
+    Binaries, HookCounts, HookSpec, Hooks, Keep, KeptPolicy, LoadedHook, LoadedPolicy, PinnedPolicy, Sensors,
+};
 use zerocopy::FromZeros;
 
 use super::loader::{Loaded, Loader};
@@ -31,14 +33,24 @@ pub(crate) struct KernelLoader {
     workloads: Arc<Workloads>,
     /// Control group for programs that decide about sockets; none: the root of all.
     socket_group: Option<PathBuf>,
+    keep: Option<Arc<Keep>>,
+}
+
+/// A policy in the kernel.
+struct Attached {
+    // Pins go first, so that nothing is found half detached.
+    pinned: Option<PinnedPolicy>,
+    policy: LoadedPolicy,
+    keep: Option<Arc<Keep>>,
 }
 
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
     pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Self> {
+        let keep = sensors.keep().cloned();
         let hooks = Hooks::beside(sensors)?;
-        Ok(Self { hooks, kernel: None, host, shared: false, workloads, socket_group: None })
+        Ok(Self { hooks, kernel: None, host, shared: false, workloads, socket_group: None, keep })
     }
 
     /// The same, where programs that decide about sockets are attached to this control group.
@@ -73,7 +85,8 @@ impl Loader for KernelLoader {
     }
 
     fn load(&mut self, hooks: &[HookSpec], sets: &Sets, mode: Mode) -> Result<Box<dyn Loaded>> {
-        Ok(Box::new(self.hooks.load_in(hooks, sets, mode)?))
+        let policy = self.hooks.load_in(hooks, sets, mode)?;
+        Ok(Box::new(Attached { pinned: None, policy, keep: self.keep.clone() }))
     }
 
     fn set_binaries(&mut self, binaries: &Binaries) -> Result<()> {
@@ -93,23 +106,63 @@ impl Loader for KernelLoader {
     fn rest(&mut self) {
         self.kernel = None;
     }
+
+    fn generation(&self) -> u32 {
+        self.keep.as_ref().map_or(0, |keep| keep.generation())
+    }
+
+    fn kept(&self) -> Vec<KeptPolicy> {
+        self.keep.as_ref().map_or_else(Vec::new, |keep| keep.policies())
+    }
+
+    fn set_told(&self) {
+        if let Some(keep) = &self.keep {
+            keep.set_told();
+        }
+    }
+
+    fn take_turn(&mut self) -> Result<()> {
+        Ok(self.keep.as_ref().map_or(Ok(()), |keep| keep.take_turn())?)
+    }
+
+    fn has_turn(&self) -> bool {
+        self.keep.as_ref().is_none_or(|keep| keep.has_turn())
+    }
+
+    fn release(&mut self, policy: &KeptPolicy) -> Result<()> {
+        Ok(self.keep.as_ref().map_or(Ok(()), |keep| keep.release(policy))?)
+    }
+
+    fn release_bases(&mut self) -> Result<()> {
+        Ok(self.keep.as_ref().map_or(Ok(()), |keep| keep.release_bases())?)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.keep.as_ref().is_some_and(|keep| keep.is_leaving())
+    }
 }
 
-impl Loaded for LoadedPolicy {
+impl Loaded for Attached {
     fn counts(&self) -> Result<Vec<HookCounts>> {
-        self.hooks.iter().map(|hook| Ok(hook.counts()?)).collect()
+        self.policy.hooks.iter().map(|hook| Ok(hook.counts()?)).collect()
     }
 
     fn memory(&self) -> (Vec<u64>, u64) {
-        (self.hooks.iter().map(LoadedHook::memory).collect(), self.set_memory())
+        (self.policy.hooks.iter().map(LoadedHook::memory).collect(), self.policy.set_memory())
     }
 
     fn set_mode(&self, mode: Mode) -> Result<()> {
-        Ok(LoadedPolicy::set_mode(self, mode)?)
+        Ok(self.policy.set_mode(mode)?)
+    }
+
+    fn keep(&mut self, number: u32, text: &[u8]) -> Result<bool> {
+        let Some(keep) = self.keep.as_ref().filter(|keep| keep.pins()) else { return Ok(false) };
+        self.pinned = Some(self.policy.pin(keep, number, text)?);
+        Ok(true)
     }
 
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {
-        let noted = self.hooks.iter().enumerate().filter(|(_, hook)| !hook.note.is_empty());
+        let noted = self.policy.hooks.iter().enumerate().filter(|(_, hook)| !hook.note.is_empty());
         noted.map(|(index, hook)| (index, hook.attach.mechanism(), hook.note.clone())).collect()
     }
 }

@@ -7,7 +7,7 @@ use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
 use saker_policy::plan::{Choices, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
-use saker_probes::{Binaries, HookCounts, HookSpec};
+use saker_probes::{Binaries, HookCounts, HookSpec, KeptPolicy};
 
 use crate::pipeline::PolicyInput;
 
@@ -37,6 +37,53 @@ pub trait Loader: Send {
     /// Control groups cannot be followed, or the kernel's maps cannot be written.
     fn set_workloads(&mut self, filters: Vec<(u8, WorkloadTest)>) -> anyhow::Result<()>;
 
+    /// Number of this agent among those that keep their policies or find some; 0: neither.
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    /// Policies that earlier agents left in force.
+    fn kept(&self) -> Vec<KeptPolicy> {
+        Vec::new()
+    }
+
+    /// The texts of those are known: what their hooks told may be read.
+    fn set_told(&self) {}
+
+    /// What was loaded acts from now on, in the place of what is in force until then.
+    ///
+    /// # Errors
+    /// The kernel cannot be told; nothing has changed.
+    fn take_turn(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Whether what is loaded acts.
+    fn has_turn(&self) -> bool {
+        true
+    }
+
+    /// Detaches a policy of an earlier agent.
+    ///
+    /// # Errors
+    /// It cannot be detached.
+    fn release(&mut self, _policy: &KeptPolicy) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Detaches what earlier agents left beside their policies, as far as those do not need it.
+    ///
+    /// # Errors
+    /// It cannot be detached.
+    fn release_bases(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// The agent ends, and what is loaded is to stay.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
     /// Nothing is to be loaded for a while: what can be made again may be let go.
     fn rest(&mut self);
 }
@@ -57,6 +104,15 @@ pub trait Loaded {
     /// # Errors
     /// The kernel cannot be told; nothing has changed.
     fn set_mode(&self, mode: Mode) -> anyhow::Result<()>;
+
+    /// Has it stay in force when the agent is gone, if that is wanted, with a text for the agent that finds it. False: it
+    /// is not wanted.
+    ///
+    /// # Errors
+    /// The kernel cannot keep one of its hooks.
+    fn keep(&mut self, _number: u32, _text: &[u8]) -> anyhow::Result<bool> {
+        Ok(false)
+    }
 
     /// Why hooks are attached in another way than planned, each with its place among them and the name of that way.
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {

@@ -10,7 +10,7 @@ use saker_policy::model::{PathTest, Policy};
 use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity};
-use saker_probes::{Binaries, HookCounts, HookSpec};
+use saker_probes::{Binaries, HookCounts, HookSpec, KeptPolicy};
 use zerocopy::FromZeros;
 
 use super::{Key, Loaded, Loader, Policies, PolicyError, Sources, Texts};
@@ -32,6 +32,12 @@ pub(crate) struct Memory {
     pub(crate) missing: Vec<String>,
     /// What each hook counted.
     pub(crate) counts: HookCounts,
+    /// Number of this agent among those that keep their policies.
+    pub(crate) generation: u32,
+    /// What earlier agents left.
+    pub(crate) kept: Vec<KeptPolicy>,
+    /// This agent has its turn.
+    pub(crate) turn: bool,
     /// Time that loading takes.
     pub(crate) patience: Duration,
 }
@@ -165,6 +171,34 @@ impl Loader for FakeKernel {
 
     fn set_workloads(&mut self, filters: Vec<(u8, WorkloadTest)>) -> anyhow::Result<()> {
         self.note(format!("workloads {}", filters.len()));
+        Ok(())
+    }
+
+    fn generation(&self) -> u32 {
+        self.with(|memory| memory.generation)
+    }
+
+    fn kept(&self) -> Vec<KeptPolicy> {
+        self.with(|memory| memory.kept.clone())
+    }
+
+    fn take_turn(&mut self) -> anyhow::Result<()> {
+        self.note("turn".to_owned());
+        self.with(|memory| memory.turn = true);
+        Ok(())
+    }
+
+    fn has_turn(&self) -> bool {
+        self.with(|memory| memory.turn || memory.generation == 0)
+    }
+
+    fn release(&mut self, policy: &KeptPolicy) -> anyhow::Result<()> {
+        self.note(format!("release {}", policy.number));
+        Ok(())
+    }
+
+    fn release_bases(&mut self) -> anyhow::Result<()> {
+        self.note("release bases".to_owned());
         Ok(())
     }
 

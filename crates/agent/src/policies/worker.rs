@@ -38,11 +38,24 @@ impl Worker {
     }
 
     /// Works until it is told to stop, or nobody can give orders any more. Then all policies are detached.
-    pub(super) fn run(mut self, file: Option<PathBuf>) {
+    pub(super) fn run(mut self, kept: Option<PathBuf>, file: Option<PathBuf>) {
+        self.work(kept, file);
+        self.book.end();
+    }
+
+    fn work(&mut self, kept: Option<PathBuf>, file: Option<PathBuf>) {
+        self.book.meet_kept();
+        if let Some(dir) = kept {
+            self.book.restore(&dir);
+        }
         if let Some(path) = file {
             self.once(&path);
         }
         self.scan(true);
+        // An agent that is about to end, for it lacks what it must have, leaves in force what is.
+        if !self.is_stopping() && !self.shared.is_unmet() {
+            self.book.take_over();
+        }
         self.shared.started.store(true, Ordering::Release);
         let mut scanned = Instant::now();
         while !self.is_stopping() {

@@ -82,6 +82,7 @@ fn status(error: &PolicyError) -> Status {
             Status::failed_precondition(text)
         }
         PolicyError::Full | PolicyError::Busy => Status::resource_exhausted(text),
+        PolicyError::NotKept { .. } => Status::internal(text),
         PolicyError::Stopped => Status::unavailable(text),
     }
 }

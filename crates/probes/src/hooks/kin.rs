@@ -69,7 +69,14 @@ impl Hooks {
         let mut shared: Vec<_> = self.shared.iter().map(|(name, map)| (*name, map)).collect();
         shared.push(("saker_stats", &self.stats));
         let (preemption, task_iterator) = (&self.preemption, self.task_iterator);
-        let programs = Follow::load(&Wanted { job, preemption, task_iterator, shared, made: &SHARED })?;
+        let programs = Follow::load(&Wanted {
+            job,
+            preemption,
+            task_iterator,
+            shared,
+            made: &SHARED,
+            keep: self.keep.as_ref(),
+        })?;
         if self.shared.is_empty() {
             let shared = SHARED.into_iter().map(|name| Ok((name, programs.map(name)?)));
             self.shared = shared.collect::<Result<_, Error>>()?;

@@ -13,6 +13,7 @@ use saker_probes::{HookCounts, HookSpec};
 use super::super::Key;
 use super::super::loader::Loaded;
 use super::super::view::{HookState, HookView, Mode};
+use super::kept;
 use super::{Book, bounded, reasons};
 
 /// A policy whose hooks are attached.
@@ -190,10 +191,11 @@ impl Book {
         let text =
             PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
         let Ok(loader) = &mut self.loader else { return Err(Failure::default()) };
+        let kept = if loader.generation() > 0 { kept::to_bytes(key, &text) } else { Vec::new() };
         if !self.texts.loaded(text) {
             return Err(Failure::new("the agent is stopping"));
         }
-        let loaded = loader.load(&specs, &sets, mode.asked()).map_err(|error| {
+        let mut loaded = loader.load(&specs, &sets, mode.asked()).map_err(|error| {
             // Some of its hooks may have been attached for a moment.
             self.detached.push_back((Instant::now(), number));
             Failure::of_load(&error)
@@ -203,6 +205,18 @@ impl Book {
             tracing::warn!(policy = %key, hook = view.path, "{note}");
             mechanism.clone_into(&mut view.mechanism);
             view.note = if view.note.is_empty() { note } else { format!("{}; {note}", view.note) };
+        }
+        if let Err(error) = loaded.keep(number, &kept) {
+            let note = format!("it ends with the agent, for the kernel cannot keep it: {error:#}");
+            if mode == Mode::Enforce {
+                tracing::warn!(policy = %key, "{note}");
+            } else {
+                tracing::info!(policy = %key, "{note}");
+            }
+            for view in &mut views {
+                view.note =
+                    if view.note.is_empty() { note.clone() } else { format!("{}; {note}", view.note) };
+            }
         }
         let (each, shared) = loaded.memory();
         for (view, memory) in views.iter_mut().zip(&each) {
