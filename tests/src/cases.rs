@@ -15,6 +15,7 @@ pub mod policy_enforce;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
+pub mod policy_rails;
 pub mod process;
 pub mod rotation;
 pub mod start;
@@ -41,5 +42,6 @@ pub const TABLES: &[&[Case]] = &[
     policy_asking::CASES,
     policy_enforce::CASES,
     policy_foreign::CASES,
+    policy_rails::CASES,
     workloads::CASES,
 ];

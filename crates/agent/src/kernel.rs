@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{KernelFacts, Options, Reader, RecordBatch};
+use saker_probes::{KernelFacts, Options, Reader, RecordBatch, Spared};
 
 use crate::config::Settings;
 use crate::policies::Loader;
@@ -72,8 +72,13 @@ impl Sensors for Kernel {
         self.sensors.missed()
     }
 
-    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
-        Ok(Box::new(KernelLoader::beside(&self.sensors, host, workloads)?))
+    fn loader(
+        &self,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> Result<Box<dyn Loader>> {
+        Ok(Box::new(KernelLoader::beside(&self.sensors, host, workloads, spared)?))
     }
 }
 

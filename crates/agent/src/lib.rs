@@ -6,6 +6,7 @@
 //! ```
 
 pub mod config;
+pub mod enforcement;
 mod fanout;
 pub mod flags;
 pub mod host;

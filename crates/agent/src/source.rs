@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::RecordBatch;
+use saker_probes::{RecordBatch, Spared};
 
 use crate::policies::Loader;
 use crate::workloads::Workloads;
@@ -52,9 +52,15 @@ pub trait Sensors {
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     fn missed(&self) -> [u64; 3];
 
-    /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for.
+    /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for and
+    /// whom they may hit.
     ///
     /// # Errors
     /// Nothing can be loaded here; each policy is refused with this reason then.
-    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> anyhow::Result<Box<dyn Loader>>;
+    fn loader(
+        &self,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> anyhow::Result<Box<dyn Loader>>;
 }

@@ -1,10 +1,11 @@
 //! The one binary: the agent, and the commands that talk to it.
 //!
 //! Exit status: 0 when all went well, also when the reader of the output went away; 1 when something failed;
-//! 2 when the command line or the configuration is wrong.
+//! 2 when the command line or the configuration is wrong. Commands that answer a question have 3 for the other answer.
 
 mod agent;
 mod client;
+mod enforce;
 mod events;
 mod output;
 mod policy;
@@ -45,6 +46,8 @@ enum Command {
     /// Load, list and remove policies of a running agent; check, explain and test policy files
     #[command(visible_aliases = ["tracingpolicy", "tp"])]
     Policy(policy::PolicyArgs),
+    /// Have no policy of a running agent act, or have them act again, and show what they did to whom
+    Enforce(enforce::EnforceArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Print the version
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Enforce(args) => enforce::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
         Command::Reference => output::print(&reference::page(command())),
@@ -89,6 +93,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Told>() => ExitCode::FAILURE,
+        Err(error) if error.is::<output::Ended>() => {
+            error.downcast_ref::<output::Ended>().map_or(ExitCode::FAILURE, |ended| ExitCode::from(ended.0))
+        }
         Err(error) => {
             say(format_args!("saker: {}", output::chain(&error)));
             let wrong = error.is::<ConfigErrors>() || error.is::<output::Usage>();

@@ -57,6 +57,8 @@ pub struct Settings {
     pub kprobes_one_by_one: bool,
     /// Policies whose actions come too late to prevent are refused.
     pub require_prevention: bool,
+    /// Whom policies may hit that name it.
+    pub spared: saker_probes::Spared,
     /// The container runtime is asked for pods; `None`: it is not.
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
@@ -381,6 +383,10 @@ impl Settings {
             policies: reader.policies(),
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
             require_prevention: reader.switch("require-prevention"),
+            spared: saker_probes::Spared {
+                hits_init: reader.switch("enforce-on-init"),
+                hits_agent: reader.switch("enforce-on-agent"),
+            },
             cri: reader.cri(),
             node_labels: reader.node_labels(),
             requests: reader.requests(),

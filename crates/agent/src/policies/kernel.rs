@@ -9,10 +9,13 @@ use saker_policy::model::Policy;
 use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, WorkloadTest, lower_with};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, Span};
-use saker_probes::{Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, Sensors};
+use saker_probes::{
+    Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, SelectorCounts, Sensors, Spared,
+};
 use zerocopy::FromZeros;
 
 use super::loader::{Loaded, Loader};
+use crate::enforcement::Rails;
 use crate::workloads::Workloads;
 
 /// A tracepoint that every kernel has which runs the sensors.
@@ -33,8 +36,15 @@ pub(crate) struct KernelLoader {
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
-    pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Self> {
-        Ok(Self { hooks: Hooks::beside(sensors)?, kernel: None, host, shared: false, workloads })
+    pub(crate) fn beside(
+        sensors: &Sensors,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> Result<Self> {
+        let mut hooks = Hooks::beside(sensors)?;
+        hooks.spare(spared);
+        Ok(Self { hooks, kernel: None, host, shared: false, workloads })
     }
 
     /// The shared maps come with the first hook. They have to be there, and filled, before a hook that needs them is
@@ -80,6 +90,10 @@ impl Loader for KernelLoader {
         Ok(self.hooks.ask_groups(&*self.workloads.groups()?)?)
     }
 
+    fn rails(&self) -> Arc<dyn Rails> {
+        Arc::clone(self.hooks.enforcement()) as _
+    }
+
     fn rest(&mut self) {
         self.kernel = None;
     }
@@ -88,6 +102,10 @@ impl Loader for KernelLoader {
 impl Loaded for LoadedPolicy {
     fn counts(&self) -> Result<Vec<HookCounts>> {
         self.hooks.iter().map(|hook| Ok(hook.counts()?)).collect()
+    }
+
+    fn selector_counts(&self, all: &[HookCounts]) -> Result<Vec<Vec<SelectorCounts>>> {
+        self.hooks.iter().zip(all).map(|(hook, all)| Ok(hook.selector_counts(*all)?)).collect()
     }
 
     fn memory(&self) -> (Vec<u64>, u64) {

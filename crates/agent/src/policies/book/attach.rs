@@ -10,9 +10,9 @@ use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
 
-use super::super::Key;
 use super::super::loader::Loaded;
-use super::super::view::{HookState, HookView, Mode};
+use super::super::view::{HookState, HookView, Mode, SelectorView};
+use super::super::{Key, TRIAL};
 use super::{Book, bounded, reasons};
 
 /// A policy whose hooks are attached.
@@ -41,8 +41,13 @@ impl Active {
 
     /// Reads the counters.
     pub(super) fn measure(&mut self) -> anyhow::Result<()> {
-        for (hook, counts) in self.hooks.iter_mut().zip(self.loaded.counts()?) {
+        let counts = self.loaded.counts()?;
+        let selectors = self.loaded.selector_counts(&counts)?;
+        for ((hook, counts), selectors) in self.hooks.iter_mut().zip(counts).zip(selectors) {
             hook.counts = counts;
+            for (selector, counts) in hook.selectors.iter_mut().zip(selectors) {
+                selector.counts = counts;
+            }
         }
         Ok(())
     }
@@ -166,9 +171,14 @@ impl Book {
             }
         };
         let bits = Taken { binaries, workloads };
-        let outcome = self.load(key, plan, mode, &bits);
-        if outcome.is_err() {
-            self.release(&bits);
+        let mut outcome = self.load(key, plan, mode, &bits);
+        match &mut outcome {
+            Ok(active) => {
+                for hook in &mut active.hooks {
+                    hook.selectors = SelectorView::of(policy, &hook.path);
+                }
+            }
+            Err(_) => self.release(&bits),
         }
         outcome
     }
@@ -185,7 +195,7 @@ impl Book {
             views.push(view(&hook));
             let (spec, text) = numbered(hook, number, index, bits)?;
             specs.push(spec);
-            texts.push(text);
+            texts.push(if key.domain == TRIAL { HookText { requests: Vec::new(), ..text } } else { text });
         }
         let text =
             PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
@@ -306,6 +316,7 @@ fn view(hook: &HookPlan) -> HookView {
         missing: hook.missing.clone(),
         note: hook.note.clone(),
         counts: HookCounts::default(),
+        selectors: Vec::new(),
         memory: 0,
     }
 }
