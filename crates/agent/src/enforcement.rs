@@ -69,6 +69,9 @@ pub enum EnforcementError {
     /// The reason is too long.
     #[error("the reason has {0} bytes; {MAX_REASON} is the most")]
     Reason(usize),
+    /// The reason would do something to a terminal.
+    #[error("the reason has control characters: write one line of text")]
+    Control,
     /// There are no hooks that could act.
     #[error("no policy can act here anyway: {0}")]
     Nowhere(String),
@@ -133,9 +136,7 @@ impl Enforcement {
         if let Some(time) = time.filter(|time| !(MIN_OFF..=MAX_OFF).contains(time)) {
             return Err(EnforcementError::Duration(time));
         }
-        if reason.len() > MAX_REASON {
-            return Err(EnforcementError::Reason(reason.len()));
-        }
+        check_reason(reason)?;
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let end = time.map_or(u64::MAX, |time| host::boot_now().saturating_add(nanoseconds(time)));
         let since = SystemTime::now();
@@ -152,8 +153,9 @@ impl Enforcement {
     /// Has policies act again, each in its mode.
     ///
     /// # Errors
-    /// The kernel cannot be told.
+    /// The reason is out of bounds, or the kernel cannot be told.
     pub fn switch_on(&self, by: &str, reason: &str) -> Result<(), EnforcementError> {
+        check_reason(reason)?;
         let mut known = self.known();
         self.tell(0)?;
         known.off = None;
@@ -228,6 +230,17 @@ impl Enforcement {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A reason goes to the log and to terminals.
+fn check_reason(reason: &str) -> Result<(), EnforcementError> {
+    if reason.len() > MAX_REASON {
+        return Err(EnforcementError::Reason(reason.len()));
+    }
+    if reason.chars().any(char::is_control) {
+        return Err(EnforcementError::Control);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

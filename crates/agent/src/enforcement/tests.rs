@@ -75,8 +75,10 @@ fn what_is_out_of_bounds_changes_nothing() {
     }
     let error = enforcement.switch_off(None, "", &"x".repeat(201)).unwrap_err();
     assert_eq!(error, EnforcementError::Reason(201));
+    assert_eq!(enforcement.switch_off(None, "", "a\u{1b}[2J").unwrap_err(), EnforcementError::Control);
     assert_eq!((enforcement.off(), *fake.until.lock().unwrap()), (None, 0));
 
+    assert_eq!(enforcement.switch_on("", "a\nb").unwrap_err(), EnforcementError::Control);
     let broken = of(&Arc::new(Fake { broken: true, ..Fake::default() }));
     let error = broken.switch_off(None, "", "").unwrap_err();
     assert_eq!(error, EnforcementError::Kernel("no map".into()));

@@ -38,7 +38,9 @@ pub(super) fn time(duration: Option<prost_types::Duration>) -> Result<Option<Dur
 pub(super) fn status(error: &EnforcementError) -> Status {
     let text = error.to_string();
     match error {
-        EnforcementError::Duration(_) | EnforcementError::Reason(_) => Status::invalid_argument(text),
+        EnforcementError::Duration(_) | EnforcementError::Reason(_) | EnforcementError::Control => {
+            Status::invalid_argument(text)
+        }
         EnforcementError::Nowhere(_) | EnforcementError::Kernel(_) => Status::failed_precondition(text),
     }
 }

@@ -91,7 +91,7 @@ impl Groups {
         let (events, would_act) = self.known.entry(common).or_default();
         *events += 1;
         let withheld = [event.action_withheld, event.return_action_withheld];
-        *would_act += u64::from(withheld.iter().any(|why| *why == "monitor"));
+        *would_act += u64::from(withheld.contains(&"monitor"));
     }
 
     /// The most first.
@@ -177,7 +177,7 @@ pub(super) async fn run(trial: Trial, answers: Sender<Result<TryPolicyResponse, 
     };
     tracing::info!(client, policy = %key, time = ?time, "policy on trial: it only tells");
     watched.policy.clone_from(&key.name);
-    let first = TryPolicyResponse { policy: view(all.views(), &key), ..TryPolicyResponse::default() };
+    let first = TryPolicyResponse { policy: view(&all.views(), &key), ..TryPolicyResponse::default() };
     let mut stays = answers.send(Ok(first)).await.is_ok();
     let end = Instant::now() + time;
     let mut ticks = interval(TICK);
@@ -190,7 +190,7 @@ pub(super) async fn run(trial: Trial, answers: Sender<Result<TryPolicyResponse, 
         }
     }
     all.refresh().await;
-    let last = view(all.views(), &key);
+    let last = view(&all.views(), &key);
     let gone = remove(all, &key).await;
     tracing::info!(client, policy = %key, interrupted = !stays, removed = gone, "trial ended");
     if !stays {
@@ -220,7 +220,7 @@ async fn drain(watched: &mut Watched<'_>) {
     }
 }
 
-fn view(views: Vec<View>, key: &Key) -> Option<saker_api::saker_v1::Policy> {
+fn view(views: &[View], key: &Key) -> Option<saker_api::saker_v1::Policy> {
     views.iter().find(|view| view.key == *key).map(policies::own)
 }
 
