@@ -179,6 +179,7 @@ struct saker_stage {
 
 #define SAKER_SELECT_NO_POST	  0x1
 #define SAKER_SELECT_OVERRIDE	  0x2 /* what is hooked is not called: error is its result */
+#define SAKER_SELECT_NAMED	  0x4 /* its conditions name programs or processes one by one */
 #define SAKER_SELECT_PER_PROCESS  0x8 /* scope of the rate limit; without both: thread */
 #define SAKER_SELECT_GLOBAL	  0x10
 #define SAKER_SELECT_KERNEL_STACK 0x20
@@ -359,14 +360,36 @@ struct saker_hook_stats {
 	__u64 spared;	 /* by SAKER_WITHHELD_INIT and SAKER_WITHHELD_AGENT */
 	__u64 failed;	 /* by the others of enum saker_withheld, but for SAKER_WITHHELD_MONITOR */
 	__u64 undecided; /* records made of processes whose workload was not known yet */
-	__u64 zero[1];
+	__u64 unposted;	 /* calls that matched and were not to be told */
 };
+
+/* What the kernel counts for each selector of a hook that has several: a line of a cache. */
+struct saker_selector_stats {
+	/* As of the hook. */
+	__u64 matched, posted, unposted;
+	__u64 signalled, overridden;
+	__u64 monitored_signal, monitored_override;
+	__u64 withheld; /* spared and failed */
+};
+
+/* Entries of each selector at most, by the CPU: their number does not grow with that of CPUs. */
+#define SAKER_SELECTOR_SHARDS_MAX 8
 
 /* How a policy acts: the one entry of its map of modes. */
 enum saker_mode {
 	SAKER_MODE_ENFORCE = 0,
 	SAKER_MODE_MONITOR = 1, /* what would be done is told and counted */
 };
+
+/* What was done to the processes of a control group, by all policies. */
+struct saker_enforced {
+	__u64 denied;	 /* results given in place of calls */
+	__u64 signalled; /* signals sent */
+	__u64 withheld;	 /* calls to which nothing was done: enum saker_withheld */
+};
+
+/* Groups that are counted by themselves, behind the one for the others, whose id is 0. */
+#define SAKER_ENFORCED_GROUPS_MAX 4096
 
 /* Filters on workloads are bits. The highest stands for none: who has all is not known yet, and may fulfil
  * any. */

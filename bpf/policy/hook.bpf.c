@@ -319,6 +319,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 					  : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
 
 	COUNT(matched);
+	COUNT_SELECTOR(s, matched);
 	selector = &saker_plan.selector[i];
 	if (is_past() && !interferes(selector))
 		return;
@@ -341,8 +342,11 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 		else
 			COUNT(unpaired);
 	}
-	if (selector->flags & SAKER_SELECT_NO_POST)
+	if (selector->flags & SAKER_SELECT_NO_POST) {
+		COUNT(unposted);
+		COUNT_SELECTOR(s, unposted);
 		return;
+	}
 	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH)
 		ask_for_hash(call, counts, i);
 	if (!tell(call, selector, counts, 0, saker_plan.entry_values))

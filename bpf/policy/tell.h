@@ -4,6 +4,7 @@
 #define SAKER_POLICY_TELL_H
 
 #include "capture.h"
+#include "counts.h"
 #include "owner.h"
 #include "rate.h"
 #include "stack.h"
@@ -152,10 +153,12 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 	sent = send(call, stats);
 	if (sent && is_undecided(call))
 		COUNT(undecided);
-	if (sent)
+	if (sent) {
 		COUNT(posted);
-	else
+		COUNT_SELECTOR(s, posted);
+	} else {
 		COUNT(lost);
+	}
 	return true;
 }
 

@@ -34,6 +34,8 @@ struct saker_binary_sets a_binary_sets;
 struct saker_follow_key a_follow_key;
 struct saker_lineage a_lineage;
 struct saker_hook_stats a_hook_stats;
+struct saker_selector_stats a_selector_stats;
+struct saker_enforced an_enforced;
 struct saker_known a_known;
 struct saker_group a_group;
 struct saker_group_made a_group_made;

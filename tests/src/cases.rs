@@ -17,6 +17,7 @@ pub mod policy_enforce;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
+pub mod policy_rails;
 pub mod policy_scenarios;
 pub mod process;
 pub mod rotation;
@@ -47,5 +48,6 @@ pub const TABLES: &[&[Case]] = &[
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,
+    policy_rails::CASES,
     workloads::CASES,
 ];

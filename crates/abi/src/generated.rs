@@ -67,6 +67,7 @@ pub const SAKER_CLAUSE_SIGNED: u32 = 2;
 pub const SAKER_CLAUSE_LONG: u32 = 4;
 pub const SAKER_SELECT_NO_POST: u32 = 1;
 pub const SAKER_SELECT_OVERRIDE: u32 = 2;
+pub const SAKER_SELECT_NAMED: u32 = 4;
 pub const SAKER_SELECT_PER_PROCESS: u32 = 8;
 pub const SAKER_SELECT_GLOBAL: u32 = 16;
 pub const SAKER_SELECT_KERNEL_STACK: u32 = 32;
@@ -93,6 +94,8 @@ pub const SAKER_PART_LONG: u32 = 8;
 pub const SAKER_PART_REGISTERS: u32 = 16;
 pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
+pub const SAKER_SELECTOR_SHARDS_MAX: u32 = 8;
+pub const SAKER_ENFORCED_GROUPS_MAX: u32 = 4096;
 pub const SAKER_WORKLOADS_MAX: u32 = 63;
 pub const SAKER_WORKLOAD_ANY: i32 = -1;
 pub type __u8 = ::core::ffi::c_uchar;
@@ -415,6 +418,7 @@ pub const SAKER_WITHHELD_AGENT: saker_withheld = 3;
 pub const SAKER_WITHHELD_OWNER: saker_withheld = 4;
 pub const SAKER_WITHHELD_FAILED: saker_withheld = 5;
 pub const SAKER_WITHHELD_WORKLOAD: saker_withheld = 6;
+pub const SAKER_WITHHELD_SWITCH: saker_withheld = 7;
 pub type saker_withheld = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
@@ -1110,11 +1114,48 @@ pub struct saker_hook_stats {
     pub spared: __u64,
     pub failed: __u64,
     pub undecided: __u64,
-    pub zero: [__u64; 1usize],
+    pub unposted: __u64,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_selector_stats {
+    pub matched: __u64,
+    pub posted: __u64,
+    pub unposted: __u64,
+    pub signalled: __u64,
+    pub overridden: __u64,
+    pub monitored_signal: __u64,
+    pub monitored_override: __u64,
+    pub withheld: __u64,
 }
 pub const SAKER_MODE_ENFORCE: saker_mode = 0;
 pub const SAKER_MODE_MONITOR: saker_mode = 1;
 pub type saker_mode = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_enforced {
+    pub denied: __u64,
+    pub signalled: __u64,
+    pub withheld: __u64,
+}
 #[repr(C)]
 #[derive(
     Default,

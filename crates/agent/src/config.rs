@@ -33,7 +33,7 @@ pub use settings::{
 };
 pub use sources::{Places, SourceError};
 pub(crate) use sources::{check_directory, check_owner};
-pub use value::ValueError;
+pub use value::{ValueError, duration};
 pub(crate) use value::{list, switch};
 
 /// Names of options of the peer that do not exist here; they are taken so that the refusal can say why.

@@ -31,6 +31,14 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// Nanoseconds of CLOCK_BOOTTIME.
+#[must_use]
+pub fn boot_now() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(nanoseconds).unwrap_or(0)
+}
+
 /// Wall clock minus CLOCK_BOOTTIME in nanoseconds.
 #[must_use]
 pub fn boot_to_wall() -> u64 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{Keep, KernelFacts, Options};
+use saker_probes::{Keep, KernelFacts, Options, Spared};
 
 use crate::config::Settings;
 use crate::earlier::{Rings, Waiting};
@@ -89,8 +89,13 @@ impl Sensors for Kernel {
         self.sensors.keep().cloned()
     }
 
-    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Box<dyn Loader>> {
-        let loader = KernelLoader::beside(&self.sensors, host, workloads).inspect_err(|_| {
+    fn loader(
+        &self,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> Result<Box<dyn Loader>> {
+        let loader = KernelLoader::beside(&self.sensors, host, workloads, spared).inspect_err(|_| {
             // Nobody will know the texts: what waits is read without them.
             if let Some(keep) = self.sensors.keep() {
                 keep.set_told();

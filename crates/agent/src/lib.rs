@@ -7,6 +7,7 @@
 
 pub mod config;
 mod earlier;
+pub mod enforcement;
 mod fanout;
 pub mod flags;
 pub mod host;

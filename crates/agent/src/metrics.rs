@@ -43,6 +43,10 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 /// Labels of the metrics of hooks; the index is the place among all hooks of the policy.
 const HOOK: &[&str] = &["domain", "function", "hook_index", "policy", "policy_namespace"];
 
+/// Labels of the metric of selectors.
+const SELECTOR: &[&str] =
+    &["action", "hook", "hook_index", "policy", "policy_namespace", "selector_index", "selector_label"];
+
 /// All metrics, in the order they are written.
 #[rustfmt::skip]
 pub const METRICS: &[MetricDef] = &[
@@ -66,6 +70,12 @@ pub const METRICS: &[MetricDef] = &[
     counter("tetragon_notify_overflowed_events_total", &[], "Events gRPC clients missed because they were slow"),
     gauge("tetragon_tracingpolicy_loaded", &["state"], "Policies, by state; those being loaded are not counted"),
     gauge("tetragon_tracingpolicy_kernel_memory_bytes", &["policy", "policy_namespace"], "Kernel memory of a policy"),
+    counter(
+        "tetragon_tracingpolicy_selector_actions_total",
+        SELECTOR,
+        "What selectors of policies did: post is an event, nopost a call that was not to be told, monitor_ what was not done, for the \
+         policy only tells or enforcement is switched off; beyond 10,000 values all labels but `action` are `other`",
+    ),
     counter("tetragon_missed_prog_probes_total", &["attach", "policy"], "Calls a policy's hooks did not look at, at most: the program was running on that CPU"),
     gauge("tetragon_build_info", &["version"], "Always 1"),
     counter("saker_records_produced_total", &["kind"], "Records the kernel side made, sent or not"),
@@ -101,6 +111,11 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_hook_unpaired_total", HOOK, "Calls that could not be remembered until their return"),
     counter("saker_hook_missed_total", HOOK, "Calls hooks did not look at, at most: the program was running on that CPU"),
     counter("saker_hook_undecided_total", HOOK, "Records of processes of which it was not known yet in which container they are, told with a mark"),
+    gauge("saker_enforcement_enabled", &[], "1: policies act, each in its mode; 0: enforcement is switched off, none does"),
+    counter("saker_enforcement_switched_off_total", &[], "Times that enforcement was switched off"),
+    counter("saker_enforcement_actions_total", &["outcome"], "What policies did: denied (a result in place of the call), signalled, withheld (nothing, for whatever reason)"),
+    gauge("saker_enforcement_groups", &[], "Control groups in which policies did something and that are counted by themselves, see `saker enforce status`"),
+    gauge("saker_enforcement_groups_capacity", &[], "Bound of their number; the rest is counted together"),
     counter("saker_requests_total", &["kind", "outcome"], "Requests of policies: url is GetUrl, name is DnsLookup; queue_full: never made"),
     gauge("saker_requests_open", &[], "Requests of policies that wait or are under way"),
     counter("saker_sink_offered_total", &["sink"], "Events offered to a sink; to a recording, which is called `recording`: what the engine was told"),
@@ -133,6 +148,8 @@ pub fn reference() -> String {
          `tetragon_policy_events_total` and `tetragon_build_info` have fewer labels. Values of labels come from closed\n\
          sets: neither names of programs nor of users are among them. Those of policies and hooks are there while the\n\
          policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\
+         `tetragon_tracingpolicy_selector_actions_total` tells an action of a selector from the first time on, and `post` from the\n\
+         beginning; `hook_index` is the place among all hooks of the policy, and a hook without selectors has no `selector_index`.\n\
          `tetragon_policy_events_total` goes on after that, for at most 10,000 pairs of policy and hook; the rest is `other`.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );

@@ -29,8 +29,9 @@ use saker_policy::words::Mode as Asked;
 use tokio::sync::oneshot;
 
 pub use loader::{Loaded, Loader, Texts};
-pub use view::{HookState, HookView, Mode, State, View};
+pub use view::{HookState, HookView, Mode, SelectorView, State, View};
 
+use crate::enforcement::Enforcement;
 use book::Book;
 use files::Directory;
 use worker::Worker;
@@ -48,6 +49,8 @@ pub const STATIC: &str = "static";
 pub const GRPC: &str = "grpc";
 /// Domain that nobody may use.
 const RESERVED: &str = "sensors";
+/// Domain of policies on trial, which only tell, make no requests and belong to the call that tries them.
+pub const TRIAL: &str = "dry-run";
 
 /// What tells one policy from all others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +166,8 @@ type Reply = oneshot::Sender<Result<Key, PolicyError>>;
 /// What is asked of the thread that owns the policies.
 enum Order {
     Add { text: String, domain: String, mode: Option<Asked>, reply: Reply },
-    Replace { text: String, domain: String, reply: Reply },
+    Replace { text: String, domain: String, mode: Option<Asked>, reply: Reply },
+    Try { text: String, reply: Reply },
     Delete { key: Key, reply: Reply },
     Configure { key: Key, enable: Option<bool>, mode: Option<Asked>, reply: Reply },
     Look(oneshot::Sender<()>),
@@ -221,6 +225,7 @@ pub struct Sources {
 pub struct Policies {
     orders: SyncSender<Order>,
     shared: Arc<Shared>,
+    enforcement: Arc<Enforcement>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -239,12 +244,21 @@ impl Policies {
         let (orders, received) = mpsc::sync_channel(MAX_ORDERS);
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
+        let rails = loader.as_ref().map(|loader| loader.rails()).map_err(Clone::clone);
+        let enforcement = Arc::new(Enforcement::new(rails));
+        let tended = Arc::clone(&enforcement);
         let thread = std::thread::Builder::new().name("saker-policies".into()).spawn(move || {
             let book = Book::new(loader, texts, Arc::clone(&for_thread), choices);
             let directory = sources.directory.map(|path| Directory::new(path, sources.directory_wanted));
-            Worker::new(book, directory, received, for_thread).run(sources.kept, sources.file);
+            Worker::new(book, directory, received, for_thread, tended).run(sources.kept, sources.file);
         })?;
-        Ok(Self { orders, shared, thread: Mutex::new(Some(thread)) })
+        Ok(Self { orders, shared, enforcement, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// What holds for the actions of all policies.
+    #[must_use]
+    pub fn enforcement(&self) -> &Arc<Enforcement> {
+        &self.enforcement
     }
 
     /// The policies of the files have been tried.
@@ -315,13 +329,27 @@ impl Policies {
         self.order(|reply| Order::Add { text, domain, mode, reply }).await
     }
 
-    /// Loads a policy in the place of the one of the same name: the new one is attached before the old one is
-    /// detached. What happens between may be told by both.
+    /// Loads a policy in the place of the one of the same name, in this mode whatever its text and earlier calls say: the new
+    /// one is attached before the old one is detached. What happens between may be told by both.
     ///
     /// # Errors
     /// Why the old one stays.
-    pub async fn replace(&self, text: String, domain: String) -> Result<Key, PolicyError> {
-        self.order(|reply| Order::Replace { text, domain, reply }).await
+    pub async fn replace(
+        &self,
+        text: String,
+        domain: String,
+        mode: Option<Asked>,
+    ) -> Result<Key, PolicyError> {
+        self.order(|reply| Order::Replace { text, domain, mode, reply }).await
+    }
+
+    /// Loads a policy for a trial: in the domain [`TRIAL`], under a name that nobody else has, telling only and making no
+    /// requests. Whoever asks for it has to delete it.
+    ///
+    /// # Errors
+    /// Why it is not loaded; then nothing is left of it.
+    pub async fn try_out(&self, text: String) -> Result<Key, PolicyError> {
+        self.order(|reply| Order::Try { text, reply }).await
     }
 
     /// Detaches a policy and forgets it.

@@ -89,8 +89,11 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
     let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
     let Started { pipeline, sensors, recorded, host } =
-        start_pipeline(&settings, source, &fanout, &requests, &requester, table)?;
+        start_pipeline(&settings, source, &fanout, &requests, &requester, table.clone())?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
+    if let Some(table) = table {
+        policies.enforcement().name_pods(table);
+    }
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -278,7 +281,8 @@ fn start_policies(
     pipeline: &Pipeline,
     workloads: &Arc<Workloads>,
 ) -> Result<Arc<Policies>> {
-    let loader = sensors.loader(host, Arc::clone(workloads)).map_err(|error| format!("{error:#}"));
+    let loader = sensors.loader(host, Arc::clone(workloads), settings.spared);
+    let loader = loader.map_err(|error| format!("{error:#}"));
     let choices = Choices {
         kprobes_one_by_one: settings.kprobes_one_by_one,
         require_prevention: settings.require_prevention,

@@ -6,9 +6,11 @@
 
 mod authority;
 mod compatible;
+mod enforcement;
 mod own;
 mod policies;
 mod stream;
+mod trial;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
@@ -28,6 +30,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
 use tonic::{Request, Status};
 
+pub(crate) use enforcement::told as enforcement;
 pub(crate) use policies::own as own_policy;
 
 use crate::fanout::Fanout;
@@ -109,12 +112,14 @@ impl Service {
         let label = client_of(request);
         let subscription =
             Subscription::compile(request.get_ref(), &self.inner.offered).map_err(Status::from)?;
-        let place = Place::take(&self.inner).ok_or_else(|| {
-            let max = self.inner.max_clients;
-            Status::resource_exhausted(format!("{max} clients receive events already (option max-clients)"))
-        })?;
+        let place = Place::take(&self.inner).ok_or_else(|| self.no_place())?;
         let limits = Limits { events: self.inner.queue, bytes: CLIENT_BYTES };
         Ok(EventStream::new(place, subscription, form, limits, label))
+    }
+
+    fn no_place(&self) -> Status {
+        let max = self.inner.max_clients;
+        Status::resource_exhausted(format!("{max} clients receive events already (option max-clients)"))
     }
 
     /// Serves on the sockets until `stop` turns true.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{Keep, RecordBatch};
+use saker_probes::{Keep, RecordBatch, Spared};
 
 use crate::policies::Loader;
 use crate::workloads::Workloads;
@@ -57,9 +57,15 @@ pub trait Sensors {
         None
     }
 
-    /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for.
+    /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for and
+    /// whom they may hit.
     ///
     /// # Errors
     /// Nothing can be loaded here; each policy is refused with this reason then.
-    fn loader(&self, host: NamespaceInums, workloads: Arc<Workloads>) -> anyhow::Result<Box<dyn Loader>>;
+    fn loader(
+        &self,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> anyhow::Result<Box<dyn Loader>>;
 }

@@ -250,6 +250,7 @@ impl State {
             resources: Some(self.resources(&usage, &kernel)),
             helper_failures: helper_failures(&kernel.stats),
             policies: self.policies.views().iter().map(server::own_policy).collect(),
+            enforcement: Some(server::enforcement(self.policies.enforcement())),
             ..saker_v1::GetStatusResponse::default()
         };
         let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;

@@ -98,6 +98,12 @@ impl World {
         crate::policies::testing::done(self.state.policies.add(text, String::new(), None)).unwrap();
     }
 
+    /// The same within a runtime.
+    pub(crate) async fn load_policy_later(&self, name: &str) {
+        let text = crate::policies::testing::policy(name, &["do_it"]);
+        self.state.policies.add(text, String::new(), None).await.unwrap();
+    }
+
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
         self.publisher.lock().unwrap().publish(&Arc::new(Batch::new(events)));
     }

@@ -52,11 +52,13 @@ macro_rules! described {
 
 described! {
     crate::saker_v1::ArgumentExtra = "saker.v1.ArgumentExtra",
+    crate::saker_v1::Enforcement = "saker.v1.Enforcement",
     crate::saker_v1::ExitExtra = "saker.v1.ExitExtra",
     crate::saker_v1::Gap = "saker.v1.Gap",
     crate::saker_v1::GetStatusResponse = "saker.v1.GetStatusResponse",
     crate::saker_v1::HookExtra = "saker.v1.HookExtra",
     crate::saker_v1::ProcessExtra = "saker.v1.ProcessExtra",
+    crate::saker_v1::TryPolicyResponse = "saker.v1.TryPolicyResponse",
     crate::tetragon::Filter = "tetragon.Filter",
     crate::tetragon::KprobeArgument = "tetragon.KprobeArgument",
     crate::tetragon::GetEventsResponse = "tetragon.GetEventsResponse",

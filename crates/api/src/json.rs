@@ -21,7 +21,9 @@ use std::ops::Range;
 use crate::event::{Event, EventKind, ExecEvent, ExitEvent, GapEvent, Node, ProcessView};
 use crate::signal;
 pub use frame::Writer;
-pub use message::{ParseError, message_line, parse_line, policies_object, status_object};
+pub use message::{
+    ParseError, enforcement_object, message_line, parse_line, policies_object, status_object, trial_object,
+};
 use process::Place;
 pub(crate) use text::rfc3339;
 use text::{comma, flag_field, key, quoted_number, string, string_field, time_field, wide_field};

@@ -9,7 +9,8 @@ const WHOLE: usize = 64;
 /// `cri-containerd-<id>.scope`, `docker-<id>.scope`, `<id>` or `system.slice:docker:<id>`.
 ///
 /// An id has at least 64 characters, or 31 when the name was `cut`; names of services are none.
-pub(crate) fn container_id(name: &str, cut: bool) -> Option<&str> {
+#[must_use]
+pub fn container_id(name: &str, cut: bool) -> Option<&str> {
     if name.ends_with("service") {
         return None;
     }

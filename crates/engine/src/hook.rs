@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use saker_abi::generated::{
     SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR,
-    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_WORKLOAD,
+    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -111,6 +111,7 @@ fn withheld(flags: u32) -> &'static str {
         SAKER_WITHHELD_AGENT => "agent",
         SAKER_WITHHELD_OWNER => "owner",
         SAKER_WITHHELD_WORKLOAD => "workload",
+        SAKER_WITHHELD_SWITCH => "switch",
         _ => "failed",
     }
 }

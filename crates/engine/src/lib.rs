@@ -44,6 +44,7 @@ pub mod workload;
 pub use calls::Unjoined;
 pub use capture::{CaptureError, CaptureHeader, Input};
 pub use config::{Ancestors, EngineConfig, Environment, PodNames, SequenceBase, UserNames};
+pub use container::container_id;
 pub use counters::{
     CallCounters, ChunkCounters, Counters, Events, KINDS, Losses, Outcome, TableCounters, Undecodable,
     kind_name,

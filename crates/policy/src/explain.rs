@@ -1,5 +1,6 @@
 //! A policy in plain words.
 
+mod narrow;
 mod phrases;
 mod targets;
 
@@ -109,6 +110,7 @@ fn explain_hook(policy: &Policy, hook: &Hook) -> HookExplanation {
     if !hook.tags.is_empty() {
         notes.push(format!("Tags: {}", hook.tags.join(", ")));
     }
+    notes.extend(narrow::callers(policy, hook));
     let otherwise =
         if hook.selectors.is_empty() { "Every call is told." } else { "Any other call: nothing." };
     HookExplanation {

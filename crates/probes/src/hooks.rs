@@ -20,16 +20,16 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenMapMut, OpenObject, Prog
 use saker_abi::generated::{
     SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_PLAN_COOKIE, SAKER_PLAN_ENFORCES,
     SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_SOCKETS,
-    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan,
-    saker_prefix_key, saker_text_key,
+    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, SAKER_SELECTOR_SHARDS_MAX, saker_binary_column,
+    saker_follow_key, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
 use zerocopy::IntoBytes;
 
 use self::attach::{attach_program, cause, programs};
-pub use self::loaded::HookCounts;
 use self::loaded::set_mode;
+pub use self::loaded::{HookCounts, SelectorCounts};
 use self::needs::{operators_of, parts_of, stacks_of, types_of};
 use self::waiting::Waiting;
 use crate::follow::Follow;
@@ -38,7 +38,7 @@ use crate::keep::{Keep, Pinned};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::sensors::program_fdinfo;
 use crate::sockets::Tracking;
-use crate::{Error, Groups, Sensors, mechanisms};
+use crate::{Enforcement, Error, Groups, Sensors, mechanisms};
 
 /// A hook to load.
 #[derive(Clone)]
@@ -96,6 +96,21 @@ fn hash_of(spec: &HookSpec) -> u32 {
     }
 }
 
+/// Whether its selectors are counted one by one: of one selector the counters of the hook tell all.
+fn counts_selectors(plan: &saker_plan) -> bool {
+    plan.selectors > 1
+}
+
+/// How many entries each selector has, so that CPUs do not all write the same.
+fn selector_shards() -> Result<u32, libbpf_rs::Error> {
+    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX);
+    Ok(cpus.min(SAKER_SELECTOR_SHARDS_MAX).next_power_of_two().min(SAKER_SELECTOR_SHARDS_MAX))
+}
+
+fn acts(plan: &saker_plan) -> bool {
+    plan.flags & SAKER_PLAN_ENFORCES != 0
+}
+
 fn needs_sockets(plan: &saker_plan) -> bool {
     plan.flags & (SAKER_PLAN_SOCKETS | SAKER_PLAN_TRACKS) != 0
 }
@@ -121,6 +136,15 @@ pub struct Binaries {
     pub columns: Vec<saker_binary_column>,
 }
 
+/// Who is never acted upon, unless a selector names it and this says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spared {
+    /// The first process of the machine may be hit.
+    pub hits_init: bool,
+    /// This process may be.
+    pub hits_agent: bool,
+}
+
 /// Maps that the hooks of all policies share.
 pub struct Hooks {
     ring: MapHandle,
@@ -133,6 +157,8 @@ pub struct Hooks {
     ring_limit: u64,
     /// Thread-group id of this process as the kernel has it; 0: not known.
     agent: u32,
+    spared: Spared,
+    enforcement: Arc<Enforcement>,
     calls: Option<Arc<MapHandle>>,
     shared: Vec<(&'static str, MapHandle)>,
     /// Made by the first hook that looks at returns of programs.
@@ -197,6 +223,9 @@ const KNOWN: &str = "saker_known";
 /// Counters of a hook.
 const STATS: &str = "saker_hook_stats";
 
+/// Counters of its selectors, if it has several.
+const SELECTORS: &str = "saker_selector_stats";
+
 /// Maps of a policy's sets, in the order of [`Sets`].
 const SETS: [&str; 6] =
     ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks", "saker_pieces", "saker_columns"];
@@ -210,6 +239,8 @@ pub struct LoadedHook {
     _waiting: Option<Waiting>,
     programs: Vec<OwnedFd>,
     stats: MapHandle,
+    /// Of a hook with several selectors.
+    selectors: Option<(u16, MapHandle)>,
     memory: u64,
     /// How it was attached.
     pub attach: Attach,
@@ -231,6 +262,8 @@ struct Ready<'a> {
     tells_places: bool,
     /// A second program computes hashes.
     hashes: bool,
+    /// Selectors that are counted one by one; 0: there are none.
+    selectors: u16,
     watch: Option<Arc<Follow>>,
     waiting: Option<Waiting>,
 }
@@ -284,6 +317,8 @@ impl Hooks {
         Ok(Self {
             ring_limit: u64::from(ring.max_entries()) * Self::RING_PERCENT / 100,
             agent: own_id(),
+            spared: Spared::default(),
+            enforcement: Enforcement::begin(sensors.keep().map(AsRef::as_ref))?,
             ring,
             stats,
             reader,
@@ -306,6 +341,17 @@ impl Hooks {
             agent_start: own_start(),
             keep: sensors.keep().cloned(),
         })
+    }
+
+    /// What holds for the actions of all policies.
+    #[must_use]
+    pub fn enforcement(&self) -> &Arc<Enforcement> {
+        &self.enforcement
+    }
+
+    /// Says for hooks that are loaded from now on whom they may hit.
+    pub fn spare(&mut self, spared: Spared) {
+        self.spared = spared;
     }
 
     /// Hooks that ask for workloads look here from now on.
@@ -454,12 +500,14 @@ impl Hooks {
         if maps.sets.is_empty() {
             maps.sets = SETS.iter().map(|name| handle(&skel, name)).collect::<Result<_, _>>()?;
         }
-        if spec.plan.flags & SAKER_PLAN_ENFORCES != 0 && maps.mode.is_none() {
+        if acts(&spec.plan) && maps.mode.is_none() {
             maps.mode = Some(handle(&skel, MODE)?);
         }
         let waiting = self.waiting_of(spec);
         let hashes = hashes(&spec.plan);
-        Ok(Ready { skel, attach: spec.attach.clone(), pruned, tells_places, hashes, watch, waiting })
+        let selectors = if counts_selectors(&spec.plan) { spec.plan.selectors } else { 0 };
+        let attach = spec.attach.clone();
+        Ok(Ready { skel, attach, pruned, tells_places, hashes, selectors, watch, waiting })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
@@ -524,6 +572,9 @@ impl Hooks {
             rodata.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
             rodata.saker_agent_start = self.agent_start;
             rodata.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
+            rodata.saker_hits_init = self.spared.hits_init;
+            rodata.saker_hits_agent = self.spared.hits_agent;
+            rodata.saker_selector_shards = selector_shards()?;
             rodata.saker_hash_of = hash_of(spec);
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
@@ -550,10 +601,20 @@ impl Hooks {
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
         }
-        open_map(open, MODE)?.set_autocreate(spec.plan.flags & SAKER_PLAN_ENFORCES != 0)?;
+        open_map(open, MODE)?.set_autocreate(acts(&spec.plan))?;
         if let Some(mode) = &maps.mode {
             open_map(open, MODE)?.reuse_fd(mode.as_fd())?;
         }
+        for (name, map) in self.enforcement.maps() {
+            open_map(open, name)?.set_autocreate(acts(&spec.plan))?;
+            if acts(&spec.plan) {
+                open_map(open, name)?.reuse_fd(map.as_fd())?;
+            }
+        }
+        let mut selectors = open_map(open, SELECTORS)?;
+        selectors.set_autocreate(counts_selectors(&spec.plan))?;
+        let entries = selector_shards()?.saturating_mul(spec.plan.selectors.into());
+        selectors.set_max_entries(entries.max(1))?;
         open_map(open, SOCKETS)?.set_autocreate(needs_sockets(&spec.plan))?;
         if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
             open_map(open, SOCKETS)?.reuse_fd(sockets.as_fd())?;
@@ -734,6 +795,10 @@ impl Ready<'_> {
             programs.push(program.as_fd().try_clone_to_owned().map_err(failed)?);
         }
         let (stats, memory) = (handle(&self.skel, STATS)?, memory_of(&self.skel));
+        let selectors = match self.selectors {
+            0 => None,
+            count => Some((count, handle(&self.skel, SELECTORS)?)),
+        };
         // From here on it may see what this process does.
         let mut links = Vec::new();
         // The return goes first: an entry that matches expects it.
@@ -748,6 +813,7 @@ impl Ready<'_> {
             _waiting: self.waiting,
             programs,
             stats,
+            selectors,
             memory,
             attach: self.attach,
             note: String::new(),
@@ -760,7 +826,7 @@ impl Ready<'_> {
 /// Kernel memory that is a hook's alone, in bytes.
 fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let object = skel.object();
-    let own = [STATS, ".rodata", ".rodata.plan"];
+    let own = [STATS, SELECTORS, ".rodata", ".rodata.plan"];
     let maps =
         object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
     let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));

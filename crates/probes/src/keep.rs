@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/turn                the word of bpf/lib/turn.h: the generation that tells and acts
+//! DIR/switch              the switch of bpf/policy/act.h, by which no policy acts
 //! DIR/GENERATION/base/    what the sensors need: links, ring, counters, records of processes
 //! DIR/GENERATION/NUMBER/  one policy: its links, and last `text`, which says that it is whole
 //! ```
@@ -28,6 +29,8 @@ pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
 /// Source: BPF_FS_MAGIC of include/uapi/linux/magic.h.
 const MAGIC: u32 = 0xcafe_4a11;
 const TURN: &str = "turn";
+/// The switch of all policies that act, also of earlier agents.
+const SWITCH: &str = "switch";
 const BASE: &str = "base";
 /// Of a policy; pinned when all its links are.
 const TEXT: &str = "text";
@@ -41,6 +44,7 @@ const EARLIER_MAX: usize = 16;
 pub struct Keep {
     root: PathBuf,
     turn: MapHandle,
+    switch: MapHandle,
     generation: u32,
     /// What this agent loads is to stay.
     pins: bool,
@@ -148,7 +152,9 @@ impl Keep {
         make_dir(&root)?;
         let lock = lock(&root)?;
         check_owner(&root)?;
-        let turn = turn_of(&root)?;
+        // As the library makes the map of a section.
+        let turn = word_of(&root, TURN, "saker_turn", 4, libbpf_sys::BPF_F_MMAPABLE)?;
+        let switch = word_of(&root, SWITCH, "saker_switch", 8, 0)?;
         let current = turn_in(&turn)?;
         let (mut earlier, mut newest) = (Vec::new(), current);
         for generation in generations(&root)? {
@@ -170,6 +176,7 @@ impl Keep {
         let generation = newest.checked_add(1).ok_or_else(full)?;
         let keep = Self {
             turn,
+            switch,
             generation,
             pins,
             told: AtomicBool::new(false),
@@ -214,6 +221,10 @@ impl Keep {
 
     fn earlier(&self) -> std::sync::MutexGuard<'_, Vec<Earlier>> {
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn switch_map(&self) -> &MapHandle {
+        &self.switch
     }
 
     pub(crate) fn turn_map(&self) -> &MapHandle {
@@ -467,11 +478,12 @@ fn lock(root: &Path) -> Result<File, Error> {
     }
 }
 
-fn turn_of(root: &Path) -> Result<MapHandle, Error> {
-    let path = root.join(TURN);
+/// A map of one word that all generations share.
+fn word_of(root: &Path, file: &str, name: &str, size: u32, map_flags: u32) -> Result<MapHandle, Error> {
+    let path = root.join(file);
     if path.exists() {
         let map = MapHandle::from_pinned_path(&path).map_err(|source| pinning(&path, source))?;
-        if map.value_size() != 4 || map.max_entries() != 1 {
+        if map.value_size() != size || map.max_entries() != 1 {
             let what = format!("{} is not what this version knows; see `saker uninstall`", path.display());
             return Err(Error::Option(what));
         }
@@ -479,11 +491,10 @@ fn turn_of(root: &Path) -> Result<MapHandle, Error> {
     }
     let options = libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
-        // As the library makes the map of a section.
-        map_flags: libbpf_sys::BPF_F_MMAPABLE,
+        map_flags,
         ..libbpf_sys::bpf_map_create_opts::default()
     };
-    let map = MapHandle::create(MapType::Array, Some("saker_turn"), 4, 4, 1, &options);
+    let map = MapHandle::create(MapType::Array, Some(name), 4, size, 1, &options);
     let mut map = map.map_err(|source| pinning(&path, source))?;
     map.pin(&path).map_err(|source| pinning(&path, source))?;
     Ok(map)
@@ -584,9 +595,11 @@ pub fn uninstall(named: &Path) -> Result<Removed, Error> {
         removed.policies += policies(&root, generation).len();
         remove_all(&root.join(generation.to_string()))?;
     }
-    let turn = root.join(TURN);
-    if turn.exists() {
-        fs::remove_file(&turn).map_err(failed("remove", &turn))?;
+    for name in [SWITCH, TURN] {
+        let word = root.join(name);
+        if word.exists() {
+            fs::remove_file(&word).map_err(failed("remove", &word))?;
+        }
     }
     // Not with what somebody else put there.
     fs::remove_dir(&root).map_err(failed("remove", &root))?;

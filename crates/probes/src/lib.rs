@@ -2,6 +2,7 @@
 //! records that come out of them ([`reader`]) and the processes that are there ([`snapshot`]). For policies: the hooks
 //! ([`hooks`]), what plans must know of the kernel ([`kernel`]) and what stands at an address ([`symbols`]).
 
+pub mod enforcement;
 pub mod error;
 pub mod executable;
 pub mod facts;
@@ -32,12 +33,14 @@ mod proc_task;
 mod prune;
 mod types;
 
+pub use enforcement::{Enforced, Enforcement};
 pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
 pub use groups::{ContainerGroup, Groups, NewContainers};
 pub use hooks::{
-    Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, PinnedPolicy, tells_places,
+    Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, PinnedPolicy, SelectorCounts, Spared,
+    tells_places,
 };
 pub use keep::{EarlierReader, Keep, KeptPolicy};
 pub use kernel::RunningKernel;

@@ -230,9 +230,23 @@ fn what_the_kernel_side_keeps_of_hooks_has_the_layout_of_the_object() {
             spared,
             failed,
             undecided,
-            zero
+            unposted
         }
     );
+    same_layout!(
+        btf,
+        saker_selector_stats {
+            matched,
+            posted,
+            unposted,
+            signalled,
+            overridden,
+            monitored_signal,
+            monitored_override,
+            withheld
+        }
+    );
+    same_layout!(btf, saker_enforced { denied, signalled, withheld });
     same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
     same_layout!(btf, saker_group { container, bits });
     same_layout!(btf, saker_group_made { group, name });

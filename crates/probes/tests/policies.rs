@@ -6,6 +6,8 @@
 
 #[path = "policies/changes.rs"]
 mod changes;
+#[path = "policies/counts.rs"]
+mod counts;
 #[path = "policies/descent.rs"]
 mod descent;
 #[path = "policies/equivalence.rs"]

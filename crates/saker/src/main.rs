@@ -1,10 +1,11 @@
 //! The one binary: the agent, and the commands that talk to it.
 //!
 //! Exit status: 0 when all went well, also when the reader of the output went away; 1 when something failed;
-//! 2 when the command line or the configuration is wrong.
+//! 2 when the command line or the configuration is wrong. Commands that answer a question have 3 for the other answer.
 
 mod agent;
 mod client;
+mod enforce;
 mod events;
 mod mapped;
 mod output;
@@ -49,6 +50,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Find processes that have a library or program mapped, by its path, build id or digest
     Mapped(mapped::MappedArgs),
+    /// Have no policy of a running agent act, or have them act again, and show what they did to whom
+    Enforce(enforce::EnforceArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Probe(args) => probe::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Mapped(args) => mapped::run(&args),
+        Command::Enforce(args) => enforce::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
@@ -97,6 +101,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Told>() => ExitCode::FAILURE,
+        Err(error) if error.is::<output::Ended>() => {
+            error.downcast_ref::<output::Ended>().map_or(ExitCode::FAILURE, |ended| ExitCode::from(ended.0))
+        }
         Err(error) => {
             say(format_args!("saker: {}", output::chain(&error)));
             let wrong = error.is::<ConfigErrors>() || error.is::<output::Usage>();

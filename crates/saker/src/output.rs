@@ -20,6 +20,18 @@ impl fmt::Display for Told {
 
 impl std::error::Error for Told {}
 
+/// The command has done and told what it should, and ends with this status, which says what it found.
+#[derive(Debug)]
+pub struct Ended(pub u8);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended with status {}", self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
+
 /// Form of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Data {

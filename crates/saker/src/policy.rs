@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod list;
 mod test;
+mod trial;
 
 use std::fs;
 use std::io::{self, Read};
@@ -36,7 +37,7 @@ enum PolicyCommand {
     /// Load a policy into the running agent
     Add(change::AddArgs),
     /// Load a policy in the place of the one of the same name, without a gap; on failure the old one stays
-    Replace(change::FileArgs),
+    Replace(change::ReplaceArgs),
     /// Detach policies and forget them
     Delete(change::DeleteArgs),
     /// Attach a policy that is disabled, or try again one that could not be loaded

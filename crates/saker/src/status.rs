@@ -109,6 +109,9 @@ fn general(status: &GetStatusResponse) -> String {
         status.sensors.iter().map(|sensor| format!("{} ({})", sensor.name, sensor.hook)).collect();
     line("sensors", sensors.join(", "));
     line("policies", states(&status.policies));
+    if let Some(enforcement) = &status.enforcement {
+        line("enforcement", crate::enforce::summary(enforcement));
+    }
     if let Some(resources) = &status.resources {
         let (now, peak) = (bytes(resources.memory_rss_bytes), bytes(resources.memory_peak_bytes));
         line(

@@ -27,13 +27,13 @@ pub const CASES: &[Case] = &[
 const ROUNDS: u32 = 150;
 
 /// A file that may not be opened, and one that may.
-struct Files {
-    secret: String,
-    harmless: String,
+pub(super) struct Files {
+    pub(super) secret: String,
+    pub(super) harmless: String,
 }
 
 impl Files {
-    fn make(bench: &Bench) -> Result<Self> {
+    pub(super) fn make(bench: &Bench) -> Result<Self> {
         let folder = bench.lab.scratch.fresh("files")?;
         let file = |name: &str| -> Result<String> {
             let path = folder.join(name);
@@ -58,13 +58,13 @@ pub(super) fn refusing(hook: &str, program: &str, file: &str, error: i32, furthe
 pub(super) const BY_FUNCTION: &str = "kprobes:\n  - call: security_file_open\n    syscall: false";
 const BY_LSM: &str = "lsmhooks:\n  - hook: file_open";
 
-fn hooks<'a>(seen: &'a Observation, action: &str) -> Vec<&'a Event> {
+pub(super) fn hooks<'a>(seen: &'a Observation, action: &str) -> Vec<&'a Event> {
     let told = |event: &&Event| event.kind == Kind::Hook && event.text("action") == action;
     seen.events.iter().filter(told).collect()
 }
 
 /// Adds a policy if this kernel can refuse at all; false: it said that it cannot, and the policy is not in force.
-fn added(bench: &Bench, text: &str) -> Result<bool> {
+pub(super) fn added(bench: &Bench, text: &str) -> Result<bool> {
     let able = offers(&["fmodret"])? || lsm()?;
     let path = bench.write("refusing.yaml", text)?;
     let output = bench.ask(&["add", &path.to_string_lossy()])?;

@@ -63,6 +63,8 @@ pub struct Settings {
     pub keep: bool,
     /// Where they are pinned: a name below the BPF file system, or a whole path.
     pub bpf_dir: PathBuf,
+    /// Whom policies may hit that name it.
+    pub spared: saker_probes::Spared,
     /// The container runtime is asked for pods; `None`: it is not.
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
@@ -390,6 +392,10 @@ impl Settings {
             socket_group: reader.path("socket-cgroup"),
             keep: reader.switch("keep-sensors-on-exit"),
             bpf_dir: reader.bpf_dir(),
+            spared: saker_probes::Spared {
+                hits_init: reader.switch("enforce-on-init"),
+                hits_agent: reader.switch("enforce-on-agent"),
+            },
             cri: reader.cri(),
             node_labels: reader.node_labels(),
             requests: reader.requests(),

@@ -70,7 +70,10 @@ pub(super) fn size(text: &str) -> Result<u64, ValueError> {
 }
 
 /// A sum of numbers with units, as in `1h30m`; `0` alone needs no unit.
-pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+///
+/// # Errors
+/// It is no such sum, or too large.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
     if text == "0" || text.is_empty() {
         return Ok(Duration::ZERO);
     }

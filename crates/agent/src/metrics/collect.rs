@@ -10,7 +10,7 @@ use saker_api::event::Family;
 use saker_engine::{Counters, KINDS, Outcome, Unjoined, kind_name};
 
 use super::{METRICS, MetricKind};
-use crate::policies::{MAX_POLICIES, State as PolicyState};
+use crate::policies::{MAX_POLICIES, State as PolicyState, View};
 use crate::requests;
 use crate::resources;
 use crate::server;
@@ -43,6 +43,7 @@ pub fn render(state: &State) -> String {
     table(&mut values, state, &counters);
     sinks(&mut values, state);
     policies(&mut values, state);
+    enforcement(&mut values, state);
     requested(&mut values, state);
     process(&mut values, state, &kernel);
     write(&values)
@@ -283,6 +284,7 @@ fn policies(values: &mut Values, state: &State) {
         values.count("tetragon_tracingpolicy_loaded", &[name], in_state(states));
     }
     values.count("saker_policies_capacity", &[], MAX_POLICIES as u64);
+    selectors(values, &views);
     // Policies of several domains, and hooks of one function, share their labels.
     let mut memory: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let mut missed: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -315,6 +317,73 @@ fn policies(values: &mut Values, state: &State) {
     for ((function, policy), count) in missed {
         values.count("tetragon_missed_prog_probes_total", &[function, policy], count);
     }
+}
+
+/// Values of selectors that are told apart.
+const SELECTORS_MAX: usize = 10_000;
+
+/// What each selector did, by action. Policies of several domains share their labels.
+fn selectors(values: &mut Values, views: &[View]) {
+    let mut sums: BTreeMap<[String; 7], u64> = BTreeMap::new();
+    for view in views.iter().filter(|view| view.state.is_enabled()) {
+        for (index, hook) in view.hooks.iter().enumerate() {
+            for selector in &hook.selectors {
+                let counts = selector.counts;
+                for (action, count) in [
+                    ("post", counts.posted),
+                    ("nopost", counts.unposted),
+                    ("signal", counts.signalled),
+                    ("override", counts.overridden),
+                    ("monitor_signal", counts.monitored_signal),
+                    ("monitor_override", counts.monitored_override),
+                ] {
+                    if count == 0 && action != "post" {
+                        continue;
+                    }
+                    let labels = [
+                        action.to_owned(),
+                        hook.function.clone(),
+                        index.to_string(),
+                        view.key.name.clone(),
+                        view.key.namespace.clone(),
+                        selector.index.map(|index| index.to_string()).unwrap_or_default(),
+                        selector.label.clone(),
+                    ];
+                    *sums.entry(bounded(&sums, labels)).or_default() += count;
+                }
+            }
+        }
+    }
+    for (labels, count) in &sums {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        values.count("tetragon_tracingpolicy_selector_actions_total", &labels, *count);
+    }
+}
+
+/// These labels, or those of what there is no room for.
+fn bounded(sums: &BTreeMap<[String; 7], u64>, labels: [String; 7]) -> [String; 7] {
+    if sums.len() < SELECTORS_MAX || sums.contains_key(&labels) {
+        return labels;
+    }
+    let [action, rest @ ..] = labels;
+    let [a, b, c, d, e, f] = rest.map(|_| "other".to_owned());
+    [action, a, b, c, d, e, f]
+}
+
+fn enforcement(values: &mut Values, state: &State) {
+    let switch = state.policies.enforcement();
+    values.count("saker_enforcement_enabled", &[], switch.off().is_none().into());
+    values.count("saker_enforcement_switched_off_total", &[], switch.switched_off());
+    if let Ok(total) = switch.total() {
+        values.count("saker_enforcement_actions_total", &["denied"], total.denied);
+        values.count("saker_enforcement_actions_total", &["signalled"], total.signalled);
+        values.count("saker_enforcement_actions_total", &["withheld"], total.withheld);
+    }
+    if let Ok(groups) = switch.counted() {
+        values.count("saker_enforcement_groups", &[], groups as u64);
+    }
+    let capacity = saker_probes::Enforcement::CAPACITY as u64;
+    values.count("saker_enforcement_groups_capacity", &[], capacity);
 }
 
 fn requested(values: &mut Values, state: &State) {

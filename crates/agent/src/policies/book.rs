@@ -18,9 +18,9 @@ use super::bits::Bits;
 use super::files::Changes;
 use super::loader::{Loader, Texts};
 use super::store::Store;
-use super::view::{HookState, HookView, Mode, State, View};
+use super::view::{HookState, HookView, Mode, SelectorView, State, View};
 use super::workload_bits::WorkloadBits;
-use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, domain};
+use super::{Key, MAX_POLICIES, Origin, PolicyError, STATIC, Shared, TRIAL, domain};
 use attach::{Active, Failure};
 use kept::Kept;
 
@@ -89,6 +89,9 @@ struct Refused {
     waits: bool,
 }
 
+/// Bytes that a name of a policy may have.
+const MAX_NAME: usize = 253;
+
 /// Why a policy cannot be made to act.
 const NOTHING_TO_ENFORCE: &str = "it has no actions that could be enforced";
 
@@ -142,9 +145,18 @@ impl Book {
         Ok(key)
     }
 
-    /// Loads a policy in the place of another, of which nothing changes if that fails.
-    pub(super) fn replace(&mut self, text: &str, named: &str) -> Result<Key, PolicyError> {
+    /// Loads a policy in the place of another, of which nothing changes if that fails; in this mode whatever its text and
+    /// earlier calls say.
+    pub(super) fn replace(
+        &mut self,
+        text: &str,
+        named: &str,
+        mode: Option<Asked>,
+    ) -> Result<Key, PolicyError> {
         let (key, policy) = self.called(text, named)?;
+        if mode == Some(Asked::Enforce) && Mode::of(&policy) == Mode::MonitorOnly {
+            return Err(PolicyError::Mode { key, reason: NOTHING_TO_ENFORCE.to_owned() });
+        }
         match self.entries.get(&key) {
             None => return Err(self.unknown(key)),
             Some(Entry { origin: Origin::File(path), .. }) => {
@@ -152,7 +164,7 @@ impl Book {
             }
             Some(_) => {}
         }
-        let outcome = self.exchange(&key, policy);
+        let outcome = self.exchange(&key, policy, mode);
         if outcome.is_ok() {
             let mode = self.entries.get(&key).and_then(|entry| entry.mode);
             self.set_text(&key, text, mode);
@@ -163,6 +175,35 @@ impl Book {
             Ok(()) => Ok(key),
             Err(failure) => Err(PolicyError::Refused { key, reason: failure.reason }),
         }
+    }
+
+    /// Loads a policy that only tells, under a name of its own; nothing is left of one that cannot be loaded.
+    pub(super) fn try_out(&mut self, text: &str) -> Result<Key, PolicyError> {
+        let mut policy = one_of(text)?;
+        policy.options.mode = Some(Asked::Monitor);
+        let number = self.next_id().ok_or(PolicyError::Full)?;
+        let suffix = format!("-{TRIAL}-{number}");
+        let name = &mut policy.name.value;
+        let mut end = name.len().min(MAX_NAME - suffix.len());
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        name.push_str(&suffix);
+        let key = key_of(&policy, TRIAL);
+        if self.is_full() {
+            return Err(PolicyError::Full);
+        }
+        let mut outcome = self.insert(&key, policy, Origin::Call);
+        if self.entries.get(&key).is_some_and(|entry| matches!(entry.content, Content::Skipped)) {
+            let reason = "its nodeSelector is not for this node".to_owned();
+            outcome = Err(PolicyError::Refused { key: key.clone(), reason });
+        }
+        if outcome.is_err() {
+            self.remove(&key);
+            self.publish();
+        }
+        outcome.map(|()| key)
     }
 
     /// Detaches and forgets.
@@ -331,7 +372,7 @@ impl Book {
         entry.origin = origin;
         if entry.policy == policy {
             entry.newer.clear();
-        } else if let Err(failure) = self.exchange(key, policy)
+        } else if let Err(failure) = self.exchange(key, policy, None)
             && let Some(entry) = self.entries.get_mut(key)
         {
             entry.newer = format!("the new version of its file is not in force: {}", failure.reason);
@@ -371,15 +412,11 @@ impl Book {
         if domain == STATIC {
             return Err(PolicyError::Domain(domain, "it is that of policies from files"));
         }
-        let mut policies = of_text(text).map_err(PolicyError::Text)?;
-        match (policies.pop(), policies.len()) {
-            (Some(policy), 0) => Ok((key_of(&policy, &domain), policy)),
-            (Some(_), more) => {
-                let count = more + 1;
-                Err(PolicyError::Text(format!("the text holds {count} policies; send each by itself")))
-            }
-            (None, _) => Err(PolicyError::Text("there is no policy in the text".into())),
+        if domain == TRIAL {
+            return Err(PolicyError::Domain(domain, "it is that of policies on trial"));
         }
+        let policy = one_of(text)?;
+        Ok((key_of(&policy, &domain), policy))
     }
 
     fn unknown(&self, key: Key) -> PolicyError {
@@ -446,18 +483,19 @@ impl Book {
     }
 
     /// Puts a policy in the place of the one of this key: attached, and only then is the old one detached. One that is
-    /// disabled stays so. On failure nothing has changed.
-    fn exchange(&mut self, key: &Key, policy: Policy) -> Result<(), Failure> {
+    /// disabled stays so. A mode counts from then on, also when it is enabled later. On failure nothing has changed.
+    fn exchange(&mut self, key: &Key, policy: Policy, mode: Option<Asked>) -> Result<(), Failure> {
+        let mode = mode.or_else(|| self.entries.get(key).and_then(|entry| entry.mode));
         let disabled = self.entries.get(key).is_some_and(|entry| matches!(entry.content, Content::Disabled));
         let content = if disabled {
             self.compile(&policy, &self.choices.clone())?;
             Content::Disabled
         } else {
-            let mode = self.entries.get(key).and_then(|entry| entry.mode);
             self.attached(key, &policy, mode)?
         };
         let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
         entry.policy = policy;
+        entry.mode = mode;
         entry.newer.clear();
         if let Content::Loaded(old) = std::mem::replace(&mut entry.content, content) {
             self.retire(old);
@@ -569,6 +607,7 @@ fn unloaded(key: &Key, id: u32, policy: &Policy, origin: &Origin) -> View {
         missing: Vec::new(),
         note: String::new(),
         counts: saker_probes::HookCounts::default(),
+        selectors: SelectorView::of(policy, &hook.path),
         memory: 0,
     };
     View {
@@ -588,6 +627,19 @@ fn key_of(policy: &Policy, domain: &str) -> Key {
         domain: domain.to_owned(),
         namespace: policy.scope().unwrap_or_default().to_owned(),
         name: policy.name.value.clone(),
+    }
+}
+
+/// The one policy of a text.
+fn one_of(text: &str) -> Result<Policy, PolicyError> {
+    let mut policies = of_text(text).map_err(PolicyError::Text)?;
+    match (policies.pop(), policies.len()) {
+        (Some(policy), 0) => Ok(policy),
+        (Some(_), more) => {
+            let count = more + 1;
+            Err(PolicyError::Text(format!("the text holds {count} policies; send each by itself")))
+        }
+        (None, _) => Err(PolicyError::Text("there is no policy in the text".into())),
     }
 }
 

@@ -11,11 +11,13 @@ use saker_policy::plan::{Attach, Choices, Kernel, PolicyPlan, Sets, WorkloadTest
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, Span};
 use saker_probes::{
-    Binaries, HookCounts, HookSpec, Hooks, Keep, KeptPolicy, LoadedHook, LoadedPolicy, PinnedPolicy, Sensors,
+    Binaries, HookCounts, HookSpec, Hooks, Keep, KeptPolicy, LoadedHook, LoadedPolicy, PinnedPolicy,
+    SelectorCounts, Sensors, Spared,
 };
 use zerocopy::FromZeros;
 
 use super::loader::{Loaded, Loader};
+use crate::enforcement::Rails;
 use crate::workloads::Workloads;
 
 /// A tracepoint that every kernel has which runs the sensors.
@@ -47,9 +49,15 @@ struct Attached {
 impl KernelLoader {
     /// # Errors
     /// The maps of the sensors cannot be shared.
-    pub(crate) fn beside(sensors: &Sensors, host: NamespaceInums, workloads: Arc<Workloads>) -> Result<Self> {
+    pub(crate) fn beside(
+        sensors: &Sensors,
+        host: NamespaceInums,
+        workloads: Arc<Workloads>,
+        spared: Spared,
+    ) -> Result<Self> {
         let keep = sensors.keep().cloned();
-        let hooks = Hooks::beside(sensors)?;
+        let mut hooks = Hooks::beside(sensors)?;
+        hooks.spare(spared);
         Ok(Self { hooks, kernel: None, host, shared: false, workloads, socket_group: None, keep })
     }
 
@@ -103,6 +111,10 @@ impl Loader for KernelLoader {
         Ok(self.hooks.ask_groups(&*self.workloads.groups()?)?)
     }
 
+    fn rails(&self) -> Arc<dyn Rails> {
+        Arc::clone(self.hooks.enforcement()) as _
+    }
+
     fn rest(&mut self) {
         self.kernel = None;
     }
@@ -145,6 +157,10 @@ impl Loader for KernelLoader {
 impl Loaded for Attached {
     fn counts(&self) -> Result<Vec<HookCounts>> {
         self.policy.hooks.iter().map(|hook| Ok(hook.counts()?)).collect()
+    }
+
+    fn selector_counts(&self, all: &[HookCounts]) -> Result<Vec<Vec<SelectorCounts>>> {
+        self.policy.hooks.iter().zip(all).map(|(hook, all)| Ok(hook.selector_counts(*all)?)).collect()
     }
 
     fn memory(&self) -> (Vec<u64>, u64) {

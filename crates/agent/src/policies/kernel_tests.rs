@@ -33,7 +33,8 @@ fn bits_are_in_force_from_the_first_call_of_the_first_hook() {
     }
     let sensors = Sensors::load(&Options::default(), &KernelFacts::for_sensors().unwrap()).unwrap();
     let workloads = Arc::new(Workloads::new(false));
-    let mut loader = KernelLoader::beside(&sensors, NamespaceInums::default(), workloads).unwrap();
+    let mut loader =
+        KernelLoader::beside(&sensors, NamespaceInums::default(), workloads, Spared::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str| {
         let path = folder.path().join(name);

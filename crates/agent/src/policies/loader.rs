@@ -1,14 +1,15 @@
 //! What policies need of the kernel, and of the engine.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use saker_engine::hook::PolicyText;
 use saker_policy::Diagnostic;
 use saker_policy::model::Policy;
 use saker_policy::plan::{Choices, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
-use saker_probes::{Binaries, HookCounts, HookSpec, KeptPolicy};
+use saker_probes::{Binaries, HookCounts, HookSpec, KeptPolicy, SelectorCounts};
 
+use crate::enforcement::Rails;
 use crate::pipeline::PolicyInput;
 
 /// Makes plans for a kernel and loads them. Used by one thread.
@@ -83,6 +84,8 @@ pub trait Loader: Send {
     fn is_leaving(&self) -> bool {
         false
     }
+    /// What holds for the actions of all policies.
+    fn rails(&self) -> Arc<dyn Rails>;
 
     /// Nothing is to be loaded for a while: what can be made again may be let go.
     fn rest(&mut self);
@@ -95,6 +98,12 @@ pub trait Loaded {
     /// # Errors
     /// The counters cannot be read.
     fn counts(&self) -> anyhow::Result<Vec<HookCounts>>;
+
+    /// What the selectors of each hook counted, in their order. `all`: what the hooks counted.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    fn selector_counts(&self, all: &[HookCounts]) -> anyhow::Result<Vec<Vec<SelectorCounts>>>;
 
     /// Kernel memory of each hook, and of what they share, in bytes.
     fn memory(&self) -> (Vec<u64>, u64);

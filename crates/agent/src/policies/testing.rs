@@ -10,10 +10,11 @@ use saker_policy::model::{PathTest, Policy};
 use saker_policy::plan::{Attach, BinaryTest, Choices, HookPlan, HookText, PolicyPlan, Sets, WorkloadTest};
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity};
-use saker_probes::{Binaries, HookCounts, HookSpec, KeptPolicy};
+use saker_probes::{Binaries, Enforced, HookCounts, HookSpec, KeptPolicy, SelectorCounts};
 use zerocopy::FromZeros;
 
 use super::{Key, Loaded, Loader, Policies, PolicyError, Sources, Texts};
+use crate::enforcement::Rails;
 
 /// What happened to it, and what it is to refuse.
 #[derive(Default)]
@@ -38,6 +39,12 @@ pub(crate) struct Memory {
     pub(crate) kept: Vec<KeptPolicy>,
     /// This agent has its turn.
     pub(crate) turn: bool,
+    /// What each selector counted.
+    pub(crate) selectors: Vec<SelectorCounts>,
+    /// Until when no policy acts.
+    pub(crate) off_until: u64,
+    /// What was done by control group.
+    pub(crate) groups: BTreeMap<u64, Enforced>,
     /// Time that loading takes.
     pub(crate) patience: Duration,
 }
@@ -200,9 +207,27 @@ impl Loader for FakeKernel {
     fn release_bases(&mut self) -> anyhow::Result<()> {
         self.note("release bases".to_owned());
         Ok(())
+    fn rails(&self) -> Arc<dyn Rails> {
+        Arc::new(self.clone())
     }
 
     fn rest(&mut self) {}
+}
+
+impl Rails for FakeKernel {
+    fn set_off_until(&self, until: u64) -> anyhow::Result<()> {
+        self.with(|memory| memory.off_until = until);
+        Ok(())
+    }
+
+    fn groups(&self) -> anyhow::Result<Vec<(u64, Enforced)>> {
+        Ok(self.with(|memory| memory.groups.iter().map(|(id, counts)| (*id, *counts)).collect()))
+    }
+
+    fn forget(&self, group: u64) -> anyhow::Result<()> {
+        self.with(|memory| memory.groups.remove(&group));
+        Ok(())
+    }
 }
 
 struct FakeLoaded {
@@ -214,6 +239,10 @@ struct FakeLoaded {
 impl Loaded for FakeLoaded {
     fn counts(&self) -> anyhow::Result<Vec<HookCounts>> {
         Ok(vec![self.kernel.with(|memory| memory.counts); self.hooks])
+    }
+
+    fn selector_counts(&self, all: &[HookCounts]) -> anyhow::Result<Vec<Vec<SelectorCounts>>> {
+        Ok(vec![self.kernel.with(|memory| memory.selectors.clone()); all.len()])
     }
 
     fn set_mode(&self, mode: Mode) -> anyhow::Result<()> {

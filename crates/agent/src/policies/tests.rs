@@ -25,7 +25,7 @@ fn add(policies: &Policies, text: &str) -> Result<Key, PolicyError> {
 }
 
 fn replace(policies: &Policies, text: &str) -> Result<Key, PolicyError> {
-    done(policies.replace(text.to_owned(), String::new()))
+    done(policies.replace(text.to_owned(), String::new(), None))
 }
 
 fn set(policies: &Policies, name: &str, enable: bool) -> Result<Key, PolicyError> {
@@ -514,7 +514,7 @@ fn a_file_of_the_option_is_loaded_once_and_calls_cannot_change_it() {
     let key = Key { domain: STATIC.into(), ..called("a") };
     assert_eq!(policies.unmet(), None);
     assert_eq!(view(&policies, "a").key, key);
-    let refused = done(policies.replace(policy("a", &["g"]), STATIC.into())).unwrap_err();
+    let refused = done(policies.replace(policy("a", &["g"]), STATIC.into(), None)).unwrap_err();
     assert!(matches!(refused, PolicyError::Domain(..)), "{refused}");
     done(policies.configure(key.clone(), Some(false), None)).unwrap();
     done(policies.delete(key)).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use saker_policy::model::Policy;
 use saker_policy::words::Mode as Asked;
-use saker_probes::HookCounts;
+use saker_probes::{HookCounts, SelectorCounts};
 
 use super::Key;
 
@@ -151,8 +151,38 @@ pub struct HookView {
     pub note: String,
     /// What it counted since it was attached.
     pub counts: HookCounts,
+    /// Its selectors, in their order; of a hook without any one that has no index.
+    pub selectors: Vec<SelectorView>,
     /// Kernel memory, in bytes.
     pub memory: u64,
+}
+
+/// A selector of a hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectorView {
+    /// Its place; none: the hook has no selectors.
+    pub index: Option<u32>,
+    /// Its label; empty: none.
+    pub label: String,
+    /// What it counted since its hook was attached.
+    pub counts: SelectorCounts,
+}
+
+impl SelectorView {
+    /// Those of the hook at this field of a policy, which have counted nothing.
+    #[must_use]
+    pub fn of(policy: &Policy, path: &str) -> Vec<Self> {
+        let Some(hook) = policy.hooks.iter().find(|hook| hook.path == path) else { return Vec::new() };
+        if hook.selectors.is_empty() {
+            return vec![Self::default()];
+        }
+        let view = |(index, selector): (u32, &saker_policy::model::Selector)| Self {
+            index: Some(index),
+            label: selector.label.clone(),
+            counts: SelectorCounts::default(),
+        };
+        (0..).zip(&hook.selectors).map(view).collect()
+    }
 }
 
 impl HookView {
@@ -225,6 +255,7 @@ impl View {
             spared: sum.spared + hook.counts.spared,
             failed: sum.failed + hook.counts.failed,
             undecided: sum.undecided + hook.counts.undecided,
+            unposted: sum.unposted + hook.counts.unposted,
         })
     }
 }

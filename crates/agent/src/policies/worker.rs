@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::book::Book;
 use super::files::{Changes, Directory, read};
 use super::{Order, Shared};
+use crate::enforcement::Enforcement;
 
 /// Time between two looks at the directory. Tests have no patience.
 const SCAN: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 1000 });
@@ -22,6 +23,7 @@ pub(super) struct Worker {
     directory: Option<Directory>,
     orders: Receiver<Order>,
     shared: Arc<Shared>,
+    enforcement: Arc<Enforcement>,
     measured: Instant,
     /// When something was loaded last; `None`: the loader rests.
     busy: Option<Instant>,
@@ -33,8 +35,10 @@ impl Worker {
         directory: Option<Directory>,
         orders: Receiver<Order>,
         shared: Arc<Shared>,
+        enforcement: Arc<Enforcement>,
     ) -> Self {
-        Self { book, directory, orders, shared, measured: Instant::now(), busy: Some(Instant::now()) }
+        let (measured, busy) = (Instant::now(), Some(Instant::now()));
+        Self { book, directory, orders, shared, enforcement, measured, busy }
     }
 
     /// Works until it is told to stop, or nobody can give orders any more. Then all policies are detached.
@@ -87,8 +91,15 @@ impl Worker {
             Order::Add { text, domain, mode, reply } => {
                 let _ = reply.send(self.book.add(&text, &domain, mode));
             }
-            Order::Replace { text, domain, reply } => {
-                let _ = reply.send(self.book.replace(&text, &domain));
+            Order::Replace { text, domain, mode, reply } => {
+                let _ = reply.send(self.book.replace(&text, &domain, mode));
+            }
+            Order::Try { text, reply } => {
+                let outcome = self.book.try_out(&text);
+                // The call is gone: nobody else would remove it.
+                if let Err(Ok(key)) = reply.send(outcome) {
+                    let _ = self.book.delete(&key);
+                }
             }
             Order::Delete { key, reply } => {
                 let _ = reply.send(self.book.delete(&key).map(|()| key));
@@ -139,6 +150,7 @@ impl Worker {
     }
 
     fn tidy(&mut self) {
+        self.enforcement.tend();
         self.book.bury();
         if self.measured.elapsed() >= MEASURE {
             self.measure();

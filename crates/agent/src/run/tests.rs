@@ -25,7 +25,12 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
-    fn loader(&self, _: NamespaceInums, _: Arc<Workloads>) -> Result<Box<dyn Loader>> {
+    fn loader(
+        &self,
+        _: NamespaceInums,
+        _: Arc<Workloads>,
+        _: saker_probes::Spared,
+    ) -> Result<Box<dyn Loader>> {
         bail!("there is no kernel")
     }
 }

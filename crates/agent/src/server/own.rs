@@ -2,16 +2,22 @@
 
 use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
-    AddPolicyRequest, AddPolicyResponse, GetStatusRequest, GetStatusResponse, ListPoliciesRequest,
-    ListPoliciesResponse, ReplacePolicyRequest, ReplacePolicyResponse,
+    AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetStatusRequest,
+    GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
+    ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, TryPolicyRequest,
+    TryPolicyResponse,
 };
 use saker_api::tetragon::GetEventsRequest;
 use saker_api::wire::EncodedEvent;
 use saker_export::Form;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{Service, policies};
+use super::{Place, Service, enforcement, policies, trial};
 
 #[tonic::async_trait]
 impl SakerService for Service {
@@ -41,8 +47,9 @@ impl SakerService for Service {
         request: Request<ReplacePolicyRequest>,
     ) -> Result<Response<ReplacePolicyResponse>, Status> {
         let client = self.may_change(&request)?;
-        let ReplacePolicyRequest { yaml, domain } = request.into_inner();
-        let outcome = self.policies().replace(yaml, domain).await;
+        let mode = request.get_ref().mode.map(|_| policies::mode(request.get_ref().mode())).transpose()?;
+        let ReplacePolicyRequest { yaml, domain, .. } = request.into_inner();
+        let outcome = self.policies().replace(yaml, domain, mode).await;
         policies::done(&client, "replace", outcome, ReplacePolicyResponse {})
     }
 
@@ -55,5 +62,59 @@ impl SakerService for Service {
         let AddPolicyRequest { yaml, domain, .. } = request.into_inner();
         let outcome = self.policies().add(yaml, domain, mode).await;
         policies::done(&client, "add", outcome, AddPolicyResponse {})
+    }
+
+    async fn try_policy(
+        &self,
+        request: Request<TryPolicyRequest>,
+    ) -> Result<Response<BoxStream<TryPolicyResponse>>, Status> {
+        let client = self.may_change(&request)?;
+        let TryPolicyRequest { yaml, duration } = request.into_inner();
+        let time = trial::time(enforcement::time(duration)?)?;
+        let place = Place::take(&self.inner).ok_or_else(|| self.no_place())?;
+        let (answers, told) = mpsc::channel(2);
+        // A task of its own: whatever becomes of this call, the policy is removed.
+        tokio::spawn(trial::run(trial::Trial { text: yaml, time, client, place }, answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(told)) as _))
+    }
+
+    async fn get_enforcement(
+        &self,
+        _: Request<GetEnforcementRequest>,
+    ) -> Result<Response<Enforcement>, Status> {
+        let switch = Arc::clone(self.policies().enforcement());
+        let looked = tokio::task::spawn_blocking(move || {
+            let groups = switch.groups()?.into_iter().map(enforcement::group).collect();
+            anyhow::Ok(Enforcement { groups, ..enforcement::told(&switch) })
+        });
+        let looked = looked.await.map_err(|error| Status::internal(error.to_string()))?;
+        let failed = |error: anyhow::Error| {
+            Status::unavailable(format!("what policies did cannot be read: {error:#}"))
+        };
+        Ok(Response::new(looked.map_err(failed)?))
+    }
+
+    async fn set_enforcement(
+        &self,
+        request: Request<SetEnforcementRequest>,
+    ) -> Result<Response<SetEnforcementResponse>, Status> {
+        self.may_change(&request)?;
+        let by = enforcement::asker_of(&request);
+        let SetEnforcementRequest { enforce, duration, reason } = request.into_inner();
+        let time = enforcement::time(duration)?;
+        if enforce && time.is_some() {
+            return Err(Status::invalid_argument("a duration is of an enforcement that is off"));
+        }
+        let switch = self.policies().enforcement();
+        let outcome = if enforce {
+            switch.switch_on(&by, &reason)
+        } else {
+            switch.switch_off(time, &by, &reason).map(drop)
+        };
+        outcome.map_err(|error| {
+            tracing::warn!(by, enforce, "enforcement is not switched: {error}");
+            enforcement::status(&error)
+        })?;
+        Ok(Response::new(SetEnforcementResponse {}))
     }
 }

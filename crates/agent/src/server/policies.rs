@@ -2,13 +2,15 @@
 
 use saker_api::{saker_v1, tetragon as api};
 use saker_policy::words::Mode as Asked;
-use saker_probes::HookCounts;
+use saker_probes::{HookCounts, SelectorCounts};
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::compatible::Answer;
 use super::{Service, client_of};
-use crate::policies::{self, HookState, HookView, Key, Mode, Policies, PolicyError, State, View};
+use crate::policies::{
+    self, HookState, HookView, Key, Mode, Policies, PolicyError, SelectorView, State, View,
+};
 
 impl Service {
     /// The policies.
@@ -72,7 +74,7 @@ pub(super) fn done<T>(
     }
 }
 
-fn status(error: &PolicyError) -> Status {
+pub(super) fn status(error: &PolicyError) -> Status {
     let text = error.to_string();
     match error {
         PolicyError::Text(_) | PolicyError::Domain(..) => Status::invalid_argument(text),
@@ -115,14 +117,39 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
                 monitor_signal: counts.monitored_signal,
                 r#override: counts.overridden,
                 monitor_override: counts.monitored_override,
+                nopost: counts.unposted,
                 ..api::TracingPolicyActionCounters::default()
             }),
-            selector_action_counters: Vec::new(),
+            selector_action_counters: (0..).zip(&view.hooks).flat_map(selector_counters).collect(),
         }),
         domain: view.key.domain.clone(),
         // Clients show these for every policy that has them.
         hook_statuses: if partial { view.hooks.iter().map(hook_status).collect() } else { Vec::new() },
     }
+}
+
+/// What each selector of a hook did, which has this place among all hooks of its policy.
+fn selector_counters(
+    (index, hook): (u32, &HookView),
+) -> impl Iterator<Item = api::TracingPolicySelectorActionCounters> + '_ {
+    hook.selectors.iter().map(move |selector| {
+        let counts = &selector.counts;
+        api::TracingPolicySelectorActionCounters {
+            hook: hook.function.clone(),
+            hook_index: Some(index),
+            selector_index: selector.index,
+            action_counters: Some(api::TracingPolicyActionCounters {
+                post: counts.posted,
+                signal: counts.signalled,
+                monitor_signal: counts.monitored_signal,
+                r#override: counts.overridden,
+                monitor_override: counts.monitored_override,
+                nopost: counts.unposted,
+                ..api::TracingPolicyActionCounters::default()
+            }),
+            selector_label: selector.label.clone(),
+        }
+    })
 }
 
 fn state(state: State) -> api::TracingPolicyState {
@@ -183,6 +210,32 @@ fn own_hook(hook: &HookView) -> saker_v1::PolicyHook {
         kernel_memory_bytes: hook.memory,
         note: hook.note.clone(),
         counters: Some(counters(&hook.counts)),
+        selectors: hook.selectors.iter().map(own_selector).collect(),
+    }
+}
+
+fn own_selector(selector: &SelectorView) -> saker_v1::PolicySelector {
+    let SelectorCounts {
+        matched,
+        posted,
+        unposted,
+        signalled,
+        overridden,
+        monitored_signal,
+        monitored_override,
+        withheld,
+    } = selector.counts;
+    saker_v1::PolicySelector {
+        index: selector.index,
+        label: selector.label.clone(),
+        matched,
+        posted,
+        unposted,
+        signalled,
+        overridden,
+        monitored_signal,
+        monitored_override,
+        withheld,
     }
 }
 
@@ -202,6 +255,7 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         monitored_override,
         spared,
         failed,
+        unposted,
     } = *counts;
     saker_v1::HookCounters {
         calls,
@@ -218,5 +272,6 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         monitored_override,
         spared,
         failed,
+        unposted,
     }
 }

@@ -13,6 +13,7 @@ use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 mod policies;
+mod rails;
 
 use super::*;
 use crate::testing::{self, World};

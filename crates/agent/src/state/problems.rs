@@ -17,6 +17,7 @@ pub(super) fn of(status: &GetStatusResponse, counters: &Counters) -> Vec<String>
     evictions(status, counters, &mut problems);
     sinks(status, &mut problems);
     policies(status, &mut problems);
+    enforcement(status, &mut problems);
     if let Some(imbalance) = counters.imbalance() {
         problems.push(format!("the engine's counters do not add up: {imbalance}"));
     }
@@ -103,6 +104,15 @@ fn policies(status: &GetStatusResponse, problems: &mut Vec<String>) {
             }
         }
     }
+}
+
+fn enforcement(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    let Some(off) = status.enforcement.as_ref().filter(|enforcement| !enforcement.enforcing) else { return };
+    let end = match &off.off_until {
+        Some(_) => "for a time",
+        None => "until `saker enforce on`",
+    };
+    problems.push(format!("enforcement is switched off {end}, by {}: policies only tell", off.off_by));
 }
 
 fn sinks(status: &GetStatusResponse, problems: &mut Vec<String>) {

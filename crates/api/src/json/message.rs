@@ -5,7 +5,10 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
 use serde_json::{Map, Value};
 
 use crate::descriptors::Described;
-use crate::saker_v1::{ArgumentExtra, Event, ExitExtra, Gap, GetStatusResponse, HookExtra, ProcessExtra};
+use crate::saker_v1::{
+    ArgumentExtra, Enforcement, Event, ExitExtra, Gap, GetStatusResponse, HookExtra, ProcessExtra,
+    TryPolicyResponse,
+};
 use crate::tetragon::{GetEventsResponse, ListTracingPoliciesResponse, RateLimitInfo, get_events_response};
 
 /// What stands in every line beside its event.
@@ -53,6 +56,18 @@ pub fn message_line(event: &Event) -> String {
 #[must_use]
 pub fn status_object(status: &GetStatusResponse) -> Value {
     Value::Object(object(status))
+}
+
+/// Whether policies act, and what they did, as a JSON object.
+#[must_use]
+pub fn enforcement_object(enforcement: &Enforcement) -> Value {
+    Value::Object(object(enforcement))
+}
+
+/// What a trial of a policy told as a JSON object.
+#[must_use]
+pub fn trial_object(trial: &TryPolicyResponse) -> Value {
+    Value::Object(object(trial))
 }
 
 /// The policies of an agent as a JSON object.

@@ -59,6 +59,7 @@ Hook: the kernel function `tcp_connect` (line 13)
 
 Hook: the system calls of the list `dups`: dup, dup (32 bits) (line 29)
   Captures argument 0, int; the value returned, int.
+  Callers of 32 bits: seen, by the calls that are named for them.
   0. always:
      and when it returns and the value returned is less than 0:
       → tell of it, equal events once in 300 s for each thread

@@ -4,12 +4,12 @@ use std::os::fd::AsFd;
 
 use libbpf_rs::query::LinkTypeInfo;
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
-use saker_abi::generated::{SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, saker_hook_stats};
+use saker_abi::generated::{SAKER_MODE_ENFORCE, SAKER_MODE_MONITOR, saker_hook_stats, saker_selector_stats};
 use saker_policy::plan::Attach;
 use saker_policy::words::Mode;
 use zerocopy::FromBytes;
 
-use super::{LoadedHook, LoadedPolicy, MODE, STATS};
+use super::{LoadedHook, LoadedPolicy, MODE, SELECTORS, STATS};
 use crate::Error;
 use crate::missed::left_out;
 use crate::sensors::program_fdinfo;
@@ -37,14 +37,66 @@ pub struct HookCounts {
     pub signalled: u64,
     /// Calls in whose place a result was given.
     pub overridden: u64,
-    /// Signals that were not sent, because the policy only tells.
+    /// Signals that were not sent, because the policy only tells or enforcement is switched off.
     pub monitored_signal: u64,
-    /// Results that were not given, because the policy only tells.
+    /// Results that were not given, likewise.
     pub monitored_override: u64,
     /// Matching calls of the first process of the machine, or of the agent, to which nothing was done.
     pub spared: u64,
     /// Actions on calls of which it is not sure that they are meant, and signals that the kernel did not take.
     pub failed: u64,
+    /// Calls that matched and were not to be told.
+    pub unposted: u64,
+}
+
+/// What a selector of a hook counted on all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SelectorCounts {
+    /// Calls that it matched first.
+    pub matched: u64,
+    /// Records made.
+    pub posted: u64,
+    /// Calls that were not to be told.
+    pub unposted: u64,
+    /// Signals sent.
+    pub signalled: u64,
+    /// Calls in whose place a result was given.
+    pub overridden: u64,
+    /// Signals that were not sent, because the policy only tells or enforcement is switched off.
+    pub monitored_signal: u64,
+    /// Results that were not given, likewise.
+    pub monitored_override: u64,
+    /// Calls to which nothing was done for another reason.
+    pub withheld: u64,
+}
+
+impl From<HookCounts> for SelectorCounts {
+    /// Of the only selector of a hook.
+    fn from(hook: HookCounts) -> Self {
+        Self {
+            matched: hook.matched,
+            posted: hook.posted,
+            unposted: hook.unposted,
+            signalled: hook.signalled,
+            overridden: hook.overridden,
+            monitored_signal: hook.monitored_signal,
+            monitored_override: hook.monitored_override,
+            withheld: hook.spared + hook.failed,
+        }
+    }
+}
+
+/// All entries of an array.
+fn entries(map: &MapHandle, name: &'static str) -> Result<Vec<Vec<u8>>, Error> {
+    let count = map.max_entries();
+    let found = map.lookup_batch(count, MapFlags::ANY, MapFlags::ANY);
+    let found: Vec<_> = found.map_err(|source| Error::Map { map: name, source })?.collect();
+    if found.len() != count as usize {
+        // The iterator ends where the kernel gives an error.
+        let source = libbpf_rs::Error::from(std::io::Error::last_os_error());
+        return Err(Error::Map { map: name, source });
+    }
+    Ok(found.into_iter().map(|(_, entry)| entry).collect())
 }
 
 impl LoadedHook {
@@ -53,17 +105,8 @@ impl LoadedHook {
     /// # Errors
     /// The counters cannot be read.
     pub fn counts(&self) -> Result<HookCounts, Error> {
-        let map = STATS;
         let mut sum = HookCounts::default();
-        let count = self.stats.max_entries();
-        let entries = self.stats.lookup_batch(count, MapFlags::ANY, MapFlags::ANY);
-        let entries: Vec<_> = entries.map_err(|source| Error::Map { map, source })?.collect();
-        if entries.len() != count as usize {
-            // The iterator ends where the kernel gives an error.
-            let source = libbpf_rs::Error::from(std::io::Error::last_os_error());
-            return Err(Error::Map { map, source });
-        }
-        for (_, entry) in entries {
+        for entry in entries(&self.stats, STATS)? {
             let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&entry) else { continue };
             sum.calls += cpu.calls;
             sum.matched += cpu.matched;
@@ -78,10 +121,36 @@ impl LoadedHook {
             sum.spared += cpu.spared;
             sum.failed += cpu.failed;
             sum.undecided += cpu.undecided;
+            sum.unposted += cpu.unposted;
         }
         let missed = self.programs.iter().filter_map(|program| left_out(program.as_fd()));
         sum.missed = missed.sum::<u64>() + self.missed_at_once();
         Ok(sum)
+    }
+
+    /// What each of its selectors counted so far, in their order. `all`: what the hook counted, which of a hook with one
+    /// selector is the same.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn selector_counts(&self, all: HookCounts) -> Result<Vec<SelectorCounts>, Error> {
+        let Some((count, map)) = &self.selectors else { return Ok(vec![all.into()]) };
+        let mut sums = vec![SelectorCounts::default(); usize::from(*count)];
+        // All selectors, and all of them again for each shard.
+        for shard in entries(map, SELECTORS)?.chunks(usize::from(*count)) {
+            for (sum, entry) in sums.iter_mut().zip(shard) {
+                let Ok((counts, _)) = saker_selector_stats::read_from_prefix(entry) else { continue };
+                sum.matched += counts.matched;
+                sum.posted += counts.posted;
+                sum.unposted += counts.unposted;
+                sum.signalled += counts.signalled;
+                sum.overridden += counts.overridden;
+                sum.monitored_signal += counts.monitored_signal;
+                sum.monitored_override += counts.monitored_override;
+                sum.withheld += counts.withheld;
+            }
+        }
+        Ok(sums)
     }
 
     /// Calls that the kernel left out where functions are hooked in one step, which it tells since Linux 6.7.

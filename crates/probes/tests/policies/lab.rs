@@ -15,8 +15,8 @@ use saker_policy::values::Step;
 use saker_policy::words::Mode;
 use saker_policy::{Diagnostic, Severity, check, render};
 use saker_probes::{
-    Binaries, Groups, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch, RunningKernel,
-    Sensors,
+    Binaries, Enforcement, Groups, HookSpec, Hooks, KernelFacts, LoadedPolicy, Options, RecordBatch,
+    RunningKernel, Sensors, Spared,
 };
 use zerocopy::{FromBytes, FromZeros};
 
@@ -287,6 +287,16 @@ impl Lab {
         let binaries = binaries(&plan.binaries);
         self.set_binaries(&binaries);
         Ok(Applied { loaded, plans: plan.hooks, binaries, workloads: plan.workloads })
+    }
+
+    /// What holds for the actions of all policies.
+    pub(crate) fn enforcement(&self) -> &Enforcement {
+        self.hooks.enforcement()
+    }
+
+    /// Whom hooks that are loaded from now on may hit.
+    pub(crate) fn spare(&mut self, spared: Spared) {
+        self.hooks.spare(spared);
     }
 
     /// Hooks that ask for workloads ask these.

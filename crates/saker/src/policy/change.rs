@@ -1,8 +1,9 @@
 //! `saker policy add`, `replace`, `delete`, `enable`, `disable` and `set-mode`: orders to a running agent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use saker_agent::logging::say;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
@@ -16,23 +17,49 @@ use tonic::{Code, Status};
 
 use super::{name, read};
 use crate::client::{self, ServerArgs};
-use crate::output::{self, Told};
+use crate::output::{self, Data, Told};
 
 /// Arguments of `saker policy add`.
 #[derive(Args)]
+#[command(
+    after_help = "With --dry-run the policy is loaded under a name of its own for a time in which it only tells and makes \
+                  no requests; then what it would have done is shown, and it is removed, as it is when the command is \
+                  interrupted.\n\nExit status: 0 it is loaded, or with --dry-run: it would have acted on nobody; 1 it is \
+                  not loaded, and what was loaded before still is, or the trial was broken off; 2 wrong command line; 3 with \
+                  --dry-run: it would have acted"
+)]
 pub struct AddArgs {
     /// Whether the policy acts, whatever its text says [default: as it says]
+    #[arg(short, long, conflicts_with = "dry_run")]
+    mode: Option<Mode>,
+    /// Only try the policy: show what it would do, and do nothing
+    #[arg(long, requires = "time")]
+    dry_run: bool,
+    /// With --dry-run: for how long, such as 60s or 1h30m; at most a day
+    #[arg(long = "for", id = "time", value_name = "TIME", requires = "dry_run", value_parser = saker_agent::config::duration)]
+    time: Option<Duration>,
+    /// With --dry-run: form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table, requires = "dry_run")]
+    output: Data,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+/// Arguments of `saker policy replace`.
+#[derive(Args)]
+#[command(
+    after_help = "Exit status: 0 it is loaded; 1 it is not, and what was loaded before still is; 2 wrong command line"
+)]
+pub struct ReplaceArgs {
+    /// Whether the policy acts, whatever its text and set-mode say [default: as set-mode says, or its text]
     #[arg(short, long)]
     mode: Option<Mode>,
     #[command(flatten)]
     file: FileArgs,
 }
 
-/// Arguments of `saker policy add` and `saker policy replace`.
+/// What is common to `saker policy add` and `saker policy replace`.
 #[derive(Args)]
-#[command(
-    after_help = "Exit status: 0 it is loaded; 1 it is not, and what was loaded before still is; 2 wrong command line"
-)]
 pub struct FileArgs {
     /// File with one policy; `-` is standard input
     file: PathBuf,
@@ -40,7 +67,7 @@ pub struct FileArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     domain: String,
     #[command(flatten)]
-    server: ServerArgs,
+    pub(super) server: ServerArgs,
 }
 
 /// Which policies.
@@ -110,8 +137,16 @@ impl Mode {
 
 /// Loads a new policy.
 pub fn add(args: &AddArgs) -> Result<()> {
-    let AddArgs { mode, file: args } = args;
+    let AddArgs { mode, dry_run, time, output, file: args } = args;
     let text = read(&args.file)?;
+    if let Some(time) = super::trial::time(*dry_run, *time).map_err(output::Usage::of)? {
+        if !args.domain.is_empty() {
+            return Err(output::Usage::of(anyhow!(
+                "a policy on trial has a domain of its own: leave --domain out"
+            )));
+        }
+        return super::trial::run(args, &text, time, *output);
+    }
     let answer = client::runtime()?.block_on(async {
         if let Some(mode) = mode {
             let mut client = SakerServiceClient::new(args.server.connect().await?);
@@ -127,28 +162,35 @@ pub fn add(args: &AddArgs) -> Result<()> {
 }
 
 /// Loads a policy in the place of another.
-pub fn replace(args: &FileArgs) -> Result<()> {
+pub fn replace(args: &ReplaceArgs) -> Result<()> {
+    let ReplaceArgs { mode, file: args } = args;
     let text = read(&args.file)?;
     let answer = client::runtime()?.block_on(async {
         let mut client = SakerServiceClient::new(args.server.connect().await?);
-        let request = ReplacePolicyRequest { yaml: text.clone(), domain: args.domain.clone() };
+        let mode = mode.map(|mode| mode.number().into());
+        let request = ReplacePolicyRequest { yaml: text.clone(), domain: args.domain.clone(), mode };
         anyhow::Ok(client.replace_policy(request).await.map(drop))
     })?;
     told(args, &text, "replaced", answer)
 }
 
-/// Says what became of a file. The agent knows places by their numbers; here the lines can be shown.
+/// Says what became of a file.
 fn told(args: &FileArgs, text: &str, done: &str, answer: Result<(), Status>) -> Result<()> {
-    let Err(status) = answer else {
-        return output::print(&format!("{done}: {}\n", name(&args.file)));
-    };
+    match answer {
+        Ok(()) => output::print(&format!("{done}: {}\n", name(&args.file))),
+        Err(status) => refused(args, text, &status),
+    }
+}
+
+/// Says why the agent did not take a file. It knows places by their numbers; here the lines can be shown.
+pub(super) fn refused(args: &FileArgs, text: &str, status: &Status) -> Result<()> {
     let mut found = saker_policy::check(text).diagnostics;
     found.retain(|diagnostic| diagnostic.severity == Severity::Error);
     if status.code() == Code::InvalidArgument && !found.is_empty() {
         eprint!("{}", render(&name(&args.file), text, &found));
         return Err(Told.into());
     }
-    Err(client::refused(&status))
+    Err(client::refused(status))
 }
 
 /// Removes policies; what one name hinders does not hinder the others.

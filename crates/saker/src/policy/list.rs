@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use saker_api::json;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
-use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy, PolicyHook};
+use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy, PolicyHook, PolicySelector};
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
 use saker_api::tetragon::{
     HookState, ListDomainsRequest, ListTracingPoliciesRequest, ListTracingPoliciesResponse,
@@ -171,6 +171,23 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "spared": counters.spared,
         "failed": counters.failed,
         "undecided": counters.undecided,
+        "unposted": counters.unposted,
+        "selectors": hook.selectors.iter().map(selector_object).collect::<Vec<_>>(),
+    })
+}
+
+fn selector_object(selector: &PolicySelector) -> Value {
+    json!({
+        "index": selector.index,
+        "label": selector.label,
+        "matched": selector.matched,
+        "posted": selector.posted,
+        "unposted": selector.unposted,
+        "signalled": selector.signalled,
+        "overridden": selector.overridden,
+        "monitored_signal": selector.monitored_signal,
+        "monitored_override": selector.monitored_override,
+        "withheld": selector.withheld,
     })
 }
 
@@ -296,7 +313,60 @@ fn hooks(list: &ListPoliciesResponse) -> String {
         }
     }
     let errors: Vec<(String, &str)> = list.policies.iter().map(|p| (place(p), p.error.as_str())).collect();
-    output::columns(&rows) + &notes(list) + &wrong(errors.iter().map(|(name, error)| (name.as_str(), *error)))
+    output::columns(&rows)
+        + &selectors(list)
+        + &notes(list)
+        + &wrong(errors.iter().map(|(name, error)| (name.as_str(), *error)))
+}
+
+/// Titles of what is told of selectors.
+pub(super) const SELECTOR_TITLES: [&str; 11] = [
+    "POLICY",
+    "HOOK",
+    "FUNCTION",
+    "SELECTOR",
+    "LABEL",
+    "MATCHED",
+    "POSTED",
+    "UNPOSTED",
+    "SIGNALLED",
+    "OVERRIDDEN",
+    "WITHHELD",
+];
+
+/// What is told of a selector.
+pub(super) fn selector_row(policy: &Policy, hook: &PolicyHook, selector: &PolicySelector) -> Vec<String> {
+    let or_none = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let counts = [
+        selector.matched,
+        selector.posted,
+        selector.unposted,
+        selector.signalled,
+        selector.overridden,
+        selector.monitored_signal + selector.monitored_override + selector.withheld,
+    ];
+    let mut row = vec![
+        policy_name(policy),
+        hook.path.strip_prefix("spec.").unwrap_or(&hook.path).to_owned(),
+        or_none(&hook.function),
+        selector.index.map_or("-".to_owned(), |index| index.to_string()),
+        or_none(&selector.label),
+    ];
+    row.extend(counts.map(|count| count.to_string()));
+    row
+}
+
+/// The selectors of hooks that have several, or one with a label: of others the hook says it all.
+fn selectors(list: &ListPoliciesResponse) -> String {
+    let mut rows = vec![SELECTOR_TITLES.map(str::to_owned).to_vec()];
+    for policy in &list.policies {
+        for hook in &policy.hooks {
+            if hook.selectors.len() > 1 || hook.selectors.iter().any(|selector| !selector.label.is_empty()) {
+                rows.extend(hook.selectors.iter().map(|selector| selector_row(policy, hook, selector)));
+            }
+        }
+    }
+    if rows.len() > 1 { format!("\n{}", output::columns(&rows)) } else { String::new() }
 }
 
 /// Why hooks are not attached in the way that is taken first, each in a paragraph.
@@ -416,6 +486,7 @@ mod tests {
                 state: "loaded".into(),
                 kernel_memory_bytes: 1024,
                 counters: Some(counters),
+                selectors: vec![PolicySelector::default()],
                 ..PolicyHook::default()
             }],
             error: "not up to date".into(),
@@ -426,6 +497,25 @@ mod tests {
         (noted.hooks[0].note, noted.hooks[0].mechanism) = ("no more".into(), "kprobe".into());
         let text = hooks(&ListPoliciesResponse { policies: vec![noted] });
         assert!(text.contains("\n\nteam/a kprobes[0] is attached as kprobe: no more\n\n! team/a"), "{text}");
+        assert!(!text.contains("SELECTOR"), "of one selector the hook says it all: {text}");
+        let mut several = policy.clone();
+        let selector = |index, label: &str, matched| PolicySelector {
+            index: Some(index),
+            label: label.into(),
+            matched,
+            posted: 1,
+            unposted: 2,
+            signalled: 3,
+            overridden: 4,
+            monitored_signal: 5,
+            monitored_override: 6,
+            withheld: 7,
+        };
+        several.hooks[0].selectors = vec![selector(0, "shells", 9), selector(1, "", 0)];
+        let text = hooks(&ListPoliciesResponse { policies: vec![several] });
+        let cells: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(cells[4].join(" "), "team/a kprobes[0] f 0 shells 9 1 2 3 4 18", "{text}");
+        assert_eq!(cells[5].join(" "), "team/a kprobes[0] f 1 - 0 1 2 3 4 18", "{text}");
         let text = hooks(&ListPoliciesResponse { policies: vec![policy, refused] });
         let cells: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
         let expected = "team/a kprobes[0] f fentry loaded 11 7 5 1 1 0 0 0 3 4 1.0 KiB";

@@ -10,9 +10,9 @@ use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
 
-use super::super::Key;
 use super::super::loader::Loaded;
-use super::super::view::{HookState, HookView, Mode};
+use super::super::view::{HookState, HookView, Mode, SelectorView};
+use super::super::{Key, TRIAL};
 use super::kept;
 use super::{Book, bounded, reasons};
 
@@ -42,8 +42,13 @@ impl Active {
 
     /// Reads the counters.
     pub(super) fn measure(&mut self) -> anyhow::Result<()> {
-        for (hook, counts) in self.hooks.iter_mut().zip(self.loaded.counts()?) {
+        let counts = self.loaded.counts()?;
+        let selectors = self.loaded.selector_counts(&counts)?;
+        for ((hook, counts), selectors) in self.hooks.iter_mut().zip(counts).zip(selectors) {
             hook.counts = counts;
+            for (selector, counts) in hook.selectors.iter_mut().zip(selectors) {
+                selector.counts = counts;
+            }
         }
         Ok(())
     }
@@ -167,9 +172,14 @@ impl Book {
             }
         };
         let bits = Taken { binaries, workloads };
-        let outcome = self.load(key, plan, mode, &bits);
-        if outcome.is_err() {
-            self.release(&bits);
+        let mut outcome = self.load(key, plan, mode, &bits);
+        match &mut outcome {
+            Ok(active) => {
+                for hook in &mut active.hooks {
+                    hook.selectors = SelectorView::of(policy, &hook.path);
+                }
+            }
+            Err(_) => self.release(&bits),
         }
         outcome
     }
@@ -186,7 +196,7 @@ impl Book {
             views.push(view(&hook));
             let (spec, text) = numbered(hook, number, index, bits)?;
             specs.push(spec);
-            texts.push(text);
+            texts.push(if key.domain == TRIAL { HookText { requests: Vec::new(), ..text } } else { text });
         }
         let text =
             PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
@@ -206,7 +216,9 @@ impl Book {
             mechanism.clone_into(&mut view.mechanism);
             view.note = if view.note.is_empty() { note } else { format!("{}; {note}", view.note) };
         }
-        if let Err(error) = loaded.keep(number, &kept) {
+        // A trial ends with whoever asked for it.
+        let outcome = if key.domain == TRIAL { Ok(false) } else { loaded.keep(number, &kept) };
+        if let Err(error) = outcome {
             let note = format!("it ends with the agent, for the kernel cannot keep it: {error:#}");
             if mode == Mode::Enforce {
                 tracing::warn!(policy = %key, "{note}");
@@ -320,6 +332,7 @@ fn view(hook: &HookPlan) -> HookView {
         missing: hook.missing.clone(),
         note: hook.note.clone(),
         counts: HookCounts::default(),
+        selectors: Vec::new(),
         memory: 0,
     }
 }

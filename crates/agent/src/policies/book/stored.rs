@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::store::{Store, Stored};
-use super::super::{Key, Origin, PolicyError};
+use super::super::{Key, Origin, PolicyError, TRIAL};
 use super::{Asked, Book, Content, Entry, bounded};
 
 impl Book {
@@ -62,7 +62,7 @@ impl Book {
     /// Has a policy of a call come back as it is now.
     pub(super) fn save(&self, key: &Key) -> Result<(), String> {
         let (Some(store), Some(entry)) = (&self.store, self.entries.get(key)) else { return Ok(()) };
-        if entry.origin != Origin::Call {
+        if entry.origin != Origin::Call || key.domain == TRIAL {
             return Ok(());
         }
         let stored = Stored {

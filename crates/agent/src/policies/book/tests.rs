@@ -63,7 +63,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn obey(book: &mut Book, op: Op, known: &mut BTreeMap<usize, String>) {
     match op {
         Op::Add(text) => drop(book.add(&text, "", None)),
-        Op::Replace(text) => drop(book.replace(&text, "")),
+        Op::Replace(text) => drop(book.replace(&text, "", None)),
         Op::Delete(key) => drop(book.delete(&key)),
         Op::Configure(key, enable) => drop(book.configure(&key, Some(enable), None)),
         Op::Files(files) => {

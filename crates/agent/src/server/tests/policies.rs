@@ -119,7 +119,7 @@ async fn a_replacement_is_one_call_and_hooks_are_told_with_their_counters() {
     let mut client = served.compatible().await;
     let mut own = SakerServiceClient::new(served.channel().await);
     let replacement =
-        |functions: &[&str]| ReplacePolicyRequest { yaml: policy("a", functions), domain: String::new() };
+        |functions: &[&str]| ReplacePolicyRequest { yaml: policy("a", functions), ..Default::default() };
     let refused = own.replace_policy(replacement(&["f"])).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     add(&mut client, &policy("a", &["f"])).await.unwrap();

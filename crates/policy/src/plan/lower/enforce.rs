@@ -1,11 +1,13 @@
 //! Actions that interfere: signals, and results in place of calls.
 
-use saker_abi::generated::{SAKER_PLAN_ENFORCES, SAKER_SELECT_OVERRIDE, saker_plan, saker_selector_plan};
+use saker_abi::generated::{
+    SAKER_PLAN_ENFORCES, SAKER_SELECT_NAMED, SAKER_SELECT_OVERRIDE, saker_plan, saker_selector_plan,
+};
 
 use super::targets::{Reads, Site};
 use super::{Lowering, group};
 use crate::diagnostic::{At, Problem};
-use crate::model::{ActionKind, Functions, Hook, Target};
+use crate::model::{ActionKind, Functions, Hook, PathTest, Selector, Target};
 use crate::plan::{Attach, Signature, SocketCall, TypeKind};
 
 /// The signal that nobody can refuse.
@@ -91,9 +93,24 @@ pub(super) fn refusal(cx: &mut Lowering<'_>, error: i32, plan: &mut saker_select
 
 /// Says in a plan that it acts, if it does.
 pub(super) fn mark(plan: &mut saker_plan) {
-    let mut all = plan.selector.iter().chain(&plan.return_selector);
-    if all.any(|one| one.signal != 0 || u32::from(one.flags) & SAKER_SELECT_OVERRIDE != 0) {
+    if plan.selector.iter().chain(&plan.return_selector).any(acts) {
         plan.flags |= SAKER_PLAN_ENFORCES;
+    }
+}
+
+fn acts(plan: &saker_selector_plan) -> bool {
+    plan.signal != 0 || u32::from(plan.flags) & SAKER_SELECT_OVERRIDE != 0
+}
+
+/// Says in the plan of a selector that acts whether it names programs or processes one by one: only such a selector can be
+/// meant for the first process of the machine, or for the agent.
+pub(super) fn name(selector: &Selector, plan: &mut saker_selector_plan) {
+    let mut programs = selector.binaries.iter();
+    let mut pids = selector.pids.iter();
+    let program =
+        programs.any(|one| !one.negated && !one.follow_children && matches!(one.test, PathTest::Equal(_)));
+    if acts(plan) && (program || pids.any(|one| !one.negated && !one.in_namespace && !one.follow_forks)) {
+        plan.flags |= super::selectors::byte(SAKER_SELECT_NAMED);
     }
 }
 

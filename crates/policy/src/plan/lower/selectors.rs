@@ -33,7 +33,8 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
             values: clauses::lower(cx, builder, slots, &selector.arguments, &list("matchArgs")),
         };
         found.values.extend(clauses::lower(cx, builder, slots, &selector.data, &list("matchData")));
-        let entry = actions(cx, hook, slots, &selector.actions, false, &list("matchActions"));
+        let mut entry = actions(cx, hook, slots, &selector.actions, false, &list("matchActions"));
+        enforce::name(selector, &mut entry);
         builder.selector(entry, &found);
         let asked = clauses::lower(cx, builder, slots, &selector.return_arguments, &list("matchReturnArgs"));
         let mut last = actions(cx, hook, slots, &selector.return_actions, true, &list("matchReturnActions"));
@@ -43,6 +44,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
                 last.flags = byte(SAKER_SELECT_NO_POST);
                 last.action = byte(SAKER_ACTION_NO_POST);
             }
+            enforce::name(selector, &mut last);
             builder.return_selector(last, &asked);
         }
     }

@@ -2,7 +2,7 @@
 
 use saker_abi::generated::{
     SAKER_ACTION_OVERRIDE, SAKER_ACTION_SIGKILL, SAKER_ACTION_SIGNAL, SAKER_PLAN_ENFORCES,
-    SAKER_SELECT_OVERRIDE,
+    SAKER_SELECT_NAMED, SAKER_SELECT_OVERRIDE,
 };
 
 use super::fake::Fake;
@@ -91,6 +91,34 @@ fn what_would_let_some_calls_through_is_refused() {
         &Fake::default(),
         &["does not override system calls", "`file_open` under `lsmhooks`"],
     );
+}
+
+/// Who is never hit otherwise can be hit by a selector that names it, and by no other.
+#[test]
+fn selectors_say_whether_they_name_processes() {
+    let named = |filter: &str, action: &str| {
+        let text = with_hook(&format!("selectors:\n- {filter}\n  matchActions: [{{action: {action}}}]"));
+        u32::from(hook(&text, &Fake::default()).plan.selector[0].flags) & SAKER_SELECT_NAMED != 0
+    };
+    for filter in [
+        "matchBinaries: [{operator: In, values: [/sbin/init]}]",
+        "matchPIDs: [{operator: In, values: [1]}]",
+        "matchPIDs: [{operator: NotIn, values: [7]}]\n  matchBinaries: [{operator: In, values: [/sbin/init]}]",
+    ] {
+        assert!(named(filter, "Sigkill"), "{filter}");
+        assert!(!named(filter, "Post"), "{filter}: it does not act");
+    }
+    for filter in [
+        "matchBinaries: [{operator: NotIn, values: [/bin/sh]}]",
+        "matchBinaries: [{operator: Prefix, values: [/]}]",
+        "matchBinaries: [{operator: In, values: [/sbin/init], followChildren: true}]",
+        "matchPIDs: [{operator: NotIn, values: [7]}]",
+        "matchPIDs: [{operator: In, values: [1], isNamespacePID: true}]",
+        "matchPIDs: [{operator: In, values: [1], followForks: true}]",
+        "matchCapabilities: [{type: Effective, operator: In, values: [CAP_SYS_ADMIN]}]",
+    ] {
+        assert!(!named(filter, "Sigkill"), "{filter}");
+    }
 }
 
 #[test]
