@@ -207,6 +207,8 @@ impl Loader for FakeKernel {
     fn release_bases(&mut self) -> anyhow::Result<()> {
         self.note("release bases".to_owned());
         Ok(())
+    }
+
     fn rails(&self) -> Arc<dyn Rails> {
         Arc::new(self.clone())
     }
