@@ -118,9 +118,9 @@ static __noinline int send_whole(struct call *call, u32 from, u32 to, u64 now)
 	return 0;
 }
 
-/* False: a rate limit held it back. */
-static __noinline bool tell(struct call *call, const volatile struct saker_selector_plan *selector,
-			    struct saker_hook_stats *counts, u32 from, u32 to)
+/* Sends what was captured. */
+static __noinline bool tell_captured(struct call *call, const volatile struct saker_selector_plan *selector,
+				     struct saker_hook_stats *counts, u32 from, u32 to)
 {
 	struct saker_stats *stats = stats_of_cpu();
 	struct hook_scratch *s = call->s;
@@ -129,12 +129,6 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 
 	if (!stats)
 		return true;
-	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
-		if (k >= to)
-			break;
-		if (k >= from)
-			capture(call, k);
-	}
 	now = bpf_ktime_get_boot_ns();
 	who = bpf_get_current_pid_tgid();
 	if (has_owner(s))
@@ -160,6 +154,19 @@ static __noinline bool tell(struct call *call, const volatile struct saker_selec
 		COUNT(lost);
 	}
 	return true;
+}
+
+/* False: a rate limit held it back. */
+static __noinline bool tell(struct call *call, const volatile struct saker_selector_plan *selector,
+			    struct saker_hook_stats *counts, u32 from, u32 to)
+{
+	for (u32 k = 0; k < SAKER_VALUES_MAX; k++) {
+		if (k >= to)
+			break;
+		if (k >= from)
+			capture(call, k);
+	}
+	return tell_captured(call, selector, counts, from, to);
 }
 
 #endif

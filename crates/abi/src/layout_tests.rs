@@ -26,7 +26,7 @@ fn sizes_are_as_agreed() {
         ("saker_hook", size_of::<saker_hook>(), 224),
         ("saker_object", size_of::<saker_object>(), 24),
         ("saker_sock", size_of::<saker_sock>(), 64),
-        ("saker_process", size_of::<saker_process>(), 128),
+        ("saker_process", size_of::<saker_process>(), 136),
         ("saker_stats", size_of::<saker_stats>(), 528),
     ];
     for (name, is, must) in sizes {
