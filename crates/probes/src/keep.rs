@@ -453,7 +453,9 @@ impl Drop for Keep {
         }
         // Nothing of anybody: as if it had never been.
         if generations(&self.root).is_ok_and(|found| found.is_empty()) {
-            let _ = fs::remove_file(self.root.join(TURN));
+            for name in [SWITCH, TURN] {
+                let _ = fs::remove_file(self.root.join(name));
+            }
             let _ = fs::remove_dir(&self.root);
         }
     }
