@@ -55,6 +55,13 @@ impl Stream {
         Self { label: Some(format!("{label} ")), ..self }
     }
 
+    /// Goes on with another file, that of the next agent, which may not know whom a process comes from that it never
+    /// saw begin.
+    #[must_use]
+    pub fn followed_by(self, path: &Path) -> Self {
+        Self { ids: self.ids, events: self.events, ..Self::new(path) }
+    }
+
     /// Reads what has been added.
     ///
     /// # Errors

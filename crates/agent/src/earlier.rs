@@ -86,7 +86,7 @@ impl Waiting {
             let deadline = Instant::now() + GRACE;
             loop {
                 let mut batch = RecordBatch::default();
-                if one.read(&mut batch)? == 0 || Instant::now() >= deadline {
+                if one.read(&mut batch)? == 0 {
                     break;
                 }
                 for record in batch.records() {
@@ -96,6 +96,10 @@ impl Waiting {
                 }
                 records += batch.len();
                 waiting.push_back(batch);
+                // What comes after is read in its turn.
+                if Instant::now() >= deadline {
+                    break;
+                }
             }
         }
         tracing::info!(records, "read what the programs of the last agent told");

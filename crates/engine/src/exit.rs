@@ -24,8 +24,13 @@ impl Engine {
             return Outcome::Duplicate;
         }
         // It ended between the loading of the sensors and the first scan's coming to it: the stream of events
-        // begins with the scan, and no end in it lacks its beginning.
-        if known.is_none() && exit.rec.time <= self.scanned_until && self.table.alive(key.pid).is_none() {
+        // begins with the scan, and no end in it lacks its beginning. But not if the programs of an earlier agent told of
+        // it, whose records come without numbers: that agent told the beginning.
+        if known.is_none()
+            && exit.rec.seq != 0
+            && exit.rec.time <= self.scanned_until
+            && self.table.alive(key.pid).is_none()
+        {
             return Outcome::Earlier;
         }
         let creds = self.factory.config.visible.credentials.then(|| Box::new(credentials(&id.creds)));

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/turn                the word of bpf/lib/turn.h: the generation that tells and acts
 //! DIR/switch              the switch of bpf/policy/act.h, by which no policy acts
-//! DIR/GENERATION/base/    what the sensors need: links, ring, counters, records of processes
+//! DIR/GENERATION/base/    what the sensors need: links, ring, records of processes
 //! DIR/GENERATION/NUMBER/  one policy: its links, and last `text`, which says that it is whole
 //! ```
 //!
@@ -12,14 +12,13 @@
 //! force until the next agent has taken over, by one write of the word.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
-use saker_abi::generated::{saker_process, saker_stats};
+use saker_abi::generated::saker_process;
 use zerocopy::FromBytes;
 
 use crate::{Error, Reader};
@@ -315,14 +314,8 @@ impl Keep {
             let base = self.root.join(one.generation.to_string()).join(BASE);
             let open = |name: &str| MapHandle::from_pinned_path(base.join(name));
             // An agent that was killed while it pinned them has told nothing since.
-            let (Ok(ring), Ok(reader), Ok(stats)) = (open("ring"), open("reader"), open("stats")) else {
-                continue;
-            };
-            readers.push(EarlierReader {
-                generation: one.generation,
-                reader: Reader::new(ring, reader)?,
-                stats,
-            });
+            let (Ok(ring), Ok(reader)) = (open("ring"), open("reader")) else { continue };
+            readers.push(EarlierReader { generation: one.generation, reader: Reader::new(ring, reader)? });
         }
         Ok(readers)
     }
@@ -429,14 +422,6 @@ impl Keep {
         map.pin(&path).map_err(|source| pinning(&path, source))?;
         pinned.paths.push(path);
         Ok(pinned)
-    }
-
-    /// Kernel memory of what this agent pinned beside what it has anyway: the texts, in bytes.
-    #[must_use]
-    pub fn texts_memory(&self) -> u64 {
-        let dirs = fs::read_dir(self.own()).into_iter().flatten().flatten();
-        let maps = dirs.filter_map(|dir| MapHandle::from_pinned_path(dir.path().join(TEXT)).ok());
-        maps.filter_map(|map| crate::sensors::program_fdinfo(map.as_fd(), "memlock:")).sum()
     }
 }
 
@@ -614,15 +599,4 @@ pub struct EarlierReader {
     pub generation: u32,
     /// The ring.
     pub reader: Reader,
-    stats: MapHandle,
-}
-
-impl EarlierReader {
-    /// Records that its programs have numbered and those there was no room for, on all CPUs since that agent began.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        let values = self.stats.lookup_percpu(&ONLY, MapFlags::ANY).ok().flatten().unwrap_or_default();
-        let cpus = values.iter().filter_map(|bytes| saker_stats::read_from_prefix(bytes).ok());
-        cpus.map(|(stats, _)| stats.lost.as_flattened().iter().sum::<u64>()).sum()
-    }
 }

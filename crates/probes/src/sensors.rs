@@ -159,7 +159,6 @@ impl Sensors {
         let handle = |map, name| MapHandle::try_from(map).map_err(|source| Error::Map { map: name, source });
         let mut kept = vec![
             ("ring", handle(&maps.saker_ring, "saker_ring")?),
-            ("stats", handle(&maps.saker_stats, "saker_stats")?),
             ("reader", handle(&maps.data_reader, ".data.reader")?),
         ];
         if self.task_storage {

@@ -281,12 +281,13 @@ fn tells_once() -> Result<()> {
     let mut stream = last.stream();
     line.settle(&mut stream)?;
     last.stop()?;
-    let mut all = stream;
+    let mut all = Stream::new(&line.dir.join("events-0.json"));
     for number in 0..restarts {
-        let mut before = Stream::new(&line.dir.join(format!("events-{number}.json")));
-        before.advance()?;
-        all.events.append(&mut before.events);
+        all = all.followed_by(&line.dir.join(format!("events-{number}.json")));
+        all.advance()?;
     }
+    all = all.followed_by(&last.export);
+    all.advance()?;
     println!("        {} programs in {restarts} restarts", pids.len());
     ensure!(pids.len() > 10, "too little was done");
     let told = told(&all.events);

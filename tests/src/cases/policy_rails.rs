@@ -209,7 +209,7 @@ fn dry_run() -> Result<()> {
         files.secret
     );
     let path = bench.write("tried.yaml", &text)?;
-    let mut trial = start_trial(&bench, &path, "40s")?;
+    let mut trial = start_trial(&bench, &path, "15s")?;
     let Some(name) = on_trial(&bench, &mut trial)? else {
         let output = trial.wait_with_output()?;
         anyhow::bail!("it was not loaded: {}", String::from_utf8_lossy(&output.stderr));
