@@ -31,8 +31,8 @@ pub const CASES: &[Case] = &[
     alone("keep-tells-once", tells_once),
     alone("keep-storm", storm),
     alone("keep-successor-fails", successor_fails),
-    alone("keep-policies-of-calls", policies_of_calls),
-    alone("keep-one-agent", one_agent),
+    alone("keep-policies-of-calls", policies_of_calls).on_any_kernel(),
+    alone("keep-one-agent", one_agent).on_any_kernel(),
     alone("keep-half-made", half_made),
     alone("keep-what-can-be", what_can_be),
 ];
