@@ -8,7 +8,8 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use saker_abi::generated::{SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, saker_binary_sets};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use super::{Binaries, Hooks, PARENTS, SHARED, open_map};
+use super::maps::{PARENTS, SHARED, open_map};
+use super::{Binaries, Hooks};
 use crate::Error;
 use crate::follow::{Follow, Job, Wanted};
 use crate::hook_skel::OpenHookSkel;

@@ -9,7 +9,8 @@ use saker_policy::plan::Attach;
 use saker_policy::words::Mode;
 use zerocopy::FromBytes;
 
-use super::{LoadedHook, LoadedPolicy, MODE, SELECTORS, STATS};
+use super::maps::{MODE, SELECTORS, STATS};
+use super::{LoadedHook, LoadedPolicy};
 use crate::Error;
 use crate::missed::left_out;
 use crate::sensors::program_fdinfo;

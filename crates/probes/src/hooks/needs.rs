@@ -1,12 +1,65 @@
 //! What a plan uses of the kernel side, which then does without the rest.
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_LONG, SAKER_OP_TEXT_PATTERN, SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS,
-    SAKER_PART_PATTERNS, SAKER_PART_REGISTERS, SAKER_PLAN_BINARIES, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT,
-    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED,
-    SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB,
-    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
+    SAKER_CLAUSE_LONG, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_TEXT_PATTERN,
+    SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS, SAKER_PART_REGISTERS,
+    SAKER_PLAN_BINARIES, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT,
+    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK,
+    SAKER_SELECTOR_SHARDS_MAX, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED, SAKER_SOURCE_REGISTER,
+    SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM,
+    SAKER_TYPE_PATH, saker_plan,
 };
+use saker_policy::plan::Attach;
+
+use super::HookSpec;
+
+/// Whether a clause of the process asks for changes.
+pub(super) fn asks_for_changes(plan: &saker_plan) -> bool {
+    let ops = [SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_CAPABILITY_CHANGE];
+    plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
+}
+
+/// Whether a selector asks for the hash of the hook's file.
+pub(super) fn hashes(plan: &saker_plan) -> bool {
+    plan.flags & SAKER_PLAN_HASH != 0
+}
+
+/// Where a hook has the file to hash, `HASH_OF_*` in `bpf/policy/hash.h`: hooks of executions have the program.
+pub(super) fn hash_of(spec: &HookSpec) -> u32 {
+    match &spec.attach {
+        Attach::Lsm(hook) if hashes(&spec.plan) => {
+            if hook.starts_with("bprm_") {
+                2
+            } else {
+                1
+            }
+        }
+        _ => 0,
+    }
+}
+
+/// Whether its selectors are counted one by one: of one selector the counters of the hook tell all.
+pub(super) fn counts_selectors(plan: &saker_plan) -> bool {
+    plan.selectors > 1
+}
+
+/// How many entries each selector has, so that CPUs do not all write the same.
+pub(super) fn selector_shards() -> Result<u32, libbpf_rs::Error> {
+    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX);
+    Ok(cpus.min(SAKER_SELECTOR_SHARDS_MAX).next_power_of_two().min(SAKER_SELECTOR_SHARDS_MAX))
+}
+
+pub(super) fn acts(plan: &saker_plan) -> bool {
+    plan.flags & SAKER_PLAN_ENFORCES != 0
+}
+
+pub(super) fn needs_sockets(plan: &saker_plan) -> bool {
+    plan.flags & (SAKER_PLAN_SOCKETS | SAKER_PLAN_TRACKS) != 0
+}
+
+pub(super) fn needs_program_calls(attach: &Attach) -> bool {
+    matches!(attach, Attach::Uprobe { on_return: true, .. })
+}
 
 /// The stacks that any selector of a plan asks for, `SAKER_SELECT_*`.
 pub(super) fn stacks_of(plan: &saker_plan) -> u32 {

@@ -1,0 +1,108 @@
+//! The maps of hooks: their names, and what is in those of a policy.
+
+use std::os::fd::AsFd;
+
+use libbpf_rs::skel::{OpenSkel, Skel};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenMapMut};
+use saker_policy::plan::Sets;
+use zerocopy::IntoBytes;
+
+use crate::Error;
+use crate::hook_skel::{HookSkel, OpenHookSkel};
+use crate::sensors::program_fdinfo;
+
+/// Calls of functions of programs whose return will be told; shared by the hooks that need it.
+pub(super) const PROGRAM_CALLS: &str = "saker_program_calls";
+
+/// What is known of parents; shared by the hooks that need it.
+pub(super) const PARENTS: &str = "saker_parents";
+/// Holds the table of owners of sockets; shared by the hooks that need it.
+pub(super) const SOCKETS: &str = "saker_sockets";
+
+/// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
+pub(super) const SHARED: [&str; 9] = [
+    "saker_hook_scratch",
+    "saker_hook_levels",
+    CALLS,
+    "saker_rates",
+    "saker_binary_sets",
+    "saker_binary_texts",
+    "saker_binary_prefixes",
+    "saker_binary_columns",
+    KNOWN,
+];
+
+/// Which control group belongs to which container, see [`Groups`].
+pub(super) const GROUPS: [&str; 2] = ["saker_groups", "saker_groups_host"];
+
+/// Calls whose return is waited for.
+pub(super) const CALLS: &str = "saker_calls";
+
+/// Whether a policy acts or only tells; shared by its hooks.
+pub(super) const MODE: &str = "saker_mode";
+
+/// What each CPU found out last of the task it runs.
+pub(super) const KNOWN: &str = "saker_known";
+
+/// Counters of a hook.
+pub(super) const STATS: &str = "saker_hook_stats";
+
+/// Counters of its selectors, if it has several.
+pub(super) const SELECTORS: &str = "saker_selector_stats";
+
+/// Maps of a policy's sets, in the order of [`Sets`].
+pub(super) const SETS: [&str; 6] =
+    ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks", "saker_pieces", "saker_columns"];
+
+/// Maps that the hooks of a policy share; its first hook makes them.
+#[derive(Default)]
+pub(super) struct PolicyMaps {
+    pub(super) sets: Vec<MapHandle>,
+    /// Of a policy that acts.
+    pub(super) mode: Option<MapHandle>,
+}
+
+pub(super) fn handle(skel: &HookSkel<'_>, name: &'static str) -> Result<MapHandle, Error> {
+    let map = skel.object().maps().find(|map| map.name() == name);
+    let map = map.ok_or_else(|| Error::Option(format!("the object has no map {name}")))?;
+    MapHandle::try_from(&map).map_err(|source| Error::Map { map: name, source })
+}
+
+pub(super) fn open_map<'a>(
+    open: &'a mut OpenHookSkel<'_>,
+    name: &str,
+) -> Result<OpenMapMut<'a>, libbpf_rs::Error> {
+    let found = open.open_object_mut().maps_mut().find(|map| map.name() == name);
+    found.ok_or_else(|| libbpf_rs::Error::from(std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
+
+/// Puts the sets of a policy into its maps.
+pub(super) fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
+    let one = [1_u8].as_slice();
+    let fill = |index: usize, entries: &mut dyn Iterator<Item = (&[u8], &[u8])>| -> Result<(), Error> {
+        let (Some(map), Some(name)) = (maps.get(index), SETS.get(index)) else { return Ok(()) };
+        for (key, value) in entries {
+            map.update(key, value, MapFlags::ANY).map_err(|source| Error::Map { map: name, source })?;
+        }
+        Ok(())
+    };
+    fill(0, &mut sets.numbers.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(1, &mut sets.texts.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(2, &mut sets.prefixes.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(3, &mut sets.networks.iter().map(|key| (key.as_bytes(), one)))?;
+    fill(4, &mut sets.pieces.iter().map(|(key, piece)| (key.as_bytes(), piece.as_bytes())))?;
+    let numbers: Vec<_> = (0_u32..).zip(&sets.columns).map(|(number, _)| number.to_ne_bytes()).collect();
+    let columns = sets.columns.iter().map(IntoBytes::as_bytes);
+    fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
+}
+
+/// Kernel memory that is a hook's alone, in bytes.
+pub(super) fn memory_of(skel: &HookSkel<'_>) -> u64 {
+    let object = skel.object();
+    let own = [STATS, SELECTORS, ".rodata", ".rodata.plan"];
+    let maps =
+        object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+    let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
+    let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
+    maps.chain(programs).sum()
+}
