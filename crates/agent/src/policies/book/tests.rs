@@ -1,10 +1,11 @@
 //! Any orders in any order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::files::Changes;
 use super::super::testing::{FakeKernel, called, with_binaries};
 use super::*;
 
