@@ -42,7 +42,7 @@ pub struct SessionArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "none,agent,files,connections,process,integer,prefix,values-10000,process-10,process-100,none"
+        default_value = "none,agent,files,connections,process,integer,prefix,refusal,values-10000,process-10,process-100,none"
     )]
     order: Vec<String>,
 }
@@ -64,14 +64,15 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
     );
     let mut report =
         Report::new(&title, &["workload CPU", "over none", "over none, a call", "agent CPU", "events"]);
-    for what in ["other-files", "root-files", "watched-files", "connections"] {
+    for what in ["other-files", "root-files", "watched-files", "other-opens", "watched-opens", "connections"]
+    {
         let of = |line: &Value, name: &str| line["figures"][name].as_u64().unwrap_or(0);
         let bare = lines.iter().find(|line| line["what"] == what && line["loaded"] == "none");
         let bare = bare.map_or(0, |line| of(line, "cpu_ns"));
         for line in lines.iter().filter(|line| line["what"] == what) {
             let cpu = of(line, "cpu_ns");
             let over = i64::try_from(cpu)? - i64::try_from(bare)?;
-            let call = if what == "connections" { String::new() } else { format!("{:+}", over / CALLS) };
+            let call = if what.ends_with("files") { format!("{:+}", over / CALLS) } else { String::new() };
             let cells = vec![
                 grouped(cpu),
                 format!("{over:+}"),
@@ -135,6 +136,13 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     }
     if args.files > 0 && ["none", "agent", "files"].contains(&loaded) {
         run("watched-files", &["file", &count, &ours.to_string_lossy()])?;
+    }
+    if args.files > 0 && ["none", "agent", "refusal"].contains(&loaded) {
+        // Refused is the second, where the policy is loaded.
+        for (what, path) in [("other-opens", &other), ("watched-opens", &ours)] {
+            fs::write(path, "")?;
+            run(what, &["open", &count, &path.to_string_lossy()])?;
+        }
     }
     if args.connections > 0 && ["none", "agent", "connections"].contains(&loaded) {
         run("connections", &["crr", &args.connections.to_string()])?;
@@ -205,6 +213,11 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
                 format!("  - call: {call}\n    syscall: false\n    args: [{{index: 0, type: sock}}]\n")
             })
             .concat()),
+        "refusal" => one(&format!(
+            "  - call: security_file_open\n    syscall: false\n    args: [{{index: 0, type: file}}]\n    selectors:\n    \
+             - matchArgs: [{{index: 0, operator: Prefix, values: [{WATCHED}/]}}]\n      \
+             matchActions: [{{action: Override, argError: -1}}]\n"
+        )),
         "process" => permission(process),
         "integer" => permission("matchArgs: [{index: 1, operator: Equal, values: [\"64\"]}]"),
         "prefix" => permission("matchArgs: [{index: 0, operator: Prefix, values: [/srv/data/]}]"),

@@ -5,6 +5,7 @@
  *     burst N PROG WIDTH           the same with WIDTH children in flight; the argument is a number
  *     churn N PROG WIDTH           like burst; every 8th child has a child of its own and long arguments
  *     file  N PATH...              open, write 64 B, read 64 B, close; paths used in turn
+ *     open  N PATH...              open for reading, close; what is refused with EPERM is not closed
  *     crr   N                      TCP connect, request, response, close on loopback
  *     null  N                      getppid() only
  *   -p: a process, with all its threads, whose CPU time is told too; -s: wait at most so long after the end
@@ -175,6 +176,17 @@ static void op_file(long i)
 	close(fd);
 }
 
+/* Of a file that may be refused. */
+static void op_open(long i)
+{
+	int fd = open(av[i % ac], O_RDONLY);
+
+	if (fd < 0 && errno != EPERM)
+		die(av[i % ac]);
+	if (fd >= 0)
+		close(fd);
+}
+
 static struct sockaddr_in to = {.sin_family = AF_INET};
 static void op_crr(long i)
 {
@@ -223,7 +235,8 @@ static const struct operation {
 	int arguments, parallel;
 } operations[] = {
 	{"exec", op_exec, 1, 0}, {"burst", op_burst, 2, 1}, {"churn", op_churn, 2, 1},
-	{"file", op_file, 1, 0}, {"crr", op_crr, 0, 0},	    {"null", op_null, 0, 0},
+	{"file", op_file, 1, 0}, {"open", op_open, 1, 0},   {"crr", op_crr, 0, 0},
+	{"null", op_null, 0, 0},
 };
 
 static int cmp(const void *a, const void *b)
