@@ -140,7 +140,9 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     if args.files > 0 && ["none", "agent", "refusal"].contains(&loaded) {
         // Refused is the second, where the policy is loaded.
         for (what, path) in [("other-opens", &other), ("watched-opens", &ours)] {
-            fs::write(path, "")?;
+            if !path.exists() {
+                fs::write(path, "")?;
+            }
             run(what, &["open", &count, &path.to_string_lossy()])?;
         }
     }
