@@ -19,7 +19,7 @@ use crate::workload::Programs;
 pub const CASES: &[Case] = &[
     alone("loss-and-resync", loss_and_resync),
     alone("overload-accounting", overload),
-    alone("burst-of-20000-without-loss", burst),
+    alone("burst-of-20000-without-loss", burst).on_any_kernel(),
 ];
 
 /// The agent is held while more happens than its ring holds. Afterwards every loss is told, processes that
