@@ -358,7 +358,7 @@ struct saker_hook_stats {
 	__u64 signalled, overridden;
 	__u64 monitored_signal, monitored_override;
 	__u64 spared;	 /* by SAKER_WITHHELD_INIT and SAKER_WITHHELD_AGENT */
-	__u64 failed;	 /* by the others of enum saker_withheld, but for SAKER_WITHHELD_MONITOR */
+	__u64 failed;	 /* by the others of enum saker_withheld but for _MONITOR and _SWITCH */
 	__u64 undecided; /* records made of processes whose workload was not known yet */
 	__u64 unposted;	 /* calls that matched and were not to be told */
 };

@@ -111,15 +111,7 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
         }
         .into(),
         stats: Some(api::TracingPolicyStats {
-            action_counters: Some(api::TracingPolicyActionCounters {
-                post: counts.posted,
-                signal: counts.signalled,
-                monitor_signal: counts.monitored_signal,
-                r#override: counts.overridden,
-                monitor_override: counts.monitored_override,
-                nopost: counts.unposted,
-                ..api::TracingPolicyActionCounters::default()
-            }),
+            action_counters: Some(action_counters(&counts.into())),
             selector_action_counters: (0..).zip(&view.hooks).flat_map(selector_counters).collect(),
         }),
         domain: view.key.domain.clone(),
@@ -128,27 +120,28 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
     }
 }
 
+fn action_counters(counts: &SelectorCounts) -> api::TracingPolicyActionCounters {
+    api::TracingPolicyActionCounters {
+        post: counts.posted,
+        signal: counts.signalled,
+        monitor_signal: counts.monitored_signal,
+        r#override: counts.overridden,
+        monitor_override: counts.monitored_override,
+        nopost: counts.unposted,
+        ..api::TracingPolicyActionCounters::default()
+    }
+}
+
 /// What each selector of a hook did, which has this place among all hooks of its policy.
 fn selector_counters(
     (index, hook): (u32, &HookView),
 ) -> impl Iterator<Item = api::TracingPolicySelectorActionCounters> + '_ {
-    hook.selectors.iter().map(move |selector| {
-        let counts = &selector.counts;
-        api::TracingPolicySelectorActionCounters {
-            hook: hook.function.clone(),
-            hook_index: Some(index),
-            selector_index: selector.index,
-            action_counters: Some(api::TracingPolicyActionCounters {
-                post: counts.posted,
-                signal: counts.signalled,
-                monitor_signal: counts.monitored_signal,
-                r#override: counts.overridden,
-                monitor_override: counts.monitored_override,
-                nopost: counts.unposted,
-                ..api::TracingPolicyActionCounters::default()
-            }),
-            selector_label: selector.label.clone(),
-        }
+    hook.selectors.iter().map(move |selector| api::TracingPolicySelectorActionCounters {
+        hook: hook.function.clone(),
+        hook_index: Some(index),
+        selector_index: selector.index,
+        action_counters: Some(action_counters(&selector.counts)),
+        selector_label: selector.label.clone(),
     })
 }
 
