@@ -22,6 +22,8 @@ pub struct Case {
     pub how: How,
     /// Whether what it proves depends on the kernel. If not, one kernel is enough.
     pub kernel: bool,
+    /// Whether it takes long in an emulated machine.
+    pub long: bool,
 }
 
 impl Case {
@@ -30,16 +32,22 @@ impl Case {
     pub const fn on_any_kernel(self) -> Self {
         Self { kernel: false, ..self }
     }
+
+    /// The same case as one that takes long in an emulated machine, so that it does not run in each of them.
+    #[must_use]
+    pub const fn long(self) -> Self {
+        Self { long: true, ..self }
+    }
 }
 
 /// A case with the shared agent.
 #[must_use]
 pub const fn shared(name: &'static str, run: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, how: How::Shared(run), kernel: true }
+    Case { name, how: How::Shared(run), kernel: true, long: false }
 }
 
 /// A case with agents of its own.
 #[must_use]
 pub const fn alone(name: &'static str, run: fn() -> Result<()>) -> Case {
-    Case { name, how: How::Alone(run), kernel: true }
+    Case { name, how: How::Alone(run), kernel: true, long: false }
 }

@@ -14,6 +14,10 @@ use crate::observe::Lab;
 /// is named on the command line runs anyhow.
 const KERNEL_ONLY: &str = "SAKER_TEST_KERNEL_ONLY";
 
+/// Where it is set and not empty, it names the kernel series (such as `5.10`) on which cases that take long run; on others they run
+/// only by name.
+const LONG_ON: &str = "SAKER_TEST_LONG_ON";
+
 /// What the command line and the environment ask for.
 #[derive(Debug, Default)]
 struct Choice {
@@ -23,11 +27,23 @@ struct Choice {
     list: bool,
     ignored: bool,
     kernel_only: bool,
+    no_long: bool,
+}
+
+/// Whether this kernel is not the one that [`LONG_ON`] names.
+fn not_for_long_cases() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    std::env::var(LONG_ON)
+        .is_ok_and(|series| !series.is_empty() && !release.starts_with(&format!("{series}.")))
 }
 
 impl Choice {
     fn from_arguments() -> Self {
-        let mut choice = Self { kernel_only: std::env::var_os(KERNEL_ONLY).is_some(), ..Self::default() };
+        let mut choice = Self {
+            kernel_only: std::env::var_os(KERNEL_ONLY).is_some(),
+            no_long: not_for_long_cases(),
+            ..Self::default()
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -48,7 +64,8 @@ impl Choice {
         let name = case.name;
         let hit = |word: &String| if self.exact { word == name } else { name.contains(word.as_str()) };
         // No case is ever ignored.
-        let here = case.kernel || !self.kernel_only || !self.words.is_empty();
+        let left_out = (!case.kernel && self.kernel_only) || (case.long && self.no_long);
+        let here = !left_out || !self.words.is_empty();
         !self.ignored
             && here
             && (self.words.is_empty() || self.words.iter().any(hit))

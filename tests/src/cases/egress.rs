@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     alone("egress-send", send),
     alone("egress-monitor", monitor),
     alone("egress-refused", refused),
-    alone("egress-processes", processes),
+    alone("egress-processes", processes).long(),
     alone("egress-signal", signal),
     alone("egress-library", library),
 ];

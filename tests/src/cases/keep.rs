@@ -28,7 +28,7 @@ use crate::workload::Programs;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("keep-delivers", delivers),
-    alone("keep-tells-once", tells_once),
+    alone("keep-tells-once", tells_once).long(),
     alone("keep-storm", storm),
     alone("keep-successor-fails", successor_fails),
     alone("keep-policies-of-calls", policies_of_calls).on_any_kernel(),

@@ -18,7 +18,7 @@ use crate::workload::Programs;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("loss-and-resync", loss_and_resync),
-    alone("overload-accounting", overload),
+    alone("overload-accounting", overload).long(),
     alone("burst-of-20000-without-loss", burst).on_any_kernel(),
 ];
 

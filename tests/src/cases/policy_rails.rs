@@ -18,10 +18,10 @@ use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("policy-switch", switch),
+    alone("policy-switch", switch).long(),
     alone("policy-selectors-counted", selectors),
     alone("policy-dry-run", dry_run).on_any_kernel(),
-    alone("policy-on-the-agent", on_the_agent),
+    alone("policy-on-the-agent", on_the_agent).long(),
 ];
 
 /// Status of commands that found the other answer.

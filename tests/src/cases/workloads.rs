@@ -17,8 +17,11 @@ use crate::runtime::{Runtime, labels};
 use crate::wait;
 
 /// The table.
-pub const CASES: &[Case] =
-    &[alone("workloads-host", host), alone("workloads-refused", refused), alone("workloads-pods", pods)];
+pub const CASES: &[Case] = &[
+    alone("workloads-host", host),
+    alone("workloads-refused", refused),
+    alone("workloads-pods", pods).long(),
+];
 
 /// Characters of the id of a container.
 const ID: usize = 64;
