@@ -14,6 +14,7 @@ pub mod place;
 pub mod policy;
 pub mod policy_asking;
 pub mod policy_enforce;
+pub mod policy_fault;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
@@ -44,6 +45,7 @@ pub const TABLES: &[&[Case]] = &[
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
+    policy_fault::CASES,
     policy_scenarios::CASES,
     egress::CASES,
     policy_foreign::CASES,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -41,22 +41,28 @@ pub const CASES: &[Case] = &[
 const RESTARTS: u32 = 6;
 
 /// A BPF file system of the case's own, so that nothing of this machine is touched.
-struct Pins(PathBuf);
+pub(super) struct Pins(PathBuf);
 
 impl Pins {
-    fn mount(scratch: &Scratch) -> Result<Self> {
+    pub(super) fn mount(scratch: &Scratch) -> Result<Self> {
         let at = scratch.fresh("bpf")?;
         mount("saker-test", &at, "bpf", MountFlags::empty(), Some(c"mode=0700"))
             .context("cannot mount a BPF file system")?;
         Ok(Self(at))
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(super) fn dir(&self) -> PathBuf {
         self.0.join("saker")
     }
 
+    /// Lets nothing be pinned, or again.
+    pub(super) fn read_only(&self, only: bool) -> Result<()> {
+        let flags = if only { MountFlags::RDONLY } else { MountFlags::empty() };
+        mount_remount(&self.0, flags, c"").context("cannot mount the BPF file system anew")
+    }
+
     /// Names of what is there, a directory deep.
-    fn entries(&self) -> Vec<String> {
+    pub(super) fn entries(&self) -> Vec<String> {
         let names = |path: &Path| -> Vec<String> {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()

@@ -129,7 +129,8 @@ fn policy(agent: &Agent, arguments: &[&str]) -> Result<Output> {
     command.output().context("cannot run saker policy")
 }
 
-fn hooks(seen: &Observation) -> impl Iterator<Item = &Event> {
+/// What hooks told of it.
+pub(super) fn hooks(seen: &Observation) -> impl Iterator<Item = &Event> {
     seen.events.iter().filter(|event| event.kind == Kind::Hook)
 }
 

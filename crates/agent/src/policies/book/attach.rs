@@ -219,7 +219,7 @@ impl Book {
         // A trial ends with whoever asked for it.
         let outcome = if key.domain == TRIAL { Ok(false) } else { loaded.keep(number, &kept) };
         if let Err(error) = outcome {
-            let note = format!("it ends with the agent, for the kernel cannot keep it: {error:#}");
+            let note = format!("it ends with the agent, for the kernel cannot keep it: {error}");
             if mode == Mode::Enforce {
                 tracing::warn!(policy = %key, "{note}");
             } else {
