@@ -38,7 +38,7 @@ struct {
 } saker_guard_lifted SEC(".maps");
 
 /* What the next opening by a thread of the agent is to make of a file: the bits in the upper half, the thread
- * in the lower; 0: nothing. */
+ * in the lower; 0: nothing; all bits: the agent opens BPF objects that are not its own. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -376,6 +376,14 @@ static __always_inline bool is_object(u32 kind, u32 id)
 	return id && bpf_map_lookup_elem(&saker_guard_objects, &object);
 }
 
+static __always_inline bool looks_around(void)
+{
+	u32 zero = 0;
+	u64 *marking = bpf_map_lookup_elem(&saker_guard_marking, &zero);
+
+	return marking && *(volatile u64 *)marking == ~0ull;
+}
+
 /* What the agent makes is its own from the first descriptor on. */
 static __always_inline int judge_object(enum saker_guard_hook hook, u32 kind, u32 id)
 {
@@ -383,7 +391,7 @@ static __always_inline int judge_object(enum saker_guard_hook hook, u32 kind, u3
 	u32 one = 1;
 
 	if (caller() == saker_guarded) {
-		if (id)
+		if (id && !looks_around())
 			bpf_map_update_elem(&saker_guard_objects, &object, &one, BPF_ANY);
 		return 0;
 	}

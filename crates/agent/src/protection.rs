@@ -110,6 +110,8 @@ pub struct Protection {
 struct Known {
     lifted: Option<Lifted>,
     times: u64,
+    /// Other files may stand under the guarded paths than those that are guarded.
+    is_stale: bool,
     tended: Option<Instant>,
 }
 
@@ -144,6 +146,7 @@ impl Protection {
         let mut known = self.known();
         shield.lift_until(end).map_err(|error| ProtectionError::Kernel(format!("{error:#}")))?;
         known.times += 1;
+        known.is_stale = true;
         known.lifted = Some(lifted.clone());
         tracing::warn!(by, reason, ?time, "self-protection is lifted: the agent can be ended and changed");
         Ok(lifted)
@@ -152,7 +155,7 @@ impl Protection {
     /// Brings it back, for the files that stand under the guarded paths now.
     ///
     /// # Errors
-    /// There is none, the reason is out of bounds, or the kernel cannot be told.
+    /// There is none, the reason is out of bounds, the kernel cannot be told, or a file cannot be looked at, which is tried again.
     pub fn restore(&self, by: &str, reason: &str) -> Result<(), ProtectionError> {
         let shield = self.shield.as_ref().ok_or(ProtectionError::None)?;
         check_reason(reason).map_err(|error| ProtectionError::Reason(error.to_string()))?;
@@ -160,8 +163,9 @@ impl Protection {
         let mut known = self.known();
         shield.lift_until(0).map_err(failed)?;
         known.lifted = None;
-        shield.mark_all().map_err(failed)?;
         tracing::warn!(by, reason, "self-protection is back");
+        shield.mark_all().map_err(failed)?;
+        known.is_stale = false;
         Ok(())
     }
 
@@ -193,8 +197,13 @@ impl Protection {
                 by = lifted.by,
                 "self-protection is back: the time for which it was lifted is over"
             );
-            if let Err(error) = shield.mark_all() {
-                tracing::error!("not all files of the agent can be guarded again: {error:#}");
+        }
+        if known.is_stale && known.lifted.is_none() {
+            match shield.mark_all() {
+                Ok(()) => known.is_stale = false,
+                Err(error) => {
+                    tracing::error!("not all files of the agent can be guarded, trying again: {error:#}");
+                }
             }
         }
         if known.tended.is_some_and(|at| at.elapsed() < TEND) {

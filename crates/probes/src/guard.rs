@@ -297,7 +297,11 @@ impl Guard {
         };
         let links = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = OFlags::PATH | OFlags::CLOEXEC | links;
-        let place = rustix::fs::open(path, flags, Mode::empty()).map_err(looking)?;
+        let place = match rustix::fs::open(path, flags, Mode::empty()) {
+            // Gone meanwhile.
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            other => other.map_err(looking)?,
+        };
         if rustix::fs::fstat(&place).is_ok_and(|found| is_link(found.st_mode)) {
             // It cannot be opened itself; that its directory's name stays is all that can be had.
             return Ok(());
@@ -341,7 +345,12 @@ impl Guard {
     /// # Errors
     /// The kernel cannot be told.
     pub fn tend(&self) -> Result<(), Error> {
-        self.objects.tend()
+        // Not while files are marked, which takes the same word.
+        let _held = self.held();
+        let looked = self.set_marking(u64::MAX).and_then(|()| self.objects.make_room());
+        self.set_marking(0)?;
+        looked?;
+        self.objects.enter_own()
     }
 
     /// What each hook did, in the order of [`GUARD_HOOKS`].

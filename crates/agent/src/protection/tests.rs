@@ -7,6 +7,8 @@ use super::*;
 struct Memory {
     until: AtomicU64,
     marked: AtomicU64,
+    /// How often files cannot be looked at.
+    hidden: AtomicU64,
     is_broken: bool,
 }
 
@@ -18,6 +20,11 @@ impl Shield for Memory {
     }
 
     fn mark_all(&self) -> anyhow::Result<()> {
+        let hidden = self.hidden.load(Ordering::Relaxed);
+        if hidden > 0 {
+            self.hidden.store(hidden - 1, Ordering::Relaxed);
+            anyhow::bail!("no such place");
+        }
         self.marked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -55,6 +62,20 @@ fn files_are_looked_at_anew_when_the_time_is_over() {
     assert_eq!(memory.marked.load(Ordering::Relaxed), 0);
     protection.known().lifted.as_mut().unwrap().end = host::boot_now();
     assert!(protection.lifted().is_none());
+    protection.tend();
+    protection.tend();
+    assert_eq!(memory.marked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn files_that_cannot_be_looked_at_are_tried_again() {
+    let memory = Arc::new(Memory { hidden: 2.into(), ..Memory::default() });
+    let protection = Protection::by(Arc::clone(&memory) as _);
+    protection.lift(MIN_LIFTED, "pid 7", "").unwrap();
+    assert!(matches!(protection.restore("pid 7", ""), Err(ProtectionError::Kernel(_))));
+    assert!(protection.lifted().is_none());
+    protection.tend();
+    assert_eq!(memory.marked.load(Ordering::Relaxed), 0);
     protection.tend();
     protection.tend();
     assert_eq!(memory.marked.load(Ordering::Relaxed), 1);

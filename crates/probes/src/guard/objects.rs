@@ -29,29 +29,35 @@ impl Objects {
         Self(map)
     }
 
-    /// Takes down what descriptors of this process are of; of what is gone the numbers are taken out when they are many.
-    pub fn tend(&self) -> Result<(), Error> {
-        let failed = |source| Error::Map { map: MAP, source };
+    /// Takes out the numbers of what is gone, when there are many. Opens whatever there is, which the kernel side must not
+    /// take for this process's.
+    pub fn make_room(&self) -> Result<(), Error> {
         let limit = SAKER_GUARD_OBJECTS_MAX as usize;
-        let known = self.0.keys().take(limit).collect::<HashSet<_>>();
-        if known.len() > limit / 4 * 3 {
-            let there = existing();
-            for key in &known {
-                let Ok((object, _)) = saker_guard_object::read_from_prefix(key) else { continue };
-                if there.contains(&(object.kind, object.id)) {
-                    continue;
+        if self.0.keys().take(limit).count() <= limit / 4 * 3 {
+            return Ok(());
+        }
+        let there = existing();
+        for key in self.0.keys().take(limit).collect::<Vec<_>>() {
+            let Ok((object, _)) = saker_guard_object::read_from_prefix(&key) else { continue };
+            if there.contains(&(object.kind, object.id)) {
+                continue;
+            }
+            match self.0.delete(&key) {
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(Error::Map { map: MAP, source });
                 }
-                match self.0.delete(key) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-                    _ => {}
-                }
+                _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Takes down what descriptors of this process are of.
+    pub fn enter_own(&self) -> Result<(), Error> {
         for (kind, id) in own() {
             let key = saker_guard_object { kind, id };
-            if !known.contains(key.as_bytes()) {
-                self.0.update(key.as_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY).map_err(failed)?;
-            }
+            let entered = self.0.update(key.as_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY);
+            entered.map_err(|source| Error::Map { map: MAP, source })?;
         }
         Ok(())
     }
