@@ -27,6 +27,7 @@ const WORKLOAD: &[&str] = &[
     "enforce.c",
     "attack.c",
     "egress.c",
+    "guard.c",
 ];
 
 fn main() {

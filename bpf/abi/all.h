@@ -8,5 +8,6 @@
 #include "hook.h"
 #include "plan.h"
 #include "stats.h"
+#include "guard.h"
 
 #endif

@@ -94,8 +94,17 @@ struct upid {
 	struct pid_namespace *ns;
 };
 
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
+
 struct pid {
 	unsigned int level;
+	struct hlist_head tasks[4]; /* by enum pid_type */
 	struct upid numbers[1];
 };
 
@@ -129,6 +138,11 @@ struct dentry {
 	struct inode *d_inode;
 };
 
+struct proc_inode {
+	struct pid *pid;
+	struct inode vfs_inode;
+};
+
 /* Short names stand in the dentry: until v6.13 under one name, then under another. */
 struct dentry___iname {
 	unsigned char d_iname[32];
@@ -151,6 +165,7 @@ struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {
@@ -161,6 +176,8 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_mode;
+	void *private_data;
 };
 
 struct fdtable {
@@ -297,14 +314,7 @@ struct task_struct {
 	unsigned int sessionid;
 	struct css_set *cgroups;
 	struct bpf_local_storage *bpf_storage;
-};
-
-struct hlist_node {
-	struct hlist_node *next;
-};
-
-struct hlist_head {
-	struct hlist_node *first;
+	struct hlist_node pid_links[4]; /* by enum pid_type */
 };
 
 struct bpf_local_storage {
@@ -400,6 +410,7 @@ struct load_info {
 
 struct bpf_prog_aux {
 	char name[16];
+	u32 id;
 };
 
 struct bpf_prog {
@@ -410,8 +421,13 @@ struct bpf_prog {
 
 struct bpf_map {
 	enum bpf_map_type map_type;
-	u32 key_size, value_size, max_entries;
+	u32 key_size, value_size, max_entries, id;
 	char name[16];
+};
+
+struct bpf_link {
+	u32 id;
+	struct bpf_prog *prog;
 };
 
 struct kvec;

@@ -12,13 +12,14 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 6] = [
+const OBJECTS: [(&str, &str); 7] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
     ("policy/hook.bpf.c", "hook"),
     ("policy/follow.bpf.c", "follow"),
     ("policy/sockets.bpf.c", "sockets"),
     ("policy/groups.bpf.c", "groups"),
+    ("guard/guard.bpf.c", "guard"),
 ];
 
 fn main() -> Result<()> {

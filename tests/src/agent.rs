@@ -162,6 +162,16 @@ impl Agent {
         self.client(verb).args(arguments).output().with_context(|| format!("cannot run saker {verb}"))
     }
 
+    /// The same of a command with commands of its own, such as `saker protect off`.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn ask_deep(&self, command: &str, words: &[&str]) -> Result<Output> {
+        let mut deep = Command::new(&self.binary);
+        deep.arg(command).args(words).arg("--server-address").arg(self.address());
+        deep.output().with_context(|| format!("cannot run saker {command}"))
+    }
+
     /// Its counters.
     ///
     /// # Errors

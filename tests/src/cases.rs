@@ -8,6 +8,7 @@ pub mod egress;
 pub mod exec;
 pub mod facts;
 pub mod fault;
+pub mod guard;
 pub mod keep;
 pub mod loss;
 pub mod place;
@@ -50,6 +51,7 @@ pub const TABLES: &[&[Case]] = &[
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,
+    guard::CASES,
     policy_rails::CASES,
     workloads::CASES,
 ];

@@ -86,8 +86,7 @@ static void try_connect(const char *name, int family, int type, const char *text
 	close(fd);
 }
 
-/* By a ring: one request, waited for. */
-static int ring_connect(int fd, union address *to, socklen_t len)
+int ring_once(const struct io_uring_sqe *request)
 {
 	struct io_uring_params params = {0};
 	struct io_uring_sqe *entries;
@@ -106,8 +105,7 @@ static int ring_connect(int fd, union address *to, socklen_t len)
 		       MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
 	if (sq == MAP_FAILED || cq == MAP_FAILED || entries == MAP_FAILED)
 		die("ring");
-	entries[0] = (struct io_uring_sqe){
-		.opcode = IORING_OP_CONNECT, .fd = fd, .addr = (unsigned long)&to->any, .off = len};
+	entries[0] = *request;
 	array = (unsigned *)(sq + params.sq_off.array);
 	tail = (unsigned *)(sq + params.sq_off.tail);
 	array[0] = 0;
@@ -118,6 +116,14 @@ static int ring_connect(int fd, union address *to, socklen_t len)
 	result = done->res;
 	close(ring);
 	return result;
+}
+
+static int ring_connect(int fd, union address *to, socklen_t len)
+{
+	struct io_uring_sqe request = {
+		.opcode = IORING_OP_CONNECT, .fd = fd, .addr = (unsigned long)&to->any, .off = len};
+
+	return ring_once(&request);
 }
 
 /* A refused connect of a ring of its own has the name of the attempt; without rings there is no such fact. */

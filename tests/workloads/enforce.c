@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -158,6 +160,64 @@ static int forbidden(int argc, char **argv)
 	return 0;
 }
 
+/* What else opens a file by its path, each as a fact WAY ERRNO; 0: it was opened. Then what other paths lead
+ * to the same file: its handle, another hard link, another mount. */
+static int opened_otherwise(int argc, char **argv)
+{
+	struct io_uring_sqe request = {.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .open_flags = O_RDONLY};
+	struct {
+		struct file_handle head;
+		unsigned char bytes[MAX_HANDLE_SZ];
+	} handle = {.head.handle_bytes = MAX_HANDLE_SZ};
+	const char *path = argv[1], *name;
+	char folder[4096], other[8192];
+	int result, mount_id, held;
+	pid_t child;
+
+	if (argc != 2)
+		return 2;
+	snprintf(folder, sizeof(folder), "%s", path);
+	name = strrchr(path, '/') + 1;
+	*strrchr(folder, '/') = 0;
+	child = vfork();
+	if (child == 0) {
+		result = open(path, O_RDONLY | O_CLOEXEC);
+		_exit(result < 0 ? errno : 0);
+	}
+	if (waitpid(child, &result, 0) != child)
+		die("vfork");
+	fact("vfork", "%d", WEXITSTATUS(result));
+	request.addr = (unsigned long)path;
+	result = ring_once(&request);
+	fact("ring", "%d", result < 0 ? -result : 0);
+	request.flags = IOSQE_ASYNC;
+	result = ring_once(&request);
+	fact("ring.later", "%d", result < 0 ? -result : 0);
+	held = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (held < 0)
+		die(folder);
+	if (name_to_handle_at(held, name, &handle.head, &mount_id, 0)) {
+		fact("handle.errno", "%d", errno);
+	} else {
+		result = open_by_handle_at(held, &handle.head, O_RDONLY | O_CLOEXEC);
+		fact("handle", "%d", result < 0 ? errno : 0);
+	}
+	if (link(path, "linked"))
+		die("link");
+	result = open("linked", O_RDONLY | O_CLOEXEC);
+	fact("linked", "%d", result < 0 ? errno : 0);
+	if (mkdir("mounted", 0700) || mount(folder, "mounted", NULL, MS_BIND, NULL))
+		die("mount");
+	snprintf(other, sizeof(other), "mounted/%s", name);
+	result = open(other, O_RDONLY);
+	fact("mounted", "%d", result < 0 ? errno : 0);
+	if (result >= 0)
+		close(result);
+	if (umount("mounted"))
+		die("umount");
+	return 0;
+}
+
 static void unlink_it(void *path)
 {
 	unlink(path);
@@ -269,5 +329,10 @@ static int besiege(int argc, char **argv)
 }
 
 const struct workload enforce_workloads[] = {
-	{"besiege", besiege}, {"open-once", open_once}, {"forbidden", forbidden}, {"ended", ended}, {},
+	{"opened-otherwise", opened_otherwise},
+	{"besiege", besiege},
+	{"open-once", open_once},
+	{"forbidden", forbidden},
+	{"ended", ended},
+	{},
 };

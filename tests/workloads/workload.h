@@ -22,7 +22,7 @@ struct workload {
 /* One table for each source file, ended by an empty entry. */
 extern const struct workload process_workloads[], thread_workloads[], exec_workloads[], place_workloads[],
 	argument_workloads[], credential_workloads[], load_workloads[], policy_workloads[],
-	asking_workloads[], enforce_workloads[], attack_workloads[], egress_workloads[];
+	asking_workloads[], enforce_workloads[], attack_workloads[], egress_workloads[], guard_workloads[];
 
 /* The program that prints facts about itself, and the one that only ends. */
 extern const char *leaf, *nop;
@@ -42,6 +42,9 @@ int reap(pid_t pid, const char *name);
 __attribute__((noreturn)) void exec_leaf(const char *first, ...);
 void copy_file(const char *from, const char *to, int mode);
 void write_file(const char *path, const char *text, int mode);
+/* One request by a ring of its own, waited for. Returns its result, or -ENOSYS: there are no rings. */
+struct io_uring_sqe;
+int ring_once(const struct io_uring_sqe *request);
 /* Waits until every holder of the write end is gone: for processes that cannot be waited for. */
 void wait_closed(int fd);
 

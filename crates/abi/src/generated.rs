@@ -98,6 +98,14 @@ pub const SAKER_SELECTOR_SHARDS_MAX: u32 = 8;
 pub const SAKER_ENFORCED_GROUPS_MAX: u32 = 4096;
 pub const SAKER_WORKLOADS_MAX: u32 = 63;
 pub const SAKER_WORKLOAD_ANY: i32 = -1;
+pub const SAKER_GUARD_POLICY: u32 = 4294967295;
+pub const SAKER_GUARD_FILE: u32 = 1;
+pub const SAKER_GUARD_BELOW: u32 = 2;
+pub const SAKER_GUARD_NAME: u32 = 4;
+pub const SAKER_GUARD_INNER: u32 = 8;
+pub const SAKER_GUARD_MOUNT: u32 = 16;
+pub const SAKER_GUARD_INODES_MAX: u32 = 4096;
+pub const SAKER_GUARD_OBJECTS_MAX: u32 = 65536;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __s16 = ::core::ffi::c_short;
@@ -1245,4 +1253,62 @@ pub struct saker_stats {
     pub lost: [[__u64; 8usize]; 4usize],
     pub failed: [__u64; 16usize],
     pub failed_errno: [__u32; 16usize],
+}
+pub const SAKER_GUARD_TASK_KILL: saker_guard_hook = 0;
+pub const SAKER_GUARD_FILE_SEND_SIGIOTASK: saker_guard_hook = 1;
+pub const SAKER_GUARD_PTRACE_ACCESS_CHECK: saker_guard_hook = 2;
+pub const SAKER_GUARD_TASK_SETRLIMIT: saker_guard_hook = 3;
+pub const SAKER_GUARD_TASK_SETSCHEDULER: saker_guard_hook = 4;
+pub const SAKER_GUARD_TASK_SETNICE: saker_guard_hook = 5;
+pub const SAKER_GUARD_TASK_SETIOPRIO: saker_guard_hook = 6;
+pub const SAKER_GUARD_FILE_OPEN: saker_guard_hook = 7;
+pub const SAKER_GUARD_INODE_CREATE: saker_guard_hook = 8;
+pub const SAKER_GUARD_INODE_MKDIR: saker_guard_hook = 9;
+pub const SAKER_GUARD_INODE_MKNOD: saker_guard_hook = 10;
+pub const SAKER_GUARD_INODE_SYMLINK: saker_guard_hook = 11;
+pub const SAKER_GUARD_INODE_LINK: saker_guard_hook = 12;
+pub const SAKER_GUARD_INODE_UNLINK: saker_guard_hook = 13;
+pub const SAKER_GUARD_INODE_RMDIR: saker_guard_hook = 14;
+pub const SAKER_GUARD_INODE_RENAME: saker_guard_hook = 15;
+pub const SAKER_GUARD_INODE_SETATTR: saker_guard_hook = 16;
+pub const SAKER_GUARD_INODE_PERMISSION: saker_guard_hook = 17;
+pub const SAKER_GUARD_SB_UMOUNT: saker_guard_hook = 18;
+pub const SAKER_GUARD_BPF: saker_guard_hook = 19;
+pub const SAKER_GUARD_BPF_MAP: saker_guard_hook = 20;
+pub const SAKER_GUARD_BPF_PROG: saker_guard_hook = 21;
+pub const SAKER_GUARD_HOOKS: saker_guard_hook = 22;
+pub type saker_guard_hook = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_guard_count {
+    pub refused: __u64,
+    pub lost: __u64,
+}
+pub const SAKER_GUARD_MAP: saker_guard_kind = 1;
+pub const SAKER_GUARD_PROG: saker_guard_kind = 2;
+pub const SAKER_GUARD_LINK: saker_guard_kind = 3;
+pub type saker_guard_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_guard_object {
+    pub kind: __u32,
+    pub id: __u32,
 }

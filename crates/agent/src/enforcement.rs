@@ -233,7 +233,7 @@ impl Enforcement {
 }
 
 /// A reason goes to the log and to terminals.
-fn check_reason(reason: &str) -> Result<(), EnforcementError> {
+pub(crate) fn check_reason(reason: &str) -> Result<(), EnforcementError> {
     if reason.len() > MAX_REASON {
         return Err(EnforcementError::Reason(reason.len()));
     }

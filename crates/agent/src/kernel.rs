@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{Keep, KernelFacts, Options, Spared};
+use saker_probes::{Guard, Keep, KernelFacts, Options, Part, Spared};
 
 use crate::config::Settings;
 use crate::earlier::{Rings, Waiting};
 use crate::policies::Loader;
 use crate::policies::kernel::KernelLoader;
+use crate::protection::Shield;
 use crate::source::{RecordReader, Sensors};
 use crate::workloads::Workloads;
 
@@ -87,6 +88,10 @@ impl Sensors for Kernel {
 
     fn keep(&self) -> Option<Arc<Keep>> {
         self.sensors.keep().cloned()
+    }
+
+    fn guard(&self, parts: Vec<Part>) -> Result<Arc<dyn Shield>> {
+        Ok(Arc::new(Guard::begin(&self.sensors, parts)?))
     }
 
     fn loader(

@@ -18,6 +18,7 @@ mod notify;
 mod pipeline;
 mod pods;
 pub mod policies;
+pub mod protection;
 pub mod recording;
 pub mod requests;
 mod resources;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use saker_abi::NamespaceInums;
 use saker_engine::capture::Setup;
 use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
@@ -26,6 +26,7 @@ use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, Lookups, Pipeline, Request};
 use crate::pods::{self, Health, PodTable, Pods};
 use crate::policies::Policies;
+use crate::protection::{self, Protection};
 use crate::recording::{Recorded, Recorder};
 use crate::requests::Requester;
 use crate::rundir::RunDir;
@@ -94,6 +95,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     if let Some(table) = table {
         policies.enforcement().name_pods(table);
     }
+    let protection = start_protection(config, &settings, sensors.as_ref(), &pipeline)?;
     let state = Arc::new(State::new(Parts {
         node: node_name(&settings),
         gauges: Arc::clone(&pipeline.gauges),
@@ -104,6 +106,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         processes: settings.kernel.processes,
         client_queue: settings.server.queue,
         policies,
+        protection,
         requester: Some(requester),
         pods: followed.map(|(_, health)| health),
         workloads: Some(workloads),
@@ -273,6 +276,26 @@ fn follow_pods(
     Ok((table, health))
 }
 
+/// Guards the agent, if that is wanted.
+fn start_protection(
+    config: &Config,
+    settings: &Settings,
+    sensors: &dyn Sensors,
+    pipeline: &Pipeline,
+) -> Result<Arc<Protection>> {
+    if !settings.protection {
+        return Ok(Arc::default());
+    }
+    // Before the first attempt.
+    let told = pipeline.policies().upgrade().is_some_and(|input| input.policy_loaded(protection::text()));
+    ensure!(told, "the engine ended before it began");
+    let keep = sensors.keep().filter(|keep| keep.pins());
+    let parts = protection::parts(config, settings, keep.as_ref().map(|keep| keep.root()));
+    let shield = sensors.guard(parts).context("the agent cannot protect itself")?;
+    tracing::info!("self-protection: attempts of others to end or change the agent are refused and told");
+    Ok(Arc::new(Protection::by(shield)))
+}
+
 /// Starts to load the policies of the files.
 fn start_policies(
     settings: &Settings,
@@ -403,6 +426,7 @@ impl Agent {
         }
         if is_due(self.last.look, TICK) {
             self.look(false);
+            self.state.protection.tend();
         }
         if self.last.resync_wanted && is_due(self.last.resync, RESYNC_PAUSE) {
             self.resync();

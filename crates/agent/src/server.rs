@@ -9,6 +9,7 @@ mod compatible;
 mod enforcement;
 mod own;
 mod policies;
+mod protection;
 mod stream;
 mod trial;
 
@@ -32,6 +33,7 @@ use tonic::{Request, Status};
 
 pub(crate) use enforcement::told as enforcement;
 pub(crate) use policies::own as own_policy;
+pub(crate) use protection::told as protection;
 
 use crate::fanout::Fanout;
 use crate::state::State;

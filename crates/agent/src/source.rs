@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use saker_abi::{NamespaceInums, Stats};
 use saker_engine::SnapshotTask;
-use saker_probes::{Keep, RecordBatch, Spared};
+use saker_probes::{Keep, Part, RecordBatch, Spared};
 
 use crate::policies::Loader;
+use crate::protection::Shield;
 use crate::workloads::Workloads;
 
 /// What one look at the stream of records found.
@@ -56,6 +57,12 @@ pub trait Sensors {
     fn keep(&self) -> Option<Arc<Keep>> {
         None
     }
+
+    /// Guards this process, its BPF objects and these parts against others.
+    ///
+    /// # Errors
+    /// That is not possible in full here, for this reason: nothing is guarded.
+    fn guard(&self, parts: Vec<Part>) -> anyhow::Result<Arc<dyn Shield>>;
 
     /// What loads policies beside these sensors, on a host with these namespaces, and says which workloads they ask for and
     /// whom they may hit.

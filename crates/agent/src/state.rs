@@ -16,6 +16,7 @@ use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
 use crate::pods::Health;
 use crate::policies::Policies;
+use crate::protection::Protection;
 use crate::recording::Recorded;
 use crate::requests::Requester;
 use crate::resources::{self, Usage};
@@ -83,6 +84,8 @@ pub struct State {
     pub client_queue: usize,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// The agent's protection of itself.
+    pub protection: Arc<Protection>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
@@ -114,6 +117,8 @@ pub struct Parts {
     pub client_queue: usize,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// The agent's protection of itself.
+    pub protection: Arc<Protection>,
     /// Makes what policies ask of the network; `None`: nobody does.
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
@@ -142,6 +147,7 @@ impl State {
             processes: parts.processes,
             client_queue: parts.client_queue,
             policies: parts.policies,
+            protection: parts.protection,
             requester: parts.requester,
             pods: parts.pods,
             workloads: parts.workloads,
@@ -251,6 +257,7 @@ impl State {
             helper_failures: helper_failures(&kernel.stats),
             policies: self.policies.views().iter().map(server::own_policy).collect(),
             enforcement: Some(server::enforcement(self.policies.enforcement())),
+            self_protection: self.protection.is_there().then(|| server::protection(&self.protection)),
             ..saker_v1::GetStatusResponse::default()
         };
         let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;

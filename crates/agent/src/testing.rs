@@ -78,6 +78,7 @@ impl World {
             processes: 1000,
             client_queue: 100,
             policies: Arc::new(kernel.policies(Sources::default())),
+            protection: Arc::default(),
             requester: None,
             pods: None,
             workloads: None,

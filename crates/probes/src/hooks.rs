@@ -42,7 +42,8 @@ use self::needs::{
     acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
     operators_of, parts_of, selector_shards, stacks_of, types_of,
 };
-use self::own::{own_id, own_start};
+pub(crate) use self::own::own_id;
+use self::own::own_start;
 use self::ready::Ready;
 use self::waiting::Waiting;
 use crate::follow::Follow;
@@ -187,10 +188,13 @@ impl LoadedPolicy {
     }
 }
 
-impl Hooks {
-    /// Part of the ring, in percent, that hooks may fill; the rest is for records of processes.
-    const RING_PERCENT: u64 = 60;
+/// Bytes of the ring that hooks may fill; the rest is for records of processes.
+pub(crate) fn ring_limit(ring: &MapHandle) -> u64 {
+    const PERCENT: u64 = 60;
+    u64::from(ring.max_entries()) * PERCENT / 100
+}
 
+impl Hooks {
     /// Prepares to load hooks beside these sensors.
     ///
     /// # Errors
@@ -198,7 +202,7 @@ impl Hooks {
     pub fn beside(sensors: &Sensors) -> Result<Self, Error> {
         let [ring, stats, reader, processes] = sensors.shared_maps()?;
         Ok(Self {
-            ring_limit: u64::from(ring.max_entries()) * Self::RING_PERCENT / 100,
+            ring_limit: ring_limit(&ring),
             agent: own_id(),
             spared: Spared::default(),
             enforcement: Enforcement::begin(sensors.keep().map(AsRef::as_ref))?,

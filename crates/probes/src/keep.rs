@@ -116,6 +116,11 @@ fn is_bpf(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| u32::try_from(found.f_type) == Ok(MAGIC))
 }
 
+/// Where the BPF file system is mounted that holds a directory; `None`: it is in none.
+pub(crate) fn mounted_at(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().take_while(|above| is_bpf(above)).last().map(Path::to_owned)
+}
+
 /// The directory that is meant: a whole path, or a name below [`FILE_SYSTEM`].
 #[must_use]
 pub fn directory(named: &Path) -> PathBuf {

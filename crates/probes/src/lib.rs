@@ -7,6 +7,7 @@ pub mod error;
 pub mod executable;
 pub mod facts;
 pub mod groups;
+pub mod guard;
 pub mod hooks;
 pub mod keep;
 pub mod kernel;
@@ -38,6 +39,7 @@ pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
 pub use groups::{ContainerGroup, Groups, NewContainers};
+pub use guard::{GUARD_HOOKS, Guard, GuardCount, GuardHook, Part};
 pub use hooks::{
     Binaries, HookCounts, HookSpec, Hooks, LoadedHook, LoadedPolicy, PinnedPolicy, SelectorCounts, Spared,
     tells_places,
@@ -77,6 +79,12 @@ pub(crate) mod sockets_skel {
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod groups_skel {
     include!(concat!(env!("OUT_DIR"), "/groups.skel.rs"));
+}
+
+/// Skeleton of `bpf/guard/guard.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod guard_skel {
+    include!(concat!(env!("OUT_DIR"), "/guard.skel.rs"));
 }
 
 /// Skeleton of `bpf/probe/mechanisms.bpf.c`.

@@ -11,6 +11,7 @@ mod mapped;
 mod output;
 mod policy;
 mod probe;
+mod protect;
 mod reference;
 mod replay;
 mod status;
@@ -52,6 +53,8 @@ enum Command {
     Mapped(mapped::MappedArgs),
     /// Have no policy of a running agent act, or have them act again, and show what they did to whom
     Enforce(enforce::EnforceArgs),
+    /// Lift the protection of an agent of itself for a time, bring it back, and show what it refused
+    Protect(protect::ProtectArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => policy::run(&args),
         Command::Mapped(args) => mapped::run(&args),
         Command::Enforce(args) => enforce::run(&args),
+        Command::Protect(args) => protect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),

@@ -112,6 +112,9 @@ fn general(status: &GetStatusResponse) -> String {
     if let Some(enforcement) = &status.enforcement {
         line("enforcement", crate::enforce::summary(enforcement));
     }
+    if let Some(protection) = &status.self_protection {
+        line("protection", crate::protect::summary(protection));
+    }
     if let Some(resources) = &status.resources {
         let (now, peak) = (bytes(resources.memory_rss_bytes), bytes(resources.memory_peak_bytes));
         line(

@@ -16,6 +16,7 @@ use crate::observe::{Observation, same};
 pub const CASES: &[Case] = &[
     alone("policy-refuses", refuses),
     alone("policy-refuses-at-lsm", refuses_at_lsm),
+    alone("policy-refuses-otherwise", refuses_otherwise),
     alone("policy-refuses-with-return", refuses_with_return),
     alone("policy-modes", modes),
     alone("policy-kills", kills),
@@ -147,6 +148,35 @@ fn refuses() -> Result<()> {
 
 fn refuses_at_lsm() -> Result<()> {
     refuse_all(BY_LSM, -13, "process_lsm")
+}
+
+/// What opens a file by its path in less usual ways is refused too; other paths to the same file are other paths, which
+/// SECURITY.md says. Programs of rings of 5.10 are threads of the kernel, which are no programs that a selector names.
+fn refuses_otherwise() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let files = Files::make(&bench)?;
+    let program = bench.program().display().to_string();
+    if !added(&bench, &refusing(BY_FUNCTION, &program, &files.secret, -1, ""))? {
+        return Ok(());
+    }
+    let seen = bench.lab.observe(&["opened-otherwise", &files.secret])?;
+    let facts = &seen.run.facts;
+    same("in a child that shares all memory", facts.text("vfork")?, "1")?;
+    let no_rings = "38";
+    if facts.text("ring")? == no_rings {
+        println!("        without rings, which this kernel does not have");
+    } else {
+        same("by a ring", facts.text("ring")?, "1")?;
+        if !fs::read_to_string("/proc/sys/kernel/osrelease")?.starts_with("5.10.") {
+            same("by a thread of a ring", facts.text("ring.later")?, "1")?;
+        }
+    }
+    if facts.has("handle") {
+        same("by a handle", facts.text("handle")?, "1")?;
+    }
+    same("a hard link", facts.text("linked")?, "0")?;
+    same("another mount", facts.text("mounted")?, "0")?;
+    bench.lab.agent.stop()
 }
 
 /// Where returns are told too, the function itself decides, and a refused call has no return.

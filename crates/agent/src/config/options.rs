@@ -147,6 +147,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Let policies act on the first process of the machine where a selector names it, by matchBinaries with In or by matchPIDs; otherwise nothing is ever done to it"),
     option("enforce-on-agent", Kind::Switch, "false", Group::Policies,
         "The same of the agent itself"),
+    option("self-protection", Kind::Switch, "false", Group::Policies,
+        "Refuse attempts of others, root among them, to end, stop, trace or change the agent: its process, program, configuration, policies, socket, pins and BPF objects; the first process of the machine (systemctl stop) may, and everybody while `saker protect off` lifts it. Attempts are events of the policy self-protection. Needs programs of security modules (`bpf` in lsm=)"),
     option("enable-cri", Kind::Switch, "false", Group::Policies,
         "Ask the container runtime (CRI) which containers are of which pods, for events and for policies with namespaces, podSelector and containerSelector; without it such policies are refused"),
     option("cri-endpoint", Kind::Text, "", Group::Policies,

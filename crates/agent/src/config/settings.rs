@@ -65,6 +65,8 @@ pub struct Settings {
     pub bpf_dir: PathBuf,
     /// Whom policies may hit that name it.
     pub spared: saker_probes::Spared,
+    /// The agent is guarded against others.
+    pub protection: bool,
     /// The container runtime is asked for pods; `None`: it is not.
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
@@ -396,6 +398,7 @@ impl Settings {
                 hits_init: reader.switch("enforce-on-init"),
                 hits_agent: reader.switch("enforce-on-agent"),
             },
+            protection: reader.switch("self-protection"),
             cri: reader.cri(),
             node_labels: reader.node_labels(),
             requests: reader.requests(),

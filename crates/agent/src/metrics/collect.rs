@@ -44,6 +44,7 @@ pub fn render(state: &State) -> String {
     sinks(&mut values, state);
     policies(&mut values, state);
     enforcement(&mut values, state);
+    protection(&mut values, state);
     requested(&mut values, state);
     process(&mut values, state, &kernel);
     write(&values)
@@ -384,6 +385,20 @@ fn enforcement(values: &mut Values, state: &State) {
     }
     let capacity = saker_probes::Enforcement::CAPACITY as u64;
     values.count("saker_enforcement_groups_capacity", &[], capacity);
+}
+
+fn protection(values: &mut Values, state: &State) {
+    let protection = &state.protection;
+    if !protection.is_there() {
+        return;
+    }
+    values.count("saker_self_protection_enabled", &[], protection.lifted().is_none().into());
+    values.count("saker_self_protection_lifted_total", &[], protection.times());
+    let counts = protection.counts();
+    values.count("saker_self_protection_untold_total", &[], counts.iter().map(|(_, count)| count.lost).sum());
+    for (hook, count) in counts {
+        values.count("saker_self_protection_refused_total", &[hook], count.refused);
+    }
 }
 
 fn requested(values: &mut Values, state: &State) {

@@ -25,6 +25,10 @@ impl Sensors for NoSensors {
         [0; 3]
     }
 
+    fn guard(&self, _: Vec<saker_probes::Part>) -> Result<Arc<dyn crate::protection::Shield>> {
+        bail!("nothing is guarded here")
+    }
+
     fn loader(
         &self,
         _: NamespaceInums,
@@ -60,6 +64,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         processes: 1,
         client_queue: 1,
         policies: Arc::new(policies),
+        protection: Arc::default(),
         requester: None,
         pods: None,
         workloads: None,

@@ -4,8 +4,8 @@ use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
     AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetStatusRequest,
     GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
-    ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, TryPolicyRequest,
-    TryPolicyResponse,
+    ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, SetSelfProtectionRequest,
+    SetSelfProtectionResponse, TryPolicyRequest, TryPolicyResponse,
 };
 use saker_api::tetragon::GetEventsRequest;
 use saker_api::wire::EncodedEvent;
@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{Place, Service, enforcement, policies, trial};
+use super::{Place, Service, enforcement, policies, protection, trial};
 
 #[tonic::async_trait]
 impl SakerService for Service {
@@ -116,5 +116,27 @@ impl SakerService for Service {
             enforcement::status(&error)
         })?;
         Ok(Response::new(SetEnforcementResponse {}))
+    }
+
+    async fn set_self_protection(
+        &self,
+        request: Request<SetSelfProtectionRequest>,
+    ) -> Result<Response<SetSelfProtectionResponse>, Status> {
+        let by = protection::operator(&request)?;
+        let SetSelfProtectionRequest { protect, duration, reason } = request.into_inner();
+        let outcome = match (protect, enforcement::time(duration)?) {
+            (true, None) => self.inner.state.protection.restore(&by, &reason),
+            (false, Some(time)) => self.inner.state.protection.lift(time, &by, &reason).map(drop),
+            _ => {
+                return Err(Status::invalid_argument(
+                    "a duration is of protection that is lifted, and must be there",
+                ));
+            }
+        };
+        outcome.map_err(|error| {
+            tracing::warn!(by, protect, "self-protection is not changed: {error}");
+            protection::status(&error)
+        })?;
+        Ok(Response::new(SetSelfProtectionResponse {}))
     }
 }

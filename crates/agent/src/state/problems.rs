@@ -18,6 +18,7 @@ pub(super) fn of(status: &GetStatusResponse, counters: &Counters) -> Vec<String>
     sinks(status, &mut problems);
     policies(status, &mut problems);
     enforcement(status, &mut problems);
+    protection(status, &mut problems);
     if let Some(imbalance) = counters.imbalance() {
         problems.push(format!("the engine's counters do not add up: {imbalance}"));
     }
@@ -113,6 +114,16 @@ fn enforcement(status: &GetStatusResponse, problems: &mut Vec<String>) {
         None => "until `saker enforce on`",
     };
     problems.push(format!("enforcement is switched off {end}, by {}: policies only tell", off.off_by));
+}
+
+fn protection(status: &GetStatusResponse, problems: &mut Vec<String>) {
+    let lifted = status.self_protection.as_ref().filter(|protection| !protection.protecting);
+    if let Some(lifted) = lifted {
+        problems.push(format!(
+            "self-protection is lifted for a time, by {}: the agent can be ended and changed",
+            lifted.lifted_by
+        ));
+    }
 }
 
 fn sinks(status: &GetStatusResponse, problems: &mut Vec<String>) {

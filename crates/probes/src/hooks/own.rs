@@ -9,7 +9,7 @@ pub(super) fn own_start() -> u64 {
 }
 
 /// This process's number in the first PID namespace; 0: it is in another one.
-pub(super) fn own_id() -> u32 {
+pub(crate) fn own_id() -> u32 {
     // Source: PROC_PID_INIT_INO of include/linux/proc_ns.h.
     const FIRST: &str = "pid:[4026531836]";
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
