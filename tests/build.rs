@@ -27,6 +27,7 @@ const WORKLOAD: &[&str] = &[
     "enforce.c",
     "attack.c",
     "egress.c",
+    "values.c",
 ];
 
 fn main() {
