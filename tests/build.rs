@@ -28,6 +28,7 @@ const WORKLOAD: &[&str] = &[
     "attack.c",
     "egress.c",
     "guard.c",
+    "values.c",
 ];
 
 fn main() {

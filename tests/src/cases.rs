@@ -21,6 +21,7 @@ pub mod policy_many;
 pub mod policy_post;
 pub mod policy_rails;
 pub mod policy_scenarios;
+pub mod policy_values;
 pub mod process;
 pub mod rotation;
 pub mod start;
@@ -48,6 +49,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_enforce::CASES,
     policy_fault::CASES,
     policy_scenarios::CASES,
+    policy_values::CASES,
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,

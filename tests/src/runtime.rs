@@ -31,6 +31,20 @@ const NAMESPACE: &str = "k8s.io";
 /// `NODE` of the interface's modes of namespaces.
 const OF_NODE: i32 = 2;
 
+/// Names a folder with another containerd than the machine's: `containerd`, `containerd-shim-runc-v2` and `ctr`.
+const FOLDER: &str = "SAKER_CONTAINERD";
+
+/// A program of containerd: of the folder that is named, which also the shim is looked for in, or the machine's.
+fn program(name: &str) -> Command {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return Command::new(name) };
+    let mut command = Command::new(folder.join(name));
+    let usual = std::env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(folder).chain(std::env::split_paths(&usual));
+    // A path with a colon has no place there, and then the machine's shim is taken.
+    command.env("PATH", std::env::join_paths(all).unwrap_or(usual));
+    command
+}
+
 /// A containerd with everything below a directory of its own. Dropped, it is killed; pods have to be removed before.
 pub struct Runtime {
     child: Child,
@@ -51,7 +65,7 @@ impl Runtime {
     /// Whether there is a containerd to run.
     #[must_use]
     pub fn is_there() -> bool {
-        Command::new("containerd").arg("--version").output().is_ok_and(|output| output.status.success())
+        program("containerd").arg("--version").output().is_ok_and(|output| output.status.success())
     }
 
     /// Starts it and gives it the image.
@@ -76,7 +90,7 @@ impl Runtime {
         );
         fs::write(folder.join("config.toml"), config)?;
         let log = File::create(folder.join("log"))?;
-        let child = Command::new("containerd")
+        let child = program("containerd")
             .arg("--config")
             .arg(folder.join("config.toml"))
             .stdin(Stdio::null())
@@ -92,6 +106,17 @@ impl Runtime {
         let runtime = Self { child, client: RuntimeServiceClient::new(channel), folder, tasks };
         runtime.import(scratch, programs)?;
         Ok(runtime)
+    }
+
+    /// The first number of its version.
+    ///
+    /// # Errors
+    /// When it does not say one.
+    pub fn major() -> Result<u32> {
+        let text = run(program("containerd").arg("--version"))?;
+        let version = text.split_whitespace().nth(2).context("containerd tells no version")?;
+        let major = version.trim_start_matches('v').split('.').next();
+        major.and_then(|major| major.parse().ok()).with_context(|| format!("no version: {version}"))
     }
 
     /// Its socket.
@@ -127,12 +152,17 @@ impl Runtime {
         let parts = ["manifest.json", "config.json", "layer.tar"];
         run(Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).args(parts))?;
         let archive = archive.display().to_string();
-        self.ctr(&["images", "import", "--snapshotter", "native", &archive]).map(drop)
+        let mut arguments = vec!["images", "import", "--snapshotter", "native"];
+        if Self::major()? >= 2 {
+            // By default the daemon unpacks, for which it would have to be told of the snapshotter.
+            arguments.push("--local");
+        }
+        self.ctr(&[&arguments[..], &[&archive]].concat()).map(drop)
     }
 
     /// Runs `ctr`.
     fn ctr(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new("ctr");
+        let mut command = program("ctr");
         run(command.arg("--address").arg(self.socket()).args(["--namespace", NAMESPACE]).args(arguments))
     }
 

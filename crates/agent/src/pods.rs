@@ -152,13 +152,10 @@ impl Follower {
 
     /// Follows one connection until it breaks.
     async fn session(&mut self, mut runtime: Runtime) -> CriError {
-        let mut events = match runtime.events().await {
-            Ok(events) => events,
-            Err(error) => return error,
-        };
+        let mut events = runtime.events();
         tracing::info!(
-            runtime = runtime.name, socket = %runtime.endpoint().display(), events = events.is_some(),
-            "following containers"
+            runtime = runtime.name, version = runtime.version, socket = %runtime.endpoint().display(),
+            events = events.is_some(), "following containers"
         );
         self.walked = None;
         loop {
@@ -173,8 +170,8 @@ impl Follower {
                 _ if !self.waiting.is_empty() || self.seen.values().any(|at| at.elapsed() < PATIENCE) => {
                     WAITING
                 }
-                Some(_) => RARELY,
-                None => POLL,
+                Some(events) if events.are_told() => RARELY,
+                _ => POLL,
             };
             tokio::time::sleep(LEAST).await;
             self.wait(&mut events, pause).await;
@@ -202,7 +199,10 @@ impl Follower {
                 }
             }
             more = told => {
-                if !more {
+                if more {
+                    tracing::debug!("the container runtime tells of a change");
+                } else {
+                    tracing::info!("the container runtime tells no events: it is asked every second");
                     *events = None;
                 }
             }

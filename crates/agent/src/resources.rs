@@ -27,18 +27,37 @@ pub struct Usage {
     pub max_files: u64,
 }
 
-/// Allows as many open files as the system lets this process have: each hook of a policy needs some dozens. Told is what
-/// it has; 0: no limit is known.
+/// Open files that the agent wants to be allowed, where it may have more than it was given: a policy has up to 512
+/// programs, each of which has some fifty maps open until all are loaded.
+const FILES: u64 = 1 << 16;
+
+/// Allows as many open files as this process can have: what it was given, or what is wanted where it has the right to
+/// more (CAP_SYS_RESOURCE). Told is what it has; 0: no limit is known.
 pub fn raise_files() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = Rlimit { current: limit.maximum, ..limit };
+    let given = getrlimit(Resource::Nofile);
+    let most = most_files(given.maximum, highest_limit().unwrap_or(FILES));
+    let wanted = Rlimit { current: most, maximum: most };
+    let usual = Rlimit { current: given.maximum, ..given };
+    for raised in [wanted, usual] {
+        if raised == given {
+            break;
+        }
         match setrlimit(Resource::Nofile, raised) {
-            Ok(()) => limit = raised,
-            Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+            Ok(()) => break,
+            Err(error) => tracing::debug!(%error, ?raised, "the limit of open files cannot be raised so far"),
         }
     }
-    limit.current.unwrap_or(0)
+    getrlimit(Resource::Nofile).current.unwrap_or(0)
+}
+
+/// The most files that any process can be allowed.
+fn highest_limit() -> Option<u64> {
+    fs::read_to_string("/proc/sys/fs/nr_open").ok()?.trim().parse().ok()
+}
+
+/// What to ask for where so many files were given; none: there is no limit.
+fn most_files(given: Option<u64>, highest: u64) -> Option<u64> {
+    given.map(|given| given.max(FILES.min(highest)))
 }
 
 /// CPU time of all threads since the start.
@@ -83,6 +102,17 @@ pub fn usage() -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_files_are_asked_for_than_were_given_and_never_fewer() {
+        assert_eq!(most_files(Some(4096), 1 << 20), Some(FILES));
+        assert_eq!(most_files(Some(4096), 10_000), Some(10_000));
+        assert_eq!(most_files(Some(1 << 20), 1 << 20), Some(1 << 20));
+        assert_eq!(most_files(None, 1 << 20), None);
+        let before = getrlimit(Resource::Nofile);
+        let now = raise_files();
+        assert!(before.maximum.is_none_or(|given| now >= given), "{before:?} {now}");
+    }
 
     #[test]
     fn own_usage_is_known() {

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -8,22 +10,45 @@ use tonic::{Request, Response, Status};
 use super::*;
 use crate::proto::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use crate::proto::{
-    ContainerMetadata, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse, ImageSpec,
-    ListContainersRequest, ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse, PodSandbox,
-    PodSandboxMetadata, VersionRequest, VersionResponse,
+    ContainerEventResponse, ContainerMetadata, ContainerStatus, ContainerStatusRequest,
+    ContainerStatusResponse, GetEventsRequest, ImageSpec, ListContainersRequest, ListContainersResponse,
+    ListPodSandboxRequest, ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, VersionRequest,
+    VersionResponse,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
 
 /// A runtime that is made up.
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<(Vec<PodSandbox>, Vec<proto::Container>)>>);
+struct Fake(Arc<Mutex<(Vec<PodSandbox>, Vec<proto::Container>)>>, Option<Arc<Telling>>);
+
+/// One that tells events: when it may, and how often it was asked to.
+#[derive(Default)]
+struct Telling {
+    version: &'static str,
+    may: tokio::sync::Notify,
+    asked: AtomicU32,
+}
 
 #[tonic::async_trait]
 impl RuntimeService for Fake {
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
-        let version = VersionResponse { runtime_name: "fake".into(), runtime_version: "1".into() };
+        let (name, version) =
+            self.1.as_ref().map_or(("fake", "1"), |telling| ("containerd", telling.version));
+        let version = VersionResponse { runtime_name: name.into(), runtime_version: version.into() };
         Ok(Response::new(version))
+    }
+
+    /// As containerd: no answer before the first event.
+    async fn get_container_events(
+        &self,
+        _: Request<GetEventsRequest>,
+    ) -> Answer<tonic::codegen::BoxStream<ContainerEventResponse>> {
+        let Some(telling) = &self.1 else { return Err(Status::unimplemented("no events")) };
+        telling.asked.fetch_add(1, Ordering::Relaxed);
+        telling.may.notified().await;
+        let events = tokio_stream::iter([Ok(ContainerEventResponse::default())]);
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn list_pod_sandbox(&self, _: Request<ListPodSandboxRequest>) -> Answer<ListPodSandboxResponse> {
@@ -84,7 +109,7 @@ async fn containers_come_change_and_go() {
     let (_folder, path) = serve(fake.clone()).await;
     let mut runtime = Runtime::connect(Some(&path)).await.unwrap();
     assert_eq!(runtime.name, "fake");
-    assert!(runtime.events().await.unwrap().is_none());
+    assert!(runtime.events().is_none(), "what is not known to tell everyone is not listened to");
     let mut known = Containers::default();
     assert_eq!(known.look(&mut runtime).await.unwrap(), Changes::default());
 
@@ -106,6 +131,38 @@ async fn containers_come_change_and_go() {
     let gone = known.look(&mut runtime).await.unwrap();
     assert_eq!((gone.new.len(), gone.gone), (0, vec!["c1".to_owned()]));
     assert_eq!(known.all().count(), 1);
+}
+
+#[tokio::test]
+async fn events_are_listened_to_where_nobody_else_misses_them() {
+    for (version, told) in [("1.7.24", false), ("2.1.9", true)] {
+        let telling = Arc::new(Telling { version, ..Telling::default() });
+        let (_folder, path) = serve(Fake(Arc::default(), Some(Arc::clone(&telling)))).await;
+        let mut runtime = Runtime::connect(Some(&path)).await.unwrap();
+        let Some(mut events) = runtime.events() else {
+            assert!(!told && telling.asked.load(Ordering::Relaxed) == 0);
+            continue;
+        };
+        assert!(told && !events.are_told());
+        // Whoever waits for the first event is not kept from asking.
+        let short = Duration::from_millis(100);
+        assert!(tokio::time::timeout(short, events.next()).await.is_err());
+        Containers::default().look(&mut runtime).await.unwrap();
+        assert!(tokio::time::timeout(short, events.next()).await.is_err());
+        assert_eq!(telling.asked.load(Ordering::Relaxed), 1);
+        telling.may.notify_one();
+        assert!(events.next().await && events.are_told());
+        assert!(!events.next().await && !events.are_told() && !events.next().await);
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_refuses_tells_no_events() {
+    let (_folder, path) = serve(Fake::default()).await;
+    let mut runtime = Runtime::connect(Some(&path)).await.unwrap();
+    (runtime.name, runtime.version) = ("containerd".into(), "2.0.0".into());
+    let mut events = runtime.events().unwrap();
+    assert!(!events.next().await && !events.are_told());
 }
 
 #[tokio::test]

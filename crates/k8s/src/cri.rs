@@ -1,10 +1,11 @@
 //! The runtime of this node, over its Unix socket.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use crate::proto::runtime_service_client::RuntimeServiceClient;
 use crate::proto::{
@@ -65,6 +66,10 @@ pub struct Details {
     pub cgroups_path: Option<String>,
 }
 
+/// Runtimes that tell each caller all events, with the version since which they do. Older ones give an event to one
+/// caller only, so that one who listens takes it away from the kubelet: containerd 1.7, CRI-O before 1.28.
+const TELL_ALL: [(&str, (u32, u32)); 2] = [("containerd", (2, 0)), ("cri-o", (1, 28))];
+
 /// A runtime that answers.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -72,16 +77,57 @@ pub struct Runtime {
     endpoint: PathBuf,
     /// How it calls itself, such as `containerd`.
     pub name: String,
+    /// Its version, in its own words.
+    pub version: String,
 }
 
-/// The container runtime's events.
-pub struct Events(Streaming<ContainerEventResponse>);
+/// What a call for events is answered with.
+type Answered = Response<Streaming<ContainerEventResponse>>;
+
+/// The container runtime's events. It says nothing before the first of them, not even that there will be some.
+pub struct Events {
+    state: State,
+    asked: Instant,
+}
+
+enum State {
+    /// The call has no answer yet.
+    Asked(Pin<Box<dyn Future<Output = Result<Answered, Status>> + Send>>),
+    Told(Streaming<ContainerEventResponse>),
+    /// There are no more.
+    Over,
+}
 
 impl Events {
-    /// Waits for the next. False: there are no more, or they cannot be read.
+    /// Waits for the next; what is given up while it waits is not lost. False: there are no more, or they cannot be read.
     pub async fn next(&mut self) -> bool {
-        matches!(self.0.message().await, Ok(Some(_)))
+        if let State::Asked(answer) = &mut self.state {
+            self.state = answer.await.map_or(State::Over, |events| State::Told(events.into_inner()));
+        }
+        let State::Told(events) = &mut self.state else { return false };
+        let more = matches!(events.message().await, Ok(Some(_)));
+        if !more {
+            self.state = State::Over;
+        }
+        more
     }
+
+    /// Whether it is certain that the runtime will tell: it has, or it did not refuse to for longer than an answer takes.
+    #[must_use]
+    pub fn are_told(&self) -> bool {
+        match &self.state {
+            State::Asked(_) => self.asked.elapsed() >= PATIENCE,
+            State::Told(_) => true,
+            State::Over => false,
+        }
+    }
+}
+
+/// Whether a runtime of this name and version tells each caller all events; one that is not known is taken not to.
+fn tells_all(name: &str, version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else { return false };
+    TELL_ALL.iter().any(|(known, since)| *known == name && (major, minor) >= *since)
 }
 
 impl Runtime {
@@ -100,9 +146,10 @@ impl Runtime {
             Endpoint::from_shared(format!("unix://{}", path.display())).map_err(|error| failed(&error))?;
         let channel = channel.connect_timeout(PATIENCE).connect().await.map_err(|error| failed(&error))?;
         let client = RuntimeServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
-        let mut runtime = Self { client, endpoint: path, name: String::new() };
+        let mut runtime = Self { client, endpoint: path, name: String::new(), version: String::new() };
         let asked = runtime.client.version(in_time(VersionRequest::default())).await;
-        runtime.name = runtime.answer("Version", asked)?.runtime_name;
+        let answer = runtime.answer("Version", asked)?;
+        (runtime.name, runtime.version) = (answer.runtime_name, answer.runtime_version);
         Ok(runtime)
     }
 
@@ -159,19 +206,16 @@ impl Runtime {
         }))
     }
 
-    /// Its events; none: it has no such call.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub async fn events(&mut self) -> Result<Option<Events>, CriError> {
-        // A stream without end has no deadline; one that is refused is so at once.
-        let asked = self.client.get_container_events(GetEventsRequest::default());
-        match tokio::time::timeout(PATIENCE, asked).await {
-            // Nothing is said before the first event.
-            Err(_) => Ok(None),
-            Ok(Err(status)) if status.code() == Code::Unimplemented => Ok(None),
-            Ok(answer) => Ok(Some(Events(self.answer("GetContainerEvents", answer)?))),
+    /// Its events; none: whoever listens to a runtime of this version takes them away from others.
+    #[must_use]
+    pub fn events(&self) -> Option<Events> {
+        if !tells_all(&self.name, &self.version) {
+            return None;
         }
+        let mut client = self.client.clone();
+        // A stream without end has no deadline.
+        let asked = async move { client.get_container_events(GetEventsRequest::default()).await };
+        Some(Events { state: State::Asked(Box::pin(asked)), asked: Instant::now() })
     }
 }
 
@@ -193,4 +237,27 @@ fn innermost<'a>(error: &'a (dyn std::error::Error + 'a)) -> &'a (dyn std::error
         last = source;
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runtimes_that_tell_everyone() {
+        for (name, version, wanted) in [
+            ("containerd", "1.6.20~ds1", false),
+            ("containerd", "v1.7.24", false),
+            ("containerd", "2.0.0-rc.1", true),
+            ("containerd", "v2.1.4-k3s1", true),
+            ("containerd", "10.0", true),
+            ("containerd", "2", false),
+            ("containerd", "", false),
+            ("cri-o", "1.27.9", false),
+            ("cri-o", "1.28.0", true),
+            ("docker", "28.0.1", false),
+        ] {
+            assert_eq!(tells_all(name, version), wanted, "{name} {version}");
+        }
+    }
 }

@@ -135,7 +135,7 @@ pub fn loader() -> Result<()> {
 }
 
 /// What base64 letters stand for.
-fn decoded(letters: &str) -> Result<Vec<u8>> {
+pub(super) fn decoded(letters: &str) -> Result<Vec<u8>> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bits = 0u32;
     let mut bytes = Vec::new();

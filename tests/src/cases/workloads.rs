@@ -249,7 +249,8 @@ fn allowed_programs(bench: &Bench, runtime: &Runtime, [web, db]: [&str; 2]) -> R
 fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     let web = runtime.run_pod("shop", "web-1", &[("app", "web"), ("tier", "front")])?;
     let web_container = runtime.run_container(&web, "nginx", BASE + 1)?;
-    let mut bench = Bench::start(&["--enable-cri", &format!("--cri-endpoint=unix://{socket}")])?;
+    let endpoint = format!("--cri-endpoint=unix://{socket}");
+    let mut bench = Bench::start(&["--enable-cri", &endpoint, "--log-level=debug"])?;
     for (name, workloads) in [
         ("everything", ""),
         ("host", "  hostSelector: {}\n"),
@@ -322,7 +323,22 @@ fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     }
     runtime.remove(&cache)?;
     runtime.remove(&web)?;
+    listened(&bench)?;
     bench.lab.agent.stop()
+}
+
+/// That the agent goes by the runtime's events if, and only if, nobody else misses them by that: containerd 2 tells each
+/// caller all of them.
+fn listened(bench: &Bench) -> Result<()> {
+    let wanted = Runtime::major()? >= 2;
+    println!(
+        "        the runtime {} its events",
+        if wanted { "tells everybody" } else { "is not asked for" }
+    );
+    let log = bench.lab.agent.log()?;
+    let told = log.contains("the container runtime tells of a change");
+    ensure!(told == wanted && !log.contains("tells no events"), "events are told: {told}\n{log}");
+    Ok(())
 }
 
 /// The control group of a container.
