@@ -90,6 +90,7 @@ pub const METRICS: &[MetricDef] = &[
         &[],
         "Events of policies whose callers or build id were not found out in time",
     ),
+    counter("saker_undecided_events_total", &["outcome"], "Events of containers that were not known yet, of policies for pods or containers: meant (the policy is for them, told), dropped (it is not), late and no_room (told with workload_undecided)"),
     counter("saker_resyncs_total", &[], "Scans of all processes after a loss"),
     counter("saker_reconstructed_total", &["what"], "Table entries made (exec) or ended (exit) by such scans"),
     counter("saker_calls_joined_total", &[], "Entries of hooked functions that their return completed"),

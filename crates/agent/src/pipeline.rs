@@ -23,9 +23,11 @@ use crate::recording::Recorder;
 use crate::requests::Requester;
 use crate::source::RecordReader;
 
+mod holding;
 mod lookups;
 mod policy_events;
 
+pub use holding::{HeldCounts, HoldBounds, Holding};
 pub use lookups::Lookups;
 use policy_events::{PolicyEvents, Totals};
 
@@ -67,6 +69,7 @@ enum Input {
 pub struct Gauges {
     counters: Mutex<Counters>,
     policy_events: Mutex<Totals>,
+    held: Mutex<HeldCounts>,
     table_bytes: AtomicUsize,
     /// Batches between reader and engine.
     queued: AtomicUsize,
@@ -93,6 +96,12 @@ impl Gauges {
     #[must_use]
     pub fn policy_events(&self) -> Totals {
         self.policy_events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What became of events of containers that were not known yet, at most a moment old.
+    #[must_use]
+    pub fn held(&self) -> HeldCounts {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the counters, in place of an engine.
@@ -156,6 +165,8 @@ pub struct EngineStart {
     pub requester: Option<Requester>,
     /// Finds out what records leave open.
     pub lookups: Lookups,
+    /// Has events wait until it is known whom they are of.
+    pub holding: Holding,
 }
 
 impl Pipeline {
@@ -201,6 +212,7 @@ impl Pipeline {
                 recorder: start.recorder,
                 requester: start.requester,
                 lookups: start.lookups,
+                holding: start.holding,
                 inputs,
                 recycle,
                 publisher,
@@ -378,6 +390,7 @@ struct Working {
     recorder: Option<Recorder>,
     requester: Option<Requester>,
     lookups: Lookups,
+    holding: Holding,
     inputs: Receiver<Input>,
     recycle: SyncSender<RecordBatch>,
     publisher: Publisher,
@@ -403,9 +416,10 @@ impl Working {
                 Ok(input) => self.take(input),
                 Err(TryRecvError::Empty) => {
                     self.tell();
-                    match self.inputs.recv_timeout(Duration::from_secs(60)) {
+                    let pause = if self.holding.is_empty() { Duration::from_secs(60) } else { holding::LOOK };
+                    match self.inputs.recv_timeout(pause) {
                         Ok(input) => self.take(input),
-                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Timeout) => self.publish(),
                         Err(RecvTimeoutError::Disconnected) => break,
                     }
                 }
@@ -413,6 +427,7 @@ impl Working {
             }
         }
         self.engine.finish(&mut self.events);
+        self.holding.finish(&mut self.events);
         self.publish();
         if let Some(recorder) = &mut self.recorder {
             recorder.finish();
@@ -437,7 +452,11 @@ impl Working {
                 match input {
                     EngineInput::Snapshot { .. } => self.asked_resync = false,
                     EngineInput::Sample { .. } => self.asked_sample = false,
-                    EngineInput::PolicyLoaded(ref policy) => self.lookups.prepare(policy),
+                    EngineInput::PolicyLoaded(ref policy) => {
+                        self.lookups.prepare(policy);
+                        self.holding.policy(policy);
+                    }
+                    EngineInput::PolicyRemoved { id } => self.holding.removed(id),
                     EngineInput::Clock { boot_to_wall } => self.lookups.boot_to_wall = boot_to_wall,
                     _ => {}
                 }
@@ -460,6 +479,7 @@ impl Working {
     }
 
     fn publish(&mut self) {
+        self.holding.pass(&mut self.events, Instant::now());
         if self.events.is_empty() {
             return;
         }
@@ -497,6 +517,7 @@ impl Working {
         self.told = Instant::now();
         self.tell_policy_events();
         *self.gauges.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
+        *self.gauges.held.lock().unwrap_or_else(PoisonError::into_inner) = self.holding.counts();
         self.gauges.late_lookups.store(self.lookups.late(), Ordering::Relaxed);
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
         if let Some(recorder) = &mut self.recorder {

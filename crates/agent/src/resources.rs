@@ -28,7 +28,7 @@ pub struct Usage {
 }
 
 /// Open files that the agent wants to be allowed, where it may have more than it was given: a policy has up to 512
-/// programs, each of which has some fifty maps open until all are loaded.
+/// programs, each of which has some forty maps open until all are loaded.
 const FILES: u64 = 1 << 16;
 
 /// Allows as many open files as this process can have: what it was given, or what is wanted where it has the right to

@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 use crate::config::{Config, Cri, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
-use crate::pipeline::{EngineStart, Lookups, Pipeline, Request};
+use crate::pipeline::{EngineStart, Holding, Lookups, Pipeline, Request};
 use crate::pods::{self, Health, PodTable, Pods};
 use crate::policies::Policies;
 use crate::protection::{self, Protection};
@@ -70,7 +70,9 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         tracing::warn!("{warning}");
     }
     tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
-    tracing::debug!(files = resources::raise_files(), "limit of open files");
+    // Not among the fields of the message: those are only made where it is told.
+    let files = resources::raise_files();
+    tracing::debug!(files, "limit of open files");
     let runtime = runtime()?;
     let (requests, requested) = mpsc::channel();
     signals::watch(&runtime, &requests, settings.console)?;
@@ -90,7 +92,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
     let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
     let Started { pipeline, sensors, recorded, host } =
-        start_pipeline(&settings, source, &fanout, &requests, &requester, table.clone())?;
+        start_pipeline(&settings, source, &fanout, &requests, &requester, (&workloads, table.clone()))?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
     if let Some(table) = table {
         policies.enforcement().name_pods(table);
@@ -231,7 +233,7 @@ fn start_pipeline(
     fanout: &Arc<Fanout>,
     requests: &Sender<Request>,
     requester: &Requester,
-    pods: Option<Arc<PodTable>>,
+    (workloads, pods): (&Arc<Workloads>, Option<Arc<PodTable>>),
 ) -> Result<Started> {
     let (sensors, reader) = source;
     let (begin, beginning) = mpsc::channel();
@@ -254,7 +256,10 @@ fn start_pipeline(
     engine.pods = pods.map(|table| Box::new(Pods(table)) as _);
     let lookups = Lookups::new(&settings.procfs, header.boot_to_wall);
     let engine = Engine::new(engine);
-    let start = EngineStart { engine, snapshot, recorder, requester: Some(requester.clone()), lookups };
+    let containers = settings.cri.is_some().then(|| Box::new(Arc::clone(workloads)) as _);
+    let holding = Holding::new(containers, settings.undecided);
+    let requester = Some(requester.clone());
+    let start = EngineStart { engine, snapshot, recorder, requester, lookups, holding };
     begin.send(start).map_err(|_| anyhow!("the engine ended before it began"))?;
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());

@@ -13,7 +13,7 @@ use saker_engine::{Engine, EngineConfig};
 use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
-use crate::pipeline::{EngineStart, Gauges, Lookups, Request};
+use crate::pipeline::{EngineStart, Gauges, HoldBounds, Holding, Lookups, Request};
 use crate::policies::Sources;
 use crate::policies::testing::FakeKernel;
 use crate::source::{ReadOutcome, RecordReader};
@@ -27,6 +27,7 @@ pub(crate) fn engine_start() -> EngineStart {
         recorder: None,
         requester: None,
         lookups: Lookups::new(Path::new("/nowhere"), 0),
+        holding: Holding::new(None, HoldBounds { patience: Duration::ZERO, events: 1 }),
     }
 }
 

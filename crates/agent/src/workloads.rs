@@ -133,6 +133,19 @@ impl Workloads {
         Ok(())
     }
 
+    /// Whether processes in this control group fulfil a filter; `None`: it is not known yet.
+    #[must_use]
+    pub fn fulfils(&self, group: u64, test: &WorkloadTest) -> Option<bool> {
+        let known = self.known();
+        match known.groups.as_ref()?.container_of(group).ok()?? {
+            0 => Some(test.holds(None)),
+            container => known
+                .containers
+                .get(&container)
+                .map(|found| found.as_ref().is_some_and(|one| test.holds(Some(one)))),
+        }
+    }
+
     /// Groups that the kernel's table had no room for.
     #[must_use]
     pub fn lost(&self) -> u64 {

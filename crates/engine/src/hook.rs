@@ -9,6 +9,7 @@ use saker_abi::generated::{
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
 pub use saker_policy::plan::HookText;
+use saker_policy::plan::WorkloadTest;
 
 use crate::calls::{CallKey, Captured, Unjoined, Waiting};
 use crate::contents::Rests;
@@ -30,6 +31,8 @@ pub struct PolicyText {
     pub namespace: String,
     /// Its hooks, by the numbers that records carry.
     pub hooks: Vec<HookText>,
+    /// The workloads that it is for, where that is all it asks of them; in no capture.
+    pub workload: Option<WorkloadTest>,
 }
 
 /// The family with this number; `None`: it has no events here.

@@ -70,7 +70,7 @@ impl Policies {
             return false;
         }
         self.bytes += bytes;
-        let PolicyText { id, name, namespace, hooks } = text;
+        let PolicyText { id, name, namespace, hooks, .. } = text;
         let hooks = hooks.into_iter().map(|text| Entry { text, known: None }).collect();
         self.by_id.insert(id, Policy { name, namespace, hooks, bytes });
         true
@@ -98,11 +98,12 @@ impl Policies {
     }
 
     /// A hook of a policy, reached as its record says; `None`: there is none of this number.
-    pub fn hook(&mut self, policy: u32, hook: u32, family: Family) -> Option<&KnownHook> {
-        let policy = self.by_id.get_mut(&policy)?;
+    pub fn hook(&mut self, id: u32, hook: u32, family: Family) -> Option<&KnownHook> {
+        let policy = self.by_id.get_mut(&id)?;
         let entry = policy.hooks.get_mut(usize::try_from(hook).ok()?)?;
         if entry.known.as_ref().is_none_or(|known| known.info.family != family) {
-            entry.known = Some(KnownHook::new(&policy.name, &policy.namespace, &entry.text, family));
+            let names = (id, &*policy.name, &*policy.namespace);
+            entry.known = Some(KnownHook::new(names, &entry.text, family));
         }
         entry.known.as_ref()
     }
@@ -114,9 +115,10 @@ impl Policies {
 }
 
 impl KnownHook {
-    fn new(policy: &str, namespace: &str, text: &HookText, family: Family) -> Self {
+    fn new((number, policy, namespace): (u32, &str, &str), text: &HookText, family: Family) -> Self {
         let info = HookInfo {
             family,
+            policy_number: number,
             policy: policy.to_owned(),
             policy_namespace: namespace.to_owned(),
             subsystem: text.subsystem.clone(),

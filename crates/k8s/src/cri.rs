@@ -93,7 +93,7 @@ pub struct Events {
 enum State {
     /// The call has no answer yet.
     Asked(Pin<Box<dyn Future<Output = Result<Answered, Status>> + Send>>),
-    Told(Streaming<ContainerEventResponse>),
+    Told(Box<Streaming<ContainerEventResponse>>),
     /// There are no more.
     Over,
 }
@@ -102,7 +102,8 @@ impl Events {
     /// Waits for the next; what is given up while it waits is not lost. False: there are no more, or they cannot be read.
     pub async fn next(&mut self) -> bool {
         if let State::Asked(answer) = &mut self.state {
-            self.state = answer.await.map_or(State::Over, |events| State::Told(events.into_inner()));
+            self.state =
+                answer.await.map_or(State::Over, |events| State::Told(Box::new(events.into_inner())));
         }
         let State::Told(events) = &mut self.state else { return false };
         let more = matches!(events.message().await, Ok(Some(_)));

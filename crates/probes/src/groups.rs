@@ -198,6 +198,14 @@ impl Groups {
         Ok(self.entry(group)?.is_some_and(|entry| entry.bits == ANY))
     }
 
+    /// The group that is that of a group's container, which may be itself; 0: the host's; none: it is not known.
+    ///
+    /// # Errors
+    /// The kernel's table cannot be read.
+    pub fn container_of(&self, group: u64) -> Result<Option<u64>, Error> {
+        Ok(self.entry(group)?.map(|entry| entry.container))
+    }
+
     /// Says which filters processes outside of containers fulfil, a bit each.
     ///
     /// # Errors

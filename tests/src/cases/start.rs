@@ -1,9 +1,11 @@
 //! Taking up what runs already, while it runs.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::agent::{Agent, LINEAGE};
 use crate::case::{Case, alone};
@@ -13,7 +15,11 @@ use crate::scratch::Scratch;
 use crate::workload::{Facts, Programs};
 
 /// The table.
-pub const CASES: &[Case] = &[alone("running-processes", running), alone("start-in-a-storm", storm)];
+pub const CASES: &[Case] = &[
+    alone("running-processes", running),
+    alone("start-in-a-storm", storm),
+    alone("open-files-allowed", files).on_any_kernel(),
+];
 
 const WORKERS: usize = 4;
 
@@ -150,4 +156,21 @@ fn check_storm(events: &[Event], facts: &Facts) -> Result<()> {
         ensure!(numbers == wanted, "worker {worker}: {} children told from {from} to {to}", numbers.len());
     }
     Ok(())
+}
+
+/// What the agent may have open is not what it was given at first, but all that the system lets it have.
+fn files() -> Result<()> {
+    const GIVEN: u64 = 512;
+    let scratch = Scratch::new()?;
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(GIVEN), ..before })?;
+    let started = Agent::start(&scratch, &[]);
+    setrlimit(Resource::Nofile, before)?;
+    let mut agent = started?;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid()))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit")?;
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [soft, hard] = numbers[..] else { bail!("no two limits: {line}") };
+    ensure!(soft == hard && soft > GIVEN && before.maximum.is_none_or(|most| hard >= most), "{line}");
+    agent.stop()
 }

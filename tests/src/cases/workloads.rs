@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     alone("workloads-host", host),
     alone("workloads-refused", refused),
     alone("workloads-pods", pods).long(),
+    alone("workloads-held-back", held_back).on_any_kernel(),
 ];
 
 /// Characters of the id of a container.
@@ -225,6 +226,57 @@ fn pods() -> Result<()> {
         let end = log.lines().rev().take(12).collect::<Vec<_>>();
         format!("the runtime's last messages, the latest first:\n{}", end.join("\n"))
     })
+}
+
+/// What a container does that the runtime does not know: told with a mark after its time, before the end of its process; not
+/// told when it turns out by then that it is of no pod.
+fn held_back() -> Result<()> {
+    let (true, Some(root)) = (Runtime::is_there(), unified()) else {
+        println!("        there is no containerd or no cgroup2 here: NOT RUN");
+        return Ok(());
+    };
+    let scratch = crate::scratch::Scratch::new()?;
+    let programs = crate::workload::Programs::install(&scratch)?;
+    let runtime = Runtime::start(&scratch, &programs)?;
+    let endpoint = format!("--cri-endpoint=unix://{}", runtime.socket().display());
+    for (time, digit, outcome) in [("300ms", 'e', "late"), ("20s", 'f', "dropped")] {
+        let time = format!("--undecided-timeout={time}");
+        let flags = ["--enable-cri", &endpoint, &time];
+        let mut bench = Bench::start(&flags)?;
+        bench.add("pods.yaml", &plain("pods", "  podSelector: {}\n"))?;
+        bench.add("all.yaml", &plain("all", ""))?;
+        let name = format!("cri-containerd-{}.scope", digit.to_string().repeat(ID));
+        let group = Group::make(&root, &name)?;
+        ask_in(&bench, &group.0, 51)?;
+        // Its end is told when its call has been, or has been dropped.
+        let lines = wait::until("the end of the process", KNOWN, || {
+            let text = fs::read_to_string(&bench.lab.agent.export)?;
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let events = (1..).zip(whole.lines()).map(|(line, text)| Event::parse(line, text));
+            let events = events.collect::<Result<Vec<_>>>()?;
+            let of = |event: &&Event| event.kind == Kind::Hook && number(event) == BASE + 51;
+            let Some(pid) = events.iter().find(of).map(Event::pid) else { return Ok(None) };
+            let own = events.into_iter().filter(|event| event.pid() == pid && event.kind != Kind::Exec);
+            let own: Vec<Event> = own.collect();
+            Ok(own.last().is_some_and(|event| event.kind == Kind::Exit).then_some(own))
+        })?;
+        let told: Vec<_> = lines
+            .iter()
+            .map(|event| (event.text("policy_name"), event.at("workload_undecided") == &Value::Bool(true)))
+            .collect();
+        let wanted: &[(&str, bool)] = if outcome == "late" {
+            &[("pods", true), ("all", false), ("", false)]
+        } else {
+            &[("all", false), ("", false)]
+        };
+        let mut sorted = told.clone();
+        // Policies of one function run in either order.
+        sorted.sort_by_key(|(name, _)| (name.is_empty(), std::cmp::Reverse(*name)));
+        same("told", &sorted[..], wanted)?;
+        ensure!(told.last() == Some(&("", false)), "the end is not the last: {told:?}");
+        bench.lab.agent.stop()?;
+    }
+    Ok(())
 }
 
 /// The policy of the library by which a workload executes its own programs only: the test's program is none of them.

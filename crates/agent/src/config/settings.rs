@@ -14,6 +14,7 @@ use saker_export::FileConfig;
 
 use super::value::{self, ValueError};
 use super::{Config, Kind, OPTIONS, Source};
+use crate::pipeline::HoldBounds;
 use crate::policies::Sources;
 
 const DEFAULT_RING: u64 = 2 << 20;
@@ -21,6 +22,8 @@ const DEFAULT_ENTRIES: u32 = 32_768;
 const DEFAULT_PORT: u16 = 54_321;
 const MIN_RING: u64 = 64 << 10;
 const MAX_RING: u64 = 1 << 30;
+/// Most time that an event may wait to be decided.
+const UNDECIDED_MAX: Duration = Duration::from_secs(60);
 const ANCESTOR_KINDS: &[&str] = &["base", "kprobe", "tracepoint", "loader", "uprobe", "lsm", "usdt"];
 
 /// A value that cannot be used.
@@ -71,6 +74,8 @@ pub struct Settings {
     pub cri: Option<Cri>,
     /// Labels of the node that were given.
     pub node_labels: BTreeMap<String, String>,
+    /// How much waits until it is known whom it is of.
+    pub undecided: HoldBounds,
     /// How requests of policies are made.
     pub requests: crate::requests::Settings,
     /// What events show.
@@ -401,6 +406,7 @@ impl Settings {
             protection: reader.switch("self-protection"),
             cri: reader.cri(),
             node_labels: reader.node_labels(),
+            undecided: reader.undecided(),
             requests: reader.requests(),
             console: reader.console(),
             export: reader.export(&events),
@@ -502,6 +508,16 @@ impl Reader<'_> {
             };
             value::list(text).iter().map(label).collect()
         })
+    }
+
+    fn undecided(&mut self) -> HoldBounds {
+        let patience = self.value("undecided-timeout", |text| match value::duration(text)? {
+            long if long > UNDECIDED_MAX => {
+                Err(ValueError::Other(format!("at most {} s", UNDECIDED_MAX.as_secs())))
+            }
+            patience => Ok(patience),
+        });
+        HoldBounds { patience, events: self.count("undecided-queue-size", 1, 1 << 20) as usize }
     }
 
     fn requests(&mut self) -> crate::requests::Settings {

@@ -84,6 +84,12 @@ fn events(values: &mut Values, state: &State, counters: &Counters) {
     values.count("saker_gap_records_total", &[], counters.losses.records + counters.losses.later_stages);
     let late = state.gauges.late_lookups.load(std::sync::atomic::Ordering::Relaxed);
     values.count("saker_late_lookups_total", &[], late);
+    let held = state.gauges.held();
+    for (outcome, count) in
+        [("meant", held.meant), ("dropped", held.dropped), ("late", held.late), ("no_room", held.no_room)]
+    {
+        values.count("saker_undecided_events_total", &[outcome], count);
+    }
     values.count("saker_resyncs_total", &[], counters.snapshots.saturating_sub(1));
     values.count("saker_reconstructed_total", &["exec"], events.exec_reconstructed);
     values.count("saker_reconstructed_total", &["exit"], events.exit_reconstructed);

@@ -78,6 +78,8 @@ pub enum Request {
 pub struct HookInfo {
     /// How it was reached.
     pub family: Family,
+    /// Number of the policy in the agent; in no form of the event.
+    pub policy_number: u32,
     /// `policy_name`.
     pub policy: String,
     /// Namespace of the policy; empty: none.

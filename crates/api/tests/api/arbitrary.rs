@@ -393,7 +393,7 @@ prop_compose! {
             (subsystem, event) = ("raw_syscalls".to_owned(), "sys_enter".to_owned());
         }
         HookInfo {
-            family, policy, policy_namespace, subsystem, event, path, offset: numbers[0],
+            family, policy_number: 0, policy, policy_namespace, subsystem, event, path, offset: numbers[0],
             ref_ctr_offset: numbers[1], message, tags, encoded: EncodedHook::default(),
         }
     }

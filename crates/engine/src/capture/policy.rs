@@ -77,7 +77,7 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Option<PolicyText> {
         *rest = after;
         hook(bytes)
     })?;
-    Some(PolicyText { id, name, namespace, hooks })
+    Some(PolicyText { id, name, namespace, hooks, workload: None })
 }
 
 fn hook(mut rest: &[u8]) -> Option<HookText> {

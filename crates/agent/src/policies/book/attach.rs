@@ -5,7 +5,7 @@ use std::time::Instant;
 use saker_abi::generated::SAKER_OP_WORKLOAD;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_policy::model::Policy;
-use saker_policy::plan::{Choices, HookPlan, PolicyPlan, asks_for_bit};
+use saker_policy::plan::{Choices, HookPlan, PolicyPlan, WorkloadTest, asks_for_bit};
 use saker_policy::words::Mode as Asked;
 use saker_policy::{Diagnostic, Severity};
 use saker_probes::{HookCounts, HookSpec};
@@ -188,6 +188,7 @@ impl Book {
         // Before any hook that asks for them can run.
         self.tell_filters()?;
         let number = self.next_id().ok_or_else(|| Failure::new("all numbers of policies are used up"))?;
+        let workload = of_whole_policy(&plan);
         let PolicyPlan { hooks, sets, .. } = plan;
         let mut specs = Vec::with_capacity(hooks.len());
         let mut texts = Vec::with_capacity(hooks.len());
@@ -198,8 +199,8 @@ impl Book {
             specs.push(spec);
             texts.push(if key.domain == TRIAL { HookText { requests: Vec::new(), ..text } } else { text });
         }
-        let text =
-            PolicyText { id: number, name: key.name.clone(), namespace: key.namespace.clone(), hooks: texts };
+        let (name, namespace) = (key.name.clone(), key.namespace.clone());
+        let text = PolicyText { id: number, name, namespace, hooks: texts, workload };
         let Ok(loader) = &mut self.loader else { return Err(Failure::default()) };
         let kept = if loader.generation() > 0 { kept::to_bytes(key, &text) } else { Vec::new() };
         if !self.texts.loaded(text) {
@@ -285,6 +286,20 @@ impl Book {
         self.bits.told();
         Ok(())
     }
+}
+
+/// The filter on workloads that alone decides whether calls are told; none: there is none, or selectors have some, so
+/// that with another workload another selector could match.
+fn of_whole_policy(plan: &PolicyPlan) -> Option<WorkloadTest> {
+    let of_selector = |hook: &HookPlan| {
+        hook.plan.workload == 0
+            || hook.plan.clause.iter().any(|clause| u32::from(clause.op) == SAKER_OP_WORKLOAD)
+    };
+    if plan.hooks.iter().any(of_selector) {
+        return None;
+    }
+    let position = plan.hooks.first()?.plan.workload.trailing_zeros() as usize;
+    plan.workloads.get(position).cloned()
 }
 
 /// A hook with the numbers and bits of this load.
