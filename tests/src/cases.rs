@@ -17,8 +17,10 @@ pub mod policy_enforce;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
+pub mod policy_programs;
 pub mod policy_rails;
 pub mod policy_scenarios;
+pub mod policy_signals;
 pub mod process;
 pub mod rotation;
 pub mod start;
@@ -45,6 +47,8 @@ pub const TABLES: &[&[Case]] = &[
     policy_asking::CASES,
     policy_enforce::CASES,
     policy_scenarios::CASES,
+    policy_programs::CASES,
+    policy_signals::CASES,
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,
