@@ -50,7 +50,7 @@ enum saker_withheld {
 	SAKER_WITHHELD_INIT = 2,  /* the process is the first of the machine */
 	SAKER_WITHHELD_AGENT = 3, /* it is the agent */
 	SAKER_WITHHELD_OWNER = 4, /* it is not the one that the event is about, but what runs on its behalf */
-	SAKER_WITHHELD_FAILED = 5,   /* the kernel did not take the signal */
+	SAKER_WITHHELD_FAILED = 5, /* the kernel did not take the signal, or did not write into the program */
 	SAKER_WITHHELD_WORKLOAD = 6, /* it is not known yet whether the policy is for its container */
 	SAKER_WITHHELD_SWITCH = 7,   /* enforcement is switched off for all policies */
 };

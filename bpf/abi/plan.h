@@ -19,6 +19,8 @@
 #define SAKER_COLUMNS_MAX    256  /* of the patterns of a clause; of all filters on binaries together */
 #define SAKER_BEGINNINGS_MAX 32	  /* of all clauses of a hook */
 #define SAKER_BEGINNING_PART 16	  /* bytes of a component that are looked at */
+#define SAKER_WRITES_MAX     64	  /* of all selectors of a hook */
+#define SAKER_WRITTEN_MAX    16	  /* of one selector */
 
 /* Where a value comes from. */
 enum saker_source {
@@ -198,7 +200,33 @@ struct saker_selector_plan {
 	__u16 track, untrack;
 	__s16 error; /* of SAKER_SELECT_OVERRIDE: -4095 to 4095 */
 	__u8 signal; /* to the process that calls; 0: none */
-	__u8 zero;
+	__u8 also;   /* SAKER_ALSO_* */
+};
+
+#define SAKER_ALSO_WRITES 0x1 /* into the program, by those of saker_plan.write that are of this selector */
+
+/* What is written into a program at a place where it is hooked. */
+enum saker_write_kind {
+	SAKER_WRITE_REGISTER = 1, /* the sum into a register */
+	SAKER_WRITE_LOADED = 2,	  /* into a register what stands in memory at the sum */
+	SAKER_WRITE_MEMORY = 3,	  /* the number into memory at the sum */
+};
+
+/* The sum is that of the offset, a register, and another times a factor. All sums are of the registers as
+ * they are before anything is written. */
+struct saker_write {
+	__u16 selector;	 /* whose it is */
+	__u8 kind;	 /* enum saker_write_kind */
+	__u8 width;	 /* bytes that are written: 1, 2, 4 or 8, the lowest of the register */
+	__u8 target;	 /* word of the register in struct pt_regs */
+	__u8 base;	 /* word of a register, or SAKER_REGISTER_NONE */
+	__u8 base_width; /* bytes of it that are taken, the lowest */
+	__u8 index;	 /* word of another, likewise */
+	__u8 factor;
+	__u8 slot; /* number among those of its selector */
+	__u8 zero[6];
+	__u64 offset;
+	__u64 number; /* of SAKER_WRITE_MEMORY */
 };
 
 /* How a path must begin: of the first bytes of its first three components, two words each, those of the mask
@@ -218,11 +246,12 @@ struct saker_beginning {
 #define SAKER_PLAN_FOLLOW    0x80  /* a clause asks for a bit of the lineage of a process */
 #define SAKER_PLAN_PARENT    0x100 /* a clause asks for a bit of the parent */
 
-#define SAKER_PLAN_SOCKETS   0x2000  /* a value is a socket or a packet, which may have an owner */
-#define SAKER_PLAN_TRACKS    0x4000  /* owners of sockets are remembered or forgotten */
-#define SAKER_PLAN_WORKLOADS 0x8000  /* the policy or a clause asks for bits of the workload */
-#define SAKER_PLAN_NARROW    0x10000 /* raw system calls: also those of 32-bit programs, by narrow */
-#define SAKER_PLAN_HASH	     0x20000 /* a selector asks for the hash of the hook's file */
+#define SAKER_PLAN_SOCKETS   0x2000   /* a value is a socket or a packet, which may have an owner */
+#define SAKER_PLAN_TRACKS    0x4000   /* owners of sockets are remembered or forgotten */
+#define SAKER_PLAN_WORKLOADS 0x8000   /* the policy or a clause asks for bits of the workload */
+#define SAKER_PLAN_NARROW    0x10000  /* raw system calls: also those of 32-bit programs, by narrow */
+#define SAKER_PLAN_HASH	     0x20000  /* a selector asks for the hash of the hook's file */
+#define SAKER_PLAN_WRITES    0x100000 /* a selector writes into the program */
 
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */
@@ -263,7 +292,14 @@ struct saker_plan {
 			 * SAKER_VALUES_MAX is the result */
 	__u16 zero[3];
 	__u64 narrow[SAKER_SYSCALLS_MAX / 64]; /* as syscall, of 32-bit programs */
+	struct saker_write write[SAKER_WRITES_MAX];
+	__u16 writes; /* how many */
+	__u16 place;  /* SAKER_PLACE_KNOWN, and the lowest 12 bits of the address of the hooked instruction:
+		       * who  finds others was come before by somebody who has the program go on elsewhere */
+	__u32 zero2;
 };
+
+#define SAKER_PLACE_KNOWN 0x8000
 
 /* Keys of the maps of a policy. Text is padded by zeroes. */
 struct saker_number_key {

@@ -6,6 +6,7 @@
 
 #include "counts.h"
 #include "owner.h"
+#include "write.h"
 
 /* enum saker_mode of the policy, which changes while it is attached. Only there when its plan acts. */
 struct {
@@ -35,7 +36,7 @@ static __always_inline bool is_agent(u32 pid)
 
 static __always_inline bool interferes(const volatile struct saker_selector_plan *selector)
 {
-	return selector->flags & SAKER_SELECT_OVERRIDE || selector->signal;
+	return selector->flags & SAKER_SELECT_OVERRIDE || selector->signal || selector->also;
 }
 
 /* A selector has a signal. Not all programs may send one: without, there must be no call in them. */
@@ -138,35 +139,46 @@ static __always_inline void count_withheld(struct hook_scratch *s, bool override
 	}
 }
 
-/* Does what a selector asks for, leaves in s->verdict what the hook is to return, and counts. Returns why
- * not. Not inlined: it gives its stack back. */
-static __noinline u32 act(struct hook_scratch *s, const volatile struct saker_selector_plan *selector,
-			  u64 workloads, struct saker_hook_stats *counts)
+/* The action failed. */
+static __always_inline u32 not_done(struct hook_scratch *s, struct saker_hook_stats *counts)
 {
+	COUNT_ACT(failed, withheld);
+	COUNT_IN_GROUP(withheld);
+	return SAKER_WITHHELD_FAILED;
+}
+
+/* Does what a selector, which has this number, asks for, leaves in s->verdict what the hook is to return, and
+ * counts. Returns why not. Not inlined: it gives its stack back. */
+static __noinline u32 act(struct call *call, const volatile struct saker_selector_plan *selector, u32 number,
+			  struct saker_hook_stats *counts)
+{
+	struct hook_scratch *s = call->s;
 	bool overrides = selector->flags & SAKER_SELECT_OVERRIDE,
+	     writes = saker_plan.flags & SAKER_PLAN_WRITES && selector->also & SAKER_ALSO_WRITES,
 	     named = selector->flags & SAKER_SELECT_NAMED;
 	u8 signal = saker_signals ? selector->signal : 0;
 	u32 withheld;
 
 	if (!interferes(selector))
 		return SAKER_WITHHELD_NONE;
-	withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s, workloads, named);
+	withheld = withheld_from(bpf_get_current_pid_tgid() >> 32, s, call->who.workloads, named);
 	if (withheld != SAKER_WITHHELD_NONE) {
-		count_withheld(s, overrides, signal, withheld, counts);
+		count_withheld(s, overrides || writes, signal, withheld, counts);
 		return withheld;
 	}
+	if (writes && write_program(call, number))
+		return not_done(s, counts);
 	if (overrides) {
-		s->verdict = selector->error;
-		COUNT_ACT(overridden, overridden);
+		/* A function of a program may be made to return 0: it is not called all the same. */
+		s->verdict = writes ? 1 : selector->error;
 		COUNT_IN_GROUP(denied);
 	}
+	if (overrides || writes)
+		COUNT_ACT(overridden, overridden);
 	if (!saker_signals || !signal)
 		return SAKER_WITHHELD_NONE;
-	if (bpf_send_signal(signal)) {
-		COUNT_ACT(failed, withheld);
-		COUNT_IN_GROUP(withheld);
-		return SAKER_WITHHELD_FAILED;
-	}
+	if (bpf_send_signal(signal))
+		return not_done(s, counts);
 	COUNT_ACT(signalled, signalled);
 	COUNT_IN_GROUP(signalled);
 	return SAKER_WITHHELD_NONE;

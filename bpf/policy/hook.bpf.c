@@ -328,7 +328,7 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	find_owner(call, 0, saker_plan.entry_values, false);
 	track_selected(call, selector, false);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES) {
-		withheld = act(s, selector, call->who.workloads, counts);
+		withheld = act(call, selector, i, counts);
 		/* Told by whose turn it is. */
 		if (is_past() && withheld != SAKER_WITHHELD_NONE)
 			return;
@@ -488,7 +488,7 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);
 	if (saker_plan.flags & SAKER_PLAN_ENFORCES)
-		s->rec.flags |= act(s, selector, call->who.workloads, counts) << SAKER_HOOK_WITHHELD_SHIFT;
+		s->rec.flags |= act(call, selector, at, counts) << SAKER_HOOK_WITHHELD_SHIFT;
 	if (!(selector->flags & SAKER_SELECT_NO_POST))
 		tell(call, selector, counts, saker_plan.entry_values, saker_plan.values);
 }

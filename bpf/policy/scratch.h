@@ -97,6 +97,7 @@ struct hook_scratch {
 	struct socket_owner owner; /* of a socket among the values; without PID: none */
 	struct socket_owner tracked;
 	struct hook_rest rest;
+	u64 written[SAKER_WRITTEN_MAX]; /* what goes into registers, and where memory is written */
 };
 
 /* The levels of one CPU, one entry each: index = level. */

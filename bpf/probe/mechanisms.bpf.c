@@ -138,6 +138,18 @@ int distance_at_return(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Has a thread of the agent go on elsewhere than at the function that it calls. */
+volatile __u32 change_thread;
+volatile __u64 change_to;
+
+SEC("uprobe")
+int change_registers(struct pt_regs *ctx)
+{
+	if ((__u32)bpf_get_current_pid_tgid() == change_thread)
+		ctx->ip = change_to;
+	return 0;
+}
+
 SEC("uprobe.multi")
 int uprobe_multi(void *ctx)
 {

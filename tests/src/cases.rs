@@ -19,8 +19,10 @@ pub mod policy_fault;
 pub mod policy_foreign;
 pub mod policy_many;
 pub mod policy_post;
+pub mod policy_programs;
 pub mod policy_rails;
 pub mod policy_scenarios;
+pub mod policy_signals;
 pub mod policy_values;
 pub mod process;
 pub mod rotation;
@@ -50,6 +52,8 @@ pub const TABLES: &[&[Case]] = &[
     policy_fault::CASES,
     policy_scenarios::CASES,
     policy_values::CASES,
+    policy_programs::CASES,
+    policy_signals::CASES,
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,

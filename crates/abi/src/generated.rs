@@ -51,6 +51,8 @@ pub const SAKER_LONG_MAX: u32 = 4096;
 pub const SAKER_COLUMNS_MAX: u32 = 256;
 pub const SAKER_BEGINNINGS_MAX: u32 = 32;
 pub const SAKER_BEGINNING_PART: u32 = 16;
+pub const SAKER_WRITES_MAX: u32 = 64;
+pub const SAKER_WRITTEN_MAX: u32 = 16;
 pub const SAKER_LOAD_LOCATED: u32 = 256;
 pub const SAKER_LOAD_RELATIVE: u32 = 257;
 pub const SAKER_STEP_SIZE: u32 = 10;
@@ -73,6 +75,7 @@ pub const SAKER_SELECT_GLOBAL: u32 = 16;
 pub const SAKER_SELECT_KERNEL_STACK: u32 = 32;
 pub const SAKER_SELECT_USER_STACK: u32 = 64;
 pub const SAKER_SELECT_HASH: u32 = 128;
+pub const SAKER_ALSO_WRITES: u32 = 1;
 pub const SAKER_PLAN_RETURN: u32 = 1;
 pub const SAKER_PLAN_SYSCALL: u32 = 2;
 pub const SAKER_PLAN_IDENTITY: u32 = 4;
@@ -87,11 +90,13 @@ pub const SAKER_PLAN_TRACKS: u32 = 16384;
 pub const SAKER_PLAN_WORKLOADS: u32 = 32768;
 pub const SAKER_PLAN_NARROW: u32 = 65536;
 pub const SAKER_PLAN_HASH: u32 = 131072;
+pub const SAKER_PLAN_WRITES: u32 = 1048576;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
 pub const SAKER_PART_PATTERNS: u32 = 4;
 pub const SAKER_PART_LONG: u32 = 8;
 pub const SAKER_PART_REGISTERS: u32 = 16;
+pub const SAKER_PLACE_KNOWN: u32 = 32768;
 pub const SAKER_COLUMN_FOLLOWS: u32 = 1;
 pub const SAKER_COLUMN_LEADS: u32 = 2;
 pub const SAKER_SELECTOR_SHARDS_MAX: u32 = 8;
@@ -874,7 +879,36 @@ pub struct saker_selector_plan {
     pub untrack: __u16,
     pub error: __s16,
     pub signal: __u8,
-    pub zero: __u8,
+    pub also: __u8,
+}
+pub const SAKER_WRITE_REGISTER: saker_write_kind = 1;
+pub const SAKER_WRITE_LOADED: saker_write_kind = 2;
+pub const SAKER_WRITE_MEMORY: saker_write_kind = 3;
+pub type saker_write_kind = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_write {
+    pub selector: __u16,
+    pub kind: __u8,
+    pub width: __u8,
+    pub target: __u8,
+    pub base: __u8,
+    pub base_width: __u8,
+    pub index: __u8,
+    pub factor: __u8,
+    pub slot: __u8,
+    pub zero: [__u8; 6usize],
+    pub offset: __u64,
+    pub number: __u64,
 }
 #[repr(C)]
 #[derive(
@@ -932,6 +966,10 @@ pub struct saker_plan {
     pub whole: __u16,
     pub zero: [__u16; 3usize],
     pub narrow: [__u64; 16usize],
+    pub write: [saker_write; 64usize],
+    pub writes: __u16,
+    pub place: __u16,
+    pub zero2: __u32,
 }
 #[repr(C)]
 #[derive(

@@ -16,6 +16,7 @@ pub use predicates::typed;
 pub(crate) use predicates::{capability_set, takes_no_values, types as operator_types};
 
 pub(crate) use lists::syscall;
+pub(crate) use places::symbol;
 
 use std::collections::{HashMap, HashSet};
 

@@ -468,6 +468,20 @@ pub trait Kernel {
         let _ = hook;
         Err("it is not known whether this kernel hashes files".to_owned())
     }
+    /// Whether programs at uprobes may change registers, and the probed program goes on with them (Linux 6.18).
+    ///
+    /// # Errors
+    /// They may not; the reason in words.
+    fn changes_registers(&self) -> Result<(), String> {
+        Err("it is not known whether it does".to_owned())
+    }
+    /// Whether programs at uprobes may write into the memory of the probed program.
+    ///
+    /// # Errors
+    /// They may not; the reason in words.
+    fn writes_memory(&self) -> Result<(), String> {
+        Err("it is not known whether it does".to_owned())
+    }
     /// Whether several functions have this name, so that it does not say which is meant.
     fn is_ambiguous(&self, name: &str) -> bool {
         let _ = name;

@@ -43,6 +43,16 @@ pub trait Program {
     /// # Errors
     /// The file is broken.
     fn begins_function(&self, offset: u64) -> Result<Option<bool>, String>;
+    /// How many bytes from the place at the offset an instruction is that returns to the caller and does nothing else.
+    ///
+    /// # Errors
+    /// There is none in what is mapped with the place, or the file cannot be read.
+    fn way_back(&self, offset: u64) -> Result<i64, String>;
+    /// How many bytes are in memory from one place in the file to another.
+    ///
+    /// # Errors
+    /// One of them is not code.
+    fn distance(&self, from: u64, to: u64) -> Result<i64, String>;
     /// All places of a declared probe.
     ///
     /// # Errors

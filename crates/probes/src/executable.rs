@@ -7,7 +7,7 @@ pub(crate) mod digest;
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use object::elf::{self, FileHeader32, FileHeader64, ProgramHeader64, Sym64};
@@ -219,11 +219,7 @@ impl Executable {
     /// # Errors
     /// There is none.
     pub fn offset(&self, offset: u64) -> Result<u64, ExecutableError> {
-        let within = |s: &Segment| s.code && offset.checked_sub(s.offset).is_some_and(|by| by < s.size);
-        if self.segments.iter().any(within) {
-            return Ok(offset);
-        }
-        Err(self.no_code(format!("offset {offset:#x}")))
+        self.segment_of(offset).map(|_| offset)
     }
 
     /// Whether a function begins at this offset; `None`: the file does not tell its functions. A look at a return must
@@ -237,6 +233,58 @@ impl Executable {
             let at = |function: &Function<'_>| self.address(function.address).ok() == Some(offset);
             Ok((!all.is_empty()).then(|| all.iter().any(at)))
         })
+    }
+
+    /// How many bytes from the place at this offset an instruction is that returns and does nothing else.
+    ///
+    /// # Errors
+    /// There is none in the segment of the place, as far as it is looked at, or the file cannot be read.
+    pub fn way_back(&self, offset: u64) -> Result<i64, ExecutableError> {
+        let segment = self.segment_of(offset)?;
+        let (begin, end) = (segment.offset, segment.offset.saturating_add(segment.size));
+        // Behind the place first, where its function has its own.
+        for (from, to) in [(offset, end), (begin, offset)] {
+            if let Some(found) = self.first_return(from, to.min(from.saturating_add(MAX_WAY)))? {
+                return Ok(found.wrapping_sub(offset).cast_signed());
+            }
+        }
+        Err(self.no_code(format!("offset {offset:#x} that would return to the caller")))
+    }
+
+    /// Where the first instruction stands that returns, in this part of the file.
+    fn first_return(&self, from: u64, to: u64) -> Result<Option<u64>, ExecutableError> {
+        let mut bytes = vec![0; CHUNK_OF_CODE];
+        let mut at = from;
+        while at < to {
+            let failed = |source| ExecutableError::Open { path: self.path.clone(), source };
+            let count = self.file.read_at(&mut bytes, at).map_err(failed)?;
+            let found = bytes.iter().take(count).position(|byte| *byte == RETURN);
+            let found = found.and_then(|by| at.checked_add(u64::try_from(by).ok()?));
+            match found {
+                Some(found) => return Ok(Some(found).filter(|found| *found < to)),
+                None if count == 0 => return Ok(None),
+                None => at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many bytes are in memory from one place in the file to another.
+    ///
+    /// # Errors
+    /// One of them is not code.
+    pub fn distance(&self, from: u64, to: u64) -> Result<i64, ExecutableError> {
+        let address = |offset: u64| {
+            let segment = self.segment_of(offset)?;
+            Ok(segment.address.wrapping_add(offset.wrapping_sub(segment.offset)))
+        };
+        Ok(address(to)?.wrapping_sub(address(from)?).cast_signed())
+    }
+
+    /// The segment of code that a place in the file is in.
+    fn segment_of(&self, offset: u64) -> Result<&Segment, ExecutableError> {
+        let within = |s: &&Segment| s.code && offset.checked_sub(s.offset).is_some_and(|by| by < s.size);
+        self.segments.iter().find(within).ok_or_else(|| self.no_code(format!("offset {offset:#x}")))
     }
 
     /// Its functions by where they stand in the file, as far as their names and places take no more than so many bytes.
@@ -423,6 +471,14 @@ impl Program for Executable {
         self.begins_function(offset).map_err(|error| error.to_string())
     }
 
+    fn way_back(&self, offset: u64) -> Result<i64, String> {
+        self.way_back(offset).map_err(|error| error.to_string())
+    }
+
+    fn distance(&self, from: u64, to: u64) -> Result<i64, String> {
+        self.distance(from, to).map_err(|error| error.to_string())
+    }
+
     fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String> {
         self.probes(provider, name).map_err(|error| error.to_string())
     }
@@ -518,6 +574,11 @@ const MAX_SYMBOLS: u64 = 128 << 20;
 const MAX_HEADERS: u64 = 4 << 20;
 /// Longest such name; the usual one is 20 bytes long.
 const MAX_BUILD_ID: usize = 64;
+/// The instruction of x86-64 that returns; any byte of code of this value is one to who goes on there.
+const RETURN: u8 = 0xc3;
+/// Most bytes that are looked at for one, behind a place and from the beginning of its segment; and at once.
+const MAX_WAY: u64 = 4 << 20;
+const CHUNK_OF_CODE: usize = 4096;
 /// Longest name of a function, in bytes.
 const MAX_SYMBOL: usize = 4096;
 

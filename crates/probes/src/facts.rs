@@ -260,6 +260,13 @@ fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried)
         feature(name, has, if has { "" } else { "no such helper" }, why)
     }));
     list.push(tried.feature("uprobe_multi", "many user functions are hooked at once"));
+    let changes = crate::mechanisms::changes_registers();
+    list.push(feature(
+        "uprobe_registers",
+        changes.is_ok(),
+        changes.err().as_deref().unwrap_or_default(),
+        "functions of programs can be overridden, and their registers changed",
+    ));
     let bpf_lsm = facts.security_modules.iter().any(|name| name == "bpf");
     list.push(feature(
         "bpf_lsm_active",

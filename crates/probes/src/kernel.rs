@@ -281,6 +281,20 @@ impl Kernel for RunningKernel {
         mechanisms::last_runs_first().map(drop)
     }
 
+    fn changes_registers(&self) -> Result<(), String> {
+        mechanisms::changes_registers()
+    }
+
+    fn writes_memory(&self) -> Result<(), String> {
+        static FOUND: OnceLock<bool> = OnceLock::new();
+        let helper = libbpf_rs::libbpf_sys::BPF_FUNC_probe_write_user;
+        let may = || libbpf_rs::ProgramType::Kprobe.is_helper_supported(helper).unwrap_or(false);
+        if *FOUND.get_or_init(may) {
+            return Ok(());
+        }
+        Err("it keeps programs from it (bpf_probe_write_user), as kernels in lockdown do".to_owned())
+    }
+
     fn is_ambiguous(&self, name: &str) -> bool {
         let hash = hash(name.as_bytes());
         let symbols = self.symbols.get_or_init(symbols);

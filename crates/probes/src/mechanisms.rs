@@ -207,6 +207,71 @@ fn find_distance() -> Result<i64, String> {
     }
 }
 
+/// What is called when it is tried whether registers can be changed, and where it goes on then.
+#[inline(never)]
+extern "C" fn called() -> u32 {
+    std::hint::black_box(1)
+}
+
+#[inline(never)]
+extern "C" fn gone_on() -> u32 {
+    std::hint::black_box(2)
+}
+
+/// Whether programs at uprobes may change registers, and the probed program goes on with them; `Err` says why not. A
+/// function of this program is probed for a moment, to see.
+pub(crate) fn changes_registers() -> Result<(), String> {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    FOUND.get_or_init(try_change).clone()
+}
+
+fn try_change() -> Result<(), String> {
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = candidate.name() == "change_registers";
+        candidate.set_autoload(wanted);
+    }
+    if let Some(bss) = open.maps.bss_data.as_deref_mut() {
+        bss.change_thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+        bss.change_to = address(gone_on);
+    }
+    let skel = open.load().map_err(|_| {
+        "it refuses a program that does, as all before Linux 6.18 and some later ones do".to_owned()
+    })?;
+    let object = skel.object();
+    let found = object.progs_mut().find(|program| program.name() == "change_registers");
+    let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|error| error.to_string())?;
+    let offset = file_offset(&maps, address(called));
+    let offset = offset.ok_or_else(|| "a function of the agent is not found in its memory".to_owned())?;
+    let link = found.attach_uprobe(false, -1, "/proc/self/exe", offset).map_err(|e| reason(&e))?;
+    let came = std::hint::black_box(called as extern "C" fn() -> u32)();
+    drop(link);
+    match came {
+        2 => Ok(()),
+        _ => Err("it takes such a program, which then has no effect".to_owned()),
+    }
+}
+
+fn address(function: extern "C" fn() -> u32) -> u64 {
+    function as usize as u64
+}
+
+/// Where in its file an address of memory stands, by `/proc/PID/maps`.
+fn file_offset(maps: &str, address: u64) -> Option<usize> {
+    maps.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let (from, to) = words.next()?.split_once('-')?;
+        let from = u64::from_str_radix(from, 16).ok()?;
+        let to = u64::from_str_radix(to, 16).ok()?;
+        let offset = u64::from_str_radix(words.nth(1)?, 16).ok()?;
+        let within = (from..to).contains(&address);
+        within.then(|| usize::try_from(address - from + offset).ok()).flatten()
+    })
+}
+
 /// Tries one, without libbpf reading the kernel's description of types if `prepared` says what it would find there.
 fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
     let _lock = loader::lock();
@@ -277,6 +342,15 @@ fn reason(error: &libbpf_rs::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_found_in_files() {
+        let maps = "00400000-00401000 r--p 00000000 08:01 5 /bin/x\n\
+                    00401000-00409000 r-xp 00001000 08:01 5 /bin/x\n7ffe000-7fff000 rw-p 00000000 00:00 0 [stack]\n";
+        assert_eq!(file_offset(maps, 0x40_2345), Some(0x2345));
+        assert_eq!(file_offset(maps, 0x40_9000), None);
+        assert_eq!(file_offset("nonsense\n", 0), None);
+    }
 
     #[test]
     fn what_was_not_tried_does_not_work() {

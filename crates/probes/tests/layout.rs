@@ -159,7 +159,7 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             untrack,
             error,
             signal,
-            zero
+            also
         }
     );
     same_layout!(
@@ -194,7 +194,28 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             workload,
             whole,
             zero,
-            narrow
+            narrow,
+            write,
+            writes,
+            place,
+            zero2
+        }
+    );
+    same_layout!(
+        btf,
+        saker_write {
+            selector,
+            kind,
+            width,
+            target,
+            base,
+            base_width,
+            index,
+            factor,
+            slot,
+            zero,
+            offset,
+            number
         }
     );
     same_layout!(btf, saker_number_key { set, zero, number });

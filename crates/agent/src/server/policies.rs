@@ -91,7 +91,6 @@ pub(super) fn status(error: &PolicyError) -> Status {
 
 /// A policy as clients of Tetragon know it.
 pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
-    let counts = view.counts();
     let partial = view.state == State::PartiallyEnabled;
     api::TracingPolicyStatus {
         id: view.id.into(),
@@ -111,7 +110,7 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
         }
         .into(),
         stats: Some(api::TracingPolicyStats {
-            action_counters: Some(action_counters(&counts.into())),
+            action_counters: Some(policy_counters(view)),
             selector_action_counters: (0..).zip(&view.hooks).flat_map(selector_counters).collect(),
         }),
         domain: view.key.domain.clone(),
@@ -120,13 +119,36 @@ pub(super) fn compatible(view: &View) -> api::TracingPolicyStatus {
     }
 }
 
-fn action_counters(counts: &SelectorCounts) -> api::TracingPolicyActionCounters {
+/// What a policy did. At a declared probe nothing is overridden: what is counted there are arguments that were set.
+fn policy_counters(view: &View) -> api::TracingPolicyActionCounters {
+    let sets = view.hooks.iter().filter(|hook| sets_arguments(hook));
+    let (set, monitor_set) = sets.fold((0, 0), |(set, monitored), hook| {
+        (set + hook.counts.overridden, monitored + hook.counts.monitored_override)
+    });
+    let all = action_counters(&view.counts().into(), false);
+    api::TracingPolicyActionCounters {
+        r#override: all.r#override - set,
+        monitor_override: all.monitor_override - monitor_set,
+        set,
+        monitor_set,
+        ..all
+    }
+}
+
+fn sets_arguments(hook: &HookView) -> bool {
+    hook.section().0 == "usdts"
+}
+
+fn action_counters(counts: &SelectorCounts, sets: bool) -> api::TracingPolicyActionCounters {
+    let (written, monitored) = (counts.overridden, counts.monitored_override);
     api::TracingPolicyActionCounters {
         post: counts.posted,
         signal: counts.signalled,
         monitor_signal: counts.monitored_signal,
-        r#override: counts.overridden,
-        monitor_override: counts.monitored_override,
+        r#override: if sets { 0 } else { written },
+        monitor_override: if sets { 0 } else { monitored },
+        set: if sets { written } else { 0 },
+        monitor_set: if sets { monitored } else { 0 },
         nopost: counts.unposted,
         ..api::TracingPolicyActionCounters::default()
     }
@@ -140,7 +162,7 @@ fn selector_counters(
         hook: hook.function.clone(),
         hook_index: Some(index),
         selector_index: selector.index,
-        action_counters: Some(action_counters(&selector.counts)),
+        action_counters: Some(action_counters(&selector.counts, sets_arguments(hook))),
         selector_label: selector.label.clone(),
     })
 }

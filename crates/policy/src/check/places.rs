@@ -66,7 +66,8 @@ fn places(record: &Record, cx: &mut Context<'_>) -> Option<Places> {
     Some(if field == "offsets" { Places::Offsets(places) } else { Places::Addresses(places) })
 }
 
-fn symbol(text: &str) -> Result<Symbol, Problem> {
+/// A symbol, with an offset behind its beginning if `+0x…` says one.
+pub(crate) fn symbol(text: &str) -> Result<Symbol, Problem> {
     let (name, offset) = match text.rsplit_once('+') {
         Some((name, offset)) if offset.starts_with("0x") => {
             let number = crate::values::number(offset).ok().and_then(|number| u64::try_from(number).ok());

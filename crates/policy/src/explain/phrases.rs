@@ -4,7 +4,7 @@ use crate::matcher::Clause;
 use crate::model::{
     ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, Hook, IntegerTest, Jump, LabelCondition,
     LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest, PidFilter,
-    Policy, Post, Selector, Side, Test, TextTest, WorkloadFilter,
+    Policy, Post, RegisterSource, RegisterValue, Selector, Side, Test, TextTest, WorkloadFilter,
 };
 use crate::names;
 use crate::values::IntegerRange;
@@ -290,14 +290,24 @@ pub(super) fn action(kind: &ActionKind) -> String {
         ActionKind::NoPost => "tell nothing".into(),
         ActionKind::Sigkill => "kill the process".into(),
         ActionKind::Signal(signal) => format!("send signal {signal} to the process"),
-        ActionKind::Override { error, jump: None, .. } => format!("do not call it, return {error}"),
-        ActionKind::Override { jump: Some(jump), .. } => {
+        ActionKind::Override { error, registers, jump: None } if registers.is_empty() => {
+            format!("do not call it, return {error}")
+        }
+        ActionKind::Override { registers, jump: None, .. } => {
+            format!("set {} and go on with that", settings(registers))
+        }
+        ActionKind::Override { registers, jump: Some(jump), .. } => {
             let place = match jump {
                 Jump::Symbol(symbol) => quoted(symbol),
                 Jump::Address(address) => format!("the address {address:#x}"),
                 Jump::Offset(offset) => format!("the offset {offset}"),
             };
-            format!("go on at {place} instead")
+            let set = if registers.is_empty() {
+                String::new()
+            } else {
+                format!("set {} and ", settings(registers))
+            };
+            format!("{set}go on at {place} instead")
         }
         ActionKind::GetUrl(url) => format!("have the agent fetch {}", quoted(url)),
         ActionKind::DnsLookup(name) => format!("have the agent look up {}", quoted(name)),
@@ -306,12 +316,30 @@ pub(super) fn action(kind: &ActionKind) -> String {
         }
         ActionKind::UntrackSock(position) => format!("forget the socket at position {position}"),
         ActionKind::NotifyEnforcer { error, signal } => {
-            let signal = if *signal == 0 { String::new() } else { format!(", send signal {signal}") };
-            format!("have the enforcer return {error}{signal}")
+            let returned = (*error != 0).then(|| format!("return {error}"));
+            let sent = (*signal != 0).then(|| format!("send signal {signal}"));
+            let all: Vec<String> = returned.into_iter().chain(sent).collect();
+            let done = if all.is_empty() { "do nothing".to_owned() } else { all.join(", ") };
+            format!("have the enforcer {done}")
         }
         ActionKind::CleanupEnforcerNotification => "take back what the enforcer was told".into(),
         ActionKind::Set { argument, value } => format!("write {value} into argument {argument}"),
     }
+}
+
+/// Registers as policies write them.
+fn settings(registers: &[RegisterValue]) -> String {
+    let one = |setting: &RegisterValue| {
+        let offset = |offset: i64| if offset == 0 { String::new() } else { offset.to_string() };
+        let value = match &setting.value {
+            RegisterSource::Constant(number) => number.to_string(),
+            RegisterSource::Register { register, offset: by } => format!("{}%{register}", offset(*by)),
+            RegisterSource::Memory { register, offset: by } => format!("{}(%{register})", offset(*by)),
+        };
+        format!("`{}={value}`", setting.register)
+    };
+    let all: Vec<String> = registers.iter().map(one).collect();
+    all.join(", ")
 }
 
 fn post(post: Post) -> String {

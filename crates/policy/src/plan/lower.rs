@@ -8,6 +8,7 @@ mod beginnings;
 mod builder;
 mod clauses;
 mod enforce;
+mod enforcers;
 mod expression;
 mod fields;
 mod group;
@@ -25,6 +26,7 @@ mod texts;
 mod types;
 mod values;
 mod workloads;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +78,6 @@ pub fn lower_with(
         binaries: Vec::new(),
         workloads: Vec::new(),
     };
-    cx.whole_policy();
     let workload = workloads::of_policy(&mut cx);
     let mut hooks = Vec::new();
     for hook in &policy.hooks {
@@ -118,19 +119,10 @@ impl Lowering<'_> {
         self.report.error_hint(at, format!("{what}: this version cannot do that"), hint);
     }
 
-    /// What is asked for beside the hooks.
-    fn whole_policy(&mut self) {
-        let spec = Path::default().field("spec");
-        if let Some(enforcer) = &self.policy.enforcer {
-            let at = At { span: enforcer.span, path: spec.field("enforcers") };
-            self.not_yet(&at, "calls cannot be refused", "take `enforcers` and its notifications out");
-        }
-    }
-
     fn hook(&mut self, hook: &Hook, plans: &mut Vec<HookPlan>) {
         let before = self.report.errors();
         let at = At { span: hook.span, path: Path::default().field(&hook.path) };
-        let (sites, missing) = targets::sites(self, hook, &at);
+        let (mut sites, missing) = targets::sites(self, hook, &at);
         let programs = plans.len() + sites.len();
         if programs > PROGRAMS_MAX {
             let message =
@@ -169,12 +161,13 @@ impl Lowering<'_> {
             return;
         }
         let mut own = Vec::with_capacity(sites.len());
-        for site in &sites {
+        for site in &mut sites {
             let mut plan = base.clone();
             plan.family = family(&hook.target);
             values::lower(self, hook, &slots, site, &mut plan);
             mark_calls(site, &mut plan);
             sockets::complete(self, hook, site, &mut plan, &at);
+            writes::complete(self, hook, site, &mut plan, &at);
             own.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),

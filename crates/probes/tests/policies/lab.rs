@@ -67,6 +67,12 @@ impl Kernel for Limited {
     fn hooks_places_at_once(&self) -> bool {
         kernel().hooks_places_at_once()
     }
+    fn changes_registers(&self) -> Result<(), String> {
+        kernel().changes_registers()
+    }
+    fn writes_memory(&self) -> Result<(), String> {
+        kernel().writes_memory()
+    }
     fn is_ambiguous(&self, name: &str) -> bool {
         kernel().is_ambiguous(name)
     }

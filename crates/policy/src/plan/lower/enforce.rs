@@ -99,7 +99,7 @@ pub(super) fn mark(plan: &mut saker_plan) {
 }
 
 fn acts(plan: &saker_selector_plan) -> bool {
-    plan.signal != 0 || u32::from(plan.flags) & SAKER_SELECT_OVERRIDE != 0
+    plan.signal != 0 || plan.also != 0 || u32::from(plan.flags) & SAKER_SELECT_OVERRIDE != 0
 }
 
 /// Says in the plan of a selector that acts whether it names programs or processes one by one: only such a selector can be
@@ -276,7 +276,11 @@ pub(super) fn late(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> String {
         for (field, action) in
             early.map(|one| ("matchActions", one)).chain(returns.map(|one| ("matchReturnActions", one)))
         {
-            if !matches!(action.kind, ActionKind::Sigkill | ActionKind::Signal(_)) {
+            let signals = matches!(
+                action.kind,
+                ActionKind::Sigkill | ActionKind::Signal(_) | ActionKind::NotifyEnforcer { .. }
+            );
+            if !signals {
                 continue;
             }
             let path = at.path.field("selectors").index(index).field(field);
@@ -315,7 +319,8 @@ fn before(target: &Target) -> bool {
     }
 }
 
-fn preventing(target: &Target) -> String {
+/// What prevents the operation that a hook tells of.
+pub(super) fn preventing(target: &Target) -> String {
     match target {
         Target::Lsm(_) => "add `Override` with `argError: -1`, which refuses it".to_owned(),
         Target::Kprobe(call) => match &call.functions {

@@ -52,7 +52,7 @@ pub(super) fn uprobe(
                 continue;
             }
         };
-        if on_return && !begins(cx, program.as_ref(), offset, &found.at) {
+        if on_return && !begins(cx, program.as_ref(), offset, &found.at, "to look at the return from here") {
             continue;
         }
         let place = UserPlace { offset, semaphore: found.semaphore, function: 0 };
@@ -144,14 +144,15 @@ fn places(program: &dyn Program, places: &Places, at: &At) -> Vec<Found> {
     }
 }
 
-/// Whether a look at a return may begin here: elsewhere it would take something else on the stack for the address to
-/// return to, and end the program.
-fn begins(cx: &mut Lowering<'_>, program: &dyn Program, offset: u64, at: &At) -> bool {
+/// Whether what needs the beginning of a function may be done here: elsewhere it would take something else on the stack
+/// for the address to return to, and end the program.
+pub(super) fn begins(cx: &mut Lowering<'_>, program: &dyn Program, offset: u64, at: &At, what: &str) -> bool {
     match program.begins_function(offset) {
         Ok(Some(true)) => return true,
         Ok(Some(false)) => {
-            let message = "no function begins here: to look at the return from here would end the program";
-            cx.report.error_hint(at, message, "take `return` out, or give the beginning of a function");
+            let message = format!("no function begins here: {what} would end the program");
+            let hint = "take `return` or `Override` out, or give the beginning of a function";
+            cx.report.error_hint(at, message, hint);
         }
         Ok(None) => {
             let message = "the file does not tell where its functions begin; if none begins here, the program \

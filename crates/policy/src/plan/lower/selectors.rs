@@ -9,9 +9,9 @@ use saker_abi::generated::{
 
 use super::builder::{Builder, Clauses};
 use super::values::Slots;
-use super::{Lowering, clauses, enforce, process, sockets};
+use super::{Lowering, clauses, enforce, enforcers, process, sockets, writes};
 use crate::diagnostic::At;
-use crate::model::{Action, ActionKind, Hook, Post, Target};
+use crate::model::{Action, ActionKind, Hook, Post, Selector, Target};
 use crate::plan::{Request, SelectorRequest};
 use crate::values;
 use crate::words::RateScope;
@@ -33,11 +33,11 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
             values: clauses::lower(cx, builder, slots, &selector.arguments, &list("matchArgs")),
         };
         found.values.extend(clauses::lower(cx, builder, slots, &selector.data, &list("matchData")));
-        let mut entry = actions(cx, hook, slots, &selector.actions, false, &list("matchActions"));
+        let mut entry = actions(cx, hook, slots, selector, false, &list("matchActions"));
         enforce::name(selector, &mut entry);
         builder.selector(entry, &found);
         let asked = clauses::lower(cx, builder, slots, &selector.return_arguments, &list("matchReturnArgs"));
-        let mut last = actions(cx, hook, slots, &selector.return_actions, true, &list("matchReturnActions"));
+        let mut last = actions(cx, hook, slots, selector, true, &list("matchReturnActions"));
         if hook.on_return.is_some() {
             // One event tells of call and return: what is not told of the call is not told of its return.
             if u32::from(entry.flags) & SAKER_SELECT_NO_POST != 0 {
@@ -59,11 +59,12 @@ fn actions(
     cx: &mut Lowering<'_>,
     hook: &Hook,
     slots: &Slots,
-    actions: &[Action],
+    selector: &Selector,
     late: bool,
     at: &At,
 ) -> saker_selector_plan {
     let mut plan = saker_selector_plan { action: byte(SAKER_ACTION_POST), ..saker_selector_plan::default() };
+    let actions = if late { &selector.return_actions } else { &selector.actions };
     let mut silent = false;
     for (index, action) in actions.iter().enumerate() {
         let at = At { span: action.span, path: at.path.index(index) };
@@ -85,19 +86,25 @@ fn actions(
             }
             ActionKind::Sigkill => enforce::signal(cx, enforce::SIGKILL, &mut plan, &at),
             ActionKind::Signal(number) => enforce::signal(cx, *number, &mut plan, &at),
+            ActionKind::Override { error, registers, jump } if matches!(hook.target, Target::Uprobe(_)) => {
+                writes::of_function(cx, hook, (*error, registers, jump.as_ref()), &mut plan, &at);
+            }
+            ActionKind::Set { .. } => writes::of_argument(&mut plan),
             ActionKind::Override { error, registers, jump } if registers.is_empty() && jump.is_none() => {
                 enforce::refusal(cx, *error, &mut plan, &at);
             }
-            other => {
-                let name = other.name();
-                let hint = if name.enforces() {
-                    "take the action out: the policy then only tells of what happens"
-                } else {
-                    "take the action out"
-                };
+            ActionKind::Override { .. } => {
                 let at = At { span: action.span, path: at.path.field("action") };
-                cx.not_yet(&at, &format!("the action `{}`", name.name()), hint);
+                cx.report.error(&at, "`argRegs` and `argNew…` are for uprobes");
             }
+            ActionKind::NotifyEnforcer { .. } if late => {
+                let message = "at the return of a call nothing can be done at its entry";
+                cx.report.error_hint(&at, message, "put the action under `matchActions`");
+            }
+            ActionKind::NotifyEnforcer { error, signal } => {
+                enforcers::notify(cx, hook, selector, (*error, *signal), &mut plan, &at);
+            }
+            ActionKind::CleanupEnforcerNotification => enforcers::clean_up(cx, &mut plan, &at),
         }
     }
     let asks = |action: &&Action| request(&action.kind).is_some();

@@ -2,6 +2,7 @@
 
 mod clauses;
 mod enforce;
+mod enforcers;
 mod expression;
 mod fake;
 mod fields;
@@ -14,6 +15,7 @@ mod sockets;
 mod targets;
 mod values;
 mod workloads;
+mod writes;
 
 use crate::plan::{Choices, HookPlan, PolicyPlan, lower, lower_with};
 use crate::testing::{accepted, with_filter};

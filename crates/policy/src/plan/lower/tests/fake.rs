@@ -24,6 +24,8 @@ pub(super) struct Fake {
     pub(super) hashes: bool,
     /// It runs programs of 32 bits.
     pub(super) narrow: bool,
+    /// Programs at uprobes may change registers and write into memory.
+    pub(super) writes: bool,
     /// What programs of control groups may do; none: there are none.
     pub(super) sockets: Option<SocketPrograms>,
 }
@@ -53,6 +55,7 @@ impl Default for Fake {
             returns_together: false,
             hashes: false,
             narrow: false,
+            writes: false,
             sockets: None,
         }
     }
@@ -111,6 +114,14 @@ impl Kernel for Fake {
 
     fn hooks_places_at_once(&self) -> bool {
         self.together
+    }
+
+    fn changes_registers(&self) -> Result<(), String> {
+        if self.writes { Ok(()) } else { Err("it is too old".into()) }
+    }
+
+    fn writes_memory(&self) -> Result<(), String> {
+        if self.writes { Ok(()) } else { Err("it is locked down".into()) }
     }
 
     fn is_ambiguous(&self, name: &str) -> bool {

@@ -64,6 +64,14 @@ impl Program for Made {
         Ok((offset != 0x3000).then_some(offset.is_multiple_of(0x1000)))
     }
 
+    fn way_back(&self, offset: u64) -> Result<i64, String> {
+        if offset == 0x2000 { Err("no instruction returns".into()) } else { Ok(0x77) }
+    }
+
+    fn distance(&self, from: u64, to: u64) -> Result<i64, String> {
+        Ok(to.wrapping_sub(from).cast_signed())
+    }
+
     fn probes(&self, provider: &str, name: &str) -> Result<Vec<Site>, String> {
         let site = |offset, arguments: &str| Site {
             place: UserPlace { offset, semaphore: 0x50, function: offset },

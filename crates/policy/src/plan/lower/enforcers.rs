@@ -1,0 +1,153 @@
+//! Enforcers: `NotifyEnforcer` has something done at the system calls that `enforcers` lists.
+//!
+//! A notification that is made at the entry of a listed call takes effect at that very call, so the hook that makes it does
+//! what is asked, and none is ever pending. Others would have to be kept from one place to another; they are refused, and
+//! so is an error in place of a system call, for which kernels without error injection have no way.
+
+use std::collections::HashSet;
+
+use saker_abi::generated::{
+    SAKER_ACTION_CLEANUP_ENFORCER, SAKER_ACTION_NOTIFY_ENFORCER, saker_selector_plan,
+};
+
+use super::selectors::byte;
+use super::{Lowering, enforce};
+use crate::diagnostic::{At, Problem};
+use crate::model::{
+    Abi, ArgumentFilter, Enforcer, Functions, Hook, IntegerTest, ListContent, ListRef, Operand, Policy,
+    Selector, Source, Syscall, Target, Test,
+};
+use crate::words::ArgType;
+
+/// Field of the tracepoint of all system calls with their number.
+const ID_FIELD: u32 = 4;
+
+/// Calls that are meant.
+struct Calls<'a> {
+    named: HashSet<(&'a str, Option<Abi>)>,
+    all: bool,
+}
+
+impl<'a> Calls<'a> {
+    /// Those of an enforcer.
+    fn of(policy: &'a Policy, enforcer: &'a Enforcer) -> Self {
+        let mut calls = Self { named: HashSet::new(), all: false };
+        calls.add(enforcer.syscalls.iter().map(|call| &call.value));
+        for list in enforcer.lists.iter().filter_map(|list| policy.list(*list)) {
+            match &list.content {
+                ListContent::Syscalls(named) => calls.add(named.iter().map(|call| &call.value)),
+                ListContent::AllSyscalls => calls.all = true,
+                ListContent::Functions(_) | ListContent::Pattern(_) => {}
+            }
+        }
+        calls
+    }
+
+    fn add(&mut self, calls: impl Iterator<Item = &'a Syscall>) {
+        self.named.extend(calls.map(|call| (call.name.as_str(), call.abi)));
+    }
+
+    /// Whether a call is among them; without an ABI it is meant for all.
+    fn has(&self, call: &Syscall) -> bool {
+        let named = |abi| self.named.contains(&(call.name.as_str(), abi));
+        self.all || named(None) || (call.abi.is_some() && named(call.abi))
+    }
+
+    /// Whether all calls of a list are.
+    fn have(&self, policy: &Policy, list: ListRef) -> bool {
+        match policy.list(list).map(|list| &list.content) {
+            Some(ListContent::Syscalls(calls)) => calls.iter().all(|call| self.has(&call.value)),
+            Some(ListContent::AllSyscalls) => self.all,
+            _ => false,
+        }
+    }
+}
+
+/// Puts `NotifyEnforcer` into the plan of a selector.
+pub(super) fn notify(
+    cx: &mut Lowering<'_>,
+    hook: &Hook,
+    selector: &Selector,
+    (error, signal): (i32, u32),
+    plan: &mut saker_selector_plan,
+    at: &At,
+) {
+    if error != 0 {
+        let at = At { span: at.span, path: at.path.field("argError") };
+        let release = cx.kernel.release();
+        let message = format!(
+            "this version of Saker returns no error in place of a system call on this kernel ({release}): `NotifyEnforcer` \
+             can send a signal (`argSig`)"
+        );
+        cx.report.error_hint(&at, message, enforce::preventing(&hook.target));
+    }
+    if let Err(problem) = takes_effect_here(cx, hook, selector) {
+        cx.problem(at, problem);
+    }
+    if signal != 0 {
+        enforce::signal(cx, signal, plan, at);
+    }
+    plan.action = byte(SAKER_ACTION_NOTIFY_ENFORCER);
+}
+
+/// Puts `CleanupEnforcerNotification` into the plan of a selector: there is nothing to be taken back.
+pub(super) fn clean_up(cx: &mut Lowering<'_>, plan: &mut saker_selector_plan, at: &At) {
+    let at = At { span: at.span, path: at.path.field("action") };
+    if cx.policy.enforcer.is_none() {
+        let message = "`CleanupEnforcerNotification` needs an enforcer";
+        cx.report.error_hint(&at, message, "take the action out: nothing is notified");
+        return;
+    }
+    let message = "no notification is ever pending: each takes effect at the call at which it is made";
+    cx.report.warning(&at, message, "the action can be taken out");
+    plan.action = byte(SAKER_ACTION_CLEANUP_ENFORCER);
+}
+
+/// Whether the calls that a selector matches are among those of the enforcer.
+fn takes_effect_here(cx: &Lowering<'_>, hook: &Hook, selector: &Selector) -> Result<(), Problem> {
+    let policy = cx.policy;
+    let Some(enforcer) = &policy.enforcer else {
+        return Err(Problem::new("`NotifyEnforcer` needs an enforcer"));
+    };
+    let calls = Calls::of(policy, enforcer);
+    let of_call = |name: &str| crate::check::syscall(name).is_ok_and(|call| calls.has(&call));
+    let good = match &hook.target {
+        Target::Kprobe(call) if call.syscall => match &call.functions {
+            Functions::Named(name) => of_call(&name.value),
+            Functions::List(list) => calls.have(policy, list.value),
+        },
+        Target::Tracepoint { subsystem, event, raw: false } => match subsystem.value.as_str() {
+            "syscalls" => {
+                event.value.strip_prefix("sys_enter_").is_some_and(|name| of_call(&format!("sys_{name}")))
+            }
+            "raw_syscalls" if event.value == "sys_enter" => {
+                calls.all || selector.arguments.iter().any(|filter| is_among(policy, hook, &calls, filter))
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    if good {
+        return Ok(());
+    }
+    let hint = "hook these calls: list them under `kprobes` with `syscall: true`, or let the number of \
+                `raw_syscalls/sys_enter` (index 4, type `syscall64`) be `InMap` of the enforcer's list";
+    let message = "a notification takes effect at the call at which it is made, and what is hooked here is not, or not only, \
+                   the calls of `enforcers`";
+    Err(Problem::hint(message, hint))
+}
+
+/// Whether a condition has the number of the call be that of one of these.
+fn is_among(policy: &Policy, hook: &Hook, calls: &Calls<'_>, filter: &ArgumentFilter) -> bool {
+    let Operand::Value(position) = filter.operand else { return false };
+    let number = hook.values.get(position).is_some_and(|value| {
+        value.source == Source::Argument(ID_FIELD)
+            && value.ty == ArgType::Syscall64
+            && value.resolve.is_empty()
+    });
+    let Test::Integer { test: IntegerTest::InSet { ranges, lists }, .. } = &filter.predicate.test else {
+        return false;
+    };
+    let listed = !lists.is_empty() && lists.iter().all(|list| calls.have(policy, *list));
+    number && !filter.predicate.negated && ranges.is_empty() && listed
+}

@@ -1,0 +1,78 @@
+//! Enforcers: a notification is done at the call at which it is made, or refused.
+
+use saker_abi::generated::{
+    SAKER_ACTION_CLEANUP_ENFORCER, SAKER_ACTION_NOTIFY_ENFORCER, SAKER_PLAN_ENFORCES,
+};
+
+use super::fake::Fake;
+use super::{assert_refused, hook};
+use crate::testing::with_spec;
+
+const LISTS: &str = "lists:\n- {name: some, type: syscalls, values: [sys_openat, sys_lseek]}\n\
+                     - {name: more, type: syscalls, values: [sys_openat, sys_lseek, sys_unlink]}\n";
+
+fn notifying(enforced: &str, hook: &str, filter: &str, fields: &str) -> String {
+    with_spec(&format!(
+        "{LISTS}enforcers: [{{calls: [{enforced}]}}]\n{hook}\n  selectors:\n  - {{{filter}matchActions: \
+         [{{action: NotifyEnforcer, {fields}}}]}}"
+    ))
+}
+
+/// The hook of all system calls, whose number is a captured value.
+const ALL: &str =
+    "tracepoints:\n- subsystem: raw_syscalls\n  event: sys_enter\n  args: [{index: 4, type: syscall64}]";
+
+fn in_list(list: &str) -> String {
+    format!("matchArgs: [{{index: 0, operator: InMap, values: ['list:{list}']}}], ")
+}
+
+#[test]
+fn a_signal_is_sent_at_the_call() {
+    for (enforced, target, filter) in [
+        ("'list:some'", ALL, in_list("some")),
+        ("'list:more'", ALL, in_list("some")),
+        ("sys_openat", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
+        ("'list:more'", "kprobes:\n- call: 'list:some'\n  syscall: true", String::new()),
+    ] {
+        let text = notifying(enforced, target, &filter, "argSig: 9");
+        let plan = super::planned(&text, &Fake::default());
+        for hook in &plan.hooks {
+            let selector = hook.plan.selector[0];
+            assert_eq!(
+                (selector.signal, u32::from(selector.action)),
+                (9, SAKER_ACTION_NOTIFY_ENFORCER),
+                "{text}"
+            );
+            assert_ne!(hook.plan.flags & SAKER_PLAN_ENFORCES, 0);
+            assert!(hook.note.contains("`NotifyEnforcer` does not prevent the operation"), "{}", hook.note);
+        }
+    }
+}
+
+#[test]
+fn what_would_take_effect_elsewhere_is_refused() {
+    let negated = in_list("some").replace("InMap", "NotInMap");
+    for (enforced, target, filter) in [
+        ("'list:some'", ALL, in_list("more")),
+        ("'list:some'", ALL, String::new()),
+        ("'list:some'", ALL, negated),
+        ("sys_lseek", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
+        ("'i386/sys_openat'", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
+        ("sys_openat", "kprobes:\n- call: security_file_open\n  syscall: false", String::new()),
+        ("security_file_open", "kprobes:\n- call: security_file_open\n  syscall: false", String::new()),
+    ] {
+        let text = notifying(enforced, target, &filter, "argSig: 9");
+        assert_refused(&text, &Fake::default(), &["takes effect at the call at which it is made"]);
+    }
+    let text = notifying("'list:some'", ALL, &in_list("some"), "argError: -1, argSig: 9");
+    assert_refused(&text, &Fake::default(), &["argError: this version of Saker returns no error in place"]);
+}
+
+#[test]
+fn nothing_is_left_to_be_taken_back() {
+    let text = notifying("sys_openat", "kprobes:\n- call: sys_openat\n  syscall: true", "", "argSig: 9")
+        .replace("NotifyEnforcer, argSig: 9", "CleanupEnforcerNotification");
+    let plan = hook(&text, &Fake::default()).plan;
+    assert_eq!(u32::from(plan.selector[0].action), SAKER_ACTION_CLEANUP_ENFORCER);
+    assert_eq!(plan.flags & SAKER_PLAN_ENFORCES, 0);
+}
