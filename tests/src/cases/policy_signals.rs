@@ -210,7 +210,7 @@ fn at_functions() -> Result<()> {
         "kprobes:\n  - call: security_file_open\n    syscall: false\n    args: [{index: 0, type: file}]";
     opening(&mut bench, hook, "process_kprobe")?;
     if offers(&["kprobe"])? {
-        let registers = "\n    data: [{type: uint64, source: pt_regs, resolve: rdi}]";
+        let registers = "\n    data: [{index: 0, type: uint64, source: pt_regs, resolve: rdi}]";
         opening(&mut bench, &format!("{hook}{registers}"), "process_kprobe")?;
     }
     bench.lab.agent.stop()
