@@ -231,7 +231,13 @@ pub(crate) fn text() -> PolicyText {
         ..HookText::default()
     };
     let hooks = GUARD_HOOKS.iter().map(hook).collect();
-    PolicyText { id: Guard::POLICY, name: POLICY.to_owned(), namespace: String::new(), hooks }
+    PolicyText {
+        id: Guard::POLICY,
+        name: POLICY.to_owned(),
+        namespace: String::new(),
+        hooks,
+        ..PolicyText::default()
+    }
 }
 
 /// What is guarded beside process, program and BPF objects. `pins`: where programs are pinned.
