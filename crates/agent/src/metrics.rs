@@ -115,7 +115,7 @@ pub const METRICS: &[MetricDef] = &[
     gauge("saker_enforcement_enabled", &[], "1: policies act, each in its mode; 0: enforcement is switched off, none does"),
     counter("saker_enforcement_switched_off_total", &[], "Times that enforcement was switched off"),
     counter("saker_enforcement_actions_total", &["outcome"], "What policies did: denied (a result in place of the call), signalled, withheld (nothing, for whatever reason)"),
-    gauge("saker_self_protection_enabled", &[], "1: attempts against the agent are refused; 0: that is lifted. Not there without --self-protection"),
+    gauge("saker_self_protection_enabled", &[], "1: attempts against the agent are refused; 0: that is lifted, or the agent runs without --self-protection"),
     counter("saker_self_protection_lifted_total", &[], "Times that self-protection was lifted"),
     counter("saker_self_protection_refused_total", &["hook"], "Attempts against the agent that were refused, by the hook of security modules"),
     counter("saker_self_protection_untold_total", &[], "Of them those for whose events there was no room"),

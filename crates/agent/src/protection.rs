@@ -181,11 +181,15 @@ impl Protection {
         self.known().times
     }
 
-    /// Attempts that were refused, by the hook; empty: there is no protection, or the kernel cannot be asked.
+    /// Attempts that were refused, by the hook: none without protection; empty: the kernel cannot be asked.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, GuardCount)> {
-        let counts = self.shield.as_ref().and_then(|shield| shield.counts().ok()).unwrap_or_default();
-        GUARD_HOOKS.iter().map(|hook| hook.name).zip(counts).collect()
+        let none = || Ok(vec![GuardCount::default(); GUARD_HOOKS.len()]);
+        let counts = self.shield.as_ref().map_or_else(none, |shield| shield.counts());
+        let counts = counts.inspect_err(|error| {
+            tracing::debug!("what self-protection refused cannot be read: {error:#}");
+        });
+        GUARD_HOOKS.iter().map(|hook| hook.name).zip(counts.unwrap_or_default()).collect()
     }
 
     /// Takes down what is new, and notes that the time of a lift is over. Called now and then.

@@ -395,10 +395,8 @@ fn enforcement(values: &mut Values, state: &State) {
 
 fn protection(values: &mut Values, state: &State) {
     let protection = &state.protection;
-    if !protection.is_there() {
-        return;
-    }
-    values.count("saker_self_protection_enabled", &[], protection.lifted().is_none().into());
+    let is_on = protection.is_there() && protection.lifted().is_none();
+    values.count("saker_self_protection_enabled", &[], is_on.into());
     values.count("saker_self_protection_lifted_total", &[], protection.times());
     let counts = protection.counts();
     values.count("saker_self_protection_untold_total", &[], counts.iter().map(|(_, count)| count.lost).sum());
