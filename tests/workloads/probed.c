@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A program with symbols and a declared probe, for hooks in programs: calls a function of its own with the numbers 1 to
- * 9; with a number as argument, what policies change is called with it, and what came of it is printed. */
+/* A program with symbols and a declared probe, for hooks in programs: calls a function of its own with the
+ * numbers 1 to 9; with a number as argument, what policies change is called with it, and what came of it is
+ * printed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,7 +46,8 @@ __attribute__((noinline, used)) int saker_other(int number, const char *text)
 	".endif\n"
 /* clang-format on */
 
-/* The declared probe saker:asked: a number in memory, the same in a register, a constant, and bytes in memory. */
+/* The declared probe saker:asked: a number in memory, the same in a register, a constant, and bytes in
+ * memory. */
 static void __attribute__((noinline)) declare(int number)
 {
 	volatile int memory[3] = {-1, number, -1};
