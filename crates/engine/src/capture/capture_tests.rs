@@ -69,7 +69,13 @@ fn policy() -> PolicyText {
         conditional_return: true,
         requests: Vec::new(),
     };
-    PolicyText { id: 3, name: "p".into(), namespace: "ns".into(), hooks: vec![hook, HookText::default()] }
+    PolicyText {
+        id: 3,
+        name: "p".into(),
+        namespace: "ns".into(),
+        hooks: vec![hook, HookText::default()],
+        workload: None,
+    }
 }
 
 fn written() -> Vec<u8> {

@@ -37,6 +37,7 @@ fn text() -> PolicyText {
         name: "files".into(),
         namespace: "ns".into(),
         hooks: vec![hook, list, conditional],
+        workload: None,
     }
 }
 
