@@ -91,9 +91,9 @@ fn at_each_step(mut bench: Bench, pins: impl Fn() -> Vec<String>) -> Result<usiz
     let (mut refused, mut replaced) = (0, false);
     // The highest descriptor that may be had goes up by one each time, so that each step fails once for want of one.
     for last in free.skip(CONNECTION) {
-        limit(pid, Rlimit { current: Some(last + 1), ..usual.clone() })?;
+        limit(pid, Rlimit { current: Some(last + 1), ..usual })?;
         let answer = bench.ask(&["replace", &file.to_string_lossy()]);
-        limit(pid, usual.clone())?;
+        limit(pid, usual)?;
         let answer = answer?;
         if answer.status.success() {
             replaced = true;
