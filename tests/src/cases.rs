@@ -15,6 +15,7 @@ pub mod place;
 pub mod policy;
 pub mod policy_asking;
 pub mod policy_enforce;
+pub mod policy_explained;
 pub mod policy_fault;
 pub mod policy_foreign;
 pub mod policy_many;
@@ -49,6 +50,7 @@ pub const TABLES: &[&[Case]] = &[
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
+    policy_explained::CASES,
     policy_fault::CASES,
     policy_scenarios::CASES,
     policy_values::CASES,

@@ -5,6 +5,7 @@
 //! is another crate's.
 
 mod choices;
+pub mod cost;
 mod group;
 mod lower;
 mod pattern;
@@ -352,6 +353,21 @@ pub struct HookPlan {
     pub missing: Vec<String>,
     /// Why it is not attached in the way that would be taken first; empty: it is.
     pub note: String,
+}
+
+impl HookPlan {
+    /// What is hooked, in status and explanations: a function, the first of several, or a tracepoint.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let text = &self.text;
+        match (text.function.as_str(), text.functions.as_slice()) {
+            ("", [(_, first), rest @ ..]) if !rest.is_empty() => format!("{first} and {} more", rest.len()),
+            ("", [(_, only)]) => only.clone(),
+            ("", []) if !text.subsystem.is_empty() => format!("{}/{}", text.subsystem, text.event),
+            ("", []) => text.event.clone(),
+            (function, _) => function.to_owned(),
+        }
+    }
 }
 
 /// Whether a clause asks for the bit of a [`BinaryTest`].

@@ -116,6 +116,14 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// A file that should describe a kernel does not.
+    #[error("{} does not describe a kernel: {reason} (`saker probe --save FILE` writes such files)", path.display())]
+    NoKernel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An option is out of its range.
     #[error("{0}")]
     Option(String),

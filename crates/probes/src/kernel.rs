@@ -4,6 +4,7 @@
 
 pub(crate) mod description;
 mod program_types;
+mod saved;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -21,6 +22,7 @@ use saker_policy::values::Step;
 use crate::{Error, Executable, Tracefs, facts, mechanisms, preemption};
 use description::Types;
 use program_types::ProgramTypes;
+pub use saved::SavedKernel;
 
 /// Where the kernel lists the functions that can be traced, when a tracing file system is mounted.
 const TRACEABLE: [&str; 2] = [
@@ -88,9 +90,44 @@ impl RunningKernel {
 }
 
 impl RunningKernel {
-    /// Whether it was built for programs of 32 bits (`CONFIG_IA32_EMULATION`); it may have been started without.
-    fn runs_narrow_programs(&self) -> bool {
-        self.machine == "x86_64" && self.symbol("__ia32_sys_close")
+    fn calls(&self) -> Calls<'_> {
+        Calls { machine: &self.machine, narrow: self.symbol("__ia32_sys_close") }
+    }
+}
+
+/// System calls of a machine.
+struct Calls<'a> {
+    /// `uname -m`.
+    machine: &'a str,
+    /// It was built for programs of 32 bits (`CONFIG_IA32_EMULATION`); it may have been started without.
+    narrow: bool,
+}
+
+impl Calls<'_> {
+    fn number(&self, name: &str) -> Option<u32> {
+        if self.machine == "x86_64" { syscalls::number(name) } else { None }
+    }
+
+    fn all(&self) -> Vec<(String, u32)> {
+        if self.machine != "x86_64" {
+            return Vec::new();
+        }
+        syscalls::all().map(|(name, number)| (syscalls::function(name).to_owned(), number)).collect()
+    }
+
+    fn narrow_number(&self, name: &str) -> Option<u32> {
+        if self.machine == "x86_64" && self.narrow { syscalls::narrow_number(name) } else { None }
+    }
+
+    fn all_narrow(&self) -> Vec<(String, u32)> {
+        if self.machine != "x86_64" || !self.narrow {
+            return Vec::new();
+        }
+        syscalls::all_narrow().map(|(name, number)| (name.to_owned(), number)).collect()
+    }
+
+    fn prefix(&self) -> &'static str {
+        if self.machine == "aarch64" { "__arm64_sys_" } else { "__x64_sys_" }
     }
 }
 
@@ -193,7 +230,13 @@ fn hash(name: &[u8]) -> u64 {
 /// and it is looked into for names that the description of types lacks.
 fn symbols() -> Vec<u64> {
     let mut hashes = Vec::new();
-    let Ok(file) = fs::File::open(SYMBOLS) else { return hashes };
+    each_symbol(|symbol| hashes.push(hash(symbol)));
+    hashes.sort_unstable();
+    hashes
+}
+
+fn each_symbol(mut with: impl FnMut(&[u8])) {
+    let Ok(file) = fs::File::open(SYMBOLS) else { return };
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
@@ -201,12 +244,43 @@ fn symbols() -> Vec<u64> {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let (_, kind, symbol) = (words.next(), words.next(), words.next());
         if let (Some(b"t" | b"T" | b"w" | b"W"), Some(symbol)) = (kind, symbol) {
-            hashes.push(hash(symbol));
+            with(symbol);
         }
         line.clear();
     }
-    hashes.sort_unstable();
-    hashes
+}
+
+/// Functions whose names fit a regular expression.
+fn functions_that_fit(types: &Types, pattern: &str) -> Vec<String> {
+    let Ok(pattern) = regex::RegexBuilder::new(pattern).size_limit(PATTERN_MAX).build() else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    types.each_function(|name| {
+        if pattern.is_match(name) {
+            names.push(name.to_owned());
+        }
+    });
+    names
+}
+
+/// Names of all functions in the kernel's list of symbols, in order.
+fn symbol_names() -> Vec<String> {
+    let mut names = Vec::new();
+    each_symbol(|symbol| names.push(String::from_utf8_lossy(symbol).into_owned()));
+    names.sort_unstable();
+    names
+}
+
+/// Names of all functions that can be traced, in order; none: the kernel does not say.
+fn traceable_names() -> Option<Vec<String>> {
+    let file = TRACEABLE.iter().find_map(|path| fs::File::open(path).ok())?;
+    let lines = BufReader::with_capacity(1 << 16, file).lines().map_while(Result::ok);
+    let mut names: Vec<String> =
+        lines.filter_map(|line| Some(line.split_ascii_whitespace().next()?.to_owned())).collect();
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
 }
 
 /// Of these functions the ones that can be traced; all, when the kernel does not say.
@@ -349,29 +423,23 @@ impl Kernel for RunningKernel {
     }
 
     fn syscall(&self, name: &str) -> Option<u32> {
-        if self.machine == "x86_64" { syscalls::number(name) } else { None }
+        self.calls().number(name)
     }
 
     fn syscalls(&self) -> Vec<(String, u32)> {
-        if self.machine != "x86_64" {
-            return Vec::new();
-        }
-        syscalls::all().map(|(name, number)| (syscalls::function(name).to_owned(), number)).collect()
+        self.calls().all()
     }
 
     fn narrow_syscall(&self, name: &str) -> Option<u32> {
-        if self.runs_narrow_programs() { syscalls::narrow_number(name) } else { None }
+        self.calls().narrow_number(name)
     }
 
     fn narrow_syscalls(&self) -> Vec<(String, u32)> {
-        if !self.runs_narrow_programs() {
-            return Vec::new();
-        }
-        syscalls::all_narrow().map(|(name, number)| (name.to_owned(), number)).collect()
+        self.calls().all_narrow()
     }
 
     fn syscall_prefix(&self) -> &str {
-        if self.machine == "aarch64" { "__arm64_sys_" } else { "__x64_sys_" }
+        self.calls().prefix()
     }
 
     fn nearest(&self, name: &str) -> Vec<String> {
@@ -379,16 +447,7 @@ impl Kernel for RunningKernel {
     }
 
     fn matching(&self, pattern: &str) -> Vec<String> {
-        let Ok(pattern) = regex::RegexBuilder::new(pattern).size_limit(PATTERN_MAX).build() else {
-            return Vec::new();
-        };
-        let mut names = Vec::new();
-        self.types.each_function(|name| {
-            if pattern.is_match(name) {
-                names.push(name.to_owned());
-            }
-        });
-        traceable(names)
+        traceable(functions_that_fit(&self.types, pattern))
     }
 
     fn socket_programs(&self) -> Result<SocketPrograms, String> {

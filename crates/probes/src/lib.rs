@@ -45,7 +45,7 @@ pub use hooks::{
     tells_places,
 };
 pub use keep::{EarlierReader, Keep, KeptPolicy};
-pub use kernel::RunningKernel;
+pub use kernel::{RunningKernel, SavedKernel};
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;

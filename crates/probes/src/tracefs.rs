@@ -1,5 +1,6 @@
 //! What tracefs tells of tracepoints.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -43,6 +44,29 @@ impl Tracefs {
     /// # Errors
     /// There is no such event, it cannot be read, or its format is not understood.
     pub fn format(&self, subsystem: &str, event: &str) -> Result<Format, Error> {
+        let text = self.text(subsystem, event)?;
+        Format::parse(&text).map_err(|source| Error::Format {
+            subsystem: subsystem.to_owned(),
+            event: event.to_owned(),
+            source,
+        })
+    }
+
+    /// The formats of all events as they are, by subsystem and event, without those that cannot be read.
+    #[must_use]
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for subsystem in self.names(None) {
+            for event in self.names(Some(&subsystem)) {
+                if let Ok(text) = self.text(&subsystem, &event) {
+                    texts.insert(format!("{subsystem}/{event}"), text);
+                }
+            }
+        }
+        texts
+    }
+
+    fn text(&self, subsystem: &str, event: &str) -> Result<String, Error> {
         if !is_name(subsystem) || !is_name(event) {
             return Err(self.missing(subsystem, event));
         }
@@ -56,11 +80,7 @@ impl Tracefs {
         let mut text = String::new();
         let limit = u64::try_from(MAX_FORMAT).unwrap_or(u64::MAX).saturating_add(1);
         file.take(limit).read_to_string(&mut text).map_err(|source| unreadable(&name, source))?;
-        Format::parse(&text).map_err(|source| Error::Format {
-            subsystem: subsystem.to_owned(),
-            event: event.to_owned(),
-            source,
-        })
+        Ok(text)
     }
 
     fn missing(&self, subsystem: &str, event: &str) -> Error {

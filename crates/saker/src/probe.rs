@@ -1,8 +1,11 @@
 //! `saker probe`.
 
-use anyhow::Result;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use clap::Args;
-use saker_probes::KernelFacts;
+use saker_probes::{KernelFacts, RunningKernel};
 
 use crate::output::{self, Data};
 
@@ -12,15 +15,33 @@ pub struct ProbeArgs {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t = Data::Table)]
     output: Data,
+    /// Write what policies must know of this kernel to a file, for `saker policy explain --kernel FILE` elsewhere.
+    /// Needs root
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    save: Option<PathBuf>,
 }
 
 /// Asks the kernel and prints.
 pub fn run(args: &ProbeArgs) -> Result<()> {
+    if let Some(path) = &args.save {
+        return save(path);
+    }
     let facts = KernelFacts::discover()?;
     match args.output {
         Data::Json => output::print(&format!("{}\n", serde_json::to_string_pretty(&facts)?)),
         Data::Table => output::print(&table(&facts)),
     }
+}
+
+fn save(path: &Path) -> Result<()> {
+    let missing = KernelFacts::discover()?.missing_capabilities.join(", ");
+    if !missing.is_empty() {
+        anyhow::bail!("what this kernel offers cannot be tried without {missing}: run this as root");
+    }
+    let kernel = RunningKernel::load()?;
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    kernel.save(file)?;
+    Ok(())
 }
 
 fn table(facts: &KernelFacts) -> String {

@@ -1,35 +1,170 @@
 //! `saker policy explain`.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
-use saker_policy::{Explanation, explain, to_json};
+use saker_policy::model::Policy;
+use saker_policy::plan::cost::{Cost, cost};
+use saker_policy::plan::{HookPlan, Kernel, lower};
+use saker_policy::{Diagnostic, Explanation, explain, to_json};
+use saker_probes::{KernelFacts, RunningKernel, SavedKernel};
 use serde_json::{Value, json};
 
 use super::{Form, load, name};
 use crate::output;
 
+const EXIT_STATUS: &str = "Exit status: 0 explained; 1 the policy has errors, or with --kernel: that kernel cannot serve \
+                           it; 2 wrong command line";
+
 /// Arguments of `saker policy explain`.
 #[derive(Args)]
-#[command(after_help = "Exit status: 0 explained; 1 the policy has errors; 2 wrong command line")]
+#[command(after_help = EXIT_STATUS)]
 pub struct ExplainArgs {
     /// The policy file; `-` is standard input
     file: PathBuf,
+    /// Say also how a kernel serves it, what it costs there and what cannot work: `this`, for which root is needed, or
+    /// a file that `saker probe --save` wrote on another machine. Programs and libraries are those of this machine
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<PathBuf>,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
 }
 
+/// What a kernel makes of a policy.
+enum Served {
+    /// Its hooks, and what the user should know.
+    Plan(Vec<HookPlan>, Vec<Diagnostic>),
+    /// Everything that stands against it.
+    Refused(Vec<Diagnostic>),
+}
+
 /// Explains the policies of a file.
 pub fn run(args: &ExplainArgs) -> Result<()> {
     let (_, checked) = load(&args.file, args.output == Form::Text)?;
-    let explanations: Vec<Explanation> = checked.policies.iter().map(explain).collect();
-    if args.output == Form::Json {
-        let policies: Vec<Value> = explanations.iter().map(Explanation::json).collect();
-        let warnings = to_json(&name(&args.file), &checked.diagnostics);
-        return output::print(&format!("{:#}\n", json!({"policies": policies, "warnings": warnings})));
+    let kernel = args.kernel.as_ref().map(|kernel| asked(kernel)).transpose()?;
+    let mut refused = Vec::new();
+    let mut parts = Vec::new();
+    for policy in &checked.policies {
+        let served = kernel.as_deref().map(|kernel| (kernel.release(), serve(policy, kernel)));
+        if let Some((_, Served::Refused(_))) = served {
+            refused.push(policy.name.value.clone());
+        }
+        parts.push((explain(policy), served));
     }
-    let texts: Vec<String> = explanations.iter().map(Explanation::text).collect();
-    output::print(&texts.join("\n"))
+    if args.output == Form::Json {
+        let file = name(&args.file);
+        let policies: Vec<Value> = parts.iter().map(|(told, served)| as_json(&file, told, served)).collect();
+        let warnings = to_json(&file, &checked.diagnostics);
+        output::print(&format!("{:#}\n", json!({"policies": policies, "warnings": warnings})))?;
+    } else {
+        let texts: Vec<String> = parts.iter().map(|(told, served)| as_text(told, served)).collect();
+        output::print(&texts.join("\n"))?;
+    }
+    if let (Some(kernel), false) = (&kernel, refused.is_empty()) {
+        bail!("Linux {} cannot serve {}", kernel.release(), refused.join(", "));
+    }
+    Ok(())
+}
+
+fn asked(kernel: &std::path::Path) -> Result<Box<dyn Kernel>> {
+    if kernel.as_os_str() != "this" {
+        return Ok(Box::new(SavedKernel::open(kernel)?));
+    }
+    let missing = KernelFacts::discover()?.missing_capabilities.join(", ");
+    if !missing.is_empty() {
+        bail!("what this kernel offers cannot be tried without {missing}: run this as root");
+    }
+    Ok(Box::new(RunningKernel::load()?))
+}
+
+fn serve(policy: &Policy, kernel: &dyn Kernel) -> Served {
+    match lower(policy, kernel) {
+        Ok(plan) if plan.warnings.iter().all(|told| told.severity != saker_policy::Severity::Error) => {
+            Served::Plan(plan.hooks, plan.warnings)
+        }
+        Ok(plan) => Served::Refused(plan.warnings),
+        Err(told) => Served::Refused(told),
+    }
+}
+
+fn as_text(told: &Explanation, served: &Option<(&str, Served)>) -> String {
+    let mut text = told.text();
+    let Some((release, served)) = served else { return text };
+    let problem = |text: &mut String, one: &Diagnostic| {
+        let _ = writeln!(text, "  Line {}, {}: {}", one.span.line, one.path, one.message);
+        if let Some(hint) = &one.hint {
+            let _ = writeln!(text, "      {hint}");
+        }
+    };
+    match served {
+        Served::Refused(all) => {
+            let _ = writeln!(text, "\nLinux {release} cannot serve it:");
+            all.iter().for_each(|one| problem(&mut text, one));
+        }
+        Served::Plan(hooks, warnings) => {
+            let _ = writeln!(text, "\nOn Linux {release}:");
+            for hook in hooks {
+                let (path, function, way) = (&hook.path, hook.target(), hook.attach.mechanism());
+                let function = if function.is_empty() { String::new() } else { format!(" ({function})") };
+                let _ = writeln!(text, "  {path}{function} by {way}.");
+                if !hook.note.is_empty() {
+                    let _ = writeln!(text, "      {}", hook.note);
+                }
+                if !hook.missing.is_empty() {
+                    let _ = writeln!(text, "      Not in this kernel: {}.", hook.missing.join(", "));
+                }
+                let _ = writeln!(text, "      {}", in_words(cost(hook)));
+            }
+            warnings.iter().for_each(|one| problem(&mut text, one));
+        }
+    }
+    text
+}
+
+/// What a hook costs.
+fn in_words(cost: Option<Cost>) -> String {
+    let Some(cost) = cost else {
+        return "What a call costs was not measured for such hooks.".to_owned();
+    };
+    let mut parts = Vec::new();
+    if let Some(other) = cost.other_process {
+        parts.push(format!("{other} for a call of another process"));
+    }
+    if let Some(other) = cost.other_values {
+        parts.push(format!("{other} for one whose values do not fit"));
+    }
+    parts.push(format!("{} for one that is told, and {} of the agent for its event", cost.told, cost.agent));
+    if let Some(each) = cost.system_calls {
+        parts.push(format!("{each} for every system call of the machine"));
+    }
+    format!("Costs about, in instructions: {}.", parts.join("; "))
+}
+
+fn as_json(file: &str, told: &Explanation, served: &Option<(&str, Served)>) -> Value {
+    let mut value = told.json();
+    let Some((release, served)) = served else { return value };
+    value["kernel"] = match served {
+        Served::Refused(all) => json!({"release": release, "served": false, "errors": to_json(file, all)}),
+        Served::Plan(hooks, warnings) => {
+            let hooks: Vec<Value> = hooks.iter().map(hook_json).collect();
+            json!({"release": release, "served": true, "hooks": hooks, "warnings": to_json(file, warnings)})
+        }
+    };
+    value
+}
+
+fn hook_json(hook: &HookPlan) -> Value {
+    let cost = cost(hook).map(|cost| {
+        json!({
+            "other_process": cost.other_process, "other_values": cost.other_values, "told": cost.told,
+            "agent": cost.agent, "system_calls": cost.system_calls,
+        })
+    });
+    json!({
+        "path": hook.path, "function": hook.target(), "mechanism": hook.attach.mechanism(),
+        "note": hook.note, "missing": hook.missing, "instructions": cost,
+    })
 }

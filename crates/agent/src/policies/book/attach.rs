@@ -331,16 +331,9 @@ fn numbered(
 }
 
 fn view(hook: &HookPlan) -> HookView {
-    let function = match (hook.text.function.as_str(), hook.text.functions.as_slice()) {
-        ("", [(_, first), rest @ ..]) if !rest.is_empty() => format!("{first} and {} more", rest.len()),
-        ("", [(_, only)]) => only.clone(),
-        ("", []) if !hook.text.subsystem.is_empty() => format!("{}/{}", hook.text.subsystem, hook.text.event),
-        ("", []) => hook.text.event.clone(),
-        (function, _) => function.to_owned(),
-    };
     HookView {
         path: hook.path.clone(),
-        function,
+        function: hook.target(),
         mechanism: hook.attach.mechanism().to_owned(),
         state: if hook.missing.is_empty() { HookState::Loaded } else { HookState::Partial },
         error: String::new(),

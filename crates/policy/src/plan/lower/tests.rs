@@ -1,6 +1,7 @@
 //! Tests of lowering, with a kernel that is made up.
 
 mod clauses;
+mod costs;
 mod enforce;
 mod enforcers;
 mod expression;

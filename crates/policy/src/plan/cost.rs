@@ -1,0 +1,107 @@
+//! What a hook costs, roughly, by what was measured of others on Linux 6.1 in instructions (SPECIFICATION.md, "Policies").
+//!
+//! An empty program at the same place is taken as it was measured; what the hook does beside that is put together from
+//! its parts. Paths are taken to be in the root file system; each mount below it takes some 240 more.
+
+use saker_abi::generated::{
+    SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_FILENAME, SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
+};
+
+use super::{Attach, HookPlan};
+
+/// A call whose process is looked at.
+const PROCESS: u32 = 150;
+/// A call of which a value is compared.
+const VALUE: u32 = 180;
+/// Each comparison more.
+const COMPARISON: u32 = 40;
+/// A path that is put together and compared.
+const COMPARED_PATH: u32 = 400;
+/// A record of a call.
+const RECORD: u32 = 1_200;
+/// A path in it.
+const PATH: u32 = 2_500;
+/// The agent, for an event in a JSON file.
+const AGENT: u32 = 11_000;
+/// Types that are paths.
+const PATHS: [u32; 7] = [
+    SAKER_TYPE_DENTRY,
+    SAKER_TYPE_FD,
+    SAKER_TYPE_FILE,
+    SAKER_TYPE_FILENAME,
+    SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM,
+    SAKER_TYPE_PATH,
+];
+
+/// Instructions that a hook costs, roughly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// A call whose process no selector is about; none: some selector is about all.
+    pub other_process: Option<u32>,
+    /// A call whose values no selector fits; none: some selector asks for no value.
+    pub other_values: Option<u32>,
+    /// A call that is told, in the kernel.
+    pub told: u32,
+    /// The agent, for its event.
+    pub agent: u32,
+    /// Every system call of the machine costs so much beside that, also those that nobody asked for.
+    pub system_calls: Option<u32>,
+}
+
+/// An empty program at such a place; none: that was not measured.
+fn empty(attach: &Attach) -> Option<u32> {
+    let (entry, on_return, at_return) = match attach {
+        Attach::Trampoline { on_return, .. } | Attach::Decision { on_return, .. } => (133, *on_return, 184),
+        Attach::Kprobe { on_return, .. } | Attach::Kprobes { on_return, .. } => (336, *on_return, 568),
+        Attach::Lsm(_) => (183, false, 0),
+        Attach::RawTracepoint(_) => (112, false, 0),
+        Attach::Syscalls { on_return } => (112, *on_return, 112),
+        Attach::Tracepoint { .. } => (347, false, 0),
+        Attach::Group { .. } | Attach::Uprobe { .. } => return None,
+    };
+    Some(entry + if on_return { at_return } else { 0 })
+}
+
+/// Rough, and told so.
+fn rounded(cost: u32) -> u32 {
+    let step = if cost < 1_000 { 10 } else { 100 };
+    (cost + step / 2) / step * step
+}
+
+/// What a hook costs; none: an empty program at such a place was not measured.
+#[must_use]
+pub fn cost(hook: &HookPlan) -> Option<Cost> {
+    let empty = empty(&hook.attach)?;
+    let plan: &saker_plan = &hook.plan;
+    let selectors = plan.selector.get(..usize::from(plan.selectors)).unwrap_or_default();
+    let stages = plan.stage.get(..usize::from(plan.stages)).unwrap_or_default();
+    let all = !selectors.is_empty();
+    let by_process = all && selectors.iter().all(|selector| selector.process_count > 0);
+    let asks = |number: usize| stages.iter().any(|stage| stage.selectors >> number & 1 == 1);
+    let by_value = all && (0..selectors.len()).all(asks);
+    let kind = |value: u8| plan.value.get(usize::from(value)).map_or(0, |value| u32::from(value.type_));
+    let mut values = if stages.is_empty() { 0 } else { VALUE };
+    let comparisons: u32 = stages.iter().map(|stage| u32::from(stage.count)).sum();
+    values += COMPARISON * comparisons.saturating_sub(1);
+    for stage in stages.iter().filter(|stage| PATHS.contains(&kind(stage.value))) {
+        values += if stage.count > 0 { COMPARED_PATH } else { 0 };
+    }
+    let process = if selectors.iter().any(|selector| selector.process_count > 0) { PROCESS } else { 0 };
+    let captured = plan.value.iter().take(usize::from(plan.values));
+    let paths = captured.filter(|value| PATHS.contains(&u32::from(value.type_))).count();
+    let paths = u32::try_from(paths).unwrap_or(u32::MAX);
+    let judged = empty + process + values;
+    let system_calls = match hook.attach {
+        Attach::Syscalls { .. } => Some(rounded(empty)),
+        _ => None,
+    };
+    Some(Cost {
+        other_process: by_process.then(|| rounded(empty + PROCESS)),
+        other_values: by_value.then(|| rounded(judged)),
+        told: rounded(judged.saturating_add(RECORD).saturating_add(PATH.saturating_mul(paths))),
+        agent: AGENT,
+        system_calls,
+    })
+}

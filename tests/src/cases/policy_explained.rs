@@ -1,0 +1,82 @@
+//! `saker policy explain --kernel`: what it says beforehand is what the agent then does, by the running kernel and by a
+//! file that describes it.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::policy::{Bench, getpriority};
+use crate::agent;
+use crate::case::{Case, alone};
+use crate::observe::same;
+
+/// The table.
+pub const CASES: &[Case] = &[alone("policy-explained", explained)];
+
+/// Hooks that kernels serve in different ways.
+const HOOKS: &[&str] = &[
+    "kprobes: [{call: sys_openat, syscall: true, NOBODY}]",
+    "kprobes: [{call: 'list:opens', syscall: true, return: true, returnArg: {index: 0, type: int}, NOBODY}]\n  lists:\n  - \
+     {name: opens, type: syscalls, values: [sys_openat, sys_open]}",
+    "kprobes: [{call: security_file_open, syscall: false, args: [{index: 0, type: file}], NOBODY}]",
+    "lsmhooks: [{hook: file_open, args: [{index: 0, type: file}], NOBODY}]",
+    "tracepoints: [{subsystem: sched, event: sched_process_exec, NOBODY}]",
+    "tracepoints: [{subsystem: raw_syscalls, event: sys_enter, raw: true, NOBODY}]",
+    "fentries: [{call: no_such_function, NOBODY}]",
+];
+
+/// What `explain` says of the only policy of a file, and whether it succeeded.
+fn explain(kernel: &Path, file: &Path) -> Result<(Value, bool)> {
+    let mut command = Command::new(agent::binary()?);
+    command.args(["policy", "explain", "-o", "json", "--kernel"]).arg(kernel).arg(file);
+    let output = command.output()?;
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("no JSON: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok((told["policies"][0]["kernel"].clone(), output.status.success()))
+}
+
+fn explained() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let program = bench.program();
+    let saved = bench.lab.scratch.path().join("kernel");
+    let output = Command::new(agent::binary()?).args(["probe", "--save"]).arg(&saved).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Nothing is told: other processes of this machine are none of the test's business.
+    let whole = |hooks: &&str| {
+        let head = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: asked}\nspec:\n  ";
+        let nobody = "selectors: [{matchPIDs: [{operator: In, values: [4194305]}]}]";
+        format!("{head}{}\n", hooks.replace("NOBODY", nobody))
+    };
+    let mut texts: Vec<String> = HOOKS.iter().map(whole).collect();
+    texts.push(getpriority("asked", &program, "asked", ""));
+    let mut served = 0;
+    for text in &texts {
+        let file = bench.write("asked.yaml", text)?;
+        let (here, success) = explain(Path::new("this"), &file)?;
+        let (there, by_file) = explain(&saved, &file)?;
+        same(&format!("what the file says of\n{text}"), &there, &here)?;
+        same("exit status", (success, by_file), (here["served"] == true, here["served"] == true))?;
+        let added = bench.ask(&["add", &file.to_string_lossy()])?;
+        same(&format!("whether it is loaded\n{text}{here}"), added.status.success(), success)?;
+        if !success {
+            let error = here["errors"][0]["message"].as_str().context("no reason")?.to_owned();
+            let told = String::from_utf8_lossy(&added.stderr).into_owned();
+            ensure!(told.contains(&error), "the agent says something else than {error:?}: {told}");
+            continue;
+        }
+        served += 1;
+        let policy = bench.policy("asked")?;
+        let ways = |value: &Value| -> Vec<(String, String, String)> {
+            let hooks = value["hooks"].as_array().cloned().unwrap_or_default();
+            let word = |hook: &Value, name: &str| hook[name].as_str().unwrap_or_default().to_owned();
+            let one = |hook: &Value| (word(hook, "path"), word(hook, "function"), word(hook, "mechanism"));
+            hooks.iter().map(one).collect()
+        };
+        same(&format!("hooks of\n{text}"), ways(&policy), ways(&here))?;
+        bench.order(&["delete", "asked"])?;
+    }
+    ensure!(served > 2, "only {served} policies were served");
+    bench.lab.agent.stop()
+}
