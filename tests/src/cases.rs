@@ -10,6 +10,7 @@ pub mod facts;
 pub mod fault;
 pub mod guard;
 pub mod keep;
+pub mod keep_egress;
 pub mod loss;
 pub mod place;
 pub mod policy;
@@ -59,6 +60,7 @@ pub const TABLES: &[&[Case]] = &[
     egress::CASES,
     policy_foreign::CASES,
     keep::CASES,
+    keep_egress::CASES,
     guard::CASES,
     policy_rails::CASES,
     workloads::CASES,

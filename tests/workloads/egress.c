@@ -274,6 +274,68 @@ static int egress_connect(int argc, char **argv)
 	return 0;
 }
 
+/* What those who besiege an address count. */
+struct siege {
+	atomic_int over;
+	atomic_ulong tried, connected, other;
+};
+
+static void besiege_once(struct siege *siege, int type, int port)
+{
+	int fd = open_socket(AF_INET, type, 0);
+	union address to;
+	socklen_t len = at(&to, FORBIDDEN, port);
+
+	siege->tried++;
+	if (!connect(fd, &to.any, len))
+		siege->connected++;
+	else if (errno != EPERM)
+		siege->other++;
+	close(fd);
+}
+
+/* egress-siege GROUP FORBIDDEN-PORT PROCESSES: so many processes connect again and again, by TCP and UDP,
+ * until the input ends. Prints `besieging` when all are there. Facts: tried, connected, other (failed
+ * otherwise than by EPERM). */
+static int egress_siege(int argc, char **argv)
+{
+	struct siege *siege =
+		mmap(NULL, sizeof(*siege), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int processes, port;
+	char c;
+
+	if (argc != 4)
+		return 2;
+	if (siege == MAP_FAILED)
+		die("memory");
+	enter(argv[1]);
+	port = atoi(argv[2]);
+	processes = atoi(argv[3]);
+	for (int i = 0; i < processes; i++) {
+		pid_t child = fork();
+
+		if (child < 0)
+			die("fork");
+		if (child)
+			continue;
+		while (!siege->over) {
+			besiege_once(siege, SOCK_STREAM, port);
+			besiege_once(siege, SOCK_DGRAM, port);
+		}
+		_exit(0);
+	}
+	fact("besieging", "%d", processes);
+	while (read(0, &c, 1) > 0)
+		;
+	siege->over = 1;
+	while (wait(NULL) > 0)
+		;
+	fact("tried", "%lu", siege->tried);
+	fact("connected", "%lu", siege->connected);
+	fact("other", "%lu", siege->other);
+	return 0;
+}
+
 static void try_bind(const char *name, int family, int type, int given, const char *text, int port)
 {
 	int fd = open_socket(family, type, 0), yes = 1;
@@ -388,9 +450,6 @@ static int egress_one(int argc, char **argv)
 }
 
 const struct workload egress_workloads[] = {
-	{"egress-connect", egress_connect},
-	{"egress-bind", egress_bind},
-	{"egress-send", egress_send},
-	{"egress-one", egress_one},
-	{},
+	{"egress-connect", egress_connect}, {"egress-siege", egress_siege}, {"egress-bind", egress_bind},
+	{"egress-send", egress_send},	    {"egress-one", egress_one},	    {},
 };

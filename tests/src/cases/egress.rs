@@ -31,20 +31,20 @@ pub const CASES: &[Case] = &[
     alone("egress-library", library),
 ];
 
-const FORBIDDEN: &str = "127.0.0.2";
+pub(super) const FORBIDDEN: &str = "127.0.0.2";
 const ALLOWED: &str = "127.0.0.3";
 /// Attempts of each of the eight threads.
 const ROUNDS: u64 = 60;
 const THREADS: u64 = 8;
 
 /// Where the programs are attached.
-struct Place {
+pub(super) struct Place {
     /// The group that the test's program enters; none: the root is attached to, in which everybody is.
-    group: Option<PathBuf>,
+    pub(super) group: Option<PathBuf>,
 }
 
 impl Place {
-    fn find() -> Result<Self> {
+    pub(super) fn find() -> Result<Self> {
         // The control folder of a test machine.
         if Path::new("/run/vm/cmd").exists() {
             return Ok(Self { group: None });
@@ -62,7 +62,7 @@ impl Place {
         Bench::start(&option.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.group.as_ref().map_or_else(|| "-".to_owned(), |group| group.display().to_string())
     }
 }
@@ -77,13 +77,13 @@ impl Drop for Place {
 }
 
 /// Who listens at an address: whether anything came.
-struct Listeners {
-    tcp: TcpListener,
+pub(super) struct Listeners {
+    pub(super) tcp: TcpListener,
     udp: UdpSocket,
 }
 
 impl Listeners {
-    fn at(address: SocketAddr) -> Result<Self> {
+    pub(super) fn at(address: SocketAddr) -> Result<Self> {
         let tcp = TcpListener::bind(address)?;
         let udp = UdpSocket::bind(tcp.local_addr()?)?;
         tcp.set_nonblocking(true)?;
@@ -92,7 +92,7 @@ impl Listeners {
     }
 
     /// How many connections and datagrams there are.
-    fn came(&self) -> Result<(usize, usize)> {
+    pub(super) fn came(&self) -> Result<(usize, usize)> {
         let (mut connections, mut datagrams) = (0, 0);
         loop {
             match self.tcp.accept() {
@@ -162,7 +162,14 @@ impl Ports {
 }
 
 /// A policy about these calls of the test's program.
-fn policy(hook: &str, further: &str, arguments: &str, program: &Path, filters: &str, error: i32) -> String {
+pub(super) fn policy(
+    hook: &str,
+    further: &str,
+    arguments: &str,
+    program: &Path,
+    filters: &str,
+    error: i32,
+) -> String {
     let program = program.display();
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: egress}}\nspec:\n  \
@@ -173,15 +180,15 @@ fn policy(hook: &str, further: &str, arguments: &str, program: &Path, filters: &
     )
 }
 
-const ADDRESS: &str = ", {index: 1, type: sockaddr}";
+pub(super) const ADDRESS: &str = ", {index: 1, type: sockaddr}";
 /// Hook and conditions of most policies.
-const CONNECT: &str = "lsmhooks:\n  - hook: socket_connect";
+pub(super) const CONNECT: &str = "lsmhooks:\n  - hook: socket_connect";
 const SOCKETS: &str = "{index: 0, operator: Protocol, values: [TCP, UDP]}";
 const PORT: &str = "{index: 1, operator: SPort, values: [9]}";
 const MESSAGE: &str = ", {index: 1, type: sockaddr, resolve: msg_name}";
 
 /// The forbidden address, in all its forms, and port.
-fn filters(protocols: &str, port: u16) -> String {
+pub(super) fn filters(protocols: &str, port: u16) -> String {
     format!(
         "{{index: 0, operator: Protocol, values: [{protocols}]}}, \
          {{index: 1, operator: SAddr, values: [{FORBIDDEN}, \"::ffff:{FORBIDDEN}\", \"::1\"]}}, \

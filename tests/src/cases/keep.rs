@@ -89,16 +89,16 @@ impl Drop for Pins {
 }
 
 /// Agents that follow one another, in one run directory.
-struct Line {
-    programs: Programs,
+pub(super) struct Line {
+    pub(super) programs: Programs,
     dir: PathBuf,
-    pins: Pins,
-    flags: Vec<String>,
-    scratch: Scratch,
+    pub(super) pins: Pins,
+    pub(super) flags: Vec<String>,
+    pub(super) scratch: Scratch,
 }
 
 impl Line {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let scratch = Scratch::new()?;
         let programs = Programs::install(&scratch)?;
         let pins = Pins::mount(&scratch)?;
@@ -128,13 +128,31 @@ impl Line {
         Agent::spawn(&self.dir, &flags)
     }
 
-    fn start(&self) -> Result<Agent> {
+    pub(super) fn start(&self) -> Result<Agent> {
         let mut agent = self.spawn(&["--keep-sensors-on-exit"])?;
         agent.wait_ready()?;
         Ok(agent)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    /// Ends an agent in one of the ways there are.
+    pub(super) fn end(&self, agent: &mut Agent, round: u32) -> Result<()> {
+        match round % 3 {
+            0 => kill(agent),
+            1 => {
+                agent.signal(Signal::TERM)?;
+                agent.wait().map(drop)
+            }
+            // In the middle of its start.
+            _ => {
+                kill(agent)?;
+                let mut starting = self.spawn(&["--keep-sensors-on-exit"])?;
+                std::thread::sleep(Duration::from_millis(200 * u64::from(1 + round / 3 % 12)));
+                kill(&mut starting)
+            }
+        }
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.scratch.path().join(name);
         fs::write(&path, text)?;
         Ok(path)
@@ -150,12 +168,12 @@ impl Line {
     }
 }
 
-fn kill(agent: &mut Agent) -> Result<()> {
+pub(super) fn kill(agent: &mut Agent) -> Result<()> {
     agent.signal(Signal::KILL)?;
     agent.wait().map(drop)
 }
 
-fn ask(agent: &Agent, arguments: &[&str]) -> Result<String> {
+pub(super) fn ask(agent: &Agent, arguments: &[&str]) -> Result<String> {
     let (verb, rest) = arguments.split_first().context("no verb")?;
     let mut command = Command::new(agent::binary()?);
     let output =
@@ -171,7 +189,7 @@ fn policies(agent: &Agent) -> Result<Vec<Value>> {
     Ok(value["policies"].as_array().cloned().unwrap_or_default())
 }
 
-fn policy(agent: &Agent, name: &str) -> Result<Value> {
+pub(super) fn policy(agent: &Agent, name: &str) -> Result<Value> {
     let found = policies(agent)?.into_iter().find(|policy| policy["name"] == name);
     found.with_context(|| format!("there is no policy {name}"))
 }
@@ -249,7 +267,7 @@ fn delivers() -> Result<()> {
 }
 
 /// How often agents are to come and go.
-fn restarts() -> u32 {
+pub(super) fn restarts() -> u32 {
     let wanted = std::env::var("SAKER_KEEP_RESTARTS").ok().and_then(|text| text.parse().ok());
     wanted.unwrap_or(RESTARTS)
 }
@@ -344,20 +362,7 @@ fn storm() -> Result<()> {
     let began = Instant::now();
     let mut times = Vec::new();
     for round in 0..restarts {
-        match round % 3 {
-            0 => kill(&mut agent)?,
-            1 => {
-                agent.signal(Signal::TERM)?;
-                agent.wait()?;
-            }
-            // In the middle of its start.
-            _ => {
-                kill(&mut agent)?;
-                let mut starting = line.spawn(&["--keep-sensors-on-exit"])?;
-                std::thread::sleep(Duration::from_millis(200 * u64::from(1 + round / 3 % 12)));
-                kill(&mut starting)?;
-            }
-        }
+        line.end(&mut agent, round)?;
         let from = Instant::now();
         agent = line.start()?;
         times.push(from.elapsed());
