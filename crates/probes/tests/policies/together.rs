@@ -96,15 +96,22 @@ fn returns_of_functions_that_are_hooked_at_once() {
     });
     let (returns, entries): (Vec<Told>, Vec<Told>) = told.into_iter().partition(Told::is_return);
     assert_eq!(names(&applied, &entries), FUNCTIONS);
-    assert_eq!(entries.len(), returns.len());
+    let missing = entries.len() - returns.len();
+    // A kretprobe has as many places for calls under way as there are CPUs (`kernel/kprobes.c`): a task that loses its CPU
+    // within the function keeps one. Whose return is not seen goes on to be waited for.
+    assert!(missing == 0 || (way == "kprobe and kretprobe" && missing < entries.len() / 20), "{missing}");
+    let mut without = 0;
     for one in &entries {
-        let found = returns.iter().find(|other| other.call == one.call).unwrap();
+        let Some(found) = returns.iter().find(|other| other.call == one.call) else {
+            without += 1;
+            continue;
+        };
         assert_eq!((applied.name(found), found.tid), (applied.name(one), one.tid));
         assert!(found.result() >= 0, "{found:?}");
     }
     let counts: u64 = applied.loaded.hooks.iter().map(|hook| hook.counts().unwrap().missed).sum();
-    println!("{} calls, {counts} missed", entries.len());
-    assert_eq!(lab.waiting_calls(), 0);
+    println!("{} calls, {counts} missed, {missing} without return", entries.len());
+    assert_eq!((without, lab.waiting_calls()), (missing, missing));
 }
 
 #[test]
