@@ -14,7 +14,7 @@ use crate::observe::Lab;
 /// is named on the command line runs anyhow.
 const KERNEL_ONLY: &str = "SAKER_TEST_KERNEL_ONLY";
 
-/// Where it is set and not empty, it names the kernel series (such as `5.10`) on which cases that take long run; on others they run
+/// Where it is set and not empty, it names the kernel series (such as `6.1`) on which cases that take long run; on others they run
 /// only by name.
 const LONG_ON: &str = "SAKER_TEST_LONG_ON";
 

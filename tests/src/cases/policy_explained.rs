@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::policy::{Bench, getpriority};
+use super::policy::Bench;
 use crate::agent;
 use crate::case::{Case, alone};
 use crate::observe::same;
@@ -27,55 +27,56 @@ const HOOKS: &[&str] = &[
     "fentries: [{call: no_such_function, NOBODY}]",
 ];
 
-/// What `explain` says of the only policy of a file, and whether it succeeded.
-fn explain(kernel: &Path, file: &Path) -> Result<(Value, bool)> {
+/// What `explain` says of the policies of a file, and whether it succeeded.
+fn explain(kernel: &Path, file: &Path) -> Result<(Vec<Value>, bool)> {
     let mut command = Command::new(agent::binary()?);
     command.args(["policy", "explain", "-o", "json", "--kernel"]).arg(kernel).arg(file);
     let output = command.output()?;
     let told: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("no JSON: {}", String::from_utf8_lossy(&output.stderr)))?;
-    Ok((told["policies"][0]["kernel"].clone(), output.status.success()))
+    let policies = told["policies"].as_array().context("no policies")?;
+    Ok((policies.iter().map(|policy| policy["kernel"].clone()).collect(), output.status.success()))
+}
+
+/// Path, function and mechanism of each hook.
+fn ways(value: &Value) -> Vec<[String; 3]> {
+    let hooks = value["hooks"].as_array().cloned().unwrap_or_default();
+    let word = |hook: &Value, name: &str| hook[name].as_str().unwrap_or_default().to_owned();
+    hooks.iter().map(|hook| ["path", "function", "mechanism"].map(|name| word(hook, name))).collect()
 }
 
 fn explained() -> Result<()> {
     let mut bench = Bench::start(&[])?;
-    let program = bench.program();
     let saved = bench.lab.scratch.path().join("kernel");
     let output = Command::new(agent::binary()?).args(["probe", "--save"]).arg(&saved).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Nothing is told: other processes of this machine are none of the test's business.
-    let whole = |hooks: &&str| {
-        let head = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: asked}\nspec:\n  ";
+    let whole = |(number, hooks): (usize, &&str)| {
+        let head = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: asked-";
         let nobody = "selectors: [{matchPIDs: [{operator: In, values: [4194305]}]}]";
-        format!("{head}{}\n", hooks.replace("NOBODY", nobody))
+        format!("{head}{number}}}\nspec:\n  {}\n", hooks.replace("NOBODY", nobody))
     };
-    let mut texts: Vec<String> = HOOKS.iter().map(whole).collect();
-    texts.push(getpriority("asked", &program, "asked", ""));
+    let texts: Vec<String> = HOOKS.iter().enumerate().map(whole).collect();
+    let all = bench.write("all.yaml", &texts.join("---\n"))?;
+    let (here, success) = explain(Path::new("this"), &all)?;
+    let (there, by_file) = explain(&saved, &all)?;
+    same("what the file says", &there, &here)?;
+    same("policies", here.len(), texts.len())?;
+    same("exit status", (success, by_file), (false, false))?;
     let mut served = 0;
-    for text in &texts {
+    for (number, (text, told)) in texts.iter().zip(&here).enumerate() {
         let file = bench.write("asked.yaml", text)?;
-        let (here, success) = explain(Path::new("this"), &file)?;
-        let (there, by_file) = explain(&saved, &file)?;
-        same(&format!("what the file says of\n{text}"), &there, &here)?;
-        same("exit status", (success, by_file), (here["served"] == true, here["served"] == true))?;
         let added = bench.ask(&["add", &file.to_string_lossy()])?;
-        same(&format!("whether it is loaded\n{text}{here}"), added.status.success(), success)?;
-        if !success {
-            let error = here["errors"][0]["message"].as_str().context("no reason")?.to_owned();
-            let told = String::from_utf8_lossy(&added.stderr).into_owned();
-            ensure!(told.contains(&error), "the agent says something else than {error:?}: {told}");
+        same(&format!("whether it is loaded\n{text}{told}"), added.status.success(), told["served"] == true)?;
+        if !added.status.success() {
+            let error = told["errors"][0]["message"].as_str().context("no reason")?.to_owned();
+            let said = String::from_utf8_lossy(&added.stderr).into_owned();
+            ensure!(said.contains(&error), "the agent says something else than {error:?}: {said}");
             continue;
         }
         served += 1;
-        let policy = bench.policy("asked")?;
-        let ways = |value: &Value| -> Vec<(String, String, String)> {
-            let hooks = value["hooks"].as_array().cloned().unwrap_or_default();
-            let word = |hook: &Value, name: &str| hook[name].as_str().unwrap_or_default().to_owned();
-            let one = |hook: &Value| (word(hook, "path"), word(hook, "function"), word(hook, "mechanism"));
-            hooks.iter().map(one).collect()
-        };
-        same(&format!("hooks of\n{text}"), ways(&policy), ways(&here))?;
-        bench.order(&["delete", "asked"])?;
+        let policy = bench.policy(&format!("asked-{number}"))?;
+        same(&format!("hooks of\n{text}"), ways(&policy), ways(told))?;
     }
     ensure!(served > 2, "only {served} policies were served");
     bench.lab.agent.stop()

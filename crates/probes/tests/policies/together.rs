@@ -98,7 +98,8 @@ fn returns_of_functions_that_are_hooked_at_once() {
     assert_eq!(names(&applied, &entries), FUNCTIONS);
     let missing = entries.len() - returns.len();
     // A kretprobe has as many places for calls under way as there are CPUs (`kernel/kprobes.c`): a task that loses its CPU
-    // within the function keeps one. Whose return is not seen goes on to be waited for.
+    // within the function keeps one. The return of a call that finds none is not seen; its entry is given up with the
+    // thread's next call, or with the thread.
     assert!(missing == 0 || (way == "kprobe and kretprobe" && missing < entries.len() / 20), "{missing}");
     let mut without = 0;
     for one in &entries {
@@ -111,7 +112,8 @@ fn returns_of_functions_that_are_hooked_at_once() {
     }
     let counts: u64 = applied.loaded.hooks.iter().map(|hook| hook.counts().unwrap().missed).sum();
     println!("{} calls, {counts} missed, {missing} without return", entries.len());
-    assert_eq!((without, lab.waiting_calls()), (missing, missing));
+    assert_eq!(without, missing);
+    assert!(lab.waiting_calls() <= missing, "{} wait", lab.waiting_calls());
 }
 
 #[test]
