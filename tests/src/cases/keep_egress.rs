@@ -30,6 +30,7 @@ fn siege() -> Result<()> {
     let (began, restarts) = (Instant::now(), restarts());
     for round in 0..restarts {
         line.end(&mut agent, round)?;
+        line.forget()?;
         agent = line.start()?;
         same("mode", keep::policy(&agent, "egress")?["mode"].as_str(), Some("TP_MODE_ENFORCE"))?;
     }
