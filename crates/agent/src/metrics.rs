@@ -50,8 +50,11 @@ const SELECTOR: &[&str] =
 /// All metrics, in the order they are written.
 #[rustfmt::skip]
 pub const METRICS: &[MetricDef] = &[
-    counter("tetragon_events_total", &["node_name", "type"], "Events made, by type"),
-    counter("tetragon_policy_events_total", &["hook", "policy"], "Events of policies; beyond 10,000 pairs both are `other`"),
+    counter("tetragon_events_total", &["binary", "namespace", "node_name", "pod", "type", "workload"], "Events told, by type and process"),
+    counter("tetragon_policy_events_total", &["binary", "hook", "namespace", "node_name", "pod", "policy", "workload"], "Events of policies, by process"),
+    counter("tetragon_syscalls_total", &["binary", "namespace", "node_name", "pod", "syscall", "workload"], "System calls that policies at raw_syscalls told, by process; those of 32-bit programs begin with i386/"),
+    counter("tetragon_flags_total", &["type"], "Executions, by the flags of their process"),
+    counter("tetragon_events_missing_process_info_total", &[], "Records of processes that were not known"),
     counter("tetragon_msg_op_total", &["msg_op"], "Records received from the kernel, by the number of the message"),
     counter("tetragon_bpf_missed_events_total", &["error", "msg_op"], "Records the kernel side could not send"),
     counter("tetragon_observer_ringbuf_events_received_total", &[], "Records read from the ring buffer"),
@@ -77,7 +80,7 @@ pub const METRICS: &[MetricDef] = &[
          policy only tells or enforcement is switched off; beyond 10,000 values all labels but `action` are `other`",
     ),
     counter("tetragon_missed_prog_probes_total", &["attach", "policy"], "Calls a policy's hooks did not look at, at most: the program was running on that CPU"),
-    gauge("tetragon_build_info", &["version"], "Always 1"),
+    gauge("tetragon_build_info", &["commit", "go_version", "modified", "time", "version"], "Always 1; go_version names the compiler"),
     counter("saker_records_produced_total", &["kind"], "Records the kernel side made, sent or not"),
     counter("saker_records_received_total", &["kind"], "Records decoded"),
     counter("saker_records_lost_total", &["cause", "kind"], "Records the kernel side could not send, by cause"),
@@ -149,13 +152,16 @@ pub fn reference() -> String {
         "# Metrics\n\n\
          <!-- Written by `saker agent --generate-docs metrics`; change crates/agent/src/metrics.rs instead. -->\n\n\
          Served as Prometheus text at `http://ADDRESS/metrics`, where ADDRESS is the option `metrics-server`.\n\
-         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here; `tetragon_events_total`,\n\
-         `tetragon_policy_events_total` and `tetragon_build_info` have fewer labels. Values of labels come from closed\n\
-         sets: neither names of programs nor of users are among them. Those of policies and hooks are there while the\n\
+         Names that begin with `tetragon_` are those of Tetragon, where they mean the same here, with its labels.\n\n\
+         Metrics about events have labels of the process: `binary`, `namespace`, `pod`, `workload`, those of them that\n\
+         `metrics-label-filter` lists; the others are empty. Each such metric has at most `metrics-series-max` series: what\n\
+         comes later is counted with `other` as labels of the process. Series of a pod go a minute after it, if somebody\n\
+         asks for metrics. With `enable-event-metrics` off, all labels of the process are empty.\n\n\
+         Other values of labels come from closed sets. Those of policies and hooks are there while the\n\
          policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\
          `tetragon_tracingpolicy_selector_actions_total` tells an action of a selector from the first time on, and `post` from the\n\
          beginning; `hook_index` is the place among all hooks of the policy, and a hook without selectors has no `selector_index`.\n\
-         `tetragon_policy_events_total` goes on after that, for at most 10,000 pairs of policy and hook; the rest is `other`.\n\n\
+         `tetragon_policy_events_total` goes on after that.\n\n\
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for metric in METRICS {

@@ -23,13 +23,13 @@ use crate::recording::Recorder;
 use crate::requests::Requester;
 use crate::source::RecordReader;
 
+mod event_counts;
 mod holding;
 mod lookups;
-mod policy_events;
 
+pub use event_counts::{EventCounts, EventTotals, Labels, PolicyHook, ProcessLabels};
 pub use holding::{HeldCounts, HoldBounds, Holding};
 pub use lookups::Lookups;
-use policy_events::{PolicyEvents, Totals};
 
 /// How long the reader waits for the first record.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
@@ -68,7 +68,7 @@ enum Input {
 #[derive(Debug, Default)]
 pub struct Gauges {
     counters: Mutex<Counters>,
-    policy_events: Mutex<Totals>,
+    event_totals: Mutex<EventTotals>,
     held: Mutex<HeldCounts>,
     table_bytes: AtomicUsize,
     /// Batches between reader and engine.
@@ -92,10 +92,9 @@ impl Gauges {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Events by policy and hook, at most a moment old.
-    #[must_use]
-    pub fn policy_events(&self) -> Totals {
-        self.policy_events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Looks at what was counted of events, at most a moment old. The engine may wait meanwhile.
+    pub fn with_event_totals<T>(&self, look: impl FnOnce(&mut EventTotals) -> T) -> T {
+        look(&mut self.event_totals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What became of events of containers that were not known yet, at most a moment old.
@@ -167,6 +166,8 @@ pub struct EngineStart {
     pub lookups: Lookups,
     /// Has events wait until it is known whom they are of.
     pub holding: Holding,
+    /// Counts events, and the bound of what it tells apart for each metric.
+    pub counts: (EventCounts, usize),
 }
 
 impl Pipeline {
@@ -207,6 +208,8 @@ impl Pipeline {
         let engine = std::thread::Builder::new().name("saker-engine".into()).spawn(move || {
             let Ok(start) = begin.recv() else { return };
             prefer(ENGINE_NICE);
+            let (counts, bound) = start.counts;
+            thread_gauges.with_event_totals(|totals| *totals = EventTotals::new(bound));
             let working = Working {
                 engine: start.engine,
                 recorder: start.recorder,
@@ -219,7 +222,7 @@ impl Pipeline {
                 gauges: thread_gauges,
                 requests,
                 events: Vec::new(),
-                policy_events: PolicyEvents::default(),
+                counts,
                 told: Instant::now(),
                 asked_resync: false,
                 asked_sample: false,
@@ -397,7 +400,7 @@ struct Working {
     gauges: Arc<Gauges>,
     requests: Sender<Request>,
     events: Vec<Arc<Event>>,
-    policy_events: PolicyEvents,
+    counts: EventCounts,
     told: Instant,
     asked_resync: bool,
     asked_sample: bool,
@@ -484,8 +487,8 @@ impl Working {
             return;
         }
         self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
-        if self.policy_events.count(&self.events) {
-            self.tell_policy_events();
+        if self.counts.count(&self.events) {
+            self.tell_counts();
         }
         if let Some(requester) = &self.requester {
             requester.of_events(&self.events);
@@ -499,9 +502,9 @@ impl Working {
         self.publisher.publish(&Arc::new(Batch::new(rest)));
     }
 
-    fn tell_policy_events(&mut self) {
-        let totals = &self.gauges.policy_events;
-        self.policy_events.add_to(&mut totals.lock().unwrap_or_else(PoisonError::into_inner));
+    fn tell_counts(&mut self) {
+        let counts = &mut self.counts;
+        self.gauges.with_event_totals(|totals| counts.add_to(totals));
     }
 
     fn ask(&mut self) {
@@ -515,7 +518,7 @@ impl Working {
 
     fn tell(&mut self) {
         self.told = Instant::now();
-        self.tell_policy_events();
+        self.tell_counts();
         *self.gauges.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
         *self.gauges.held.lock().unwrap_or_else(PoisonError::into_inner) = self.holding.counts();
         self.gauges.late_lookups.store(self.lookups.late(), Ordering::Relaxed);

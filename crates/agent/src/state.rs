@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
-use crate::pods::Health;
+use crate::pods::{Health, PodTable};
 use crate::policies::Policies;
 use crate::protection::Protection;
 use crate::recording::Recorded;
@@ -90,6 +90,8 @@ pub struct State {
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
     pub(crate) pods: Option<Arc<Health>>,
+    /// Pods of containers; `None`: nobody follows them.
+    pub(crate) pod_table: Option<Arc<PodTable>>,
     /// Which filters containers fulfil; `None`: nobody asks.
     pub(crate) workloads: Option<Arc<Workloads>>,
     requests: Mutex<Sender<Request>>,
@@ -123,6 +125,8 @@ pub struct Parts {
     pub requester: Option<Requester>,
     /// How following containers goes; `None`: nobody does.
     pub(crate) pods: Option<Arc<Health>>,
+    /// Pods of containers; `None`: nobody follows them.
+    pub(crate) pod_table: Option<Arc<PodTable>>,
     /// Which filters containers fulfil; `None`: nobody asks.
     pub(crate) workloads: Option<Arc<Workloads>>,
     /// To the thread that owns the sensors.
@@ -150,6 +154,7 @@ impl State {
             protection: parts.protection,
             requester: parts.requester,
             pods: parts.pods,
+            pod_table: parts.pod_table,
             workloads: parts.workloads,
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saker_abi::{Exec, Exit, Hook, Identity, Key, Status, Tag, build};
 use saker_api::event::{
-    Caller, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
+    Argument, ArgumentValue, Caller, Event, EventKind, ExecEvent, Family, HookEvent, HookInfo, Node, Process,
+    ProcessView, Timestamp,
 };
+use saker_api::tetragon::SyscallId;
+use saker_api::tetragon::kprobe_argument::Arg;
 use saker_engine::{Engine, EngineConfig};
 use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
-use crate::pipeline::{EngineStart, Gauges, HoldBounds, Holding, Lookups, Request};
+use crate::pipeline::{EngineStart, EventCounts, Gauges, HoldBounds, Holding, Lookups, Request};
 use crate::policies::Sources;
 use crate::policies::testing::FakeKernel;
 use crate::source::{ReadOutcome, RecordReader};
@@ -28,6 +31,7 @@ pub(crate) fn engine_start() -> EngineStart {
         requester: None,
         lookups: Lookups::new(Path::new("/nowhere"), 0),
         holding: Holding::new(None, HoldBounds { patience: Duration::ZERO, events: 1 }),
+        counts: (EventCounts::default(), 100),
     }
 }
 
@@ -82,6 +86,7 @@ impl World {
             protection: Arc::default(),
             requester: None,
             pods: None,
+            pod_table: None,
             workloads: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
@@ -120,8 +125,13 @@ fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
 
 /// An execution of this process.
 pub(crate) fn exec(pid: u32) -> Arc<Event> {
-    let process =
-        Process { pid, binary: format!("/bin/p{pid}").into(), exec_id: "id".into(), ..Process::default() };
+    let process = Process {
+        pid,
+        binary: format!("/bin/p{pid}").into(),
+        exec_id: "id".into(),
+        flags: "execve".into(),
+        ..Process::default()
+    };
     let process = ProcessView { process: Arc::new(process), refcnt: 1 };
     Arc::new(Event {
         time: Timestamp(1_700_000_000_000_000_000),
@@ -167,6 +177,19 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
         node: Arc::default(),
         kind: EventKind::Hook(Box::new(hook)),
     })
+}
+
+/// An event of a policy at `raw_syscalls`.
+pub(crate) fn syscall(number: u32, abi: &str) -> Arc<Event> {
+    let mut event = Arc::unwrap_or_clone(hook("calls", "sys_enter"));
+    if let EventKind::Hook(hook) = &mut event.kind {
+        let (subsystem, event) = ("raw_syscalls".to_owned(), "sys_enter".to_owned());
+        hook.hook =
+            Arc::new(HookInfo { family: Family::Tracepoint, subsystem, event, ..(*hook.hook).clone() });
+        let id = Arg::SyscallId(SyscallId { id: number, abi: abi.into() });
+        hook.args = vec![Argument { value: ArgumentValue::Other(Box::new(id)), label: None }];
+    }
+    Arc::new(event)
 }
 
 /// Records of a kernel that never was, each with the next number of CPU 0.

@@ -121,6 +121,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Name of the cluster in events; empty: left out"),
     option("procfs", Kind::Path, "/proc/", Group::General,
         "Where the proc file system of the host is mounted; running processes are read there"),
+    option("keep-capabilities", Kind::Switch, "false", Group::General,
+        "Keep all capabilities that the agent was started with; otherwise it gives up at once those that it does not need, and cannot write into folders of other users"),
     option("record", Kind::Path, "", Group::General,
         "Also save everything the kernel tells to this file, for `saker replay`; it is begun anew, with permissions 600, and must be a regular file; empty: off"),
 
@@ -219,6 +221,12 @@ pub const OPTIONS: &[OptionDef] = &[
         "gRPC clients that may receive events at once"),
     option("metrics-server", Kind::Text, "", Group::Server,
         "Where metrics are served at /metrics: HOST:PORT or :PORT; empty: off"),
+    option("enable-event-metrics", Kind::Switch, "true", Group::Server,
+        "Tell events apart in metrics by the process they are of, where metrics are served"),
+    option("metrics-label-filter", Kind::List, "namespace,workload,pod,binary", Group::Server,
+        "Labels of a process in metrics about events; those that are not listed are empty"),
+    option("metrics-series-max", Kind::Count, "10000", Group::Server,
+        "Most series of each metric about events; what has no room is counted with the labels `other`"),
 
     option("rb-size", Kind::Size, "0", Group::Capacity,
         "Ring buffer for each CPU, instead of --rb-size-total; 0: not used"),

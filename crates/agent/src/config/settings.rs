@@ -1,7 +1,7 @@
 //! Values with types, checked against each other.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,10 @@ use super::value::{self, ValueError};
 use super::{Config, Kind, OPTIONS, Source};
 use crate::pipeline::HoldBounds;
 use crate::policies::Sources;
+
+mod metrics;
+
+pub use metrics::EventMetrics;
 
 const DEFAULT_RING: u64 = 2 << 20;
 const DEFAULT_ENTRIES: u32 = 32_768;
@@ -52,6 +56,8 @@ pub struct Settings {
     pub cluster_name: String,
     /// The proc file system of the host.
     pub procfs: PathBuf,
+    /// Capabilities that are not needed are kept.
+    pub keep_capabilities: bool,
     /// Save records to this file.
     pub record: Option<PathBuf>,
     /// Where policies come from.
@@ -90,6 +96,8 @@ pub struct Settings {
     pub server: Server,
     /// Metrics address, `HOST:PORT`.
     pub metrics: Option<String>,
+    /// What metrics about events tell apart.
+    pub event_metrics: EventMetrics,
     /// Kernel side and engine.
     pub kernel: Kernel,
 }
@@ -392,6 +400,7 @@ impl Settings {
             node_name: reader.text("node-name"),
             cluster_name: reader.text("cluster-name"),
             procfs: reader.procfs(),
+            keep_capabilities: reader.switch("keep-capabilities"),
             record: reader.path("record"),
             policies: reader.policies(),
             kprobes_one_by_one: reader.switch("disable-kprobe-multi"),
@@ -417,6 +426,7 @@ impl Settings {
             },
             server: reader.server(&run_dir),
             metrics: reader.metrics(),
+            event_metrics: reader.event_metrics(),
             kernel: reader.kernel(),
             run_dir,
         };
@@ -664,30 +674,6 @@ impl Reader<'_> {
         }
         let changes = self.switch("server-allow-changes");
         Server { socket, tcp, address: text, queue, clients, changes }
-    }
-
-    fn metrics(&mut self) -> Option<String> {
-        let text = self.text("metrics-server");
-        if text.is_empty() {
-            return None;
-        }
-        match host_and_port(&text) {
-            Ok((host, Some(port))) => {
-                let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED.to_string() } else { host };
-                Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-            }
-            Ok((_, None)) => {
-                self.wrong(
-                    "metrics-server",
-                    ValueError::Address("the port is missing: HOST:PORT or :PORT".into()),
-                );
-                None
-            }
-            Err(error) => {
-                self.wrong("metrics-server", error);
-                None
-            }
-        }
     }
 
     fn kernel(&mut self) -> Kernel {

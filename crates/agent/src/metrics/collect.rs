@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
+use std::time::{Instant, UNIX_EPOCH};
 
 use saker_abi::{Kind, Loss, Place};
 use saker_api::event::Family;
+use saker_api::tetragon::EventType;
 use saker_engine::{Counters, KINDS, Outcome, Unjoined, kind_name};
+use saker_policy::names::syscalls;
 
 use super::{METRICS, MetricKind};
+use crate::pipeline::{EventTotals, Labels, PolicyHook};
 use crate::policies::{MAX_POLICIES, State as PolicyState, View};
 use crate::requests;
 use crate::resources;
@@ -70,16 +73,14 @@ fn write(values: &Values) -> String {
 fn events(values: &mut Values, state: &State, counters: &Counters) {
     let events = &counters.events;
     let node = state.node.as_str();
-    let exec = events.exec + events.exec_snapshot + events.exec_reconstructed;
-    values.count("tetragon_events_total", &[node, "PROCESS_EXEC"], exec);
-    values.count("tetragon_events_total", &[node, "PROCESS_EXIT"], events.exit + events.exit_reconstructed);
-    for family in Family::ALL {
-        let kind = family.event_type().as_str_name();
-        values.count("tetragon_events_total", &[node, kind], events.hooks[family as usize]);
-    }
-    for ((policy, hook), count) in state.gauges.policy_events() {
-        values.count("tetragon_policy_events_total", &[&hook, &policy], count);
-    }
+    state.gauges.with_event_totals(|totals| {
+        if let Some(pods) = &state.pod_table {
+            totals.drop_pods(Instant::now(), |namespace, name| pods.has(namespace, name));
+        }
+        totals_of(values, node, totals);
+    });
+    let unknown = counters.table.unknown_processes;
+    values.count("tetragon_events_missing_process_info_total", &[], unknown);
     values.count("saker_gap_events_total", &[], events.gap);
     values.count("saker_gap_records_total", &[], counters.losses.records + counters.losses.later_stages);
     let late = state.gauges.late_lookups.load(std::sync::atomic::Ordering::Relaxed);
@@ -94,7 +95,38 @@ fn events(values: &mut Values, state: &State, counters: &Counters) {
     values.count("saker_reconstructed_total", &["exec"], events.exec_reconstructed);
     values.count("saker_reconstructed_total", &["exit"], events.exit_reconstructed);
     values.set("saker_engine_balanced", &[], f64::from(u8::from(counters.imbalance().is_none())));
-    values.count("tetragon_build_info", &[crate::VERSION], 1);
+    let build = [crate::COMMIT, crate::COMPILER, crate::MODIFIED, crate::COMMIT_TIME, crate::VERSION];
+    values.count("tetragon_build_info", &build, 1);
+}
+
+/// What was counted of events, each by its process.
+fn totals_of(values: &mut Values, node: &str, totals: &EventTotals) {
+    for (number, labels, count) in totals.types.iter() {
+        let name = EventType::try_from(*number).map_or("UNDEF", |kind| kind.as_str_name());
+        let Labels { binary, namespace, pod, workload } = labels;
+        values.count("tetragon_events_total", &[binary, namespace, node, pod, name, workload], count);
+    }
+    for (PolicyHook { policy, hook }, labels, count) in totals.policies.iter() {
+        let Labels { binary, namespace, pod, workload } = labels;
+        let labels = [binary, hook, namespace, node, pod, policy, workload];
+        values.count("tetragon_policy_events_total", &labels, count);
+    }
+    if totals.syscalls.iter().next().is_some() {
+        let names: BTreeMap<u32, &str> = syscalls::all().map(|(name, number)| (number, name)).collect();
+        let narrow: BTreeMap<u32, &str> =
+            syscalls::all_narrow().map(|(name, number)| (number, name)).collect();
+        for (call, labels, count) in totals.syscalls.iter() {
+            let (known, prefix) = if call.narrow { (&narrow, "i386/") } else { (&names, "") };
+            let name =
+                known.get(&call.number).map_or_else(|| call.number.to_string(), |&name| name.to_owned());
+            let Labels { binary, namespace, pod, workload } = labels;
+            let name = format!("{prefix}{name}");
+            values.count("tetragon_syscalls_total", &[binary, namespace, node, pod, &name, workload], count);
+        }
+    }
+    for (flag, count) in &totals.flags {
+        values.count("tetragon_flags_total", &[flag], *count);
+    }
 }
 
 /// Number that Tetragon gives this kind of message.

@@ -44,6 +44,14 @@ impl PodTable {
         }
     }
 
+    /// Whether a pod of this namespace and name has a container.
+    #[must_use]
+    pub fn has(&self, namespace: &str, name: &str) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut pods = known.pods.iter().filter(|(_, pod)| pod.name == name && pod.namespace == namespace);
+        pods.any(|(id, _)| !known.gone.contains(id))
+    }
+
     /// The pod of a container.
     #[must_use]
     pub fn find(&self, container: &str) -> Option<Arc<tetragon::Pod>> {
@@ -108,6 +116,7 @@ mod tests {
             table.remove(id);
         }
         assert!(table.find(&ids[0][..SHOWN]).is_none(), "the oldest makes room");
+        assert!(!table.has("", ""), "none is there, though most are remembered");
         assert!(table.find(&ids[1][..SHOWN]).is_some());
     }
 
@@ -120,6 +129,7 @@ mod tests {
         for id in 1..=GONE_MAX {
             table.remove(&format!("{id:031}"));
         }
+        assert!(table.has("", "") && !table.has("", "other"));
         let found = table.find(&shown(7)).unwrap();
         assert_eq!(found.container.as_ref().unwrap().id, format!("r://{}", container(7).id));
         table.insert(&Container { id: "short".into(), ..Container::default() });
