@@ -22,6 +22,7 @@ pub mod protection;
 pub mod recording;
 pub mod requests;
 mod resources;
+pub mod rights;
 mod run;
 pub mod rundir;
 mod server;

@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 use crate::config::{Config, Cri, OPTIONS, Server, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
-use crate::pipeline::{EngineStart, Holding, Lookups, Pipeline, Request};
+use crate::pipeline::{EngineStart, EventCounts, Holding, Lookups, Pipeline, Request};
 use crate::pods::{self, Health, PodTable, Pods};
 use crate::policies::Policies;
 use crate::protection::{self, Protection};
@@ -36,7 +36,7 @@ use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
 use crate::workloads::Workloads;
-use crate::{kernel, logging, metrics, notify, resources};
+use crate::{kernel, logging, metrics, notify, resources, rights};
 
 /// Time that the end may take.
 const END: Duration = Duration::from_secs(5);
@@ -70,6 +70,9 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         tracing::warn!("{warning}");
     }
     tracing::info!(version = crate::VERSION, options = ?config.changed(), "starting");
+    if !settings.keep_capabilities {
+        give_up_rights();
+    }
     // Not among the fields of the message: those are only made where it is told.
     let files = resources::raise_files();
     tracing::debug!(files, "limit of open files");
@@ -94,8 +97,8 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let Started { pipeline, sensors, recorded, host } =
         start_pipeline(&settings, source, &fanout, &requests, &requester, (&workloads, table.clone()))?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
-    if let Some(table) = table {
-        policies.enforcement().name_pods(table);
+    if let Some(table) = &table {
+        policies.enforcement().name_pods(Arc::clone(table));
     }
     let protection = start_protection(config, &settings, sensors.as_ref(), &pipeline)?;
     let state = Arc::new(State::new(Parts {
@@ -111,6 +114,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         protection,
         requester: Some(requester),
         pods: followed.map(|(_, health)| health),
+        pod_table: table,
         workloads: Some(workloads),
         requests,
         started,
@@ -170,6 +174,22 @@ fn listen(address: &str) -> Result<TcpListener> {
 
 fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
+}
+
+/// Gives up what the agent does not need, before there are other threads.
+fn give_up_rights() {
+    match rights::reduce() {
+        Ok(kept) => {
+            tracing::info!(kept = kept.kept.join(" "), "capabilities that are not needed are given up");
+            if !kept.missing.is_empty() {
+                tracing::warn!(
+                    missing = kept.missing.join(" "),
+                    "the agent was started without capabilities that some of its features need"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "capabilities that are not needed cannot be given up"),
+    }
 }
 
 /// What is given, and what every node has.
@@ -259,7 +279,8 @@ fn start_pipeline(
     let containers = settings.cri.is_some().then(|| Box::new(Arc::clone(workloads)) as _);
     let holding = Holding::new(containers, settings.undecided);
     let requester = Some(requester.clone());
-    let start = EngineStart { engine, snapshot, recorder, requester, lookups, holding };
+    let counts = (EventCounts::new(settings.event_metrics.labels), settings.event_metrics.series);
+    let start = EngineStart { engine, snapshot, recorder, requester, lookups, holding, counts };
     begin.send(start).map_err(|_| anyhow!("the engine ended before it began"))?;
     if !pipeline.wait_started(START) {
         bail!("the engine did not take up the running processes within {} s", START.as_secs());

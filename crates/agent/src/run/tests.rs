@@ -67,6 +67,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         protection: Arc::default(),
         requester: None,
         pods: None,
+        pod_table: None,
         workloads: None,
         requests,
         started: (SystemTime::now(), Instant::now()),
