@@ -12,6 +12,7 @@ pub mod guard;
 pub mod keep;
 pub mod keep_egress;
 pub mod loss;
+pub mod metrics;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
@@ -48,6 +49,7 @@ pub const TABLES: &[&[Case]] = &[
     fault::CASES,
     console::CASES,
     rotation::CASES,
+    metrics::CASES,
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,

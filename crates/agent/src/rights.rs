@@ -90,8 +90,7 @@ pub fn reduce() -> std::io::Result<Kept> {
     rustix::thread::set_no_new_privs(true)?;
     rustix::thread::clear_ambient_capability_set()?;
     let left = held & needed;
-    let sets =
-        CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(Kept::of(left))
 }
@@ -155,6 +154,10 @@ mod tests {
 
     #[test]
     fn documented_are_those_that_are_needed() {
-        assert!(read("docs/installation.md").contains(&reference()), "write into docs/installation.md:\n{}", reference());
+        assert!(
+            read("docs/installation.md").contains(&reference()),
+            "write into docs/installation.md:\n{}",
+            reference()
+        );
     }
 }

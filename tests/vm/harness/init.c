@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,20 +114,37 @@ static void switch_root(char *const env[])
 	die("/run/init");
 }
 
+static volatile sig_atomic_t replaced;
+
+static void on_replace(int signal)
+{
+	(void)signal;
+	replaced = 1;
+}
+
 static void run_guest(char *const env[])
 {
+	char *const next[] = {"init", NULL};
 	char *const argv[] = {"sh", "/run/vm/guest.sh", NULL};
-	pid_t pid = fork();
+	struct sigaction action = {.sa_handler = on_replace};
+	pid_t pid;
 
+	sigaction(SIGUSR1, &action, NULL);
+	pid = fork();
 	if (pid < 0)
 		die("fork");
 	if (pid == 0) {
 		execve("/bin/sh", argv, env);
 		die("/bin/sh");
 	}
-	/* Reap everything until the script is done. */
+	/* Reap everything until the script is done, or a service manager takes over, which then does so. */
 	for (;;) {
 		pid_t p = wait(NULL);
+
+		if (replaced) {
+			execve("/run/pid1", next, env);
+			die("/run/pid1");
+		}
 		if (p == pid || (p < 0 && errno == ECHILD))
 			break;
 	}
