@@ -22,11 +22,11 @@ use crate::workload::Programs;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    shared("client-sees-the-same-lines", same_lines),
-    shared("client-filters-by-pid-and-kind", filters),
-    shared("client-ends-after-its-count", counted),
-    shared("client-filters-show-in-status", filters_in_status),
-    shared("client-without-agent", without_agent),
+    shared("client-sees-the-same-lines", same_lines).on_any_kernel(),
+    shared("client-filters-by-pid-and-kind", filters).on_any_kernel(),
+    shared("client-ends-after-its-count", counted).on_any_kernel(),
+    shared("client-filters-show-in-status", filters_in_status).on_any_kernel(),
+    shared("client-without-agent", without_agent).on_any_kernel(),
     shared("socket-permissions", socket_permissions),
     alone("slow-client-delays-nobody", slow_client).on_any_kernel(),
     alone("record-and-replay", record_and_replay).on_any_kernel(),

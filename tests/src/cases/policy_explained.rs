@@ -13,7 +13,7 @@ use crate::case::{Case, alone};
 use crate::observe::same;
 
 /// The table.
-pub const CASES: &[Case] = &[alone("policy-explained", explained)];
+pub const CASES: &[Case] = &[alone("policy-explained", explained).long()];
 
 /// Hooks that kernels serve in different ways.
 const HOOKS: &[&str] = &[

@@ -17,7 +17,7 @@ use crate::workload::{Facts, Programs};
 /// The table.
 pub const CASES: &[Case] = &[
     alone("running-processes", running),
-    alone("start-in-a-storm", storm),
+    alone("start-in-a-storm", storm).long(),
     alone("open-files-allowed", files).on_any_kernel(),
 ];
 
