@@ -9,6 +9,7 @@ use saker_abi::{Exec, Exit, Hook, Identity, Key, Status, Tag, build};
 use saker_api::event::{
     Caller, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
 };
+use saker_api::passage::Passage;
 use saker_engine::{Engine, EngineConfig};
 use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
@@ -113,7 +114,7 @@ impl World {
 
 fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
-    let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+    let config = WorkerConfig { encoder, passage: Passage::open(), on_closed: Box::new(|| ()) };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
     SinkHandle { kind, target: "/target".into(), worker }
 }
