@@ -8,6 +8,7 @@ pub mod egress;
 pub mod exec;
 pub mod facts;
 pub mod fault;
+pub mod filters;
 pub mod guard;
 pub mod keep;
 pub mod keep_egress;
@@ -44,6 +45,7 @@ pub const TABLES: &[&[Case]] = &[
     argument::CASES,
     credential::CASES,
     client::CASES,
+    filters::CASES,
     start::CASES,
     loss::CASES,
     fault::CASES,

@@ -131,6 +131,8 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_sink_bytes_total", &["sink"], "Bytes a sink wrote"),
     counter("saker_sink_dropped_total", &["cause", "sink"], "Events a sink did not get: queue_full, given_up at the end, ended_early of a recording"),
     counter("saker_sink_filtered_total", &["cause", "sink"], "Events a sink was not to get: filter, rate_limit"),
+    counter("saker_sink_folded_total", &["sink"], "Events that became part of another one (aggregation)"),
+    counter("saker_sink_unfolded_total", &["sink"], "Events that were not folded because too many waited already"),
     counter("saker_sink_errors_total", &["sink"], "Failed attempts to write"),
     gauge("saker_queue_length", &["queue", "unit"], "What waits in a queue; that of all gRPC clients together is `grpc`"),
     gauge("saker_queue_capacity", &["queue", "unit"], "Bound of a queue; for `grpc` of one client's"),

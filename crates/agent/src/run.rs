@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use saker_abi::NamespaceInums;
 use saker_engine::capture::Setup;
 use saker_engine::{CaptureHeader, Engine, SequenceBase, SnapshotTask};
+use saker_export::Queue;
 use saker_policy::plan::Choices;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -270,6 +271,7 @@ fn start_pipeline(
     let recorder = recorder.transpose()?;
     let recorded = recorder.as_ref().map(|recorder| Arc::clone(recorder.recorded()));
     let mut engine = header.engine();
+    engine.redaction = settings.events.redaction.clone();
     if settings.events.user_names {
         engine.users = Some(Box::new(PasswdFile::of_host(&settings.procfs)));
     }
@@ -554,8 +556,9 @@ impl Agent {
             }
         }
         // Clients take what is left for them as fast as they can; the rest ends with the connection.
+        let busy = |queue: &Queue| !queue.is_empty() || queue.passage().now().waiting > 0;
         while Instant::now() < deadline
-            && fanout.of_stage(crate::server::STAGE).iter().any(|queue| !queue.is_empty())
+            && fanout.of_stage(crate::server::STAGE).iter().any(|queue| busy(queue))
         {
             std::thread::sleep(Duration::from_millis(5));
         }

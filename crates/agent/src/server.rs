@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use saker_api::filter::{Offered, Subscription};
 use saker_api::saker_v1::saker_service_server::SakerServiceServer;
-use saker_api::tetragon;
 use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensorsServer;
 use saker_export::{Form, Limits, Queue};
 use tokio::net::TcpListener;
@@ -106,14 +105,13 @@ impl Service {
         }
     }
 
+    /// A stream for a client, named for people.
     fn subscribe(
         &self,
-        request: &Request<tetragon::GetEventsRequest>,
+        label: String,
+        subscription: Subscription,
         form: Form,
     ) -> Result<EventStream, Status> {
-        let label = client_of(request);
-        let subscription =
-            Subscription::compile(request.get_ref(), &self.inner.offered).map_err(Status::from)?;
         let place = Place::take(&self.inner).ok_or_else(|| self.no_place())?;
         let limits = Limits { events: self.inner.queue, bytes: CLIENT_BYTES };
         Ok(EventStream::new(place, subscription, form, limits, label))

@@ -5,10 +5,10 @@ use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
-use saker_api::event::Event;
-use saker_api::filter::Filters;
-use saker_api::{json, saker_v1, tetragon};
-use saker_export::{Encoder, FileSink, Predicate, Queue, Sink, StdoutSink, Worker, WorkerConfig};
+use saker_api::filter::{FieldFilters, Subscription};
+use saker_api::json;
+use saker_api::passage::{Audience, Passage};
+use saker_export::{Encoder, FileSink, Queue, Sink, StdoutSink, Worker, WorkerConfig};
 
 use crate::config::{Output, Settings};
 use crate::fanout::Fanout;
@@ -27,9 +27,8 @@ pub fn start(
     let mut sinks = Vec::new();
     if let Some(export) = &settings.export {
         let config = WorkerConfig {
-            encoder: json_lines(),
-            predicate: predicate(&export.filters),
-            rate: export.rate.map(|rate| (rate, Box::new(rate_report) as _)),
+            encoder: json_lines(Arc::clone(&export.wanted)),
+            passage: Passage::new(Arc::clone(&export.wanted), Audience::Export),
             on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
         };
         let sink = FileSink::open(export.file.clone()).context("export-filename")?;
@@ -38,7 +37,7 @@ pub fn start(
     }
     if let Some(encoder) = console(settings) {
         let on_closed = stop(requests, "standard output was closed");
-        let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed };
+        let config = WorkerConfig { encoder, passage: Passage::open(), on_closed };
         sinks.push(start_one(
             "stdout",
             String::new(),
@@ -74,50 +73,26 @@ fn start_one(
     Ok(SinkHandle { kind, target, worker })
 }
 
-fn predicate(filters: &Arc<Filters>) -> Option<Predicate> {
-    let filters = Arc::clone(filters);
-    (!filters.is_empty()).then(|| Box::new(move |event: &Event| filters.passes(event)) as Predicate)
-}
-
-fn json_lines() -> Encoder {
+/// JSON lines with the fields that are wanted.
+fn json_lines(wanted: Arc<Subscription>) -> Encoder {
     let mut writer = json::Writer::default();
-    Box::new(move |event, out| writer.write_event(event, out))
+    Box::new(move |told, out| told.write_json(&mut writer, &wanted.fields, out))
 }
 
 fn console(settings: &Settings) -> Option<Encoder> {
     let console = settings.console;
     match console.output {
         Output::None => None,
-        Output::Json => Some(json_lines()),
+        Output::Json => Some(json_lines(Arc::default())),
         Output::Compact => {
             let compact =
                 Compact { colors: console.color.for_stdout(), timestamps: console.timestamps, stacks: true };
-            let mut line = String::new();
-            Some(Box::new(move |event, out| {
+            let (mut line, whole) = (String::new(), FieldFilters::default());
+            Some(Box::new(move |told, out| {
                 line.clear();
-                compact.write_event(event, &mut line);
+                told.write_compact(compact, &whole, &mut line);
                 out.extend_from_slice(line.as_bytes());
             }))
         }
     }
-}
-
-/// The line that tells how many events the rate limit held back.
-fn rate_report(held: u64, newest: &Event, out: &mut Vec<u8>) {
-    let info = tetragon::RateLimitInfo { number_of_dropped_process_events: held };
-    let nanoseconds = newest.time.0;
-    let time = prost_types::Timestamp {
-        seconds: (nanoseconds / 1_000_000_000).cast_signed(),
-        nanos: (nanoseconds % 1_000_000_000) as i32,
-    };
-    let response = tetragon::GetEventsResponse {
-        event: Some(tetragon::get_events_response::Event::RateLimitInfo(info)),
-        node_name: newest.node.name.clone(),
-        cluster_name: newest.node.cluster.clone(),
-        time: Some(time),
-        ..tetragon::GetEventsResponse::default()
-    };
-    let event = saker_v1::Event { event: Some(response), ..saker_v1::Event::default() };
-    out.extend_from_slice(json::message_line(&event).as_bytes());
-    out.push(b'\n');
 }

@@ -356,6 +356,10 @@ impl State {
                     bytes: worker.bytes,
                     dropped: queue.dropped + worker.given_up,
                     filtered: worker.filtered + worker.limited,
+                    limited: worker.limited,
+                    folded: worker.folded,
+                    waiting: worker.waiting,
+                    unfolded: worker.unfolded,
                     errors: worker.retries,
                     rotations: worker.rotations,
                     last_error: sink.worker.last_error(),
@@ -365,7 +369,7 @@ impl State {
             .collect();
         sinks.extend(self.recorded.as_deref().map(recording));
         for queue in self.fanout.of_stage(server::STAGE) {
-            let stats = queue.stats();
+            let (stats, passage) = (queue.stats(), queue.passage().now());
             sinks.push(saker_v1::Sink {
                 name: server::STAGE.into(),
                 kind: server::STAGE.into(),
@@ -373,7 +377,11 @@ impl State {
                 events: stats.offered,
                 written: stats.passed,
                 bytes: stats.bytes_passed,
-                filtered: stats.filtered,
+                filtered: stats.filtered + passage.limited,
+                limited: passage.limited,
+                folded: passage.folded,
+                waiting: passage.waiting,
+                unfolded: passage.unfolded,
                 dropped: stats.dropped,
                 ..saker_v1::Sink::default()
             });

@@ -10,6 +10,7 @@ use saker_api::event::{
     Argument, ArgumentValue, Caller, Event, EventKind, ExecEvent, Family, HookEvent, HookInfo, Node, Process,
     ProcessView, Timestamp,
 };
+use saker_api::passage::Passage;
 use saker_api::tetragon::SyscallId;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_engine::{Engine, EngineConfig};
@@ -118,7 +119,7 @@ impl World {
 
 fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
-    let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+    let config = WorkerConfig { encoder, passage: Passage::open(), on_closed: Box::new(|| ()) };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
     SinkHandle { kind, target: "/target".into(), worker }
 }

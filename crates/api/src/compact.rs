@@ -8,6 +8,7 @@ mod hook;
 mod message;
 mod quote;
 mod stack;
+mod table;
 
 use std::borrow::Cow;
 use std::fmt::Write;

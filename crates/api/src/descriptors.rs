@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, EnumDescriptor, MessageDescriptor, ReflectMessage};
 
 use crate::FILE_DESCRIPTOR_SET;
 
@@ -10,6 +10,11 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "written by the build of this crate; every test of it would fail")]
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the embedded descriptors are well-formed")
 });
+
+/// The enum of this full name.
+pub(crate) fn enum_by_name(name: &str) -> Option<EnumDescriptor> {
+    POOL.get_enum_by_name(name)
+}
 
 /// A message that is looked at by the names of its fields.
 pub(crate) trait Described: prost::Message + Default {
@@ -28,6 +33,12 @@ pub(crate) trait Described: prost::Message + Default {
         #[expect(clippy::expect_used, reason = "both are made from one definition")]
         dynamic.transcode_from(self).expect("the type and the descriptor agree");
         dynamic
+    }
+
+    /// Bytes of such a message with its fields by name; bytes of another one: empty.
+    fn decode_dynamic(bytes: bytes::Bytes) -> DynamicMessage {
+        let descriptor = Self::descriptor();
+        DynamicMessage::decode(descriptor.clone(), bytes).unwrap_or_else(|_| DynamicMessage::new(descriptor))
     }
 
     /// Back from fields by name; `None` when that is another message.
@@ -60,6 +71,7 @@ described! {
     crate::saker_v1::ProcessExtra = "saker.v1.ProcessExtra",
     crate::saker_v1::TryPolicyResponse = "saker.v1.TryPolicyResponse",
     crate::tetragon::Filter = "tetragon.Filter",
+    crate::tetragon::RedactionFilter = "tetragon.RedactionFilter",
     crate::tetragon::KprobeArgument = "tetragon.KprobeArgument",
     crate::tetragon::GetEventsResponse = "tetragon.GetEventsResponse",
     crate::tetragon::ListTracingPoliciesResponse = "tetragon.ListTracingPoliciesResponse",

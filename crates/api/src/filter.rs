@@ -8,6 +8,7 @@
 //! Gaps are not events of a process: they tell how complete the stream is, so that filters leave them alone.
 //! See [`Filters::passes`] and [`Filters::passes_compatible`].
 
+mod cel;
 mod compile;
 mod error;
 mod fields;
@@ -16,14 +17,16 @@ mod selector;
 mod text;
 
 use crate::event::{Event, EventKind};
+use crate::passage::Aggregation;
 use crate::saker_v1;
 use crate::tetragon::{self, EventType, GetEventsResponse};
 use crate::view::EventView;
 use compile::Compiled;
 
+pub(crate) use compile::regexes;
 pub use error::{FilterError, Place};
 pub use fields::FieldFilters;
-pub use text::{parse_field_filters, parse_filters};
+pub use text::{parse_field_filters, parse_filters, parse_redaction_filters};
 
 /// What this agent can filter by, as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +55,14 @@ pub struct Subscription {
     pub filters: Filters,
     /// Which fields of them.
     pub fields: FieldFilters,
+    /// How equal ones are folded; `None`: not at all.
+    pub aggregation: Option<Aggregation>,
+    /// How many a minute; `None`: all.
+    pub rate: Option<u32>,
 }
 
 impl Subscription {
-    /// Checks and compiles a request. Options of aggregation are accepted; no kind of event is merged.
+    /// Checks and compiles a request of the compatible service, which has no rate limit.
     ///
     /// # Errors
     /// [`FilterError`] for the first thing that cannot be honoured.
@@ -63,7 +70,41 @@ impl Subscription {
         Ok(Self {
             filters: Filters::compile(&request.allow_list, &request.deny_list, offered)?,
             fields: FieldFilters::compile(&request.field_filters)?,
+            aggregation: request
+                .aggregation_options
+                .as_ref()
+                .map(Aggregation::from_options)
+                .transpose()
+                .map_err(|reason| FilterError::Aggregation { reason })?,
+            rate: None,
         })
+    }
+}
+
+impl Subscription {
+    /// Checks and compiles a request of our service.
+    ///
+    /// # Errors
+    /// [`FilterError`] for the first thing that cannot be honoured.
+    pub fn compile_own(request: saker_v1::GetEventsRequest, offered: &Offered) -> Result<Self, FilterError> {
+        let saker_v1::GetEventsRequest {
+            allow_list,
+            deny_list,
+            aggregation_options,
+            field_filters,
+            rate_limit,
+        } = request;
+        let compatible =
+            tetragon::GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters };
+        Ok(Self { rate: rate_limit, ..Self::compile(&compatible, offered)? })
+    }
+}
+
+impl From<tetragon::GetEventsRequest> for saker_v1::GetEventsRequest {
+    fn from(request: tetragon::GetEventsRequest) -> Self {
+        let tetragon::GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters } =
+            request;
+        Self { allow_list, deny_list, aggregation_options, field_filters, rate_limit: None }
     }
 }
 

@@ -146,6 +146,17 @@ fn write_end(node: &Node, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// Tells in the last line how many events it stands for.
+pub(crate) fn add_count(count: u64, out: &mut Vec<u8>) {
+    if out.ends_with(b"}\n") {
+        out.truncate(out.len() - 2);
+        key(out, name!("aggregation_info"));
+        out.extend_from_slice(b"{\"count\":");
+        quoted_number(out, count);
+        out.extend_from_slice(b"}}\n");
+    }
+}
+
 /// A key that comes from data, so that it may need escapes.
 fn key_of_data(out: &mut Vec<u8>, name: &str) {
     comma(out);

@@ -1,7 +1,8 @@
 //! What Saker tells the world, in every form.
 //!
 //! [`event`] is the model that the engine fills. [`json`], [`proto`] and [`compact`] write it as a JSON line,
-//! as protobuf and as a line for people; [`filter`] decides who receives it and which of its fields.
+//! as protobuf and as a line for people; [`filter`] decides who receives it and which of its fields,
+//! [`passage`] puts everything between an event and a receiver together, and [`redaction`] hides what no receiver is to see.
 //! [`tetragon`] and [`saker_v1`] are the gRPC interfaces: the compatible one and ours.
 
 pub mod compact;
@@ -11,7 +12,9 @@ pub mod filter;
 #[macro_use]
 pub mod json;
 mod bits;
+pub mod passage;
 pub mod proto;
+pub mod redaction;
 pub mod signal;
 mod view;
 pub mod wire;

@@ -11,6 +11,7 @@ mod message;
 use crate::event::Timestamp;
 
 pub use encode::{encode_event, encode_response};
+pub(crate) use message::envelope;
 
 /// A time as a message has it; `None` when it is not known.
 fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {

@@ -1,10 +1,16 @@
 //! One way to look at an event, be it the model or a message that a client received.
 
-use crate::event::{Credentials, Event, EventKind, Process, ProcessView};
+use std::cell::OnceCell;
+
+use prost_reflect::DynamicMessage;
+
+use crate::descriptors::Described;
+use crate::event::{Credentials, Event, EventKind, Family, Process, ProcessView};
+use crate::proto;
 use crate::tetragon::{self, EventType, GetEventsResponse, get_events_response as response};
 
 /// What filters and compact lines ask of an event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct EventView<'a> {
     pub(crate) event_type: EventType,
     pub(crate) process: Option<ProcessRef<'a>>,
@@ -12,6 +18,15 @@ pub(crate) struct EventView<'a> {
     pub(crate) ancestors: Ancestors<'a>,
     /// Empty: not an event of a policy.
     pub(crate) policy: &'a str,
+    whole: Whole<'a>,
+    dynamic: OnceCell<Box<DynamicMessage>>,
+}
+
+/// The event itself.
+#[derive(Clone, Copy, Debug)]
+enum Whole<'a> {
+    Model(&'a Event),
+    Message(&'a GetEventsResponse),
 }
 
 /// A process in either form.
@@ -35,6 +50,8 @@ impl<'a> From<&'a Event> for EventView<'a> {
         let (process, parent, ancestors) = event.kind.processes();
         let shown = |view: &'a ProcessView| ProcessRef::Model(&view.process);
         let (creds, policy) = match &event.kind {
+            // The compatible messages of the loader do not name their policy.
+            EventKind::Hook(hook) if hook.hook.family == Family::Loader => (hook.caller.creds.as_deref(), ""),
             EventKind::Hook(hook) => (hook.caller.creds.as_deref(), hook.hook.policy.as_str()),
             _ => (None, ""),
         };
@@ -48,6 +65,8 @@ impl<'a> From<&'a Event> for EventView<'a> {
             parent: parent.map(shown),
             ancestors: Ancestors::Model(ancestors),
             policy,
+            whole: Whole::Model(event),
+            dynamic: OnceCell::new(),
         }
     }
 }
@@ -62,6 +81,8 @@ impl<'a> From<&'a GetEventsResponse> for EventView<'a> {
                     parent: $event.parent.as_ref().map(ProcessRef::Message),
                     ancestors: Ancestors::Messages(&$event.ancestors),
                     policy: $policy,
+                    whole: Whole::Message(message),
+                    dynamic: OnceCell::new(),
                 }
             };
         }
@@ -76,17 +97,39 @@ impl<'a> From<&'a GetEventsResponse> for EventView<'a> {
             Some(response::Event::ProcessUprobe(event)) => view!(event, ProcessUprobe, &event.policy_name),
             Some(response::Event::ProcessLsm(event)) => view!(event, ProcessLsm, &event.policy_name),
             Some(response::Event::ProcessUsdt(event)) => view!(event, ProcessUsdt, &event.policy_name),
-            Some(response::Event::ProcessThrottle(_)) => Self::without_process(EventType::ProcessThrottle),
-            Some(response::Event::RateLimitInfo(_)) => Self::without_process(EventType::RateLimitInfo),
-            Some(response::Event::Test(_)) => Self::without_process(EventType::Test),
-            None => Self::without_process(EventType::Undef),
+            Some(response::Event::ProcessThrottle(_)) => {
+                Self::without_process(EventType::ProcessThrottle, message)
+            }
+            Some(response::Event::RateLimitInfo(_)) => {
+                Self::without_process(EventType::RateLimitInfo, message)
+            }
+            Some(response::Event::Test(_)) => Self::without_process(EventType::Test, message),
+            None => Self::without_process(EventType::Undef, message),
         }
     }
 }
 
-impl EventView<'_> {
-    fn without_process(event_type: EventType) -> Self {
-        Self { event_type, process: None, parent: None, ancestors: Ancestors::Model(&[]), policy: "" }
+impl<'a> EventView<'a> {
+    fn without_process(event_type: EventType, message: &'a GetEventsResponse) -> Self {
+        Self {
+            event_type,
+            process: None,
+            parent: None,
+            ancestors: Ancestors::Model(&[]),
+            policy: "",
+            whole: Whole::Message(message),
+            dynamic: OnceCell::new(),
+        }
+    }
+
+    /// The compatible message with its fields by name; made when it is asked for first.
+    pub(crate) fn dynamic(&self) -> &DynamicMessage {
+        self.dynamic.get_or_init(|| {
+            Box::new(match self.whole {
+                Whole::Message(message) => message.to_dynamic(),
+                Whole::Model(event) => GetEventsResponse::decode_dynamic(proto::encode_response(event)),
+            })
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use saker_abi::NamespaceInums;
 use saker_api::event::{Family, Node, Visible};
+use saker_api::redaction::Redaction;
 
 /// Names of users, given by whoever may read the host's user database.
 pub trait UserNames: Send {
@@ -42,6 +43,8 @@ pub struct EngineConfig {
     pub host_namespaces: NamespaceInums,
     /// What is kept of environments.
     pub environment: Environment,
+    /// What is hidden of arguments and environments.
+    pub redaction: Redaction,
     /// Where the kernel's sequence numbers start.
     pub sequence: SequenceBase,
     /// Names of users; `None`: `user` stays empty.
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             boot_to_wall: 0,
             host_namespaces: NamespaceInums::default(),
             environment: Environment::default(),
+            redaction: Redaction::default(),
             sequence: SequenceBase::One,
             users: None,
             pods: None,

@@ -136,6 +136,7 @@ impl Factory {
         process.cwd = cwd;
         process.binary = binary;
         process.extra.canonical_path = canonical;
+        self.config.redaction.apply(&mut process);
         process
     }
 
@@ -164,6 +165,7 @@ impl Factory {
         process.binary =
             if canonical.is_empty() { Arc::clone(&process.extra.command) } else { Arc::clone(&canonical) };
         process.extra.canonical_path = canonical;
+        self.config.redaction.apply(&mut process);
         process
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use saker_api::event::{Event, EventKind, Process};
+use saker_api::passage::Form;
 
 /// Events of one turn of the engine, shared by all sinks: handing a batch to a sink costs one reference.
 #[derive(Debug, Default)]
@@ -12,15 +13,6 @@ pub struct Batch {
     /// Sum of sizes up to and including each event, so that a part of a batch can be accounted at once.
     sizes: Vec<usize>,
     encoded: OnceLock<Box<[Encoded]>>,
-}
-
-/// The forms that gRPC clients receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The message of the compatible service.
-    Compatible,
-    /// The message of our own service.
-    Own,
 }
 
 #[derive(Debug, Default)]

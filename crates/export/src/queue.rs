@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use saker_api::event::{Event, EventKind, GapEvent};
+use saker_api::passage::Counts;
 
 use crate::Batch;
 
@@ -32,6 +33,7 @@ pub struct Queue {
     filled: Condvar,
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     counters: Counters,
+    passage: Arc<Counts>,
 }
 
 #[derive(Default)]
@@ -140,6 +142,7 @@ impl Queue {
             filled: Condvar::new(),
             wake: None,
             counters: Counters::default(),
+            passage: Arc::default(),
         }
     }
 
@@ -154,6 +157,18 @@ impl Queue {
     #[must_use]
     pub fn labelled(self, label: String) -> Self {
         Self { label, ..self }
+    }
+
+    /// Shows what the passage behind it counts; for sinks without a worker.
+    #[must_use]
+    pub fn counting(self, passage: Arc<Counts>) -> Self {
+        Self { passage, ..self }
+    }
+
+    /// What the passage behind it counts.
+    #[must_use]
+    pub fn passage(&self) -> &Counts {
+        &self.passage
     }
 
     /// Who reads from it.

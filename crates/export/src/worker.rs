@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use saker_api::event::{Event, EventKind};
+use saker_api::event::Event;
+use saker_api::passage::{Counts, Passage, Told, Verdict};
 
-use crate::{Control, Popped, Queue, RateLimit, Sink, WriteError};
+use crate::{Control, Popped, Queue, Sink, WriteError};
 
 /// Bytes of lines that are written at once under load.
 const CHUNK: usize = 64 * 1024;
@@ -18,28 +19,22 @@ const IDLE: Duration = Duration::from_millis(500);
 /// How long it waits after a failed write.
 const RETRY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(60);
-const RATE_REPORT: Duration = Duration::from_secs(60);
 
-/// Appends the form of an event that a sink writes: one line with its newline.
-pub type Encoder = Box<dyn FnMut(&Event, &mut Vec<u8>) + Send>;
-/// Which events a sink gets. Gaps pass always: they are about the stream, not in it.
-pub type Predicate = Box<dyn FnMut(&Event) -> bool + Send>;
-/// Appends a line that tells how many events the rate limit held back; the event is the newest of them.
-pub type RateReport = Box<dyn FnMut(u64, &Event, &mut Vec<u8>) + Send>;
+/// Appends the form of what a sink writes: one line with its newline.
+pub type Encoder = Box<dyn FnMut(&Told<'_>, &mut Vec<u8>) + Send>;
 
 /// What a worker needs beside its queue and sink.
 pub struct WorkerConfig {
     /// Form of the lines.
     pub encoder: Encoder,
-    /// Which events; `None`: all.
-    pub predicate: Option<Predicate>,
-    /// Events per minute, and what is written once a minute about the others.
-    pub rate: Option<(u32, RateReport)>,
+    /// Which events, how folded and how many.
+    pub passage: Passage,
     /// Called when nobody will read any more.
     pub on_closed: Box<dyn FnOnce() + Send>,
 }
 
-/// What a worker has counted. Of the events taken from the queue each is written, filtered, limited or given up.
+/// What a worker has counted. Of the events taken from the queue each is written, filtered, limited, folded, waiting
+/// or given up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerStats {
     /// Lines of events that the sink has written.
@@ -50,6 +45,12 @@ pub struct WorkerStats {
     pub filtered: u64,
     /// Events that the rate limit kept out.
     pub limited: u64,
+    /// Events that became part of another one.
+    pub folded: u64,
+    /// Events that wait for the end of their window.
+    pub waiting: u64,
+    /// Events that were told one by one because too many waited.
+    pub unfolded: u64,
     /// Events encoded and never written: the end came first.
     pub given_up: u64,
     /// Failed attempts to write.
@@ -67,7 +68,6 @@ struct Shared {
     written: AtomicU64,
     bytes: AtomicU64,
     filtered: AtomicU64,
-    limited: AtomicU64,
     given_up: AtomicU64,
     retries: AtomicU64,
     last_written: AtomicU64,
@@ -83,6 +83,7 @@ struct Shared {
 pub struct Worker {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
+    counts: Arc<Counts>,
     orders: Mutex<Sender<Control>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -95,27 +96,22 @@ impl Worker {
     pub fn spawn(queue: Arc<Queue>, sink: Box<dyn Sink>, config: WorkerConfig) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (orders, ordered) = mpsc::channel();
-        let WorkerConfig { encoder, predicate, rate, on_closed } = config;
+        let WorkerConfig { encoder, passage, on_closed } = config;
+        let counts = passage.counts();
         let task = Task {
             queue: Arc::clone(&queue),
             shared: Arc::clone(&shared),
             sink,
             ordered,
             encoder,
-            predicate,
-            limit: rate.map(|(per_minute, report)| Limited {
-                bucket: RateLimit::new(per_minute, Instant::now()),
-                report,
-                held: None,
-                reported: Instant::now(),
-            }),
+            passage,
             lines: Vec::with_capacity(CHUNK),
             pending: 0,
             logged: None,
         };
         let name = format!("saker-{}", queue.stage());
         let thread = std::thread::Builder::new().name(name).spawn(move || task.run(on_closed))?;
-        Ok(Self { queue, shared, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, shared, counts, orders: Mutex::new(orders), thread: Mutex::new(Some(thread)) })
     }
 
     /// Its queue.
@@ -135,11 +131,15 @@ impl Worker {
     #[must_use]
     pub fn stats(&self) -> WorkerStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = self.counts.now();
         WorkerStats {
             written: load(&self.shared.written),
             bytes: load(&self.shared.bytes),
             filtered: load(&self.shared.filtered),
-            limited: load(&self.shared.limited),
+            limited: counts.limited,
+            folded: counts.folded,
+            waiting: counts.waiting,
+            unfolded: counts.unfolded,
             given_up: load(&self.shared.given_up),
             retries: load(&self.shared.retries),
             rotations: load(&self.shared.rotations),
@@ -188,22 +188,13 @@ impl Worker {
     }
 }
 
-struct Limited {
-    bucket: RateLimit,
-    report: RateReport,
-    /// Events held back since the last report, and the newest.
-    held: Option<(u64, Arc<Event>)>,
-    reported: Instant,
-}
-
 struct Task {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     sink: Box<dyn Sink>,
     ordered: Receiver<Control>,
     encoder: Encoder,
-    predicate: Option<Predicate>,
-    limit: Option<Limited>,
+    passage: Passage,
     lines: Vec<u8>,
     /// Events in `lines`.
     pending: u64,
@@ -223,12 +214,11 @@ impl Task {
                 Popped::Timeout => {
                     self.sink.idle();
                     self.note_rotations();
-                    self.report_rate(false);
-                    self.drain()
+                    self.encode_waiting().and_then(|()| self.drain())
                 }
                 Popped::Closed => {
-                    self.report_rate(true);
-                    let _ = self.drain();
+                    self.passage.finish();
+                    let _ = self.encode_waiting().and_then(|()| self.drain());
                     break;
                 }
             };
@@ -258,45 +248,32 @@ impl Task {
 
     fn encode(&mut self, events: &[Arc<Event>]) -> Result<(), Ended> {
         for event in events {
-            if self.admits(event) {
-                (self.encoder)(event, &mut self.lines);
-                self.pending += 1;
-                if self.lines.len() >= CHUNK {
-                    self.drain()?;
+            // What was due before this event comes before it.
+            self.encode_waiting()?;
+            match self.passage.take(event, self.passage.clock()) {
+                Verdict::Tell => self.tell(&event.into())?,
+                Verdict::Filtered => {
+                    self.shared.filtered.fetch_add(1, Ordering::Relaxed);
                 }
+                Verdict::Limited | Verdict::Kept => {}
             }
         }
-        self.report_rate(false);
+        self.encode_waiting()?;
         // Nothing more to add to what is there: it need not wait.
         if self.queue.is_empty() { self.drain() } else { Ok(()) }
     }
 
-    fn admits(&mut self, event: &Arc<Event>) -> bool {
-        if matches!(event.kind, EventKind::Gap(_)) {
-            return true;
+    fn encode_waiting(&mut self) -> Result<(), Ended> {
+        while let Some(ready) = self.passage.next(self.passage.clock()) {
+            self.tell(&ready.told())?;
         }
-        if self.predicate.as_mut().is_some_and(|passes| !passes(event)) {
-            self.shared.filtered.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let Some(limit) = &mut self.limit else { return true };
-        if limit.bucket.admit(Instant::now()) {
-            return true;
-        }
-        self.shared.limited.fetch_add(1, Ordering::Relaxed);
-        let held = limit.held.take().map_or(0, |(held, _)| held);
-        limit.held = Some((held + 1, Arc::clone(event)));
-        false
+        Ok(())
     }
 
-    fn report_rate(&mut self, at_end: bool) {
-        let Some(limit) = &mut self.limit else { return };
-        if (at_end || limit.reported.elapsed() >= RATE_REPORT)
-            && let Some((held, newest)) = limit.held.take()
-        {
-            limit.reported = Instant::now();
-            (limit.report)(held, &newest, &mut self.lines);
-        }
+    fn tell(&mut self, told: &Told<'_>) -> Result<(), Ended> {
+        (self.encoder)(told, &mut self.lines);
+        self.pending += u64::from(told.is_event());
+        if self.lines.len() >= CHUNK { self.drain() } else { Ok(()) }
     }
 
     /// Writes all lines, however long it takes, unless the end is near.

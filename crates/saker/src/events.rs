@@ -15,6 +15,7 @@ use saker_api::saker_v1::Event;
 
 use crate::client::ServerArgs;
 use crate::output::{Form, Usage, When};
+use request::Times;
 
 /// Bytes that are written at once when events come in plenty.
 const CHUNK: usize = 16 * 1024;
@@ -58,9 +59,64 @@ pub struct EventsArgs {
     /// Only processes whose arguments match one of these regular expressions
     #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
     pub arguments: Vec<String>,
+    /// Only processes whose parent's arguments match one of these regular expressions
+    #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
+    pub parent_arguments: Vec<String>,
+    /// Only processes that descend, over one that is not their parent, from a binary that matches one of these regular
+    /// expressions; needs --enable-ancestors of the agent
+    #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
+    pub ancestor: Vec<String>,
     /// Only events of these policies
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub policy_names: Vec<String>,
+    /// Only processes in pods of these namespaces
+    #[arg(long, alias = "namespaces", value_delimiter = ',', value_name = "NAME")]
+    pub namespace: Vec<String>,
+    /// Only processes in pods whose namespace matches one of these regular expressions
+    #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
+    pub namespace_regex: Vec<String>,
+    /// Only processes outside of pods; with --namespace also those
+    #[arg(long)]
+    pub host: bool,
+    /// Only processes in pods whose name matches one of these regular expressions
+    #[arg(long, alias = "pods", action = ArgAction::Append, value_name = "REGEX")]
+    pub pod: Vec<String>,
+    /// Only processes in pods with such labels, e.g. `app=web,tier in (front, back)`; given more than once: any of them
+    #[arg(long, action = ArgAction::Append, value_name = "SELECTOR")]
+    pub label: Vec<String>,
+    /// Only processes in containers whose name matches one of these regular expressions
+    #[arg(long, alias = "containers", action = ArgAction::Append, value_name = "REGEX")]
+    pub container: Vec<String>,
+    /// Only processes in containers whose id matches one of these regular expressions
+    #[arg(long, action = ArgAction::Append, value_name = "REGEX")]
+    pub container_id: Vec<String>,
+    /// Only processes that may be (true) or are not (false) health probes of a container
+    #[arg(long, value_name = "BOOL")]
+    pub health_check: Option<bool>,
+    /// Only processes that descend (true) or do not descend (false) from the first process of their container
+    #[arg(long, value_name = "BOOL")]
+    pub in_init_tree: Option<bool>,
+    /// Only events of which one of these expressions (CEL) is true, e.g. `process_exec.process.uid == 0u`
+    #[arg(long, action = ArgAction::Append, value_name = "EXPRESSION")]
+    pub cel_expression: Vec<String>,
+    /// Only events that match one of these filters, JSON objects as --export-allowlist of the agent has them
+    #[arg(long, value_name = "JSON", default_value = "", hide_default_value = true)]
+    pub allow_list: String,
+    /// No events that match one of these filters
+    #[arg(long, value_name = "JSON", default_value = "", hide_default_value = true)]
+    pub deny_list: String,
+    /// Of a file, only events from this time on: a time such as 2026-05-04T12:00:00Z, or how long ago, such as 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Of a file, only events up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Have the agent fold equal events of policies into one with their number; they come when this time is over
+    #[arg(long, value_name = "DURATION")]
+    pub aggregate: Option<String>,
+    /// Events that the agent sends in a minute at most; how many it held back is told once a minute
+    #[arg(long, value_name = "NUMBER")]
+    pub rate_limit: Option<u32>,
     /// Only these fields, as paths below the event, e.g. process.binary
     #[arg(short = 'f', long, value_delimiter = ',', value_name = "FIELD")]
     pub include_fields: Vec<String>,
@@ -84,9 +140,20 @@ pub struct EventsArgs {
 /// Shows events.
 pub fn run(args: &EventsArgs) -> Result<()> {
     let request = request::request(args).map_err(Usage::of)?;
+    let times = Times::of(args).map_err(Usage::of)?;
     let mut printer = Printer::new(args);
     match lines::input(args)? {
-        Some(input) => lines::run(args, input, &request, &mut printer),
+        Some(input) => {
+            if args.aggregate.is_some() || args.rate_limit.is_some() {
+                let what = "--aggregate and --rate-limit are done by an agent; a file is read as it is";
+                return Err(Usage::of(anyhow::anyhow!(what)));
+            }
+            lines::run(args, input, (&request, times), &mut printer)
+        }
+        None if !times.is_open() => {
+            let what = "--since and --until are for files: an agent tells only what happens from now on";
+            Err(Usage::of(anyhow::anyhow!(what)))
+        }
         None => live::run(args, &request, &mut printer),
     }
 }
@@ -95,6 +162,8 @@ pub fn run(args: &EventsArgs) -> Result<()> {
 struct Printer {
     form: Form,
     compact: Compact,
+    /// The head of the table is there.
+    headed: bool,
     left: Option<u64>,
     text: String,
     out: io::Stdout,
@@ -105,6 +174,7 @@ impl Printer {
         Self {
             form: args.output,
             compact: args.color.compact(args.timestamps, args.stack_traces),
+            headed: false,
             left: args.count,
             text: String::with_capacity(2 * CHUNK),
             out: io::stdout(),
@@ -119,6 +189,12 @@ impl Printer {
                 self.text.push('\n');
             }
             Form::Compact => self.compact.write_message(event, &mut self.text),
+            Form::Table => {
+                if !std::mem::replace(&mut self.headed, true) {
+                    self.text.push_str(&Compact::table_header());
+                }
+                self.compact.write_row(event, &mut self.text);
+            }
         }
         if self.text.len() >= CHUNK {
             self.flush()?;

@@ -49,6 +49,8 @@ pub enum Form {
     Json,
     /// Lines for people.
     Compact,
+    /// Columns for people.
+    Table,
 }
 
 /// When to colour.

@@ -8,7 +8,12 @@ use std::time::Duration;
 
 use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use saker_api::event::Family;
-use saker_api::filter::{FilterError, Filters, Offered, parse_filters};
+use saker_api::filter::{
+    FieldFilters, FilterError, Filters, Offered, Subscription, parse_field_filters, parse_filters,
+    parse_redaction_filters,
+};
+use saker_api::passage::Aggregation;
+use saker_api::redaction::Redaction;
 use saker_api::tetragon::EventType;
 use saker_export::FileConfig;
 
@@ -126,7 +131,7 @@ pub enum LogFormat {
 }
 
 /// Optional content of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct EventFields {
     /// Credentials, capabilities, binary properties.
     pub credentials: bool,
@@ -142,6 +147,8 @@ pub struct EventFields {
     pub ancestors: Ancestors,
     /// Names of users.
     pub user_names: bool,
+    /// What is hidden of arguments and environments.
+    pub redaction: Redaction,
 }
 
 impl EventFields {
@@ -245,10 +252,8 @@ impl Color {
 pub struct FileExport {
     /// File and rotation.
     pub file: FileConfig,
-    /// Events per minute; `None`: no limit.
-    pub rate: Option<u32>,
-    /// Allow and deny list.
-    pub filters: Arc<Filters>,
+    /// Which events, how folded, how many and with which fields.
+    pub wanted: Arc<Subscription>,
 }
 
 /// The gRPC server.
@@ -564,6 +569,7 @@ impl Reader<'_> {
             stack_addresses: self.switch("expose-stack-addresses"),
             environment: environment.then_some(names),
             ancestors: self.ancestors(),
+            redaction: self.redaction(),
             user_names: self.config.get("username-metadata") == "unix",
         }
     }
@@ -617,12 +623,45 @@ impl Reader<'_> {
             mode: self.value("export-file-perm", value::octal),
         };
         // Also without a file to filter: what is wrong now would be wrong when there is one.
-        let filters = self.filters(&events.offered(false));
-        let rate = u32::try_from(limit).ok();
-        (!file.path.as_os_str().is_empty()).then_some(FileExport { file, rate, filters })
+        let pid_sets = self.switch("enable-pid-set-filter");
+        let wanted = Arc::new(Subscription {
+            filters: self.filters(&events.offered(pid_sets)),
+            fields: self.field_filters(),
+            aggregation: self.aggregation(),
+            rate: u32::try_from(limit).ok(),
+        });
+        (!file.path.as_os_str().is_empty()).then_some(FileExport { file, wanted })
     }
 
-    fn filters(&mut self, offered: &Offered) -> Arc<Filters> {
+    fn field_filters(&mut self) -> FieldFilters {
+        let wrong = |error: FilterError| ValueError::Filters(error.to_string());
+        self.value("field-filters", |text| {
+            parse_field_filters(text).and_then(|list| FieldFilters::compile(&list)).map_err(wrong)
+        })
+    }
+
+    fn redaction(&mut self) -> Redaction {
+        let wrong = |error: FilterError| ValueError::Filters(error.to_string());
+        self.value("redaction-filters", |text| {
+            parse_redaction_filters(text).and_then(|list| Redaction::compile(&list)).map_err(wrong)
+        })
+    }
+
+    fn aggregation(&mut self) -> Option<Aggregation> {
+        let enabled = self.switch("enable-export-aggregation");
+        let window = self.value("export-aggregation-window-size", |text| {
+            let window = value::duration(text)?;
+            let wrong = |what: &str| ValueError::Other(what.to_owned());
+            if window.is_zero() {
+                return Err(wrong("a window needs some time, such as `15s`"));
+            }
+            Aggregation::new(window, 0).map(|_| window).map_err(wrong)
+        });
+        let waiting = self.count("export-aggregation-buffer-size", 1, 1 << 20);
+        Aggregation::new(window, waiting.into()).ok().filter(|_| enabled)
+    }
+
+    fn filters(&mut self, offered: &Offered) -> Filters {
         // Each list by itself first, so that the error names the option.
         let wrong = |error: FilterError| ValueError::Filters(error.to_string());
         let allow = self.value("export-allowlist", |text| {
@@ -633,7 +672,7 @@ impl Reader<'_> {
             let list = parse_filters(text).map_err(wrong)?;
             Filters::compile(&[], &list, offered).map(|_| list).map_err(wrong)
         });
-        Filters::compile(&allow, &deny, offered).map(Arc::new).unwrap_or_default()
+        Filters::compile(&allow, &deny, offered).unwrap_or_default()
     }
 
     fn server(&mut self, run_dir: &Path) -> Server {

@@ -122,10 +122,46 @@ fn missing_features_are_refused_unless_off() {
     world.file("etc/saker/saker.yaml", "enable-k8s-api: false\ngops-address: \"\"\n");
     world.load().unwrap();
     world.file("etc/saker/saker.yaml", "enable-k8s-api: true\n");
-    world.environment.insert("SAKER_REDACTION_FILTERS".into(), "{}".into());
+    world.environment.insert("SAKER_PPROF_ADDRESS".into(), ":6060".into());
     let text = world.errors();
     assert!(text.contains("saker.yaml:1: `enable-k8s-api` is known from Tetragon"), "{text}");
-    assert!(text.contains("environment SAKER_REDACTION_FILTERS: `redaction-filters`"), "{text}");
+    assert!(text.contains("environment SAKER_PPROF_ADDRESS: `pprof-address`"), "{text}");
+}
+
+#[test]
+fn filters_of_the_export_are_checked_with_their_option() {
+    let mut world = World::new();
+    world.flag("export-filename", "/dev/null");
+    world.flag("export-allowlist", r#"{"pid_set":[1]}"#);
+    assert!(world.errors().contains("--enable-pid-set-filter"));
+    world.flag("enable-pid-set-filter", "true");
+    world.flag("field-filters", r#"{"fields":"process.pid"}"#);
+    world.flag("enable-export-aggregation", "true");
+    world.flag("export-aggregation-window-size", "30s");
+    world.flag("export-rate-limit", "7");
+    world.flag("redaction-filters", r#"{"redact":["(x)"]}"#);
+    let settings = world.load().unwrap().settings().unwrap();
+    let wanted = settings.export.unwrap().wanted;
+    assert!(!wanted.filters.is_empty() && !wanted.fields.is_empty() && !settings.events.redaction.is_empty());
+    let window = saker_api::passage::Aggregation::new(std::time::Duration::from_secs(30), 10_000).unwrap();
+    assert_eq!((wanted.aggregation, wanted.rate), (Some(window), Some(7)));
+    for (name, value, expected) in [
+        ("field-filters", r#"{"fields":"process.x"}"#, "field_filters[0].fields: no event has a field"),
+        ("redaction-filters", r#"{"redact":["x"]}"#, "no capture group"),
+        ("redaction-filters", "{}\n{\"x\":1}", "redaction filter number 2, line 2"),
+        (
+            "export-denylist",
+            r#"{"cel_expression":["process_exec.pid == 1"]}"#,
+            "deny_list[0].cel_expression[0]",
+        ),
+        ("export-aggregation-window-size", "2h", "one hour at most"),
+        ("export-aggregation-buffer-size", "0", "export-aggregation-buffer-size"),
+    ] {
+        let mut world = World::new();
+        world.flag(name, value);
+        let text = world.errors();
+        assert!(text.contains(expected), "{name}: {text}");
+    }
 }
 
 #[test]

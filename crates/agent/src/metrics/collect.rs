@@ -277,6 +277,8 @@ fn sinks(values: &mut Values, state: &State) {
         values.count("saker_sink_dropped_total", &["given_up", name], worker.given_up);
         values.count("saker_sink_filtered_total", &["filter", name], worker.filtered);
         values.count("saker_sink_filtered_total", &["rate_limit", name], worker.limited);
+        values.count("saker_sink_folded_total", &[name], worker.folded);
+        values.count("saker_sink_unfolded_total", &[name], worker.unfolded);
         values.count("saker_sink_errors_total", &[name], worker.retries);
         values.count("saker_queue_length", &[name, "events"], queue.queued);
         values.count("saker_queue_capacity", &[name, "events"], sink.worker.queue().limits().events as u64);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use prost::{EncodeError, Message};
 use prost_types::{Any, ListValue, Value, value};
+use saker_api::filter::Subscription;
 use saker_api::tetragon::fine_guidance_sensors_server::FineGuidanceSensors;
 use saker_api::tetragon::{self as api, HealthStatus, HealthStatusResult, HealthStatusType};
 use saker_api::wire::EncodedEvent;
@@ -11,7 +12,7 @@ use saker_export::Form;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{Service, policies};
+use super::{Service, client_of, policies};
 use crate::config::{self, Kind};
 
 pub(super) type Answer<T> = Result<Response<T>, Status>;
@@ -47,7 +48,9 @@ fn typed(name: &str, text: &str) -> Result<Any, EncodeError> {
 #[tonic::async_trait]
 impl FineGuidanceSensors for Service {
     async fn get_events(&self, request: Request<api::GetEventsRequest>) -> Answer<BoxStream<EncodedEvent>> {
-        self.subscribe(&request, Form::Compatible).map(|events| Response::new(Box::pin(events) as _))
+        let wanted = Subscription::compile(request.get_ref(), &self.inner.offered)?;
+        let events = self.subscribe(client_of(&request), wanted, Form::Compatible)?;
+        Ok(Response::new(Box::pin(events) as _))
     }
 
     async fn get_health(

@@ -1,13 +1,13 @@
 //! The service that tells everything.
 
+use saker_api::filter::Subscription;
 use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
-    AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetStatusRequest,
-    GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
+    AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetEventsRequest,
+    GetStatusRequest, GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
     ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, SetSelfProtectionRequest,
     SetSelfProtectionResponse, TryPolicyRequest, TryPolicyResponse,
 };
-use saker_api::tetragon::GetEventsRequest;
 use saker_api::wire::EncodedEvent;
 use saker_export::Form;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{Place, Service, enforcement, policies, protection, trial};
+use super::{Place, Service, client_of, enforcement, policies, protection, trial};
 
 #[tonic::async_trait]
 impl SakerService for Service {
@@ -25,7 +25,10 @@ impl SakerService for Service {
         &self,
         request: Request<GetEventsRequest>,
     ) -> Result<Response<BoxStream<EncodedEvent>>, Status> {
-        self.subscribe(&request, Form::Own).map(|events| Response::new(Box::pin(events) as _))
+        let label = client_of(&request);
+        let wanted = Subscription::compile_own(request.into_inner(), &self.inner.offered)?;
+        let events = self.subscribe(label, wanted, Form::Own)?;
+        Ok(Response::new(Box::pin(events) as _))
     }
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {

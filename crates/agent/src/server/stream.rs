@@ -1,15 +1,15 @@
 //! The events of one client.
 
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
-use saker_api::event::Event;
 use saker_api::filter::Subscription;
-use saker_api::proto;
+use saker_api::passage::{Audience, Form, Passage, Told, Verdict, encoder};
 use saker_api::wire::EncodedEvent;
-use saker_export::{Form, Limits, Popped, Queue, Taken};
+use saker_export::{Limits, Popped, Queue, Taken};
 use tokio_stream::Stream;
 use tonic::Status;
 
@@ -23,9 +23,11 @@ pub struct EventStream {
     place: Place,
     queue: Arc<Queue>,
     waker: Arc<AtomicWaker>,
-    subscription: Subscription,
+    passage: Passage,
     form: Form,
     taken: Option<(Taken, usize)>,
+    /// Wakes when something that waits is due.
+    timer: Option<(std::time::Instant, Pin<Box<tokio::time::Sleep>>)>,
 }
 
 impl EventStream {
@@ -39,19 +41,32 @@ impl EventStream {
         let waker = Arc::new(AtomicWaker::new());
         let woken = Arc::clone(&waker);
         let queue = Queue::with_wake(STAGE, limits, Box::new(move || woken.wake())).labelled(label);
-        let queue = Arc::new(queue);
+        let passage = Passage::new(Arc::new(subscription), Audience::Client(form));
+        let queue = Arc::new(queue.counting(passage.counts()));
         place.enter(&queue);
-        Self { place, queue, waker, subscription, form, taken: None }
+        Self { place, queue, waker, passage, form, taken: None, timer: None }
     }
 
     /// The next event that passes, or what hinders.
     fn next(&mut self) -> Next {
+        let make = encoder(self.form);
         for _ in 0..TURN {
+            let now = self.passage.clock();
+            if let Some(ready) = self.passage.next(now) {
+                let told = ready.told();
+                let bytes = told.encode(self.form, &self.passage.subscription().fields, make);
+                self.note(&told, &bytes);
+                return Next::Event(bytes);
+            }
             if self.taken.is_none() {
                 match self.queue.try_pop() {
                     Popped::Taken(taken) => self.taken = Some((taken, 0)),
                     Popped::Timeout => return Next::Empty,
-                    Popped::Closed => return Next::End,
+                    Popped::Closed if self.passage.is_finished() => return Next::End,
+                    Popped::Closed => {
+                        self.passage.finish();
+                        continue;
+                    }
                 }
             }
             let Some((taken, at)) = &mut self.taken else { continue };
@@ -61,15 +76,46 @@ impl EventStream {
                 self.taken = None;
                 continue;
             };
-            match encode(&self.subscription, self.form, taken, index, event) {
-                Some(bytes) => {
+            match self.passage.take(event, now) {
+                Verdict::Tell => {
+                    let shared = |event: &_| match &*taken {
+                        Taken::Events(batch, range) => batch.encoded(range.start + index, self.form, make),
+                        Taken::Gap(_) => make(event),
+                    };
+                    let told = Told::from(event);
+                    let bytes = told.encode(self.form, &self.passage.subscription().fields, shared);
                     self.queue.note_passed(event, bytes.0.len());
                     return Next::Event(bytes);
                 }
-                None => self.queue.note_filtered(event),
+                Verdict::Filtered => self.queue.note_filtered(event),
+                Verdict::Limited | Verdict::Kept => {}
             }
         }
         Next::Turn
+    }
+
+    /// Counts what has waited and is told now.
+    fn note(&self, told: &Told<'_>, bytes: &EncodedEvent) {
+        if told.is_event() {
+            self.queue.note_passed(told.newest(), bytes.0.len());
+        }
+    }
+
+    /// Has the stream polled again when something that waits is due.
+    fn set_timer(&mut self, context: &mut Context<'_>) {
+        let Some(due) = self.passage.due() else {
+            self.timer = None;
+            return;
+        };
+        if self.timer.as_ref().is_none_or(|(at, _)| *at != due) {
+            self.timer = Some((due, Box::pin(tokio::time::sleep_until(due.into()))));
+        }
+        if let Some((_, timer)) = &mut self.timer
+            && timer.as_mut().poll(context).is_ready()
+        {
+            self.timer = None;
+            context.waker().wake_by_ref();
+        }
     }
 }
 
@@ -78,35 +124,6 @@ enum Next {
     Empty,
     Turn,
     End,
-}
-
-/// The bytes for this client; `None`: filters leave it out.
-fn encode(
-    subscription: &Subscription,
-    form: Form,
-    taken: &Taken,
-    index: usize,
-    event: &Event,
-) -> Option<EncodedEvent> {
-    let make = match form {
-        Form::Compatible => proto::encode_response,
-        Form::Own => proto::encode_event,
-    };
-    let passes = match form {
-        Form::Compatible => subscription.filters.passes_compatible(event),
-        Form::Own => subscription.filters.passes(event),
-    };
-    if !passes {
-        return None;
-    }
-    let shared = match taken {
-        Taken::Events(batch, range) => batch.encoded(range.start + index, form, make),
-        Taken::Gap(gap) => make(gap),
-    };
-    Some(match form {
-        Form::Compatible => subscription.fields.encode_response(event, &shared),
-        Form::Own => subscription.fields.encode_event(event, &shared),
-    })
 }
 
 impl Stream for EventStream {
@@ -119,7 +136,10 @@ impl Stream for EventStream {
         match this.next() {
             Next::Event(bytes) => Poll::Ready(Some(Ok(bytes))),
             Next::End => Poll::Ready(None),
-            Next::Empty => Poll::Pending,
+            Next::Empty => {
+                this.set_timer(context);
+                Poll::Pending
+            }
             Next::Turn => {
                 context.waker().wake_by_ref();
                 Poll::Pending

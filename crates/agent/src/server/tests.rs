@@ -8,6 +8,7 @@ use saker_api::tetragon::{
     EventType, Filter, GetEventsRequest, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
     RuntimeHookRequest,
 };
+use saker_api::{saker_v1, tetragon};
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -104,10 +105,47 @@ async fn events_pass_filters_in_order() {
 }
 
 #[tokio::test]
+async fn equal_events_wait_for_their_window_and_arrive_as_one() {
+    let served = serve(1000, 10).await;
+    let window = prost_types::Duration { seconds: 1, nanos: 0 };
+    let options = tetragon::AggregationOptions { window_size: Some(window), channel_buffer_size: 0 };
+    let request = GetEventsRequest { aggregation_options: Some(options), ..GetEventsRequest::default() };
+    let mut stream = served.compatible().await.get_events(request).await.unwrap().into_inner();
+    let call = testing::hook("files", "sys_openat");
+    served.world.publish(vec![Arc::clone(&call), testing::exec(99), Arc::clone(&call), call]);
+    // What is not folded is there at once.
+    assert_eq!(pid_of(&stream.message().await.unwrap().unwrap()), 99);
+    let sink = || served.world.state.status().sinks.into_iter().find(|sink| sink.name == STAGE).unwrap();
+    settle("the events to wait", || sink().folded == 2).await;
+    let folded = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
+    let folded = folded.unwrap().unwrap();
+    assert_eq!(folded.aggregation_info.unwrap().count, 3);
+    assert!(matches!(folded.event, Some(Kind::ProcessKprobe(_))), "{folded:?}");
+    let sink = sink();
+    assert_eq!((sink.events, sink.written, sink.folded, sink.waiting, sink.unfolded), (4, 2, 2, 0, 0));
+}
+
+#[tokio::test]
+async fn own_clients_have_a_rate_limit() {
+    let served = serve(1000, 10).await;
+    let mut client = SakerServiceClient::new(served.channel().await);
+    let request = saker_v1::GetEventsRequest { rate_limit: Some(2), ..Default::default() };
+    let mut stream = client.get_events(request).await.unwrap().into_inner();
+    served.world.publish((1..7).map(testing::exec).collect());
+    for pid in [1, 2] {
+        let event = stream.message().await.unwrap().unwrap();
+        assert_eq!(pid_of(event.event.as_ref().unwrap()), pid);
+    }
+    let sink = || served.world.state.status().sinks.into_iter().find(|sink| sink.name == STAGE).unwrap();
+    settle("the rest to be held back", || sink().limited == 4).await;
+    assert_eq!((sink().events, sink().written, sink().filtered), (6, 2, 4));
+}
+
+#[tokio::test]
 async fn own_service_tells_the_same_and_its_status() {
     let served = serve(1000, 10).await;
     let mut client = SakerServiceClient::new(served.channel().await);
-    let mut stream = client.get_events(GetEventsRequest::default()).await.unwrap().into_inner();
+    let mut stream = client.get_events(saker_v1::GetEventsRequest::default()).await.unwrap().into_inner();
     served.world.publish(vec![testing::exec(7)]);
     let event = stream.message().await.unwrap().unwrap();
     assert_eq!(pid_of(event.event.as_ref().unwrap()), 7);
@@ -151,8 +189,9 @@ async fn bad_filters_and_too_many_clients_are_refused() {
     let filter = Filter { cel_expression: vec!["true".into()], ..Filter::default() };
     let request = GetEventsRequest { deny_list: vec![filter], ..GetEventsRequest::default() };
     let refused = client.get_events(request).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert!(refused.message().contains("not in this version"), "{}", refused.message());
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let place = "deny_list[0].cel_expression[0]: bad expression \"true\" at byte 0";
+    assert!(refused.message().starts_with(place), "{}", refused.message());
     let first = client.get_events(GetEventsRequest::default()).await.unwrap();
     let second = client.get_events(GetEventsRequest::default()).await.unwrap_err();
     assert_eq!(second.code(), Code::ResourceExhausted);

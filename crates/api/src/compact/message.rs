@@ -40,6 +40,9 @@ impl Line<'_> {
             Some(response::Event::Test(_)) => self.out.push_str("TEST EVENT"),
             None => self.label("❓", "unknown", Color::Label),
         }
+        if let Some(info) = message.aggregation_info.filter(|info| info.count > 1) {
+            self.plain(&format!("×{}", info.count));
+        }
     }
 
     fn throttle(&mut self, throttle: &ProcessThrottle) {

@@ -2,6 +2,7 @@
 
 use regex::{RegexSet, RegexSetBuilder};
 
+use super::cel::Expression;
 use super::pid_set::PidSet;
 use super::selector::Selector;
 use super::{FilterError, Offered, Place};
@@ -12,6 +13,8 @@ use crate::view::{EventView, ProcessRef, bits_of};
 const MAX_FILTERS: usize = 1_024;
 /// Values in one field of a filter.
 const MAX_VALUES: usize = 65_536;
+/// Expressions in one filter.
+const MAX_EXPRESSIONS: usize = 256;
 /// Memory that the compiled expressions of one field may take.
 const MAX_REGEX_BYTES: usize = 4 << 20;
 
@@ -55,6 +58,7 @@ enum Condition {
     Policy(Vec<String>),
     Capabilities([Option<SetCondition>; 3]),
     InInitTree(bool),
+    Expressions(Vec<Expression>),
 }
 
 /// Condition on one capability set.
@@ -68,15 +72,13 @@ enum SetCondition {
 
 impl Compiled {
     fn new(place: Place, filter: &tetragon::Filter, offered: &Offered) -> Result<Self, FilterError> {
-        if !filter.cel_expression.is_empty() {
-            return Err(FilterError::Unimplemented { place, field: "cel_expression" });
-        }
         let event_set = event_types(place, &filter.event_set)?;
         let mut compiled = Self { event_set, pid_set: None, conditions: Vec::new() };
         compiled.add_cheap(place, filter, offered)?;
         compiled.add_capabilities(place, filter, offered)?;
         compiled.add_regexes(place, filter, offered)?;
         compiled.add_labels(place, &filter.labels)?;
+        compiled.add_expressions(place, &filter.cel_expression)?;
         Ok(compiled)
     }
 
@@ -171,6 +173,29 @@ impl Compiled {
         Ok(())
     }
 
+    /// The last conditions, because they cost most.
+    fn add_expressions(&mut self, place: Place, texts: &[String]) -> Result<(), FilterError> {
+        if texts.is_empty() {
+            return Ok(());
+        }
+        if texts.len() > MAX_EXPRESSIONS {
+            let (what, given, limit) = ("values of cel_expression", texts.len(), MAX_EXPRESSIONS);
+            return Err(FilterError::TooMany { list: place.list, what, given, limit });
+        }
+        let compile = |(entry, text): (usize, &String)| {
+            Expression::compile(text).map_err(|mistake| FilterError::Expression {
+                place,
+                entry,
+                expression: text.clone(),
+                offset: mistake.at,
+                reason: mistake.reason,
+            })
+        };
+        let expressions = texts.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        self.conditions.push(Condition::Expressions(expressions));
+        Ok(())
+    }
+
     /// Whether it asks for gaps in so many words.
     pub(super) fn names_gaps(&self) -> bool {
         self.event_set.contains(&EventType::RateLimitInfo)
@@ -227,6 +252,7 @@ impl Condition {
                 on_process(&|process| process.capabilities().is_some_and(|sets| all_hold(conditions, sets)))
             }
             Self::InInitTree(wanted) => on_process(&|process| process.in_init_tree() == *wanted),
+            Self::Expressions(expressions) => expressions.iter().any(|expression| expression.matches(event)),
         }
     }
 }
@@ -290,7 +316,11 @@ fn bounded(place: Place, what: &'static str, given: usize) -> Result<(), FilterE
 }
 
 /// Compiles the expressions of a field; any of them may match, anywhere in the text.
-fn regexes(place: Place, field: &'static str, patterns: &[String]) -> Result<RegexSet, FilterError> {
+pub(crate) fn regexes(
+    place: Place,
+    field: &'static str,
+    patterns: &[String],
+) -> Result<RegexSet, FilterError> {
     bounded(place, field, patterns.len())?;
     let refusal = |entry: usize, offset, reason| {
         let pattern = patterns.get(entry).cloned().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt;
 /// Where in a request or an option the filter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `allow_list`, `deny_list` or `field_filters`.
+    /// `allow_list`, `deny_list`, `field_filters` or `redaction_filters`.
     pub list: &'static str,
     /// Position in the list, from 0.
     pub index: usize,
@@ -68,15 +68,19 @@ pub enum FilterError {
         /// The number.
         value: i32,
     },
-    /// A field that this version does not know how to honour.
-    #[error(
-        "{place}.{field}: filtering by it is not in this version of Saker; leave it out, or filter the output"
-    )]
-    Unimplemented {
+    /// A CEL expression with a mistake in it.
+    #[error("{place}.cel_expression[{entry}]: bad expression {expression:?} at byte {offset}: {reason}")]
+    Expression {
         /// The filter.
         place: Place,
-        /// The field.
-        field: &'static str,
+        /// Position among the values of the field.
+        entry: usize,
+        /// The expression.
+        expression: String,
+        /// Byte of the expression at which the mistake begins.
+        offset: usize,
+        /// What is wrong.
+        reason: String,
     },
     /// A field that this agent's configuration does not allow to honour.
     #[error("{place}.{field}: the agent does not record what this filter asks for; start it with {option}")]
@@ -118,10 +122,24 @@ pub enum FilterError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// Options of aggregation that cannot be honoured.
+    #[error("aggregation_options: {reason}")]
+    Aggregation {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A redaction filter that hides nothing, or not what it says.
+    #[error("{place}: {reason}")]
+    Redaction {
+        /// The filter.
+        place: Place,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Text that is not a sequence of filters.
     #[error("{what} number {index}, line {line}, column {column}: {reason}")]
     Text {
-        /// `filter` or `field filter`.
+        /// `filter`, `field filter` or `redaction filter`.
         what: &'static str,
         /// Which of the sequence, from 1.
         index: usize,
@@ -137,7 +155,6 @@ pub enum FilterError {
 impl From<FilterError> for tonic::Status {
     fn from(error: FilterError) -> Self {
         let code = match error {
-            FilterError::Unimplemented { .. } => tonic::Code::Unimplemented,
             FilterError::NotOffered { .. } => tonic::Code::FailedPrecondition,
             _ => tonic::Code::InvalidArgument,
         };

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 
 use super::{FilterError, Place};
 use crate::descriptors::Described;
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::saker_v1;
 use crate::tetragon::{self, EventType, FieldFilterAction, GetEventsResponse};
 use crate::view::EventView;
-use crate::wire::EncodedEvent;
 
 /// Field filters of one request, and paths in one of them.
 const MAX_FIELD_FILTERS: usize = 256;
@@ -63,28 +60,21 @@ impl FieldFilters {
         self.0.is_empty()
     }
 
-    /// The bytes that a receiver of the compatible form gets: those shared by all if no filter concerns them.
+    /// Whether an event may lose fields. A gap, which has none of a process, keeps all.
     #[must_use]
-    pub fn encode_response(&self, event: &Event, shared: &Bytes) -> EncodedEvent {
-        if self.is_empty() {
-            return EncodedEvent(shared.clone());
-        }
-        EncodedEvent(self.apply(&event.into()).encode_to_vec().into())
-    }
-
-    /// The bytes that a receiver of our form gets: those shared by all if no filter concerns them.
-    #[must_use]
-    pub fn encode_event(&self, event: &Event, shared: &Bytes) -> EncodedEvent {
-        if self.is_empty() {
-            return EncodedEvent(shared.clone());
-        }
-        EncodedEvent(self.apply_event(&event.into()).encode_to_vec().into())
+    pub fn concern(&self, event: &Event) -> bool {
+        !self.is_empty()
+            && !matches!(event.kind, EventKind::Gap(_))
+            && self.0.iter().any(|filter| filter.concerns(event.kind.event_type()))
     }
 
     /// What remains of a compatible event.
     #[must_use]
     pub fn apply(&self, event: &GetEventsResponse) -> GetEventsResponse {
         let kind = EventView::from(event).event_type;
+        if kind == EventType::RateLimitInfo || !self.0.iter().any(|filter| filter.concerns(kind)) {
+            return event.clone();
+        }
         let mut dynamic = event.to_dynamic();
         for filter in self.0.iter().filter(|filter| filter.concerns(kind)) {
             for (field, value) in dynamic.fields_mut() {

@@ -5,7 +5,7 @@ use serde_json::{Deserializer, Value};
 
 use super::FilterError;
 use crate::descriptors::Described;
-use crate::tetragon::{EventType, FieldFilter, FieldFilterAction, Filter};
+use crate::tetragon::{EventType, FieldFilter, FieldFilterAction, Filter, RedactionFilter};
 
 /// Reads a list of filters, e.g. `{"event_set":["PROCESS_EXEC"]} {"pid":[1]}`; field names in snake_case or
 /// camelCase, enums by name or number.
@@ -13,14 +13,27 @@ use crate::tetragon::{EventType, FieldFilter, FieldFilterAction, Filter};
 /// # Errors
 /// [`FilterError::Text`] with line and column of the first mistake, an unknown field being one.
 pub fn parse_filters(text: &str) -> Result<Vec<Filter>, FilterError> {
+    objects("filter", text)
+}
+
+/// Reads a list of redaction filters, e.g. `{"redact":["--password[= ](\\S+)"],"binary_regex":["/mysql$"]}`.
+///
+/// # Errors
+/// [`FilterError::Text`] with line and column of the first mistake, an unknown field being one.
+pub fn parse_redaction_filters(text: &str) -> Result<Vec<RedactionFilter>, FilterError> {
+    objects("redaction filter", text)
+}
+
+/// Messages in their JSON form, one after another.
+fn objects<M: Described>(what: &'static str, text: &str) -> Result<Vec<M>, FilterError> {
     let mut json = Deserializer::from_str(text);
     let mut filters = Vec::new();
     while json.end().is_err() {
-        let refusal = |error: &serde_json::Error| refusal("filter", filters.len() + 1, error);
+        let refusal = |error: &serde_json::Error| refusal(what, filters.len() + 1, error);
         let options = DeserializeOptions::new().deny_unknown_fields(true);
-        let dynamic = DynamicMessage::deserialize_with_options(Filter::descriptor(), &mut json, &options)
+        let dynamic = DynamicMessage::deserialize_with_options(M::descriptor(), &mut json, &options)
             .map_err(|error| refusal(&error))?;
-        filters.extend(Filter::from_dynamic(&dynamic));
+        filters.extend(M::from_dynamic(&dynamic));
     }
     Ok(filters)
 }

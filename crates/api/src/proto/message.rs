@@ -17,7 +17,7 @@ impl From<&Event> for tetragon::GetEventsResponse {
 }
 
 /// The fields that do not depend on what happened.
-pub(super) fn envelope(event: &Event) -> tetragon::GetEventsResponse {
+pub(crate) fn envelope(event: &Event) -> tetragon::GetEventsResponse {
     tetragon::GetEventsResponse {
         event: None,
         node_name: event.node.name.clone(),

@@ -295,9 +295,9 @@ fn what_cannot_be_honoured_is_refused_with_its_place() {
             r#"deny_list[1].binary_regex[1]: bad regular expression "a(b" at byte 1: unclosed group"#,
         ),
         (
-            r#"{"cel_expression":["true"]}"#,
+            r#"{"cel_expression":["true","process_exec.process.pid == 1u && process_exec.x"]}"#,
             &everything(),
-            "deny_list[0].cel_expression: filtering by it is not in this version of Saker; leave it out, or filter the output",
+            "deny_list[0].cel_expression[0]: bad expression \"true\" at byte 0: it mentions no kind of event",
         ),
         (
             r#"{"labels":["a in b"]}"#,
@@ -335,8 +335,6 @@ fn what_cannot_be_honoured_is_refused_with_its_place() {
 fn refusals_have_the_status_that_fits() {
     let place = Place { list: "allow_list", index: 0 };
     let status = |error: FilterError| tonic::Status::from(error).code();
-    let unimplemented = FilterError::Unimplemented { place, field: "cel_expression" };
-    assert_eq!(status(unimplemented), tonic::Code::Unimplemented);
     assert_eq!(status(FilterError::EventType { place, value: 3 }), tonic::Code::InvalidArgument);
     let option = "--enable-process-cred".to_owned();
     assert_eq!(
@@ -440,9 +438,15 @@ fn a_request_is_compiled_as_a_whole() {
     };
     let subscription = Subscription::compile(&request, &everything()).unwrap();
     assert!(subscription.filters.passes(&exec()) && !subscription.fields.is_empty());
-    let shared = saker_api::proto::encode_response(&exec());
-    let alone = Subscription::default().fields.encode_response(&exec(), &shared);
-    assert_eq!(alone.0, shared);
-    let masked = subscription.fields.encode_response(&exec(), &shared);
-    assert!(masked.0.len() < shared.len());
+    assert!(subscription.fields.concern(&exec()) && !Subscription::default().fields.concern(&exec()));
+    assert!(subscription.aggregation.is_some() && subscription.rate.is_none());
+    let ours = saker_v1::GetEventsRequest { rate_limit: Some(7), ..request.into() };
+    assert_eq!(Subscription::compile_own(ours, &everything()).unwrap().rate, Some(7));
+    let backwards = tetragon::AggregationOptions {
+        window_size: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        ..Default::default()
+    };
+    let request = GetEventsRequest { aggregation_options: Some(backwards), ..Default::default() };
+    let error = Subscription::compile(&request, &everything()).unwrap_err().to_string();
+    assert_eq!(error, "aggregation_options: the window must not be negative");
 }

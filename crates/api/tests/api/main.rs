@@ -8,4 +8,5 @@ mod filter;
 mod forms;
 mod golden;
 mod samples;
+mod verdicts;
 mod wire;

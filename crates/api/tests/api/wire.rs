@@ -38,7 +38,7 @@ impl FineGuidanceSensors for Agent {
 
 #[tonic::async_trait]
 impl SakerService for Agent {
-    async fn get_events(&self, _: Request<GetEventsRequest>) -> Result<Response<Events>, Status> {
+    async fn get_events(&self, _: Request<saker_v1::GetEventsRequest>) -> Result<Response<Events>, Status> {
         Ok(stream(proto::encode_event))
     }
 }
@@ -57,7 +57,7 @@ async fn a_compatible_client_receives_the_events() {
 #[tokio::test]
 async fn a_client_of_ours_receives_the_additions_too() {
     let mut client = SakerServiceClient::new(SakerServiceServer::new(Agent));
-    let mut received = client.get_events(GetEventsRequest::default()).await.unwrap().into_inner();
+    let mut received = client.get_events(saker_v1::GetEventsRequest::default()).await.unwrap().into_inner();
     for (name, event) in samples::all() {
         let message = received.next().await.unwrap().unwrap();
         assert_eq!(message, saker_v1::Event::from(&event), "{name}");

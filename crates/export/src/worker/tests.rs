@@ -1,6 +1,9 @@
 use std::sync::atomic::AtomicUsize;
 
-use saker_api::event::{ExecEvent, GapEvent, Node, Process, ProcessView, Timestamp};
+use saker_api::event::{Event, EventKind, ExecEvent, GapEvent, Node, Process, ProcessView, Timestamp};
+use saker_api::filter::{Filters, Offered, Subscription};
+use saker_api::passage::Audience;
+use saker_api::tetragon;
 
 use super::*;
 use crate::{Batch, Limits};
@@ -60,8 +63,12 @@ fn gap(lost: u64) -> Arc<Event> {
     Arc::new(Event { time: Timestamp::default(), node: Arc::new(Node::default()), kind })
 }
 
-fn encode(event: &Event, lines: &mut Vec<u8>) {
-    let text = match &event.kind {
+fn encode(told: &Told<'_>, lines: &mut Vec<u8>) {
+    if let Told::Limited { held, .. } = told {
+        lines.extend(format!("held {held}\n").into_bytes());
+        return;
+    }
+    let text = match &told.newest().kind {
         EventKind::Exec(exec) => format!("{}\n", exec.process.process.pid),
         EventKind::Gap(gap) => format!("gap {} {}\n", gap.stage, gap.lost),
         _ => unreachable!(),
@@ -70,7 +77,11 @@ fn encode(event: &Event, lines: &mut Vec<u8>) {
 }
 
 fn plain() -> WorkerConfig {
-    WorkerConfig { encoder: Box::new(encode), predicate: None, rate: None, on_closed: Box::new(|| ()) }
+    WorkerConfig { encoder: Box::new(encode), passage: Passage::open(), on_closed: Box::new(|| ()) }
+}
+
+fn wanting(subscription: Subscription) -> WorkerConfig {
+    WorkerConfig { passage: Passage::new(Arc::new(subscription), Audience::Export), ..plain() }
 }
 
 fn start(probe: &Probe, events: usize, config: WorkerConfig) -> Worker {
@@ -112,9 +123,9 @@ fn writes_in_order_without_delay_and_ends_clean() {
 #[test]
 fn filter_spares_gaps() {
     let probe = Probe::default();
-    let even: Predicate =
-        Box::new(|event| matches!(&event.kind, EventKind::Exec(exec) if exec.process.process.pid % 2 == 0));
-    let worker = start(&probe, 1000, WorkerConfig { predicate: Some(even), ..plain() });
+    let two = tetragon::Filter { pid: vec![2], ..Default::default() };
+    let filters = Filters::compile(&[two], &[], &Offered::everything()).unwrap();
+    let worker = start(&probe, 1000, wanting(Subscription { filters, ..Subscription::default() }));
     offer(&worker, vec![exec(1), exec(2), gap(7), exec(3)]);
     assert!(worker.finish(soon()));
     assert_eq!(probe.text(), "2\ngap kernel 7\n");
@@ -124,8 +135,7 @@ fn filter_spares_gaps() {
 #[test]
 fn rate_limit_is_told_at_the_latest_at_the_end() {
     let probe = Probe::default();
-    let report: RateReport = Box::new(|held, _, lines| lines.extend(format!("held {held}\n").into_bytes()));
-    let worker = start(&probe, 1000, WorkerConfig { rate: Some((2, report)), ..plain() });
+    let worker = start(&probe, 1000, wanting(Subscription { rate: Some(2), ..Subscription::default() }));
     offer(&worker, (1..6).map(exec).collect());
     assert!(worker.finish(soon()));
     assert_eq!(probe.text(), "1\n2\nheld 3\n");
@@ -191,7 +201,7 @@ fn orders_reach_the_sink() {
 fn a_thread_that_panicked_is_dead_and_one_that_ended_is_not() {
     let start = |encoder: Encoder| {
         let queue = Arc::new(Queue::new("file", Limits { events: 10, bytes: usize::MAX }));
-        let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+        let config = WorkerConfig { encoder, ..plain() };
         (Arc::clone(&queue), Worker::spawn(queue, Box::new(Probe::default()), config).unwrap())
     };
     let (queue, worker) = start(Box::new(|_, _| panic!("on purpose")));

@@ -11,8 +11,9 @@ use rustix::fs::{FileType, fstat};
 use saker_agent::logging::say;
 use saker_api::filter::{Offered, Subscription};
 use saker_api::json;
-use saker_api::tetragon::GetEventsRequest;
+use saker_api::saker_v1::GetEventsRequest;
 
+use super::request::Times;
 use super::{EventsArgs, Printer};
 use crate::output::Usage;
 
@@ -42,8 +43,13 @@ pub fn input(args: &EventsArgs) -> Result<Option<Input>> {
 }
 
 /// Prints the events of the lines that pass the filters.
-pub fn run(args: &EventsArgs, input: Input, request: &GetEventsRequest, printer: &mut Printer) -> Result<()> {
-    let subscription = Subscription::compile(request, &Offered::everything());
+pub fn run(
+    args: &EventsArgs,
+    input: Input,
+    (request, times): (&GetEventsRequest, Times),
+    printer: &mut Printer,
+) -> Result<()> {
+    let subscription = Subscription::compile_own(request.clone(), &Offered::everything());
     let subscription = subscription.map_err(|error| Usage::of(error.into()))?;
     let mut reader = Lines::open(input, args.follow)?;
     let (mut line, mut number, mut bad) = (Vec::new(), 0_u64, 0_u64);
@@ -61,8 +67,7 @@ pub fn run(args: &EventsArgs, input: Input, request: &GetEventsRequest, printer:
                 continue;
             }
         };
-        let is_gap = event.gap.is_some();
-        if !is_gap && event.event.as_ref().is_some_and(|inner| !subscription.filters.passes_message(inner)) {
+        if !times.hold(&event) || !subscription.filters.passes_received(&event) {
             continue;
         }
         if !printer.print(&subscription.fields.apply_event(&event))? {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use saker_agent::logging::say;
-use saker_api::saker_v1::Event;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
+use saker_api::saker_v1::{Event, GetEventsRequest};
 use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient;
-use saker_api::tetragon::{GetEventsRequest, GetEventsResponse};
+use saker_api::tetragon::{self, GetEventsResponse};
 use tonic::{Code, Streaming};
 
 use super::{EventsArgs, Printer};
@@ -65,6 +65,14 @@ async fn connect_and_print(
         // An agent that serves only the compatible interface.
         Err(status) if status.code() == Code::Unimplemented => {
             let mut client = FineGuidanceSensorsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+            if request.rate_limit.is_some() {
+                bail!(
+                    "this agent has only the compatible interface, which has no rate limit; leave --rate-limit out"
+                );
+            }
+            let GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters, .. } = request;
+            let request =
+                tetragon::GetEventsRequest { allow_list, deny_list, aggregation_options, field_filters };
             let answer = client.get_events(request).await.map_err(|status| refused(&status))?;
             Stream::Compatible(answer.into_inner())
         }

@@ -1,4 +1,4 @@
-//! Rate limit of an export.
+//! Rate limit of a receiver.
 
 use std::time::Instant;
 

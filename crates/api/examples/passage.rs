@@ -1,0 +1,153 @@
+//! What stands between an event and a receiver costs, in nanoseconds for an event, its JSON line included: nothing,
+//! filters, field filters, folding.
+//!
+//! `cargo run --release -p saker-api --example passage [EVENTS]`
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use saker_api::event::{
+    Argument, ArgumentValue, Caller, Event, EventKind, HookEvent, HookInfo, Node, Process, ProcessView,
+    Timestamp,
+};
+use saker_api::filter::{
+    FieldFilters, FilterError, Filters, Offered, Subscription, parse_field_filters, parse_filters,
+};
+use saker_api::json::Writer;
+use saker_api::passage::{Aggregation, Audience, Passage, Told, Verdict};
+use saker_api::redaction::Redaction;
+use saker_api::tetragon::RedactionFilter;
+
+fn main() -> Result<(), FilterError> {
+    let count = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let filters = |text: &str| Filters::compile(&parse_filters(text)?, &[], &Offered::everything());
+    let with = |text: &str| filters(text).map(|filters| Subscription { filters, ..Subscription::default() });
+    let masked = FieldFilters::compile(&parse_field_filters(r#"{"fields":"parent","action":"EXCLUDE"}"#)?)?;
+    let other = r#"{"fields":"parent","action":"EXCLUDE","event_set":["PROCESS_EXIT"]}"#;
+    let other = FieldFilters::compile(&parse_field_filters(other)?)?;
+    for (what, subscription) in [
+        ("nothing", Subscription::default()),
+        ("pid", with(r#"{"pid":[1001]}"#)?),
+        ("binary_regex", with(r#"{"binary_regex":["/usr/bin/.*gcc"]}"#)?),
+        ("cel_expression", with(r#"{"cel_expression":["process_kprobe.process.pid == 1001u"]}"#)?),
+        (
+            "cel_expression on arguments",
+            with(
+                r#"{"cel_expression":["process_kprobe.args.exists(a, a.string_arg.startsWith(\"/home\"))"]}"#,
+            )?,
+        ),
+        (
+            "cel_expression of another kind, no match",
+            with(r#"{"cel_expression":["process_exec.process.pid == 1u"]}"#)?,
+        ),
+        ("field filter", Subscription { fields: masked, ..Subscription::default() }),
+        ("field filter of another kind", Subscription { fields: other, ..Subscription::default() }),
+        (
+            "folding, nothing equal",
+            Subscription { aggregation: Some(Aggregation::default()), ..Subscription::default() },
+        ),
+        ("rate limit", Subscription { rate: Some(u32::MAX), ..Subscription::default() }),
+    ] {
+        let events = events(count, false);
+        println!("{what}: {:.0} ns", cost(subscription, &events));
+    }
+    let same = events(count, true);
+    let folding = Subscription { aggregation: Some(Aggregation::default()), ..Subscription::default() };
+    println!("folding, all equal: {:.0} ns", cost(folding, &same));
+
+    let filter =
+        RedactionFilter { redact: vec!["--password[= ](\\S+)".into()], ..RedactionFilter::default() };
+    let redaction = Redaction::compile(&[filter])?;
+    let mut process = process();
+    let start = Instant::now();
+    for _ in 0..count {
+        redaction.apply(black_box(&mut process));
+    }
+    println!("redaction of a process, no match: {:.0} ns", per(start, count));
+    Ok(())
+}
+
+fn cost(subscription: Subscription, events: &[Arc<Event>]) -> f64 {
+    let subscription = Arc::new(subscription);
+    let mut passage = Passage::new(Arc::clone(&subscription), Audience::Export);
+    let (mut writer, mut out) = (Writer::default(), Vec::new());
+    let mut write = |told: &Told<'_>| {
+        out.clear();
+        told.write_json(&mut writer, &subscription.fields, &mut out);
+        black_box(&out);
+    };
+    let start = Instant::now();
+    for event in events {
+        let now = passage.clock();
+        while let Some(ready) = passage.next(now) {
+            write(&ready.told());
+        }
+        if passage.take(event, now) == Verdict::Tell {
+            write(&event.into());
+        }
+    }
+    per(start, events.len() as u32)
+}
+
+fn per(start: Instant, count: u32) -> f64 {
+    start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+}
+
+fn process() -> Process {
+    Process {
+        exec_id: "a2VzdHJlbDoxMjM0NTY3ODkwMTI6MTAwMQ==".into(),
+        pid: 1001,
+        uid: 1000,
+        cwd: "/home/ada/project".into(),
+        binary: "/usr/bin/x86_64-linux-gnu-gcc-12".into(),
+        arguments: "-c -O2 -Wall -I include -o build/main.o src/main.c".into(),
+        flags: "execve clone".into(),
+        start_time: Timestamp(1_795_422_600_123_000_000),
+        ..Process::default()
+    }
+}
+
+fn events(count: u32, same: bool) -> Vec<Arc<Event>> {
+    let node = Arc::new(Node { name: "kestrel".to_owned(), ..Node::default() });
+    let (process, parent) = (Arc::new(process()), Arc::new(self::process()));
+    let hook = Arc::new(HookInfo { policy: "files".into(), ..HookInfo::default() });
+    let view = |process: &Arc<Process>| ProcessView { process: Arc::clone(process), refcnt: 1 };
+    let event = |index: u32| {
+        let number = if same { 0 } else { index };
+        let values =
+            [ArgumentValue::Text(format!("/home/ada/project/{number}").into(), false), ArgumentValue::Int(4)];
+        let hook = HookEvent {
+            process: view(&process),
+            parent: Some(view(&parent)),
+            ancestors: Vec::new(),
+            caller: Caller { tid: 1001, ..Caller::default() },
+            hook: Arc::clone(&hook),
+            function: "sys_openat".into(),
+            args: values.map(|value| Argument { value, label: None }).into(),
+            data: Vec::new(),
+            result: None,
+            action: 1,
+            return_action: 0,
+            selector: Some(0),
+            repeats: 0,
+            kernel_stack: Vec::new(),
+            user_stack: Vec::new(),
+            stack_missing: "",
+            file_hash: Box::default(),
+            file_hash_missing: "",
+            loaded: None,
+            cgroup_id: 0,
+            return_missing: "",
+            entry_missing: false,
+            socket_owner: false,
+            action_withheld: "",
+            return_action_withheld: "",
+            workload_undecided: false,
+            requests: Vec::new(),
+        };
+        let time = Timestamp(1_795_422_600_123_456_789 + u64::from(index));
+        Arc::new(Event { time, node: Arc::clone(&node), kind: EventKind::Hook(Box::new(hook)) })
+    };
+    (0..count).map(event).collect()
+}
