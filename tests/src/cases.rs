@@ -6,6 +6,8 @@ pub mod console;
 pub mod credential;
 pub mod egress;
 pub mod exec;
+pub mod exports;
+pub mod exports_syslog;
 pub mod facts;
 pub mod fault;
 pub mod guard;
@@ -47,6 +49,8 @@ pub const TABLES: &[&[Case]] = &[
     loss::CASES,
     fault::CASES,
     console::CASES,
+    exports::CASES,
+    exports_syslog::CASES,
     rotation::CASES,
     policy::CASES,
     policy_asking::CASES,

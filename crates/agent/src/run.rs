@@ -168,7 +168,8 @@ fn listen(address: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-fn node_name(settings: &Settings) -> String {
+/// Name of this node in events.
+pub(crate) fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
 }
 
@@ -427,7 +428,7 @@ impl Agent {
             bail!("the thread of the policies ended unexpectedly");
         }
         if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
-            bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.kind, sink.target);
+            bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.name, sink.target);
         }
         if is_due(self.last.look, TICK) {
             self.look(false);
@@ -529,7 +530,7 @@ impl Agent {
         for sink in &self.state.sinks {
             if !sink.worker.finish(deadline) {
                 let dropped = sink.worker.queue().stats().dropped + sink.worker.stats().given_up;
-                tracing::warn!(sink = sink.kind, dropped, "not all events could be written before the end");
+                tracing::warn!(sink = sink.name, dropped, "not all events could be written before the end");
             }
         }
         // Clients take what is left for them as fast as they can; the rest ends with the connection.

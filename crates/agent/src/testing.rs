@@ -10,7 +10,7 @@ use saker_api::event::{
     Caller, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
 };
 use saker_engine::{Engine, EngineConfig};
-use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
+use saker_export::{Batch, Batching, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
 use crate::pipeline::{EngineStart, Gauges, HoldBounds, Holding, Lookups, Request};
@@ -113,9 +113,15 @@ impl World {
 
 fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
-    let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+    let config = WorkerConfig {
+        encoder,
+        predicate: None,
+        rate: None,
+        batching: Batching::default(),
+        on_closed: Box::new(|| ()),
+    };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
-    SinkHandle { kind, target: "/target".into(), worker }
+    SinkHandle { name: kind, kind, target: "/target".into(), worker, delivery: None }
 }
 
 /// An execution of this process.

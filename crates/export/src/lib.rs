@@ -10,19 +10,37 @@
 //! it by a gap event as soon as there is room again. A sink that cannot write keeps its lines and retries, so
 //! that its queue fills and does the counting: events in = written + filtered + dropped + still queued.
 
+mod backoff;
 mod backups;
 mod batch;
 mod file;
+mod http;
 mod limit;
+mod nats;
+mod otlp;
 mod queue;
 mod sink;
+mod spool;
 mod stdout;
+mod syslog;
+mod tls;
+mod webhook;
 mod worker;
 
 pub use batch::{Batch, Form};
 pub use file::{FileConfig, FileSink};
+pub use http::{HttpError, HttpTarget, Secret};
 pub use limit::RateLimit;
+pub use nats::{Delivery, DeliveryStats, NatsConfig, NatsError, NatsLogin, SpoolSink};
+pub use otlp::{OtlpSink, Protocol, Resource, count_records, otlp_encoder, otlp_report};
 pub use queue::{Limits, Popped, Queue, QueueStats, Taken};
-pub use sink::{Control, OpenError, Sink, WriteError};
+pub use sink::{Control, Loss, Losses, OpenError, Sink, WriteError};
+pub use spool::{Damage, MAX_RECORD, RecordReader, SPOOL_MIN, Spool, SpoolConfig, SpoolError, Step, Sync};
 pub use stdout::StdoutSink;
-pub use worker::{Encoder, Predicate, Worker, WorkerConfig, WorkerStats};
+pub use syslog::{
+    FACILITIES, Framing, MessageConfig, SEVERITIES, SyslogConfig, SyslogSink, Transport, syslog_encoder,
+    syslog_report,
+};
+pub use tls::{TlsError, TlsFiles};
+pub use webhook::{Body, WebhookSink};
+pub use worker::{Batching, Encoder, Predicate, RateReport, Worker, WorkerConfig, WorkerStats};

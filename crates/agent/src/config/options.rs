@@ -66,7 +66,7 @@ impl Group {
             Self::Policies => "Policies",
             Self::Events => "Content of events",
             Self::Console => "Console",
-            Self::Export => "File export",
+            Self::Export => "Exports",
             Self::Server => "Servers",
             Self::Capacity => "Capacity",
         }
@@ -206,6 +206,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Only events that match one of these filters: JSON objects separated by space or newline; gaps always pass"),
     option("export-denylist", Kind::Text, "", Group::Export,
         "No events that match one of these filters; stronger than the allow list"),
+    option("export-config", Kind::Path, "/etc/saker/exports.d", Group::Export,
+        "File, or directory with files *.yaml, of further exports: to files, standard output, syslog, webhooks, NATS and OpenTelemetry collectors, each with its own filters, rate limit and queue (docs/exports.md); read at the start; only the default may be missing; empty: off"),
 
     option("server-address", Kind::Text, "unix:///run/saker/saker.sock", Group::Server,
         "Where gRPC is served: unix:///PATH or HOST:PORT (port 54321 if left out); with HOST:PORT the socket in the run directory is served too; empty: off. The default follows --run-dir"),

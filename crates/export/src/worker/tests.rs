@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 use saker_api::event::{ExecEvent, GapEvent, Node, Process, ProcessView, Timestamp};
 
 use super::*;
-use crate::{Batch, Limits};
+use crate::{Batch, Batching, Limits};
 
 /// A sink whose state the test holds too.
 #[derive(Clone, Default)]
@@ -70,7 +70,13 @@ fn encode(event: &Event, lines: &mut Vec<u8>) {
 }
 
 fn plain() -> WorkerConfig {
-    WorkerConfig { encoder: Box::new(encode), predicate: None, rate: None, on_closed: Box::new(|| ()) }
+    WorkerConfig {
+        encoder: Box::new(encode),
+        predicate: None,
+        rate: None,
+        batching: Batching::default(),
+        on_closed: Box::new(|| ()),
+    }
 }
 
 fn start(probe: &Probe, events: usize, config: WorkerConfig) -> Worker {
@@ -191,7 +197,13 @@ fn orders_reach_the_sink() {
 fn a_thread_that_panicked_is_dead_and_one_that_ended_is_not() {
     let start = |encoder: Encoder| {
         let queue = Arc::new(Queue::new("file", Limits { events: 10, bytes: usize::MAX }));
-        let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
+        let config = WorkerConfig {
+            encoder,
+            predicate: None,
+            rate: None,
+            batching: Batching::default(),
+            on_closed: Box::new(|| ()),
+        };
         (Arc::clone(&queue), Worker::spawn(queue, Box::new(Probe::default()), config).unwrap())
     };
     let (queue, worker) = start(Box::new(|_, _| panic!("on purpose")));
