@@ -7,6 +7,8 @@ pub mod credential;
 pub mod egress;
 pub mod exec;
 pub mod exports;
+pub mod exports_http;
+pub mod exports_nats;
 pub mod exports_syslog;
 pub mod facts;
 pub mod fault;
@@ -50,6 +52,8 @@ pub const TABLES: &[&[Case]] = &[
     fault::CASES,
     console::CASES,
     exports::CASES,
+    exports_http::CASES,
+    exports_nats::CASES,
     exports_syslog::CASES,
     rotation::CASES,
     policy::CASES,

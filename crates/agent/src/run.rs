@@ -527,6 +527,12 @@ impl Agent {
         for queue in fanout.all() {
             queue.close();
         }
+        let working = || self.state.sinks.iter().filter(|sink| !sink.worker.is_finished());
+        while Instant::now() < deadline && working().next().is_some() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // All at once, so that those that hang take their time together.
+        working().for_each(|sink| sink.worker.give_up());
         for sink in &self.state.sinks {
             if !sink.worker.finish(deadline) {
                 let dropped = sink.worker.queue().stats().dropped + sink.worker.stats().given_up;

@@ -3,12 +3,15 @@
 //! ```text
 //! engine thread ──▶ Queue ("file") ──▶ Worker thread: filter, limit, encode ──▶ FileSink
 //!               ──▶ Queue ("stdout") ─▶ Worker thread ───────────────────────▶ StdoutSink
+//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SyslogSink, WebhookSink, OtlpSink
+//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SpoolSink ──▶ Spool ──▶ thread ──▶ JetStream
 //!               ──▶ Queue ("grpc") ───▶ a client's task (in the agent)
 //! ```
 //!
 //! Nothing here may slow the engine: a full [`Queue`] refuses what is newest, counts it, and tells the sink of
 //! it by a gap event as soon as there is room again. A sink that cannot write keeps its lines and retries, so
-//! that its queue fills and does the counting: events in = written + filtered + dropped + still queued.
+//! that its queue fills and does the counting: events in = written + filtered + dropped + still queued. What a
+//! destination refuses for good is dropped by its cause ([`Loss`]).
 
 mod backoff;
 mod backups;

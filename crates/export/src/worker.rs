@@ -192,6 +192,19 @@ impl Worker {
         self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Its thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Has it drop what it holds, counted, as soon as it notices.
+    pub fn give_up(&self) {
+        self.shared.give_up.store(true, Ordering::Relaxed);
+        self.queue.abandon();
+    }
+
     /// Lets it write what is queued and ends it. What is not written at the deadline is dropped and counted.
     /// Returns whether everything was written.
     pub fn finish(&self, deadline: Instant) -> bool {
@@ -206,9 +219,9 @@ impl Worker {
             return thread.join().is_ok() && self.stats().given_up == 0;
         }
         // The thread may hang in a write that never returns; it is left to the end of the process.
-        self.shared.give_up.store(true, Ordering::Relaxed);
-        self.queue.abandon();
-        let patience = Instant::now() + PATIENCE;
+        self.give_up();
+        // Once for all workers that were told to give up together.
+        let patience = deadline + PATIENCE;
         while !thread.is_finished() && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(5));
         }

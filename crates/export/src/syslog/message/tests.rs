@@ -74,7 +74,7 @@ proptest::proptest! {
     fn any_name_gives_one_message(node in "\\PC{0,300}", binary in "[\\x00-\\x7f\u{80}-\u{9f}\u{2028}\u{1f600}]{0,40}") {
         let told = message(config(Some("saker@32473")), &exec(&node, &binary), "{}\n");
         proptest::prop_assert_eq!(told.matches('\n').count(), 1);
-        proptest::prop_assert!(told.ends_with("] {}\n"));
+        proptest::prop_assert!(told.ends_with("] {}\n"), "{}", told);
         let data = &told[told.find('[').unwrap() + 1..];
         let mut escaped = false;
         let mut quoted = false;
