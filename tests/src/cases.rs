@@ -6,6 +6,10 @@ pub mod console;
 pub mod credential;
 pub mod egress;
 pub mod exec;
+pub mod exports;
+pub mod exports_http;
+pub mod exports_nats;
+pub mod exports_syslog;
 pub mod facts;
 pub mod fault;
 pub mod filters;
@@ -50,6 +54,10 @@ pub const TABLES: &[&[Case]] = &[
     loss::CASES,
     fault::CASES,
     console::CASES,
+    exports::CASES,
+    exports_http::CASES,
+    exports_nats::CASES,
+    exports_syslog::CASES,
     rotation::CASES,
     metrics::CASES,
     policy::CASES,

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod case;
 pub mod cases;
 pub mod event;
+pub mod nats;
 pub mod observe;
 pub mod runtime;
 pub mod scratch;

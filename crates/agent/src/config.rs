@@ -14,6 +14,7 @@
 //! 7. flags.
 
 mod docs;
+pub mod exports;
 mod options;
 mod peer;
 mod settings;

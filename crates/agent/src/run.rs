@@ -173,7 +173,8 @@ fn listen(address: &str) -> Result<TcpListener> {
     Ok(listener)
 }
 
-fn node_name(settings: &Settings) -> String {
+/// Name of this node in events.
+pub(crate) fn node_name(settings: &Settings) -> String {
     if settings.node_name.is_empty() { host::node_name() } else { settings.node_name.clone() }
 }
 
@@ -450,7 +451,7 @@ impl Agent {
             bail!("the thread of the policies ended unexpectedly");
         }
         if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
-            bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.kind, sink.target);
+            bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.name, sink.target);
         }
         if is_due(self.last.look, TICK) {
             self.look(false);
@@ -549,10 +550,16 @@ impl Agent {
         for queue in fanout.all() {
             queue.close();
         }
+        let working = || self.state.sinks.iter().filter(|sink| !sink.worker.is_finished());
+        while Instant::now() < deadline && working().next().is_some() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // All at once, so that those that hang take their time together.
+        working().for_each(|sink| sink.worker.give_up());
         for sink in &self.state.sinks {
             if !sink.worker.finish(deadline) {
                 let dropped = sink.worker.queue().stats().dropped + sink.worker.stats().given_up;
-                tracing::warn!(sink = sink.kind, dropped, "not all events could be written before the end");
+                tracing::warn!(sink = sink.name, dropped, "not all events could be written before the end");
             }
         }
         // Clients take what is left for them as fast as they can; the rest ends with the connection.

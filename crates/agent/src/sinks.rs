@@ -5,12 +5,16 @@ use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
-use saker_api::filter::{FieldFilters, Subscription};
+use saker_api::filter::Subscription;
 use saker_api::json;
 use saker_api::passage::{Audience, Passage};
-use saker_export::{Encoder, FileSink, Queue, Sink, StdoutSink, Worker, WorkerConfig};
+use saker_export::{
+    Batching, Delivery, Encoder, FileSink, Limits, OtlpSink, Queue, Resource, Sink, SpoolSink, StdoutSink,
+    SyslogSink, WebhookSink, Worker, WorkerConfig, otlp_encoder, syslog_encoder,
+};
 
-use crate::config::{Output, Settings};
+use crate::config::exports::{ExportDef, ExportKind, OtlpConfig, WebhookConfig};
+use crate::config::{Console, Output, Settings};
 use crate::fanout::Fanout;
 use crate::pipeline::Request;
 use crate::state::SinkHandle;
@@ -27,27 +31,73 @@ pub fn start(
     let mut sinks = Vec::new();
     if let Some(export) = &settings.export {
         let config = WorkerConfig {
-            encoder: json_lines(Arc::clone(&export.wanted)),
-            passage: Passage::new(Arc::clone(&export.wanted), Audience::Export),
             on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
+            ..worker(json_lines(Arc::clone(&export.wanted)), &export.wanted)
         };
         let sink = FileSink::open(export.file.clone()).context("export-filename")?;
         let target = export.file.path.display().to_string();
-        sinks.push(start_one("file", target, Box::new(sink), config, settings, fanout)?);
+        let place = Place { name: "file", kind: "file", target, queue: settings.queue, delivery: None };
+        sinks.push(start_one(place, Box::new(sink), config, fanout)?);
     }
-    if let Some(encoder) = console(settings) {
+    if let Some(encoder) = console(settings.console.output, settings.console, &Arc::default()) {
         let on_closed = stop(requests, "standard output was closed");
-        let config = WorkerConfig { encoder, passage: Passage::open(), on_closed };
-        sinks.push(start_one(
-            "stdout",
-            String::new(),
-            Box::new(StdoutSink::new()),
-            config,
-            settings,
-            fanout,
-        )?);
+        let config = WorkerConfig { on_closed, ..worker(encoder, &Arc::default()) };
+        let place = Place {
+            name: "stdout",
+            kind: "stdout",
+            target: String::new(),
+            queue: settings.queue,
+            delivery: None,
+        };
+        sinks.push(start_one(place, Box::new(StdoutSink::new()), config, fanout)?);
+    }
+    for export in &settings.exports {
+        sinks.push(declared(export, settings, fanout).with_context(|| format!("export `{}`", export.name))?);
     }
     Ok(sinks)
+}
+
+/// Opens an export of the configuration. Where it goes need not be there yet, unless it is a file.
+fn declared(export: &ExportDef, settings: &Settings, fanout: &Arc<Fanout>) -> Result<SinkHandle> {
+    let mut batching = Batching::default();
+    let mut delivery = None;
+    let lines = || json_lines(Arc::clone(&export.wanted));
+    let (sink, encoder): (Box<dyn Sink>, Encoder) = match &export.kind {
+        ExportKind::File(file) => (Box::new(FileSink::open(file.clone())?), lines()),
+        ExportKind::Stdout(output) => {
+            let encoder = console(*output, settings.console, &export.wanted).unwrap_or_else(lines);
+            (Box::new(StdoutSink::new()), encoder)
+        }
+        ExportKind::Syslog(_, config) => {
+            let (message, sink) = (config.message.clone(), SyslogSink::new(config.clone())?);
+            (Box::new(sink), syslog_encoder(message, Arc::clone(&export.wanted), lines()))
+        }
+        ExportKind::Webhook(WebhookConfig { target, body, batching: how }) => {
+            batching = *how;
+            let events = usize::try_from(how.events).unwrap_or(usize::MAX);
+            let sink = WebhookSink::new(target.clone(), *body, events)?;
+            (Box::new(sink), lines())
+        }
+        ExportKind::Nats(config) => {
+            let sink = SpoolSink::nats(config.clone())?;
+            delivery = Some(sink.delivery());
+            (Box::new(sink), lines())
+        }
+        ExportKind::Otlp(OtlpConfig { target, protocol, batching: how }) => {
+            batching = *how;
+            let resource =
+                Resource { host: crate::run::node_name(settings), cluster: settings.cluster_name.clone() };
+            let sink = OtlpSink::new(target.clone(), *protocol, &resource)?;
+            (Box::new(sink), otlp_encoder(Arc::clone(&export.wanted), lines()))
+        }
+    };
+    // Exports are made once, at the start, and at most so many: what their names take is never asked back.
+    let name: &'static str = Box::leak(export.name.clone().into_boxed_str());
+    let on_closed = Box::new(move || tracing::error!(sink = name, "nobody reads it any more; it ends"));
+    let config = WorkerConfig { on_closed, batching, ..worker(encoder, &export.wanted) };
+    let (kind, target) = (export.kind.name(), export.kind.target());
+    let place = Place { name, kind, target, queue: export.queue, delivery };
+    start_one(place, sink, config, fanout)
 }
 
 /// Ends the agent when nobody reads what it writes any more.
@@ -58,19 +108,37 @@ fn stop(requests: &Sender<Request>, why: &'static str) -> Box<dyn FnOnce() + Sen
     })
 }
 
-fn start_one(
+/// The one place where it is decided which events a sink gets.
+fn worker(encoder: Encoder, wanted: &Arc<Subscription>) -> WorkerConfig {
+    WorkerConfig {
+        encoder,
+        passage: Passage::new(Arc::clone(wanted), Audience::Export),
+        batching: Batching::default(),
+        on_closed: Box::new(|| ()),
+    }
+}
+
+/// What a sink is called, and its queue.
+struct Place {
+    name: &'static str,
     kind: &'static str,
     target: String,
+    queue: Limits,
+    delivery: Option<Delivery>,
+}
+
+fn start_one(
+    place: Place,
     sink: Box<dyn Sink>,
     config: WorkerConfig,
-    settings: &Settings,
     fanout: &Arc<Fanout>,
 ) -> Result<SinkHandle> {
-    let queue = Arc::new(Queue::new(kind, settings.queue));
+    let Place { name, kind, target, queue, delivery } = place;
+    let queue = Arc::new(Queue::new(name, queue));
     let worker = Worker::spawn(Arc::clone(&queue), sink, config)
-        .with_context(|| format!("cannot start the thread of the sink {kind}"))?;
+        .with_context(|| format!("cannot start the thread of the sink {name}"))?;
     fanout.add(queue);
-    Ok(SinkHandle { kind, target, worker })
+    Ok(SinkHandle { name, kind, target, worker, delivery })
 }
 
 /// JSON lines with the fields that are wanted.
@@ -79,18 +147,17 @@ fn json_lines(wanted: Arc<Subscription>) -> Encoder {
     Box::new(move |told, out| told.write_json(&mut writer, &wanted.fields, out))
 }
 
-fn console(settings: &Settings) -> Option<Encoder> {
-    let console = settings.console;
-    match console.output {
+fn console(output: Output, console: Console, wanted: &Arc<Subscription>) -> Option<Encoder> {
+    match output {
         Output::None => None,
-        Output::Json => Some(json_lines(Arc::default())),
+        Output::Json => Some(json_lines(Arc::clone(wanted))),
         Output::Compact => {
             let compact =
                 Compact { colors: console.color.for_stdout(), timestamps: console.timestamps, stacks: true };
-            let (mut line, whole) = (String::new(), FieldFilters::default());
+            let (mut line, wanted) = (String::new(), Arc::clone(wanted));
             Some(Box::new(move |told, out| {
                 line.clear();
-                told.write_compact(compact, &whole, &mut line);
+                told.write_compact(compact, &wanted.fields, &mut line);
                 out.extend_from_slice(line.as_bytes());
             }))
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saker_abi::{Kind, Loss, Place, Stats};
 use saker_api::saker_v1;
-use saker_export::Worker;
+use saker_export::{Delivery, Loss as SinkLoss, Worker};
 use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
@@ -31,12 +31,16 @@ pub(crate) const RECORDING: &str = "recording";
 
 /// A sink with a worker thread.
 pub struct SinkHandle {
-    /// `file` or `stdout`.
+    /// What it is called: of an export that files declare, its name; else its kind.
+    pub name: &'static str,
+    /// `file`, `stdout`, `syslog`, ...
     pub kind: &'static str,
-    /// A file's path.
+    /// A file's path, an address.
     pub target: String,
     /// Its worker.
     pub worker: Worker,
+    /// What becomes of what the worker wrote, if that is a spool.
+    pub delivery: Option<Delivery>,
 }
 
 /// What was read from the kernel side last.
@@ -274,9 +278,14 @@ impl State {
             status.stage_drops.push(drops("decoder", "undecodable", counters.undecodable_total()));
         }
         for sink in &status.sinks {
-            if sink.dropped > 0 {
-                let cause = if sink.kind == RECORDING { "ended_early" } else { "queue_full" };
-                status.stage_drops.push(drops(&sink.name, cause, sink.dropped));
+            let own = self.sinks.iter().find(|own| own.name == sink.name && sink.kind != server::STAGE);
+            match own {
+                Some(own) => status.stage_drops.extend(drops_of(own)),
+                None if sink.dropped > 0 => {
+                    let cause = if sink.kind == RECORDING { "ended_early" } else { "queue_full" };
+                    status.stage_drops.push(drops(&sink.name, cause, sink.dropped));
+                }
+                None => {}
             }
         }
         let gone = self.fanout.dropped_by_gone();
@@ -342,31 +351,7 @@ impl State {
     }
 
     fn sinks(&self) -> Vec<saker_v1::Sink> {
-        let mut sinks: Vec<_> = self
-            .sinks
-            .iter()
-            .map(|sink| {
-                let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
-                saker_v1::Sink {
-                    name: sink.kind.into(),
-                    kind: sink.kind.into(),
-                    target: sink.target.clone(),
-                    events: queue.offered,
-                    written: worker.written.saturating_sub(queue.gaps),
-                    bytes: worker.bytes,
-                    dropped: queue.dropped + worker.given_up,
-                    filtered: worker.filtered + worker.limited,
-                    limited: worker.limited,
-                    folded: worker.folded,
-                    waiting: worker.waiting,
-                    unfolded: worker.unfolded,
-                    errors: worker.retries,
-                    rotations: worker.rotations,
-                    last_error: sink.worker.last_error(),
-                    last_event_time: time(worker.last_written),
-                }
-            })
-            .collect();
+        let mut sinks: Vec<_> = self.sinks.iter().map(sink).collect();
         sinks.extend(self.recorded.as_deref().map(recording));
         for queue in self.fanout.of_stage(server::STAGE) {
             let (stats, passage) = (queue.stats(), queue.passage().now());
@@ -388,6 +373,39 @@ impl State {
         }
         sinks
     }
+}
+
+/// A sink with a worker thread.
+fn sink(sink: &SinkHandle) -> saker_v1::Sink {
+    let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
+    let mut told = saker_v1::Sink {
+        name: sink.name.into(),
+        kind: sink.kind.into(),
+        target: sink.target.clone(),
+        events: queue.offered,
+        written: worker.written.saturating_sub(queue.gaps),
+        bytes: worker.bytes,
+        dropped: drop_causes(sink).iter().map(|(_, count)| count).sum(),
+        filtered: worker.filtered + worker.limited,
+        errors: worker.retries,
+        rotations: worker.rotations,
+        last_error: sink.worker.last_error(),
+        last_event_time: time(worker.last_written),
+        ..saker_v1::Sink::default()
+    };
+    if let Some(stats) = sink.delivery.as_ref().map(Delivery::stats) {
+        told.written = stats.delivered;
+        told.bytes = stats.bytes;
+        told.errors += stats.retries;
+        told.last_event_time = time(stats.last_delivered);
+        told.spooled_events = stats.waiting;
+        told.spooled_bytes = stats.waiting_bytes;
+        told.spool_capacity_bytes = stats.capacity;
+        if told.last_error.is_empty() {
+            told.last_error = stats.error;
+        }
+    }
+    told
 }
 
 /// The recording as a sink, whose events are the inputs of the engine.
@@ -413,6 +431,21 @@ fn recording(recorded: &Recorded) -> saker_v1::Sink {
 /// A moment in seconds since 1970; 0: none.
 fn time(seconds: u64) -> Option<prost_types::Timestamp> {
     (seconds > 0).then(|| prost_types::Timestamp { seconds: seconds.cast_signed(), nanos: 0 })
+}
+
+/// Events that a sink did not get, by cause.
+pub(crate) fn drop_causes(sink: &SinkHandle) -> Vec<(&'static str, u64)> {
+    let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
+    let later = sink.delivery.as_ref().map(|delivery| delivery.stats().losses).unwrap_or_default();
+    let mut causes = vec![("queue_full", queue.dropped), ("given_up", worker.given_up)];
+    let lost = |loss| worker.losses.of(loss) + later.of(loss);
+    causes.extend(SinkLoss::ALL.iter().map(|&loss| (loss.name(), lost(loss))));
+    causes
+}
+
+fn drops_of(sink: &SinkHandle) -> impl Iterator<Item = saker_v1::StageDrops> {
+    let causes = drop_causes(sink).into_iter().filter(|(_, count)| *count > 0);
+    causes.map(|(cause, count)| drops(sink.name, cause, count))
 }
 
 fn drops(stage: &str, cause: &str, dropped: u64) -> saker_v1::StageDrops {

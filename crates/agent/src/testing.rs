@@ -14,7 +14,7 @@ use saker_api::passage::Passage;
 use saker_api::tetragon::SyscallId;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_engine::{Engine, EngineConfig};
-use saker_export::{Batch, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
+use saker_export::{Batch, Batching, Encoder, Limits, Queue, StdoutSink, Worker, WorkerConfig};
 
 use crate::fanout::Fanout;
 use crate::pipeline::{EngineStart, EventCounts, Gauges, HoldBounds, Holding, Lookups, Request};
@@ -119,9 +119,14 @@ impl World {
 
 fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
-    let config = WorkerConfig { encoder, passage: Passage::open(), on_closed: Box::new(|| ()) };
+    let config = WorkerConfig {
+        encoder,
+        passage: Passage::open(),
+        batching: Batching::default(),
+        on_closed: Box::new(|| ()),
+    };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
-    SinkHandle { kind, target: "/target".into(), worker }
+    SinkHandle { name: kind, kind, target: "/target".into(), worker, delivery: None }
 }
 
 /// An execution of this process.

@@ -25,7 +25,7 @@ pub use message::{
     ParseError, enforcement_object, message_line, parse_line, policies_object, status_object, trial_object,
 };
 use process::Place;
-pub(crate) use text::rfc3339;
+pub use text::rfc3339;
 use text::{comma, flag_field, key, quoted_number, string, string_field, time_field, wide_field};
 
 /// Appends the event as one line, its newline included.

@@ -3,26 +3,45 @@
 //! ```text
 //! engine thread ──▶ Queue ("file") ──▶ Worker thread: passage, encoder ──▶ FileSink
 //!               ──▶ Queue ("stdout") ─▶ Worker thread ───────────────────────▶ StdoutSink
+//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SyslogSink, WebhookSink, OtlpSink
+//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SpoolSink ──▶ Spool ──▶ thread ──▶ JetStream
 //!               ──▶ Queue ("grpc") ───▶ a client's task (in the agent)
 //! ```
 //!
 //! Nothing here may slow the engine: a full [`Queue`] refuses what is newest, counts it, and tells the sink of
 //! it by a gap event as soon as there is room again. A sink that cannot write keeps its lines and retries, so
 //! that its queue fills and does the counting: events in = written + filtered + limited + folded +
-//! waiting + dropped + still queued.
+//! waiting + dropped + still queued. What a destination refuses for good is dropped by its cause ([`Loss`]).
 
+mod backoff;
 mod backups;
 mod batch;
 mod file;
+mod http;
+mod nats;
+mod otlp;
 mod queue;
 mod sink;
+mod spool;
 mod stdout;
+mod syslog;
+mod tls;
+mod webhook;
 mod worker;
 
 pub use batch::Batch;
 pub use file::{FileConfig, FileSink};
+pub use http::{HttpError, HttpTarget, Secret};
+pub use nats::{Delivery, DeliveryStats, NatsConfig, NatsError, NatsLogin, SpoolSink};
+pub use otlp::{OtlpSink, Protocol, Resource, count_records, otlp_encoder};
 pub use queue::{Limits, Popped, Queue, QueueStats, Taken};
 pub use saker_api::passage::Form;
-pub use sink::{Control, OpenError, Sink, WriteError};
+pub use sink::{Control, Loss, Losses, OpenError, Sink, WriteError};
+pub use spool::{Damage, MAX_RECORD, RecordReader, SPOOL_MIN, Spool, SpoolConfig, SpoolError, Step, Sync};
 pub use stdout::StdoutSink;
-pub use worker::{Encoder, Worker, WorkerConfig, WorkerStats};
+pub use syslog::{
+    FACILITIES, Framing, MessageConfig, SEVERITIES, SyslogConfig, SyslogSink, Transport, syslog_encoder,
+};
+pub use tls::{TlsError, TlsFiles};
+pub use webhook::{Body, WebhookSink};
+pub use worker::{Batching, Encoder, Worker, WorkerConfig, WorkerStats};

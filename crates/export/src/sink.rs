@@ -2,15 +2,36 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// A destination of whole lines.
+/// Time between attempts of a sink that has no idea of its own.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A destination of whole lines, or of whatever the encoder beside it makes of an event.
 pub trait Sink: Send {
-    /// Writes lines from the front of `lines` and removes what it wrote; what remains is whole lines too.
+    /// Writes lines from the front of `lines` and removes what it wrote; what remains is whole lines too. What
+    /// can never arrive is removed as well and counted in [`Sink::losses`].
     ///
     /// # Errors
     /// [`WriteError::Retry`]: something remains and may be tried again. [`WriteError::Closed`]: nobody will ever
     /// read again.
     fn write(&mut self, lines: &mut Vec<u8>) -> Result<(), WriteError>;
+
+    /// How many events these bytes hold.
+    fn count(&self, lines: &[u8]) -> u64 {
+        lines.iter().filter(|&&byte| byte == b'\n').count() as u64
+    }
+
+    /// Events removed by [`Sink::write`] that did not arrive, since the beginning.
+    fn losses(&self) -> Losses {
+        Losses::default()
+    }
+
+    /// How long to wait after so many failed attempts in a row, from 1.
+    fn pause(&self, failures: u32) -> Duration {
+        let _ = failures;
+        RETRY
+    }
 
     /// Called when there is nothing to write, a few times a second.
     fn idle(&mut self) {}
@@ -27,6 +48,58 @@ pub trait Sink: Send {
 
     /// Called once at the end, after the last write.
     fn close(&mut self) {}
+}
+
+/// Why a sink gave up an event that it had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The destination answered that it does not want it.
+    Refused,
+    /// It is longer than the way there allows.
+    TooLong,
+    /// The network told afterwards that nobody was there.
+    Unreachable,
+    /// The disk spool could not be read back: records that a crash or the disk damaged.
+    SpoolDamaged,
+}
+
+impl Loss {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::TooLong, Self::Unreachable, Self::SpoolDamaged];
+
+    /// Its name in metrics and status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TooLong => "too_long",
+            Self::Unreachable => "unreachable",
+            Self::SpoolDamaged => "spool_damaged",
+        }
+    }
+}
+
+/// Events given up, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses([u64; Loss::ALL.len()]);
+
+impl Losses {
+    /// Counts events.
+    pub fn add(&mut self, loss: Loss, events: u64) {
+        self.0[loss as usize] += events;
+    }
+
+    /// How many for this cause.
+    #[must_use]
+    pub fn of(&self, loss: Loss) -> u64 {
+        self.0[loss as usize]
+    }
+
+    /// How many for any cause.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 /// Orders to a sink.

@@ -1,11 +1,15 @@
 //! Lines on standard output.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FileType, fstat};
 
 use crate::sink::is_gone;
 use crate::{Sink, WriteError};
+
+/// Whoever writes to standard output: lines of several exports must not end up in one another.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Writes lines to standard output, or any other stream. The end of its reader ends the sink.
 #[derive(Debug)]
@@ -13,6 +17,8 @@ pub struct StdoutSink<W = io::Stdout> {
     stream: W,
     /// A file on a disk that fails has not lost its reader; the disk may recover.
     regular: bool,
+    /// Others write to it too.
+    shared: bool,
 }
 
 impl StdoutSink {
@@ -22,7 +28,7 @@ impl StdoutSink {
         let stream = io::stdout();
         let stat = fstat(&stream);
         let regular = stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
-        Self { stream, regular }
+        Self { stream, regular, shared: true }
     }
 }
 
@@ -35,12 +41,13 @@ impl Default for StdoutSink {
 impl<W: Write + Send> StdoutSink<W> {
     /// Any stream.
     pub fn to(stream: W) -> Self {
-        Self { stream, regular: false }
+        Self { stream, regular: false, shared: false }
     }
 }
 
 impl<W: Write + Send> Sink for StdoutSink<W> {
     fn write(&mut self, lines: &mut Vec<u8>) -> Result<(), WriteError> {
+        let _turn = self.shared.then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         let mut written = 0;
         let outcome = loop {
             match self.stream.write(&lines[written..]) {
@@ -104,7 +111,7 @@ mod tests {
         for errno in [Errno::NOSPC, Errno::AGAIN] {
             assert!(matches!(outcome(errno), Err(WriteError::Retry { .. })), "{errno}");
         }
-        let mut file = StdoutSink { stream: Failing(Errno::IO), regular: true };
+        let mut file = StdoutSink { stream: Failing(Errno::IO), regular: true, shared: false };
         assert!(matches!(file.write(&mut b"one\n".to_vec()), Err(WriteError::Retry { .. })));
     }
 }

@@ -71,7 +71,7 @@ pub struct Diagnostic {
 
 /// Path of a field, sharing what it has in common with its neighbours.
 #[derive(Clone, Default)]
-pub(crate) struct Path(Option<Rc<Step>>);
+pub struct Path(Option<Rc<Step>>);
 
 struct Step {
     parent: Path,
@@ -85,12 +85,14 @@ enum Part {
 
 impl Path {
     /// A field below this one.
-    pub(crate) fn field(&self, name: &str) -> Self {
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
         Self(Some(Rc::new(Step { parent: self.clone(), part: Part::Field(name.to_owned()) })))
     }
 
     /// An element of the list here.
-    pub(crate) fn index(&self, index: usize) -> Self {
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
         Self(Some(Rc::new(Step { parent: self.clone(), part: Part::Index(index) })))
     }
 }
@@ -109,14 +111,16 @@ impl fmt::Display for Path {
 
 /// Place and path together.
 #[derive(Clone, Default)]
-pub(crate) struct At {
-    pub(crate) span: Span,
-    pub(crate) path: Path,
+pub struct At {
+    /// Where it stands.
+    pub span: Span,
+    /// Which field it is.
+    pub path: Path,
 }
 
 /// Collects diagnostics.
 #[derive(Default)]
-pub(crate) struct Report {
+pub struct Report {
     diagnostics: Vec<Diagnostic>,
     errors: usize,
     left_out: usize,
@@ -124,22 +128,22 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds an error.
-    pub(crate) fn error(&mut self, at: &At, message: impl Into<String>) {
+    pub fn error(&mut self, at: &At, message: impl Into<String>) {
         self.add(Severity::Error, at, message.into(), None);
     }
 
     /// Adds an error that can be mended.
-    pub(crate) fn error_hint(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn error_hint(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
         self.add(Severity::Error, at, message.into(), Some(hint.into()));
     }
 
     /// Adds a warning.
-    pub(crate) fn warning(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn warning(&mut self, at: &At, message: impl Into<String>, hint: impl Into<String>) {
         self.add(Severity::Warning, at, message.into(), Some(hint.into()));
     }
 
     /// Adds what a parser of values says.
-    pub(crate) fn problem(&mut self, at: &At, problem: Problem) {
+    pub fn problem(&mut self, at: &At, problem: Problem) {
         self.add(Severity::Error, at, problem.message, problem.hint);
     }
 
@@ -159,12 +163,14 @@ impl Report {
     }
 
     /// Errors so far.
-    pub(crate) fn errors(&self) -> usize {
+    #[must_use]
+    pub fn errors(&self) -> usize {
         self.errors
     }
 
     /// All that was added, in the order of the text.
-    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.severity));
         if self.left_out > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };

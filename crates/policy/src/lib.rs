@@ -23,6 +23,7 @@ mod shape;
 #[cfg(test)]
 mod testing;
 pub mod tracepoint;
+pub mod tree;
 mod types;
 pub mod usdt;
 pub mod values;

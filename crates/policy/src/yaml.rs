@@ -20,33 +20,42 @@ pub const MAX_ALIASED: usize = 100_000;
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) span: Span,
-    pub(crate) content: Content,
+pub struct Node {
+    /// Where it begins.
+    pub span: Span,
+    /// What it holds.
+    pub content: Content,
 }
 
 /// What a node holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
-    /// Text; `plain` without quotes.
+pub enum Content {
+    /// Text.
     Scalar {
+        /// Without quotes and escapes.
         text: String,
+        /// It was written without quotes.
         plain: bool,
     },
+    /// Nodes in their order.
     List(Vec<Node>),
+    /// Nodes by key, in their order, each key once.
     Map(Vec<(Key, Node)>),
 }
 
 /// Key of a map.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Key {
-    pub(crate) text: String,
-    pub(crate) span: Span,
+pub struct Key {
+    /// The word.
+    pub text: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 impl Node {
     /// Nothing, or the word `null`.
-    pub(crate) fn is_null(&self) -> bool {
+    #[must_use]
+    pub fn is_null(&self) -> bool {
         match &self.content {
             Content::Scalar { text, plain: true } => {
                 matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
@@ -56,7 +65,8 @@ impl Node {
     }
 
     /// What it is, for messages.
-    pub(crate) fn describe(&self) -> String {
+    #[must_use]
+    pub fn describe(&self) -> String {
         match &self.content {
             Content::Scalar { .. } if self.is_null() => "nothing".into(),
             Content::Scalar { text, plain: true } => format!("`{}`", shorten(text)),
@@ -84,7 +94,8 @@ impl Node {
 }
 
 /// The first characters of a text, for messages.
-pub(crate) fn shorten(text: &str) -> String {
+#[must_use]
+pub fn shorten(text: &str) -> String {
     let clean = text.chars().map(|char| if char.is_control() { ' ' } else { char });
     let mut short: String = clean.take(60).collect();
     if text.chars().nth(60).is_some() {
@@ -94,7 +105,7 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 /// The documents of a text. What stands behind a mistake of YAML itself is not read.
-pub(crate) fn parse(text: &str, report: &mut Report) -> Vec<Node> {
+pub fn parse(text: &str, report: &mut Report) -> Vec<Node> {
     if text.len() > MAX_BYTES {
         let message = format!("the text has {} bytes, {MAX_BYTES} are allowed", text.len());
         report.error(&At::default(), message);

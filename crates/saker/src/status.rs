@@ -62,6 +62,16 @@ fn table(status: &GetStatusResponse) -> String {
         rows.push(row(&cells));
     }
     section(&mut text, &rows);
+    let spools = status.sinks.iter().filter(|sink| sink.spool_capacity_bytes > 0);
+    let mut rows = Vec::new();
+    for sink in spools {
+        let (used, capacity) = (bytes(sink.spooled_bytes), bytes(sink.spool_capacity_bytes));
+        rows.push(row(&[&sink.name, &sink.spooled_events, &used, &capacity]));
+    }
+    if !rows.is_empty() {
+        rows.insert(0, row(&[&"SPOOL", &"EVENTS", &"BYTES", &"CAPACITY"]));
+        section(&mut text, &rows);
+    }
     let mut rows = vec![row(&[&"QUEUE", &"LENGTH", &"HIGHEST", &"CAPACITY", &"UNIT"])];
     for queue in &status.queues {
         rows.push(row(&[&queue.name, &queue.length, &queue.high_water, &queue.capacity, &queue.unit]));

@@ -66,7 +66,7 @@ impl Group {
             Self::Policies => "Policies",
             Self::Events => "Content of events",
             Self::Console => "Console",
-            Self::Export => "File export",
+            Self::Export => "Exports",
             Self::Server => "Servers",
             Self::Capacity => "Capacity",
         }
@@ -220,6 +220,8 @@ pub const OPTIONS: &[OptionDef] = &[
         "Time for which events wait for equal ones, with --enable-export-aggregation; one hour at most"),
     option("export-aggregation-buffer-size", Kind::Count, "10000", Group::Export,
         "Different events that may wait, with --enable-export-aggregation; more, or more than 32 MiB of them, pass unfolded and are counted"),
+    option("export-config", Kind::Path, "/etc/saker/exports.d", Group::Export,
+        "File, or directory with files *.yaml, of further exports: to files, standard output, syslog, webhooks, NATS and OpenTelemetry collectors, each with its own filters, rate limit and queue (docs/exports.md); read at the start; only the default may be missing; empty: off"),
 
     option("server-address", Kind::Text, "unix:///run/saker/saker.sock", Group::Server,
         "Where gRPC is served: unix:///PATH or HOST:PORT (port 54321 if left out); with HOST:PORT the socket in the run directory is served too; empty: off. The default follows --run-dir"),

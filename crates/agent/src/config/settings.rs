@@ -17,6 +17,7 @@ use saker_api::redaction::Redaction;
 use saker_api::tetragon::EventType;
 use saker_export::FileConfig;
 
+use super::exports::{self, ExportDef};
 use super::value::{self, ValueError};
 use super::{Config, Kind, OPTIONS, Source};
 use crate::pipeline::HoldBounds;
@@ -95,6 +96,8 @@ pub struct Settings {
     pub console: Console,
     /// File export.
     pub export: Option<FileExport>,
+    /// Exports that files declare.
+    pub exports: Vec<ExportDef>,
     /// Bounds of the queues before file and standard output.
     pub queue: saker_export::Limits,
     /// gRPC.
@@ -321,7 +324,7 @@ impl Address {
 }
 
 /// Splits `HOST:PORT`, `[V6]:PORT`, `:PORT` or `HOST`.
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), ValueError> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), ValueError> {
     let wrong = || ValueError::Address("expected HOST:PORT, [IPV6]:PORT or unix:///PATH".into());
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -341,7 +344,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), ValueError> {
 }
 
 /// Only this machine can reach it.
-fn is_local(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
@@ -399,6 +402,10 @@ impl Settings {
         let run_dir = std::path::absolute(&run_dir).unwrap_or(run_dir);
         let debug = reader.switch("debug");
         let events = reader.events();
+        let queue = saker_export::Limits {
+            events: reader.count("export-queue-size", 1, 100_000_000) as usize,
+            bytes: usize::try_from(reader.value("export-queue-bytes", value::size)).unwrap_or(usize::MAX),
+        };
         let settings = Self {
             log_level: if debug { "debug".into() } else { reader.text("log-level") },
             log_format: if config.get("log-format") == "json" { LogFormat::Json } else { LogFormat::Text },
@@ -423,12 +430,10 @@ impl Settings {
             undecided: reader.undecided(),
             requests: reader.requests(),
             console: reader.console(),
+            exports: reader.exports(&events, queue),
             export: reader.export(&events),
             events,
-            queue: saker_export::Limits {
-                events: reader.count("export-queue-size", 1, 100_000_000) as usize,
-                bytes: usize::try_from(reader.value("export-queue-bytes", value::size)).unwrap_or(usize::MAX),
-            },
+            queue,
             server: reader.server(&run_dir),
             metrics: reader.metrics(),
             event_metrics: reader.event_metrics(),
@@ -631,6 +636,26 @@ impl Reader<'_> {
             rate: u32::try_from(limit).ok(),
         });
         (!file.path.as_os_str().is_empty()).then_some(FileExport { file, wanted })
+    }
+
+    /// Exports of files, none of which writes where `export-filename` does.
+    fn exports(&mut self, events: &EventFields, queue: saker_export::Limits) -> Vec<ExportDef> {
+        const NAME: &str = "export-config";
+        let Some(path) = self.path(NAME) else { return Vec::new() };
+        let offered = events.offered(false);
+        let defaults = exports::Defaults { queue, offered: &offered };
+        let exports = exports::load(&path, self.is_set(NAME), &defaults).unwrap_or_else(|problems| {
+            self.wrong(NAME, ValueError::Other(problems));
+            Vec::new()
+        });
+        let file = self.path("export-filename");
+        if let Some(same) = exports.iter().find(|export| export.kind.owned_path() == file.as_deref())
+            && file.is_some()
+        {
+            let what = format!("the export `{}` writes to the file of export-filename too", same.name);
+            self.wrong(NAME, ValueError::Other(what));
+        }
+        exports
     }
 
     fn field_filters(&mut self) -> FieldFilters {

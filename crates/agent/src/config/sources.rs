@@ -285,7 +285,7 @@ pub(crate) fn check_directory(path: &Path, found: &fs::Metadata) -> Result<(), S
 }
 
 /// Reads a file that only root, or the user that runs us, can have written.
-fn read_safely(path: &Path) -> Result<String, SourceError> {
+pub(super) fn read_safely(path: &Path) -> Result<String, SourceError> {
     let failed = |source| SourceError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;

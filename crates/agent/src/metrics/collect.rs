@@ -17,7 +17,7 @@ use crate::policies::{MAX_POLICIES, State as PolicyState, View};
 use crate::requests;
 use crate::resources;
 use crate::server;
-use crate::state::{KernelSample, SENSORS, State};
+use crate::state::{KernelSample, SENSORS, State, drop_causes};
 
 /// Values by name; each with the values of its labels in the order of the definition.
 #[derive(Default)]
@@ -266,20 +266,31 @@ fn sinks(values: &mut Values, state: &State) {
     let mut file = saker_export::WorkerStats::default();
     for sink in &state.sinks {
         let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
-        let name = sink.kind;
+        let name = sink.name;
         if name == "file" {
             file = worker;
         }
         values.count("saker_sink_offered_total", &[name], queue.offered);
-        values.count("saker_sink_written_total", &[name], worker.written);
-        values.count("saker_sink_bytes_total", &[name], worker.bytes);
-        values.count("saker_sink_dropped_total", &["queue_full", name], queue.dropped);
-        values.count("saker_sink_dropped_total", &["given_up", name], worker.given_up);
+        let delivery = sink.delivery.as_ref().map(saker_export::Delivery::stats);
+        let (written, bytes, errors) = match &delivery {
+            Some(stats) => (stats.delivered, stats.bytes, worker.retries + stats.retries),
+            None => (worker.written, worker.bytes, worker.retries),
+        };
+        if let Some(stats) = delivery {
+            values.count("saker_sink_spooled_events", &[name], stats.waiting);
+            values.count("saker_sink_spooled_bytes", &[name], stats.waiting_bytes);
+            values.count("saker_sink_spool_capacity_bytes", &[name], stats.capacity);
+        }
+        values.count("saker_sink_written_total", &[name], written);
+        values.count("saker_sink_bytes_total", &[name], bytes);
+        for (cause, count) in drop_causes(sink) {
+            values.count("saker_sink_dropped_total", &[cause, name], count);
+        }
         values.count("saker_sink_filtered_total", &["filter", name], worker.filtered);
         values.count("saker_sink_filtered_total", &["rate_limit", name], worker.limited);
         values.count("saker_sink_folded_total", &[name], worker.folded);
         values.count("saker_sink_unfolded_total", &[name], worker.unfolded);
-        values.count("saker_sink_errors_total", &[name], worker.retries);
+        values.count("saker_sink_errors_total", &[name], errors);
         values.count("saker_queue_length", &[name, "events"], queue.queued);
         values.count("saker_queue_capacity", &[name, "events"], sink.worker.queue().limits().events as u64);
     }

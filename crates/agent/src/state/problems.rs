@@ -143,5 +143,12 @@ fn sinks(status: &GetStatusResponse, problems: &mut Vec<String>) {
         if !sink.last_error.is_empty() {
             problems.push(format!("{} {}: {}", sink.name, sink.target, sink.last_error));
         }
+        let (used, capacity) = (sink.spooled_bytes, sink.spool_capacity_bytes);
+        if capacity > 0 && used.saturating_mul(10) >= capacity.saturating_mul(9) {
+            problems.push(format!(
+                "the spool of {} is full to nine tenths, with {} events; then its queue drops what does not fit",
+                sink.name, sink.spooled_events
+            ));
+        }
     }
 }

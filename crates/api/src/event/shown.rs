@@ -1,7 +1,7 @@
 //! What the forms of an event have in common beyond its plain fields.
 
-use super::{EventKind, GapEvent, PrivilegesChanged, Process, ProcessExtra, ProcessView};
-use crate::tetragon::{EventType, ProcessPrivilegesChanged};
+use super::{EventKind, Family, GapEvent, PrivilegesChanged, Process, ProcessExtra, ProcessView};
+use crate::tetragon::{EventType, KprobeAction, ProcessPrivilegesChanged};
 
 impl EventKind {
     /// The compatible type; a gap is told there as `RATE_LIMIT_INFO`.
@@ -13,6 +13,39 @@ impl EventKind {
             Self::Hook(hook) => hook.hook.family.event_type(),
             Self::Gap(_) => EventType::RateLimitInfo,
         }
+    }
+
+    /// What the event is called in its forms, such as `process_exec`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "process_exec",
+            Self::Exit(_) => "process_exit",
+            Self::Hook(hook) => match hook.hook.family {
+                Family::Kprobe => "process_kprobe",
+                Family::Tracepoint => "process_tracepoint",
+                Family::Uprobe => "process_uprobe",
+                Family::Usdt => "process_usdt",
+                Family::Lsm => "process_lsm",
+                Family::Loader => "process_loader",
+            },
+            Self::Gap(_) => "gap",
+        }
+    }
+
+    /// A policy did something to the process: it sent a signal, or put a result in place of the call.
+    #[must_use]
+    pub fn is_enforcement(&self) -> bool {
+        let Self::Hook(hook) = self else { return false };
+        let acts = |action: i32| {
+            let of = |known: KprobeAction| known as i32 == action;
+            of(KprobeAction::Sigkill)
+                || of(KprobeAction::Override)
+                || of(KprobeAction::Signal)
+                || of(KprobeAction::Notifyenforcer)
+        };
+        (acts(hook.action) && hook.action_withheld.is_empty())
+            || (acts(hook.return_action) && hook.return_action_withheld.is_empty())
     }
 
     /// The process that the event is about, who created it, and the ancestors from the grandparent upwards.

@@ -256,7 +256,8 @@ pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
 }
 
 /// `YYYY-MM-DDThh:mm:ss.nnnnnnnnn`, and the nanoseconds of the second.
-pub(crate) fn rfc3339(time: Timestamp) -> ([u8; 29], u32) {
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> ([u8; 29], u32) {
     let mut text = *b"0000-00-00T00:00:00.000000000";
     let seconds = time.0 / 1_000_000_000;
     let nanoseconds = (time.0 % 1_000_000_000) as u32;

@@ -6,7 +6,7 @@ use saker_api::passage::Audience;
 use saker_api::tetragon;
 
 use super::*;
-use crate::{Batch, Limits};
+use crate::{Batch, Batching, Limits};
 
 /// A sink whose state the test holds too.
 #[derive(Clone, Default)]
@@ -77,7 +77,12 @@ fn encode(told: &Told<'_>, lines: &mut Vec<u8>) {
 }
 
 fn plain() -> WorkerConfig {
-    WorkerConfig { encoder: Box::new(encode), passage: Passage::open(), on_closed: Box::new(|| ()) }
+    WorkerConfig {
+        encoder: Box::new(encode),
+        passage: Passage::open(),
+        batching: Batching::default(),
+        on_closed: Box::new(|| ()),
+    }
 }
 
 fn wanting(subscription: Subscription) -> WorkerConfig {
@@ -218,4 +223,70 @@ fn a_thread_that_panicked_is_dead_and_one_that_ended_is_not() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert!(!worker.is_dead());
+}
+
+#[test]
+fn events_are_gathered_until_there_are_enough_or_they_are_old() {
+    let batching =
+        |events, linger| WorkerConfig { batching: Batching { events, bytes: 1 << 20, linger }, ..plain() };
+    let probe = Probe::default();
+    let worker = start(&probe, 100, batching(3, Duration::from_secs(3600)));
+    offer(&worker, vec![exec(1), exec(2)]);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(probe.text(), "");
+    offer(&worker, vec![exec(3), exec(4)]);
+    wait("a full batch", || probe.text() == "1\n2\n3\n");
+    // At the end nothing waits for more.
+    assert!(worker.finish(soon()));
+    assert_eq!(probe.text(), "1\n2\n3\n4\n");
+    let probe = Probe::default();
+    let worker = start(&probe, 100, batching(100, Duration::from_millis(20)));
+    offer(&worker, vec![exec(1)]);
+    wait("an old batch", || probe.text() == "1\n");
+    worker.finish(soon());
+}
+
+/// A sink that takes everything and loses every other event.
+#[derive(Default)]
+struct Lossy(Losses);
+
+impl Sink for Lossy {
+    fn write(&mut self, lines: &mut Vec<u8>) -> Result<(), WriteError> {
+        self.0.add(crate::Loss::Refused, self.count(lines) / 2);
+        lines.clear();
+        Ok(())
+    }
+
+    fn losses(&self) -> Losses {
+        self.0
+    }
+}
+
+#[test]
+fn what_a_sink_loses_is_not_written() {
+    let queue = Arc::new(Queue::new("file", Limits { events: 100, bytes: usize::MAX }));
+    let worker = Worker::spawn(queue, Box::<Lossy>::default(), plain()).unwrap();
+    offer(&worker, (0..10).map(exec).collect());
+    assert!(worker.finish(soon()));
+    let stats = worker.stats();
+    assert_eq!((stats.written, stats.losses.of(crate::Loss::Refused)), (5, 5));
+}
+
+#[test]
+fn many_that_hang_give_up_together() {
+    let workers: Vec<_> = (0..20)
+        .map(|_| {
+            let probe = Probe::default();
+            probe.0.refuse.store(true, Ordering::Relaxed);
+            let worker = start(&probe, 100, plain());
+            offer(&worker, vec![exec(1)]);
+            worker
+        })
+        .collect();
+    workers.iter().for_each(Worker::give_up);
+    for worker in &workers {
+        worker.finish(soon());
+        assert!(worker.is_finished());
+        assert_eq!(worker.stats().given_up + worker.queue().stats().dropped, 1);
+    }
 }
