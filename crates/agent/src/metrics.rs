@@ -129,7 +129,7 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_sink_dropped_total", &["cause", "sink"], "Events a sink did not get: queue_full; given_up at the end; ended_early of a recording; of exports also refused (the destination does not want it), too_long, unreachable (told afterwards), spool_damaged"),
     counter("saker_sink_filtered_total", &["cause", "sink"], "Events a sink was not to get: filter, rate_limit"),
     counter("saker_sink_errors_total", &["sink"], "Failed attempts to write"),
-    gauge("saker_sink_spooled_events", &["sink"], "Events that wait in the spool of an export on disk"),
+    gauge("saker_sink_spooled_events", &["sink"], "Events that wait in the spool of an export on disk; 0 also of sinks without one"),
     gauge("saker_sink_spooled_bytes", &["sink"], "Bytes of that spool"),
     gauge("saker_sink_spool_capacity_bytes", &["sink"], "Bound of these bytes"),
     gauge("saker_queue_length", &["queue", "unit"], "What waits in a queue; that of all gRPC clients together is `grpc`"),
