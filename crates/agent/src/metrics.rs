@@ -134,7 +134,7 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_sink_folded_total", &["sink"], "Events that became part of another one (aggregation)"),
     counter("saker_sink_unfolded_total", &["sink"], "Events that were not folded because too many waited already"),
     counter("saker_sink_errors_total", &["sink"], "Failed attempts to write"),
-    gauge("saker_sink_spooled_events", &["sink"], "Events that wait in the spool of an export on disk"),
+    gauge("saker_sink_spooled_events", &["sink"], "Events that wait in the spool of an export on disk; 0 also of sinks without one"),
     gauge("saker_sink_spooled_bytes", &["sink"], "Bytes of that spool"),
     gauge("saker_sink_spool_capacity_bytes", &["sink"], "Bound of these bytes"),
     gauge("saker_queue_length", &["queue", "unit"], "What waits in a queue; that of all gRPC clients together is `grpc`"),

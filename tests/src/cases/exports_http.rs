@@ -168,7 +168,7 @@ fn to_dead_destinations() -> Result<()> {
     })?;
     let sink = balanced(&agent, "alive")?;
     same("dropped at the file", number(sink.get("dropped")), 0)?;
-    ensure!(number(sink.get("written")) > 400, "too little in the file: {sink}");
+    ensure!(number(sink.get("written")) > 100, "too little in the file: {sink}");
     let begin = std::time::Instant::now();
     agent.stop()?;
     ensure!(begin.elapsed() < Duration::from_secs(100), "the end took {:?}", begin.elapsed());

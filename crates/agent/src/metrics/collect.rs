@@ -276,11 +276,10 @@ fn sinks(values: &mut Values, state: &State) {
             Some(stats) => (stats.delivered, stats.bytes, worker.retries + stats.retries),
             None => (worker.written, worker.bytes, worker.retries),
         };
-        if let Some(stats) = delivery {
-            values.count("saker_sink_spooled_events", &[name], stats.waiting);
-            values.count("saker_sink_spooled_bytes", &[name], stats.waiting_bytes);
-            values.count("saker_sink_spool_capacity_bytes", &[name], stats.capacity);
-        }
+        let spool = delivery.unwrap_or_default();
+        values.count("saker_sink_spooled_events", &[name], spool.waiting);
+        values.count("saker_sink_spooled_bytes", &[name], spool.waiting_bytes);
+        values.count("saker_sink_spool_capacity_bytes", &[name], spool.capacity);
         values.count("saker_sink_written_total", &[name], written);
         values.count("saker_sink_bytes_total", &[name], bytes);
         for (cause, count) in drop_causes(sink) {

@@ -10,8 +10,9 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
 
 use super::*;
 
-/// A certificate for localhost that is its own authority, with its key.
+/// A certificate for localhost that is its own authority.
 const IDENTITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/requests/testdata/localhost.pem");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/src/requests/testdata/localhost.key");
 
 fn config(transport: Transport, framing: Framing) -> SyslogConfig {
     let message = MessageConfig {
@@ -137,7 +138,7 @@ fn tls_with_a_trusted_authority_only() {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_file(IDENTITY).unwrap())
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(KEY).unwrap())
         .unwrap();
     let server = Arc::new(server);
     let received = std::thread::spawn(move || {

@@ -123,13 +123,13 @@ fn syslog_by_every_way() {
          - {name: d, kind: syslog, address: 'tcp://:1', structured-data: saker, app-name: a b}\n",
     );
     for expected in [
-        "[0].address: `http://x`: expected unixgram:///PATH",
+        "[0].address: the text \"http://x\": expected unixgram:///PATH",
         "[1].tls-ca: it has no effect",
         "[2].framing: over TLS",
         "[2].facility: `nothing`: expected one of: kern,",
         "[2].severity: `9`: expected one of: emergency,",
         "[2].tls-key: it needs `tls-certificate`",
-        "[3].address: `tcp://:1`: the host is missing",
+        "[3].address: the text \"tcp://:1\": the host is missing",
         "[3].structured-data: `saker`: write the id",
         "[3].app-name: `a b`: it has 1 to 48",
     ] {
@@ -155,7 +155,7 @@ fn webhooks_keep_secrets_in_files() {
     );
     for expected in [
         "[0].url: a secret would be sent unencrypted",
-        "[1].url: `ftp://x/`: `ftp://x/` cannot be fetched: the scheme",
+        "[1].url: the text \"ftp://x/\": `ftp://x/` cannot be fetched: the scheme",
         "[1].secret-header: `secret-header` and `secret-header-file` go together",
         "[2]: `url` is missing",
         "[2].headers: expected a map, not `1`",
@@ -189,7 +189,7 @@ fn brokers_and_collectors() {
          - {name: d, kind: otlp, url: 'http://x/v1/logs'}\n",
     );
     for expected in [
-        "[0].address: `http://x`: expected nats://",
+        "[0].address: the text \"http://x\": expected nats://",
         "[0].subject: `a.*`: a subject has words",
         "[0]: `spool-dir` is missing",
         "[0].spool-size: `1K`: at least 1M",

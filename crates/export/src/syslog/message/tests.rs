@@ -93,7 +93,7 @@ proptest::proptest! {
         let told = message(config(Some("saker@32473")), &exec(&node, &binary), "{}\n");
         proptest::prop_assert_eq!(told.matches('\n').count(), 1);
         proptest::prop_assert!(told.ends_with("] {}\n"), "{}", told);
-        let data = &told[told.find('[').unwrap() + 1..];
+        let data = &told[told.find("[saker@32473").unwrap() + 1..];
         let mut escaped = false;
         let mut quoted = false;
         let end = data.char_indices().find(|&(_, char)| {
