@@ -14,7 +14,7 @@ impl Compact {
     #[must_use]
     pub fn table_header() -> String {
         let mut out = String::new();
-        row(HEAD.map(str::to_owned), &mut out);
+        row(&HEAD.map(str::to_owned), &mut out);
         out
     }
 
@@ -37,7 +37,7 @@ impl Compact {
         plain.write_message(event, &mut line);
         let details = details(&line, &source, &binary);
         let pid = view.process.and_then(ProcessRef::pid).map(|pid| pid.to_string()).unwrap_or_default();
-        row([time, kind.to_ascii_lowercase(), pid, source, binary, details.to_owned()], out);
+        row(&[time, kind.to_ascii_lowercase(), pid, source, binary, details.to_owned()], out);
         if self.stacks {
             super::stack::of_message(response, event.hook.as_ref(), out);
         }
@@ -58,7 +58,7 @@ fn details<'a>(line: &'a str, source: &str, binary: &str) -> &'a str {
     line.split_once(&begin).map_or(line, |(_, rest)| rest).trim_start()
 }
 
-fn row(cells: [String; 6], out: &mut String) {
+fn row(cells: &[String; 6], out: &mut String) {
     for (cell, width) in cells.iter().zip(WIDTHS.into_iter().chain([0])) {
         let missing = width.saturating_sub(cell.chars().count());
         out.push_str(cell);

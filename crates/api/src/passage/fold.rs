@@ -294,7 +294,7 @@ fn hash_argument(argument: &Argument, hasher: &mut DefaultHasher) {
         ArgumentValue::Text(text, _) => text.hash(hasher),
         ArgumentValue::Object(object) => (&object.path, object.inode, object.mode).hash(hasher),
         ArgumentValue::Socket(socket) => {
-            (socket.cookie, socket.source_port, socket.destination_port).hash(hasher)
+            (socket.cookie, socket.source_port, socket.destination_port).hash(hasher);
         }
         ArgumentValue::Other(arg) => {
             let message = KprobeArgument { arg: Some((**arg).clone()), ..KprobeArgument::default() };
