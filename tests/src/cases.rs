@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub mod argument;
+pub mod cli;
 pub mod client;
 pub mod console;
 pub mod credential;
@@ -43,6 +44,7 @@ pub const TABLES: &[&[Case]] = &[
     argument::CASES,
     credential::CASES,
     client::CASES,
+    cli::CASES,
     start::CASES,
     loss::CASES,
     fault::CASES,

@@ -2,10 +2,10 @@
 
 use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
-    AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetStatusRequest,
-    GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
-    ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, SetSelfProtectionRequest,
-    SetSelfProtectionResponse, TryPolicyRequest, TryPolicyResponse,
+    AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetMetricsRequest,
+    GetMetricsResponse, GetStatusRequest, GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse,
+    ReplacePolicyRequest, ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse,
+    SetSelfProtectionRequest, SetSelfProtectionResponse, TryPolicyRequest, TryPolicyResponse,
 };
 use saker_api::tetragon::GetEventsRequest;
 use saker_api::wire::EncodedEvent;
@@ -31,6 +31,14 @@ impl SakerService for Service {
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         self.inner.state.refresh().await;
         Ok(Response::new(self.inner.state.status()))
+    }
+
+    async fn get_metrics(
+        &self,
+        _: Request<GetMetricsRequest>,
+    ) -> Result<Response<GetMetricsResponse>, Status> {
+        self.inner.state.refresh().await;
+        Ok(Response::new(GetMetricsResponse { text: crate::metrics::render(&self.inner.state) }))
     }
 
     async fn list_policies(
