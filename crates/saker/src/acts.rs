@@ -12,6 +12,50 @@ use saker_api::tetragon::{GetEventsResponse, KprobeAction, KprobeArgument, Proce
 /// Longest text of a value that is taken into the text of an act, in characters.
 const VALUE_MOST: usize = 200;
 
+/// System calls that take a path, without `sys_`.
+const PATH_CALLS: [&str; 40] = [
+    "access",
+    "chdir",
+    "chmod",
+    "chown",
+    "chroot",
+    "creat",
+    "execve",
+    "execveat",
+    "faccessat",
+    "faccessat2",
+    "fchmodat",
+    "fchmodat2",
+    "fchownat",
+    "lchown",
+    "link",
+    "linkat",
+    "lstat",
+    "mkdir",
+    "mkdirat",
+    "mknod",
+    "mknodat",
+    "newfstatat",
+    "newlstat",
+    "newstat",
+    "open",
+    "openat",
+    "openat2",
+    "readlink",
+    "readlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "stat",
+    "statx",
+    "symlink",
+    "symlinkat",
+    "truncate",
+    "unlink",
+    "unlinkat",
+];
+
 /// Of which kind an act is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -127,6 +171,9 @@ pub fn act(event: &Event) -> Option<Act> {
         Inner::ProcessExec(_) => (Kind::Exec, String::new()),
         Inner::ProcessExit(_) => (Kind::Exit, String::new()),
         Inner::ProcessLoader(event) => (Kind::File, event.path.clone()),
+        Inner::ProcessKprobe(call) => target(subject.args)
+            .or_else(|| path_of_call(&call.function_name, subject.args))
+            .unwrap_or((Kind::Call, String::new())),
         _ => target(subject.args).unwrap_or((Kind::Call, String::new())),
     };
     if subject.action != 0 || !subject.args.is_empty() {
@@ -171,6 +218,18 @@ fn target(args: &[KprobeArgument]) -> Option<(Kind, String)> {
         Arg::SkbArg(skb) => Some((Kind::Connection, peer(&skb.daddr, skb.dport))),
         Arg::SockaddrArg(to) => Some((Kind::Connection, peer(&to.addr, to.port))),
         Arg::SockaddrunArg(to) => Some((Kind::Connection, to.path.clone())),
+        _ => None,
+    })
+}
+
+/// The path that a system call on paths was given, as far as it was captured: its first text.
+fn path_of_call(function: &str, args: &[KprobeArgument]) -> Option<(Kind, String)> {
+    let (_, call) = function.split_once("sys_")?;
+    if !PATH_CALLS.contains(&call) {
+        return None;
+    }
+    args.iter().find_map(|argument| match argument.arg.as_ref()? {
+        Arg::StringArg(path) if !path.is_empty() => Some((Kind::File, path.clone())),
         _ => None,
     })
 }
@@ -258,6 +317,17 @@ mod tests {
             "x".repeat(5000)
         );
         assert!(act_of(&long).text.len() < 300);
+    }
+
+    #[test]
+    fn paths_of_system_calls_are_files() {
+        let call = |name: &str| {
+            act_of(&format!(
+                r#"{{"process_kprobe":{{"process":{{"pid":1}},"function_name":"__x64_sys_{name}","args":[{{"int_arg":1}},{{"string_arg":"/x"}}]}}}}"#
+            ))
+        };
+        assert_eq!((call("unlinkat").kind, call("unlinkat").target.as_str()), (Kind::File, "/x"));
+        assert_eq!(call("sethostname").kind, Kind::Call);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use saker_api::compact::quoted;
 use saker_k8s::containers::Containers;
-use saker_k8s::cri::Runtime;
+use saker_k8s::cri::{CriError, Runtime, USUAL_ENDPOINTS};
 use serde_json::{Value, json};
 
 use crate::client;
@@ -63,7 +63,13 @@ impl RuntimeArgs {
     /// Connects; the socket may be given as tools of runtimes have it.
     async fn connect(&self) -> Result<Runtime> {
         let path = self.runtime_endpoint.as_deref().map(|text| text.strip_prefix("unix://").unwrap_or(text));
-        Ok(Runtime::connect(path.map(PathBuf::from).as_deref()).await?)
+        match Runtime::connect(path.map(PathBuf::from).as_deref()).await {
+            Err(CriError::NoEndpoint) => bail!(
+                "no socket of a container runtime is at {}; give it with --runtime-endpoint",
+                USUAL_ENDPOINTS.join(", ")
+            ),
+            other => Ok(other?),
+        }
     }
 
     fn print(&self, text: &str, value: &Value) -> Result<()> {

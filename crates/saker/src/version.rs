@@ -17,7 +17,7 @@ use crate::output::{self, Data};
 )]
 pub struct VersionArgs {
     /// Tell that of the running agent too
-    #[arg(short, long = "server")]
+    #[arg(short = 's', long = "server")]
     ask: bool,
     /// Tell what they were built from too
     #[arg(short, long)]
@@ -114,7 +114,21 @@ fn document(programs: &[Program]) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: VersionArgs,
+    }
+
+    #[test]
+    fn flags_are_those_of_tetra() {
+        let args = Line::try_parse_from(["version", "-s", "-b"]).unwrap().args;
+        assert!(args.ask && args.build);
+    }
 
     #[test]
     fn versions_are_told_as_tetra_tells_them() {

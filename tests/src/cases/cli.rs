@@ -16,7 +16,7 @@ use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
-    shared("tree-of-a-file", tree_of_file).on_any_kernel(),
+    alone("tree-of-a-file", tree_of_file).on_any_kernel(),
     shared("tree-of-the-live-agent", tree_of_agent).on_any_kernel(),
     alone("top-tells-rates-and-costs", top),
     shared("metrics-without-a-server", metrics).on_any_kernel(),
@@ -41,7 +41,9 @@ fn process<'a>(processes: &'a Value, id: &str) -> Option<&'a Value> {
 }
 
 /// What a file tells of a process is drawn with its forebears and its end.
-fn tree_of_file(lab: &mut Lab) -> Result<()> {
+fn tree_of_file() -> Result<()> {
+    // One of its own: what the others share has written much by now.
+    let mut lab = Lab::start(agent::LINEAGE)?;
     let seen = lab.observe(&["plain"])?;
     let exit = seen.exit("child.pid")?;
     let id = exit.exec_id();
@@ -62,7 +64,8 @@ fn tree_of_file(lab: &mut Lab) -> Result<()> {
     ensure!(text.contains(&format!("[{}]", exit.pid())) && text.contains("└─ "), "no tree: {text}");
     let mut command = Command::new(agent::binary()?);
     let nobody = command.arg("tree").arg(&lab.agent.export).args(["--exec-id", "nobody"]).output()?;
-    same("status of a search for nobody", nobody.status.code(), Some(3))
+    same("status of a search for nobody", nobody.status.code(), Some(3))?;
+    lab.agent.stop()
 }
 
 fn tree_of_agent(lab: &mut Lab) -> Result<()> {

@@ -197,7 +197,10 @@ fn calls_among(symbols: &str) -> BTreeSet<String> {
 fn traceable() -> Result<BTreeSet<String>> {
     let read = FUNCTIONS.iter().map(fs::read).find(Result::is_ok);
     let Some(Ok(text)) = read else {
-        bail!("cannot read {}: run this as root, with tracefs mounted", FUNCTIONS[0]);
+        bail!(
+            "cannot read {}: run this as root, with tracefs mounted, on a kernel with function tracing",
+            FUNCTIONS[0]
+        );
     };
     let text = String::from_utf8_lossy(&text);
     // Behind the name stands the module.
