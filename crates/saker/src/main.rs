@@ -100,9 +100,22 @@ enum Command {
     },
 }
 
+/// What the status of a command says that does not say it itself.
+const ENDS: &str = "Exit status: 0 all went well; 1 something failed; 2 wrong command line or configuration";
+
 fn command() -> clap::Command {
-    Cli::command()
-        .after_help("Exit status: 0 all went well; 1 something failed; 2 wrong command line or configuration")
+    with_ends(Cli::command().after_help(ENDS))
+}
+
+/// The same command, of which each command tells what its status means.
+fn with_ends(command: clap::Command) -> clap::Command {
+    let told = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let command = match told.as_str() {
+        told if told.contains("Exit status") || command.has_subcommands() => command,
+        "" => command.after_help(ENDS),
+        told => command.after_help(format!("{told}\n\n{ENDS}")),
+    };
+    command.mut_subcommands(with_ends)
 }
 
 fn main() -> ExitCode {
@@ -160,6 +173,21 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_tells_what_its_status_means() {
+        let mut left = vec![command()];
+        let mut seen = 0;
+        while let Some(mut one) = left.pop() {
+            left.extend(one.get_subcommands().cloned());
+            if !one.has_subcommands() {
+                seen += 1;
+                let help = one.render_long_help().to_string();
+                assert!(help.contains("Exit status: 0 "), "{help}");
+            }
+        }
+        assert!(seen > 30, "{seen}");
     }
 
     #[test]

@@ -70,6 +70,9 @@ enum Form {
     Json,
 }
 
+/// A stack and how often it was seen.
+type Counted<'a> = (&'a [u32], u64);
+
 /// Exit status that says that no event has a stack.
 const NONE: u8 = 3;
 
@@ -151,7 +154,7 @@ impl Stacks {
     }
 
     /// All stacks in the order of their names, so that those that begin alike stand together.
-    fn sorted(&self) -> Vec<(&[u32], u64)> {
+    fn sorted(&self) -> Vec<Counted<'_>> {
         let mut all: Vec<_> = self.counts.iter().map(|(stack, &count)| (stack.as_slice(), count)).collect();
         all.sort_by(|(one, _), (other, _)| {
             one.iter().map(|&n| self.name(n)).cmp(other.iter().map(|&n| self.name(n)))
@@ -159,8 +162,8 @@ impl Stacks {
         all
     }
 
-    fn json(&self, all: &[(&[u32], u64)]) -> Value {
-        let stack = |(stack, count): &(&[u32], u64)| {
+    fn json(&self, all: &[Counted<'_>]) -> Value {
+        let stack = |(stack, count): &Counted<'_>| {
             let frames: Vec<&str> = stack.iter().map(|&number| self.name(number)).collect();
             json!({ "frames": frames, "count": count })
         };
@@ -172,7 +175,7 @@ impl Stacks {
         })
     }
 
-    fn folded(&self, all: &[(&[u32], u64)]) -> String {
+    fn folded(&self, all: &[Counted<'_>]) -> String {
         let mut text = String::new();
         for (stack, count) in all {
             let frames: Vec<String> =
@@ -183,14 +186,14 @@ impl Stacks {
         text
     }
 
-    fn tree(&self, all: &[(&[u32], u64)], args: &StacktraceTreeArgs) -> String {
+    fn tree(&self, all: &[Counted<'_>], args: &StacktraceTreeArgs) -> String {
         let screen = args.screen.screen();
         let mut text = String::new();
         let total: u64 = all.iter().map(|(_, count)| count).sum();
         // Ranges of stacks that have the frames so far in common, the next to be shown at the end.
         let mut ranges = groups(all, 0);
         ranges.reverse();
-        let mut left: Vec<(usize, &[(&[u32], u64)])> = ranges.into_iter().map(|range| (0, range)).collect();
+        let mut left: Vec<(usize, &[Counted<'_>])> = ranges.into_iter().map(|range| (0, range)).collect();
         while let Some((depth, range)) = left.pop() {
             let count: u64 = range.iter().map(|(_, count)| count).sum();
             let percent = count as f64 * 100.0 / total.max(1) as f64;
@@ -228,7 +231,7 @@ impl Stacks {
 }
 
 /// Stacks, which are sorted, by their frame at a depth.
-fn groups<'a, 'b>(all: &'a [(&'b [u32], u64)], depth: usize) -> Vec<&'a [(&'b [u32], u64)]> {
+fn groups<'a, 'b>(all: &'a [Counted<'b>], depth: usize) -> Vec<&'a [Counted<'b>]> {
     all.chunk_by(|(one, _), (other, _)| one.get(depth) == other.get(depth)).collect()
 }
 
