@@ -9,7 +9,7 @@ use saker_api::tetragon::{GetEventsResponse, Process};
 
 use crate::acts::{self, Act, Kind, nanoseconds};
 
-/// Memory of an image beside its texts, in bytes, as measured; likewise of an act.
+/// Memory of an image beside its texts, in bytes, estimated from the sizes of what is kept; likewise of an act.
 const IMAGE_BYTES: usize = 512;
 const ACT_BYTES: usize = 256;
 /// Acts of a process that are compared with a new one, to tell like ones once.
