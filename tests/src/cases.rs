@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub mod argument;
+pub mod cli;
 pub mod client;
 pub mod console;
 pub mod credential;
@@ -50,6 +51,7 @@ pub const TABLES: &[&[Case]] = &[
     credential::CASES,
     client::CASES,
     filters::CASES,
+    cli::CASES,
     start::CASES,
     loss::CASES,
     fault::CASES,

@@ -19,7 +19,7 @@ use crate::saker_v1;
 use crate::signal;
 use crate::tetragon::{CapabilitiesType, GetEventsResponse};
 use crate::view::{EventView, ProcessRef};
-use quote::quoted;
+pub use quote::quoted;
 
 /// Column at which the mark of a privileged process ends.
 const TRAILER_COLUMN: usize = 120;
@@ -105,13 +105,20 @@ impl Compact {
         }
     }
 
+    /// Appends what the process of an event did, on no line of its own: the label and the rest, without emoji, source and
+    /// binary.
+    pub fn write_act(&self, response: &GetEventsResponse, out: &mut String) {
+        let (colors, node) = (self.colors, response.node_name.as_str());
+        Line { colors, node, columns: 0, trailer: false, bare: true, out }.response(response, false);
+    }
+
     fn line<'a>(&self, time: Timestamp, node: &'a str, out: &'a mut String) -> Line<'a> {
         if self.timestamps {
             let (text, _) = rfc3339(time);
             out.extend(text.iter().map(|&byte| char::from(byte)));
             out.push_str("Z ");
         }
-        Line { colors: self.colors, node, columns: 0, trailer: false, out }
+        Line { colors: self.colors, node, columns: 0, trailer: false, bare: false, out }
     }
 }
 
@@ -140,6 +147,8 @@ struct Line<'a> {
     columns: usize,
     /// Whether the process is to be marked.
     trailer: bool,
+    /// Without what tells of which process the line is.
+    bare: bool,
     out: &'a mut String,
 }
 
@@ -185,6 +194,9 @@ impl Line<'_> {
 
     /// Emoji and label; the first thing on a line. An emoji takes two columns.
     fn label(&mut self, emoji: &str, label: &str, color: Color) {
+        if self.bare {
+            return self.colored(color, |out| out.push_str(label));
+        }
         self.out.push_str(emoji);
         self.out.push(' ');
         self.colored(color, |out| {
@@ -195,6 +207,9 @@ impl Line<'_> {
 
     /// Source, binary and, if asked for, arguments of a process.
     fn process(&mut self, process: Option<ProcessRef<'_>>, arguments: bool) {
+        if self.bare {
+            return;
+        }
         match process.and_then(ProcessRef::pod) {
             // The names of Kubernetes objects need no quotes, but a stream may claim any name.
             Some(pod) => self.value(Color::Source, &format!("{}/{}", pod.namespace, pod.name)),

@@ -4,6 +4,7 @@
 
 mod bounded;
 pub(crate) mod digest;
+mod listing;
 
 use std::fs::{File, Metadata};
 use std::io;

@@ -17,6 +17,8 @@ pub mod sensors;
 pub mod snapshot;
 mod socket_programs;
 mod sockets;
+#[expect(unsafe_code, reason = "the library has no safe form of this system call")]
+pub mod statistics;
 pub mod symbols;
 pub mod tracefs;
 

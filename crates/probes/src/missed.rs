@@ -10,9 +10,25 @@ use libbpf_rs::libbpf_sys;
 
 use crate::sensors::SENSORS;
 
-/// How often the kernel left a program out, because one of its runs was under way on the same CPU; `None`: it does not
-/// say. It is asked for every second, and its description in `/proc` costs the kernel ten times as much.
+/// What the kernel counted of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Runs {
+    /// Runs that it left out, because one was under way on the same CPU.
+    pub(crate) left_out: u64,
+    /// Runs while BPF statistics were on, see [`crate::statistics`].
+    pub(crate) count: u64,
+    /// What these took, in nanoseconds.
+    pub(crate) time_ns: u64,
+}
+
+/// How often the kernel left a program out; `None`: it does not say.
 pub(crate) fn left_out(program: BorrowedFd<'_>) -> Option<u64> {
+    runs(program).map(|runs| runs.left_out)
+}
+
+/// What the kernel counted of a program; `None`: it does not say. It is asked for every second, and its description in
+/// `/proc` costs the kernel ten times as much.
+pub(crate) fn runs(program: BorrowedFd<'_>) -> Option<Runs> {
     let mut info = libbpf_sys::bpf_prog_info::default();
     let mut length = size_of_val(&info) as u32;
     // SAFETY: `info` has `length` bytes, all of which are zero, so that the kernel is given no place of ours to write
@@ -21,7 +37,11 @@ pub(crate) fn left_out(program: BorrowedFd<'_>) -> Option<u64> {
         libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut length)
     };
     // Before Linux 5.12 the information ends earlier, and nothing was counted.
-    (status == 0).then_some(info.recursion_misses)
+    (status == 0).then_some(Runs {
+        left_out: info.recursion_misses,
+        count: info.run_cnt,
+        time_ns: info.run_time_ns,
+    })
 }
 
 /// Counts of the programs when they were read last, and what followed from them so far.

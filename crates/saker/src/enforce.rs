@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use saker_api::json;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use saker_api::saker_v1::{Enforcement, GetEnforcementRequest, SetEnforcementRequest};
+use serde_json::json;
 
 use crate::client::{self, ServerArgs};
 use crate::output::{self, Data};
@@ -44,6 +44,9 @@ pub struct OffArgs {
     reason: String,
     #[command(flatten)]
     server: ServerArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker enforce on`.
@@ -55,6 +58,9 @@ pub struct OnArgs {
     reason: String,
     #[command(flatten)]
     server: ServerArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker enforce status`.
@@ -81,16 +87,18 @@ pub fn run(args: &EnforceArgs) -> Result<()> {
             let duration = args.time.map(prost_types::Duration::try_from).transpose()?;
             let request = SetEnforcementRequest { enforce: false, duration, reason: args.reason.clone() };
             set(&args.server, request)?;
-            output::print(match args.time {
+            let text = match args.time {
                 Some(_) => "enforcement is off for this time: policies only tell\n",
                 None => "enforcement is off until `saker enforce on`: policies only tell\n",
-            })
+            };
+            output::print_either(args.output, text, &json!({ "enforcing": false }))
         }
         EnforceCommand::On(args) => {
             let request =
                 SetEnforcementRequest { enforce: true, duration: None, reason: args.reason.clone() };
             set(&args.server, request)?;
-            output::print("enforcement is on: policies act, each in its mode\n")
+            let text = "enforcement is on: policies act, each in its mode\n";
+            output::print_either(args.output, text, &json!({ "enforcing": true }))
         }
         EnforceCommand::Status(args) => status(args),
     }
@@ -111,7 +119,7 @@ fn status(args: &StatusArgs) -> Result<()> {
         anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner())
     })?;
     match args.output {
-        Data::Json => output::print(&format!("{}\n", json::enforcement_object(&told)))?,
+        Data::Json => output::print(&format!("{}\n", saker_api::json::enforcement_object(&told)))?,
         Data::Table => output::print(&table(&told))?,
     }
     if told.enforcing { Ok(()) } else { Err(output::Ended(OFF).into()) }

@@ -3,19 +3,31 @@
 //! Exit status: 0 when all went well, also when the reader of the output went away; 1 when something failed;
 //! 2 when the command line or the configuration is wrong. Commands that answer a question have 3 for the other answer.
 
+mod acts;
 mod agent;
+mod bugreport;
 mod client;
+mod cri;
 mod enforce;
 mod events;
+mod explain;
+mod man;
 mod mapped;
+mod metrics;
 mod output;
 mod policy;
 mod probe;
 mod protect;
 mod reference;
 mod replay;
+mod screen;
+mod source;
+mod stacktrace_tree;
 mod status;
+mod top;
+mod tree;
 mod uninstall;
+mod version;
 
 use std::process::ExitCode;
 
@@ -42,13 +54,23 @@ enum Command {
     /// Show events of a running agent, or of JSON lines from a file or a pipe
     #[command(visible_alias = "getevents")]
     Events(Box<events::EventsArgs>),
+    /// Show processes with what they did as a tree: of JSON lines, a recording, or a running agent for a time
+    Tree(Box<tree::TreeArgs>),
     /// Show what a running agent did, lost and uses
     Status(status::StatusArgs),
+    /// Show what happens on the machine and what policies cost, interval by interval
+    Top(top::TopArgs),
+    /// Show the metrics of a running agent
+    Metrics(metrics::MetricsArgs),
     /// Show what this kernel offers and what follows from it
     Probe(probe::ProbeArgs),
     /// Load, list and remove policies of a running agent; check, explain and test policy files
     #[command(visible_aliases = ["tracingpolicy", "tp"])]
     Policy(policy::PolicyArgs),
+    /// Say which fields policies have, e.g. of tracingpolicy.spec.kprobes
+    Explain(explain::ExplainArgs),
+    /// Fold the stacks that events tell into a tree with counts
+    StacktraceTree(Box<stacktrace_tree::StacktraceTreeArgs>),
     /// Find processes that have a library or program mapped, by its path, build id or digest
     Mapped(mapped::MappedArgs),
     /// Have no policy of a running agent act, or have them act again, and show what they did to whom
@@ -59,8 +81,15 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
     Uninstall(uninstall::UninstallArgs),
-    /// Print the version
-    Version,
+    /// Show what the container runtime of this machine tells
+    Cri(cri::CriArgs),
+    /// Gather what is needed to understand a problem into an archive, without secrets
+    #[command(visible_alias = "bugtool")]
+    Bugreport(bugreport::BugreportArgs),
+    /// Print the version, that of the agent, and what they were built from
+    Version(version::VersionArgs),
+    /// Write a manual page for each command
+    Man(man::ManArgs),
     /// Print the reference page of all commands
     #[command(hide = true)]
     Reference,
@@ -71,9 +100,22 @@ enum Command {
     },
 }
 
+/// What the status of a command says that does not say it itself.
+const ENDS: &str = "Exit status: 0 all went well; 1 something failed; 2 wrong command line or configuration";
+
 fn command() -> clap::Command {
-    Cli::command()
-        .after_help("Exit status: 0 all went well; 1 something failed; 2 wrong command line or configuration")
+    with_ends(Cli::command().after_help(ENDS))
+}
+
+/// The same command, of which each command tells what its status means.
+fn with_ends(command: clap::Command) -> clap::Command {
+    let told = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let command = match told.as_str() {
+        told if told.contains("Exit status") || command.has_subcommands() => command,
+        "" => command.after_help(ENDS),
+        told => command.after_help(format!("{told}\n\n{ENDS}")),
+    };
+    command.mut_subcommands(with_ends)
 }
 
 fn main() -> ExitCode {
@@ -85,7 +127,15 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Agent(args) => agent::run(&args),
         Command::Events(args) => events::run(&args),
+        Command::Tree(args) => tree::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::StacktraceTree(args) => stacktrace_tree::run(&args),
+        Command::Cri(args) => cri::run(&args),
+        Command::Bugreport(args) => bugreport::run(&args),
+        Command::Man(args) => man::run(&args, command()),
         Command::Probe(args) => probe::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Mapped(args) => mapped::run(&args),
@@ -93,7 +143,7 @@ fn main() -> ExitCode {
         Command::Protect(args) => protect::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
-        Command::Version => output::print(&format!("saker {}\n", saker_agent::VERSION)),
+        Command::Version(args) => version::run(&args),
         Command::Reference => output::print(&reference::page(command())),
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -123,6 +173,21 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_tells_what_its_status_means() {
+        let mut left = vec![command()];
+        let mut seen = 0;
+        while let Some(mut one) = left.pop() {
+            left.extend(one.get_subcommands().cloned());
+            if !one.has_subcommands() {
+                seen += 1;
+                let help = one.render_long_help().to_string();
+                assert!(help.contains("Exit status: 0 "), "{help}");
+            }
+        }
+        assert!(seen > 30, "{seen}");
     }
 
     #[test]

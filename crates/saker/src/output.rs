@@ -81,6 +81,14 @@ pub fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Writes a text for people or an object for programs.
+pub fn print_either(form: Data, text: &str, object: &serde_json::Value) -> Result<()> {
+    match form {
+        Data::Table => print(text),
+        Data::Json => print(&format!("{object}\n")),
+    }
+}
+
 /// The reader of the output went away: the usual end of `saker events | head`.
 pub fn is_closed(error: &Error) -> bool {
     let closed = |cause: &(dyn std::error::Error + 'static)| {

@@ -3,7 +3,9 @@
 mod change;
 mod check;
 mod explain;
+mod generate;
 mod list;
+mod modify;
 mod test;
 mod trial;
 
@@ -16,6 +18,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use saker_policy::{Checked, Severity, render};
 
 use crate::output::{self, Told};
+pub use list::document as hooks_document;
 
 /// Bytes of a file that are read; the parser refuses more than its own limit.
 const MOST: u64 = 2 * saker_policy::MAX_BYTES as u64;
@@ -24,7 +27,7 @@ const MOST: u64 = 2 * saker_policy::MAX_BYTES as u64;
 #[derive(Args)]
 #[command(
     disable_help_subcommand = true,
-    after_help = "check, explain, test, schema and reference work on files, without an agent; the others ask a \
+    after_help = "check, explain, test, generate, modify, schema and reference work on files, without an agent; the others ask a \
                   running agent."
 )]
 pub struct PolicyArgs {
@@ -52,6 +55,10 @@ enum PolicyCommand {
     Status(list::StatusArgs),
     /// List the domains that have policies
     Domains(list::DomainsArgs),
+    /// Print a policy to begin with, made of what this kernel or a program has
+    Generate(generate::GenerateArgs),
+    /// Print a policy file in another mode
+    Modify(modify::ModifyArgs),
     /// Say what is wrong or doubtful in policy files
     Check(check::CheckArgs),
     /// Say in plain words what a policy asks for
@@ -89,6 +96,8 @@ pub fn run(args: &PolicyArgs) -> Result<()> {
         PolicyCommand::List(args) => list::run(args),
         PolicyCommand::Status(args) => list::status(args),
         PolicyCommand::Domains(args) => list::domains(args),
+        PolicyCommand::Generate(args) => generate::run(args),
+        PolicyCommand::Modify(args) => modify::run(args),
         PolicyCommand::Check(args) => check::run(args),
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Test(args) => test::run(args),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
-use saker_api::saker_v1::{GetStatusRequest, SelfProtection, SetSelfProtectionRequest};
+use saker_api::saker_v1::{GetStatusRequest, GetStatusResponse, SelfProtection, SetSelfProtectionRequest};
+use serde_json::json;
 
 use crate::client::{self, ServerArgs};
-use crate::output;
+use crate::output::{self, Data};
 
 /// Arguments of `saker protect`.
 #[derive(Args)]
@@ -41,6 +42,9 @@ pub struct OffArgs {
     reason: String,
     #[command(flatten)]
     server: ServerArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker protect on`.
@@ -52,6 +56,9 @@ pub struct OnArgs {
     reason: String,
     #[command(flatten)]
     server: ServerArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker protect status`.
@@ -62,6 +69,9 @@ pub struct OnArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     server: ServerArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Exit status that says that it is lifted.
@@ -74,12 +84,13 @@ pub fn run(args: &ProtectArgs) -> Result<()> {
             let duration = Some(prost_types::Duration::try_from(args.time)?);
             let reason = args.reason.clone();
             set(&args.server, SetSelfProtectionRequest { protect: false, duration, reason })?;
-            output::print("self-protection is lifted for this time: the agent can be ended and changed\n")
+            let text = "self-protection is lifted for this time: the agent can be ended and changed\n";
+            output::print_either(args.output, text, &json!({ "protecting": false }))
         }
         ProtectCommand::On(args) => {
             let reason = args.reason.clone();
             set(&args.server, SetSelfProtectionRequest { protect: true, duration: None, reason })?;
-            output::print("self-protection is in force\n")
+            output::print_either(args.output, "self-protection is in force\n", &json!({ "protecting": true }))
         }
         ProtectCommand::Status(args) => status(args),
     }
@@ -100,7 +111,9 @@ fn status(args: &StatusArgs) -> Result<()> {
         anyhow::Ok(answer.map_err(|status| client::refused(&status))?.into_inner().self_protection)
     })?;
     let Some(told) = told else { bail!("the agent runs without --self-protection") };
-    output::print(&table(&told))?;
+    let whole = GetStatusResponse { self_protection: Some(told.clone()), ..GetStatusResponse::default() };
+    let object = saker_api::json::status_object(&whole)["self_protection"].take();
+    output::print_either(args.output, &table(&told), &object)?;
     if told.protecting { Ok(()) } else { Err(output::Ended(LIFTED).into()) }
 }
 

@@ -22,7 +22,7 @@ pub fn page(command: Command) -> String {
 }
 
 /// Without what the environment happens to hold.
-fn hidden_values(command: Command) -> Command {
+pub fn hidden_values(command: Command) -> Command {
     command.mut_args(|argument| argument.hide_env_values(true)).mut_subcommands(hidden_values)
 }
 

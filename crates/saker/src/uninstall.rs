@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use saker_agent::rundir::RunDir;
 use saker_probes::keep;
+use serde_json::json;
 
-use crate::output;
+use crate::output::{self, Data};
 
 /// Arguments of `saker uninstall`.
 #[derive(Args)]
@@ -26,6 +27,9 @@ pub struct UninstallArgs {
     /// Where they are kept, as the agent's option of this name
     #[arg(long, value_name = "PATH", default_value = "/var/lib/saker/grpc-policies")]
     persist_grpc_policies_dir: PathBuf,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Removes and tells.
@@ -39,6 +43,9 @@ pub fn run(args: &UninstallArgs) -> Result<()> {
     } else {
         format!("detached the sensors and {} policies, removed {}\n", removed.policies, dir.display())
     };
+    let mut object = json!({
+        "directory": dir.display().to_string(), "generations": removed.generations, "policies": removed.policies,
+    });
     if args.policies {
         let dir = &args.persist_grpc_policies_dir;
         let gone = match fs::remove_dir_all(dir) {
@@ -46,6 +53,8 @@ pub fn run(args: &UninstallArgs) -> Result<()> {
             other => other.map(|()| "removed").with_context(|| format!("cannot remove {}", dir.display()))?,
         };
         text.push_str(&format!("{gone} {}\n", dir.display()));
+        object["kept_policies"] =
+            json!({ "directory": dir.display().to_string(), "removed": gone == "removed" });
     }
-    output::print(&text)
+    output::print_either(args.output, &text, &object)
 }

@@ -256,6 +256,8 @@ impl View {
             failed: sum.failed + hook.counts.failed,
             undecided: sum.undecided + hook.counts.undecided,
             unposted: sum.unposted + hook.counts.unposted,
+            runs: sum.runs + hook.counts.runs,
+            run_time_ns: sum.run_time_ns + hook.counts.run_time_ns,
         })
     }
 }

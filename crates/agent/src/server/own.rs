@@ -4,9 +4,10 @@ use saker_api::filter::Subscription;
 use saker_api::saker_v1::saker_service_server::SakerService;
 use saker_api::saker_v1::{
     AddPolicyRequest, AddPolicyResponse, Enforcement, GetEnforcementRequest, GetEventsRequest,
-    GetStatusRequest, GetStatusResponse, ListPoliciesRequest, ListPoliciesResponse, ReplacePolicyRequest,
-    ReplacePolicyResponse, SetEnforcementRequest, SetEnforcementResponse, SetSelfProtectionRequest,
-    SetSelfProtectionResponse, TryPolicyRequest, TryPolicyResponse,
+    GetMetricsRequest, GetMetricsResponse, GetStatusRequest, GetStatusResponse, ListPoliciesRequest,
+    ListPoliciesResponse, ReplacePolicyRequest, ReplacePolicyResponse, SetEnforcementRequest,
+    SetEnforcementResponse, SetSelfProtectionRequest, SetSelfProtectionResponse, TryPolicyRequest,
+    TryPolicyResponse,
 };
 use saker_api::wire::EncodedEvent;
 use saker_export::Form;
@@ -34,6 +35,14 @@ impl SakerService for Service {
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
         self.inner.state.refresh().await;
         Ok(Response::new(self.inner.state.status()))
+    }
+
+    async fn get_metrics(
+        &self,
+        _: Request<GetMetricsRequest>,
+    ) -> Result<Response<GetMetricsResponse>, Status> {
+        self.inner.state.refresh().await;
+        Ok(Response::new(GetMetricsResponse { text: crate::metrics::render(&self.inner.state) }))
     }
 
     async fn list_policies(

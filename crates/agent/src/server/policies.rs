@@ -271,6 +271,8 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         spared,
         failed,
         unposted,
+        runs,
+        run_time_ns,
     } = *counts;
     saker_v1::HookCounters {
         calls,
@@ -288,5 +290,7 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         spared,
         failed,
         unposted,
+        runs,
+        run_time_ns,
     }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The text itself, or in quotes when it holds a space or a character that cannot be printed.
-pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn quoted(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) || text.chars().all(|c| c != ' ' && printable(c)) {
         return Cow::Borrowed(text);
     }

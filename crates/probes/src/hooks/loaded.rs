@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 use super::maps::{MODE, SELECTORS, STATS};
 use super::{LoadedHook, LoadedPolicy};
 use crate::Error;
-use crate::missed::left_out;
+use crate::missed::runs;
 use crate::sensors::program_fdinfo;
 
 /// What a hook counted on all CPUs.
@@ -48,6 +48,10 @@ pub struct HookCounts {
     pub failed: u64,
     /// Calls that matched and were not to be told.
     pub unposted: u64,
+    /// Runs of its programs while BPF statistics were on ([`crate::statistics`]).
+    pub runs: u64,
+    /// What these took, in nanoseconds.
+    pub run_time_ns: u64,
 }
 
 /// What a selector of a hook counted on all CPUs.
@@ -124,8 +128,12 @@ impl LoadedHook {
             sum.undecided += cpu.undecided;
             sum.unposted += cpu.unposted;
         }
-        let missed = self.programs.iter().filter_map(|program| left_out(program.as_fd()));
-        sum.missed = missed.sum::<u64>() + self.missed_at_once();
+        sum.missed = self.missed_at_once();
+        for runs in self.programs.iter().filter_map(|program| runs(program.as_fd())) {
+            sum.missed += runs.left_out;
+            sum.runs += runs.count;
+            sum.run_time_ns += runs.time_ns;
+        }
         Ok(sum)
     }
 

@@ -38,8 +38,8 @@ pub struct AddArgs {
     /// With --dry-run: for how long, such as 60s or 1h30m; at most a day
     #[arg(long = "for", id = "time", value_name = "TIME", requires = "dry_run", value_parser = saker_agent::config::duration)]
     time: Option<Duration>,
-    /// With --dry-run: form of the output
-    #[arg(short, long, value_enum, default_value_t = Data::Table, requires = "dry_run")]
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
     output: Data,
     #[command(flatten)]
     file: FileArgs,
@@ -56,6 +56,9 @@ pub struct ReplaceArgs {
     mode: Option<Mode>,
     #[command(flatten)]
     file: FileArgs,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// What is common to `saker policy add` and `saker policy replace`.
@@ -95,6 +98,9 @@ pub struct DeleteArgs {
     names: Vec<String>,
     #[command(flatten)]
     place: Place,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker policy enable` and `saker policy disable`.
@@ -104,6 +110,9 @@ pub struct NameArgs {
     name: String,
     #[command(flatten)]
     place: Place,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Arguments of `saker policy set-mode`.
@@ -115,11 +124,14 @@ pub struct ModeArgs {
     mode: Mode,
     #[command(flatten)]
     place: Place,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Data::Table)]
+    output: Data,
 }
 
 /// Whether a policy acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     /// It acts
     Enforce,
     /// It only tells
@@ -158,12 +170,12 @@ pub fn add(args: &AddArgs) -> Result<()> {
         let request = AddTracingPolicyRequest { yaml: text.clone(), domain: args.domain.clone() };
         anyhow::Ok(client.add_tracing_policy(request).await.map(drop))
     })?;
-    told(args, &text, "loaded", answer)
+    told(args, &text, ("loaded", *output), answer)
 }
 
 /// Loads a policy in the place of another.
 pub fn replace(args: &ReplaceArgs) -> Result<()> {
-    let ReplaceArgs { mode, file: args } = args;
+    let ReplaceArgs { mode, file: args, output } = args;
     let text = read(&args.file)?;
     let answer = client::runtime()?.block_on(async {
         let mut client = SakerServiceClient::new(args.server.connect().await?);
@@ -171,15 +183,23 @@ pub fn replace(args: &ReplaceArgs) -> Result<()> {
         let request = ReplacePolicyRequest { yaml: text.clone(), domain: args.domain.clone(), mode };
         anyhow::Ok(client.replace_policy(request).await.map(drop))
     })?;
-    told(args, &text, "replaced", answer)
+    told(args, &text, ("replaced", *output), answer)
 }
 
 /// Says what became of a file.
-fn told(args: &FileArgs, text: &str, done: &str, answer: Result<(), Status>) -> Result<()> {
+fn told(args: &FileArgs, text: &str, done: (&str, Data), answer: Result<(), Status>) -> Result<()> {
     match answer {
-        Ok(()) => output::print(&format!("{done}: {}\n", name(&args.file))),
+        Ok(()) => say_done(done.1, done.0, &name(&args.file)),
         Err(status) => refused(args, text, &status),
     }
+}
+
+/// Says what was done to what.
+fn say_done(form: Data, done: &str, name: &str) -> Result<()> {
+    output::print(&match form {
+        Data::Table => format!("{done}: {name}\n"),
+        Data::Json => format!("{}\n", serde_json::json!({ "done": done, "name": name })),
+    })
 }
 
 /// Says why the agent did not take a file. It knows places by their numbers; here the lines can be shown.
@@ -211,7 +231,7 @@ pub fn delete(args: &DeleteArgs) -> Result<()> {
     let mut failed = false;
     for (name, answer) in args.names.iter().zip(answers) {
         match answer {
-            Ok(()) => output::print(&format!("deleted: {name}\n"))?,
+            Ok(()) => say_done(args.output, "deleted", name)?,
             Err(status) => {
                 failed = true;
                 say(format_args!("saker: {:#}", client::refused(&status)));
@@ -225,7 +245,7 @@ pub fn delete(args: &DeleteArgs) -> Result<()> {
 pub fn enable(args: &NameArgs, enable: bool) -> Result<()> {
     let request = ConfigureTracingPolicyRequest { enable: Some(enable), ..request(&args.name, &args.place) };
     configure(&args.place, request)?;
-    output::print(&format!("{}: {}\n", if enable { "enabled" } else { "disabled" }, args.name))
+    say_done(args.output, if enable { "enabled" } else { "disabled" }, &args.name)
 }
 
 /// Sets a mode.
@@ -234,7 +254,7 @@ pub fn set_mode(args: &ModeArgs) -> Result<()> {
     let request =
         ConfigureTracingPolicyRequest { mode: Some(mode.into()), ..request(&args.name, &args.place) };
     configure(&args.place, request)?;
-    output::print(&format!("mode set: {}\n", args.name))
+    say_done(args.output, "mode set", &args.name)
 }
 
 fn request(name: &str, place: &Place) -> ConfigureTracingPolicyRequest {

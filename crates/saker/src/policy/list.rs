@@ -96,10 +96,7 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         bail!("there is no such policy {name}; see `saker policy list`");
     }
     match args.output {
-        Data::Json => {
-            let policies: Vec<Value> = answer.policies.iter().map(policy_object).collect();
-            output::print(&format!("{}\n", json!({ "policies": policies })))
-        }
+        Data::Json => output::print(&format!("{}\n", document(&answer))),
         Data::Table => output::print(&hooks(&answer)),
     }
 }
@@ -128,6 +125,11 @@ fn with_hooks(mut list: Value, own: &ListPoliciesResponse) -> Value {
         }
     }
     list
+}
+
+/// Policies with everything that is told of them.
+pub fn document(list: &ListPoliciesResponse) -> Value {
+    json!({ "policies": list.policies.iter().map(policy_object).collect::<Vec<_>>() })
 }
 
 /// A policy with everything that is told of it.
@@ -172,6 +174,8 @@ fn hook_object(hook: &PolicyHook) -> Value {
         "failed": counters.failed,
         "undecided": counters.undecided,
         "unposted": counters.unposted,
+        "runs": counters.runs,
+        "run_time_ns": counters.run_time_ns,
         "selectors": hook.selectors.iter().map(selector_object).collect::<Vec<_>>(),
     })
 }
