@@ -23,6 +23,6 @@ pub use batch::{Batch, Form};
 pub use file::{FileConfig, FileSink};
 pub use limit::RateLimit;
 pub use queue::{Limits, Popped, Queue, QueueStats, Taken};
-pub use sink::{Control, OpenError, Sink, WriteError};
+pub use sink::{Control, OpenError, Rotation, Sink, WriteError};
 pub use stdout::StdoutSink;
 pub use worker::{Encoder, Predicate, Worker, WorkerConfig, WorkerStats};
