@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub mod argument;
+pub mod certificates;
 pub mod client;
 pub mod console;
 pub mod credential;
@@ -27,9 +28,12 @@ pub mod policy_scenarios;
 pub mod policy_signals;
 pub mod policy_values;
 pub mod process;
+pub mod reload;
 pub mod rotation;
+pub mod service;
 pub mod start;
 pub mod thread;
+pub mod workload_hooks;
 pub mod workloads;
 
 use crate::case::Case;
@@ -48,6 +52,9 @@ pub const TABLES: &[&[Case]] = &[
     fault::CASES,
     console::CASES,
     rotation::CASES,
+    service::CASES,
+    reload::CASES,
+    certificates::CASES,
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
@@ -64,4 +71,5 @@ pub const TABLES: &[&[Case]] = &[
     guard::CASES,
     policy_rails::CASES,
     workloads::CASES,
+    workload_hooks::CASES,
 ];

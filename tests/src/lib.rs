@@ -11,6 +11,7 @@ pub mod case;
 pub mod cases;
 pub mod event;
 pub mod observe;
+pub mod peer;
 pub mod runtime;
 pub mod scratch;
 pub mod status;

@@ -20,6 +20,7 @@ mod pods;
 pub mod policies;
 pub mod protection;
 pub mod recording;
+mod reload;
 pub mod requests;
 mod resources;
 mod run;
@@ -31,6 +32,7 @@ pub mod source;
 mod state;
 #[cfg(test)]
 mod testing;
+pub mod vitals;
 mod workloads;
 
 pub use run::{Source, run};

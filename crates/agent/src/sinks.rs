@@ -1,19 +1,21 @@
 //! The sinks that the configuration asks for.
 
-use std::sync::Arc;
+mod live;
+
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
 use saker_api::event::Event;
-use saker_api::filter::Filters;
 use saker_api::{json, saker_v1, tetragon};
-use saker_export::{Encoder, FileSink, Predicate, Queue, Sink, StdoutSink, Worker, WorkerConfig};
+use saker_export::{Encoder, FileConfig, FileSink, Queue, Rotation, Sink, StdoutSink, Worker, WorkerConfig};
 
 use crate::config::{Output, Settings};
 use crate::fanout::Fanout;
 use crate::pipeline::Request;
 use crate::state::SinkHandle;
+pub use live::LiveFilters;
 
 /// Opens all sinks, starts their workers, and adds their queues.
 ///
@@ -26,15 +28,18 @@ pub fn start(
 ) -> Result<Vec<SinkHandle>> {
     let mut sinks = Vec::new();
     if let Some(export) = &settings.export {
+        let filters = LiveFilters::new(Arc::clone(&export.filters));
         let config = WorkerConfig {
             encoder: json_lines(),
-            predicate: predicate(&export.filters),
+            predicate: Some(filters.predicate()),
             rate: export.rate.map(|rate| (rate, Box::new(rate_report) as _)),
             on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
         };
         let sink = FileSink::open(export.file.clone()).context("export-filename")?;
         let target = export.file.path.display().to_string();
-        sinks.push(start_one("file", target, Box::new(sink), config, settings, fanout)?);
+        let handle = start_one("file", target, Box::new(sink), config, settings, fanout)?;
+        let rotation = Some(Mutex::new(rotation(&export.file)));
+        sinks.push(SinkHandle { rotation, filters: Some(filters), ..handle });
     }
     if let Some(encoder) = console(settings) {
         let on_closed = stop(requests, "standard output was closed");
@@ -71,12 +76,13 @@ fn start_one(
     let worker = Worker::spawn(Arc::clone(&queue), sink, config)
         .with_context(|| format!("cannot start the thread of the sink {kind}"))?;
     fanout.add(queue);
-    Ok(SinkHandle { kind, target, worker })
+    Ok(SinkHandle { kind, target, worker, rotation: None, filters: None })
 }
 
-fn predicate(filters: &Arc<Filters>) -> Option<Predicate> {
-    let filters = Arc::clone(filters);
-    (!filters.is_empty()).then(|| Box::new(move |event: &Event| filters.passes(event)) as Predicate)
+/// When the configuration has the file rotated.
+pub(crate) fn rotation(file: &FileConfig) -> Rotation {
+    let FileConfig { max_size, max_backups, interval, .. } = *file;
+    Rotation { max_size, max_backups, interval }
 }
 
 fn json_lines() -> Encoder {

@@ -46,6 +46,11 @@ impl World {
         Self::with(None)
     }
 
+    /// Writing nothing.
+    pub(crate) fn without_sinks() -> Self {
+        Self::of(None, Vec::new())
+    }
+
     /// With this recording.
     pub(crate) fn recording(recorded: Arc<crate::recording::Recorded>) -> Self {
         Self::with(Some(recorded))
@@ -83,6 +88,7 @@ impl World {
             requester: None,
             pods: None,
             workloads: None,
+            hooks: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -115,7 +121,8 @@ fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     let queue = Arc::new(Queue::new(kind, Limits { events: 1000, bytes: 1 << 20 }));
     let config = WorkerConfig { encoder, predicate: None, rate: None, on_closed: Box::new(|| ()) };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
-    SinkHandle { kind, target: "/target".into(), worker }
+    let rotation = (kind == "file").then(|| Mutex::new(saker_export::Rotation::default()));
+    SinkHandle { kind, target: "/target".into(), worker, rotation, filters: None }
 }
 
 /// An execution of this process.

@@ -1,7 +1,7 @@
 //! Values with types, checked against each other.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,10 @@ use super::value::{self, ValueError};
 use super::{Config, Kind, OPTIONS, Source};
 use crate::pipeline::HoldBounds;
 use crate::policies::Sources;
+
+mod server;
+
+pub use server::{Server, TlsFiles};
 
 const DEFAULT_RING: u64 = 2 << 20;
 const DEFAULT_ENTRIES: u32 = 32_768;
@@ -90,6 +94,10 @@ pub struct Settings {
     pub server: Server,
     /// Metrics address, `HOST:PORT`.
     pub metrics: Option<String>,
+    /// Address of the gRPC health service, `HOST:PORT`.
+    pub health: Option<String>,
+    /// Time after which it looks at the agent's health anew.
+    pub health_interval: Duration,
     /// Kernel side and engine.
     pub kernel: Kernel,
 }
@@ -243,23 +251,6 @@ pub struct FileExport {
     pub filters: Arc<Filters>,
 }
 
-/// The gRPC server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Unix socket; `None`: not served.
-    pub socket: Option<PathBuf>,
-    /// TCP address; `None`: not served.
-    pub tcp: Option<(String, u16)>,
-    /// As it was written, for the info file.
-    pub address: String,
-    /// Events that may wait for a client.
-    pub queue: usize,
-    /// Clients at once.
-    pub clients: usize,
-    /// Clients of the TCP address may change policies.
-    pub changes: bool,
-}
-
 /// Sizes of kernel side and engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -325,11 +316,6 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), ValueError> {
     }
     let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
     Ok((host.to_owned(), port))
-}
-
-/// Only this machine can reach it.
-fn is_local(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 struct Reader<'a> {
@@ -416,7 +402,9 @@ impl Settings {
                 bytes: usize::try_from(reader.value("export-queue-bytes", value::size)).unwrap_or(usize::MAX),
             },
             server: reader.server(&run_dir),
-            metrics: reader.metrics(),
+            metrics: reader.listener("metrics-server"),
+            health: reader.listener("health-server-address"),
+            health_interval: Duration::from_secs(reader.count("health-server-interval", 1, 3600).into()),
             kernel: reader.kernel(),
             run_dir,
         };
@@ -624,70 +612,6 @@ impl Reader<'_> {
             Filters::compile(&[], &list, offered).map(|_| list).map_err(wrong)
         });
         Filters::compile(&allow, &deny, offered).map(Arc::new).unwrap_or_default()
-    }
-
-    fn server(&mut self, run_dir: &Path) -> Server {
-        let own = run_dir.join("saker.sock");
-        let text = if self.is_set("server-address") {
-            self.text("server-address")
-        } else {
-            format!("unix://{}", own.display())
-        };
-        let remote = self.switch("server-allow-remote");
-        let queue = self.count("event-queue-size", 1, 10_000_000) as usize;
-        let clients = self.count("max-clients", 1, 100_000) as usize;
-        let (socket, tcp) = match Some(&text).filter(|text| !text.is_empty()).map(|text| Address::parse(text))
-        {
-            None => (None, None),
-            Some(Ok(Address::Unix(path))) => (Some(path), None),
-            Some(Ok(Address::Tcp(host, port))) => {
-                if !remote && !is_local(&host) {
-                    let what = "others could reach it, without encryption or authentication; use localhost or a \
-                                unix socket, or allow it with --server-allow-remote";
-                    self.wrong("server-address", ValueError::Address(what.into()));
-                }
-                (Some(own), Some((host, port)))
-            }
-            Some(Err(error)) => {
-                self.wrong("server-address", error);
-                (None, None)
-            }
-        };
-        if let Some(path) = &socket
-            && path.as_os_str().len() > 107
-        {
-            let what = "the path of a socket may have 107 bytes at most".into();
-            self.wrong(
-                if self.is_set("server-address") { "server-address" } else { "run-dir" },
-                ValueError::Address(what),
-            );
-        }
-        let changes = self.switch("server-allow-changes");
-        Server { socket, tcp, address: text, queue, clients, changes }
-    }
-
-    fn metrics(&mut self) -> Option<String> {
-        let text = self.text("metrics-server");
-        if text.is_empty() {
-            return None;
-        }
-        match host_and_port(&text) {
-            Ok((host, Some(port))) => {
-                let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED.to_string() } else { host };
-                Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-            }
-            Ok((_, None)) => {
-                self.wrong(
-                    "metrics-server",
-                    ValueError::Address("the port is missing: HOST:PORT or :PORT".into()),
-                );
-                None
-            }
-            Err(error) => {
-                self.wrong("metrics-server", error);
-                None
-            }
-        }
     }
 
     fn kernel(&mut self) -> Kernel {
