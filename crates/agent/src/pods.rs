@@ -208,7 +208,10 @@ impl Follower {
         let sandbox = hooked.sandbox;
         let mut outcome = self.introduce(hooked.clone());
         if matches!(outcome, Err(HookError::NoPod(_))) {
-            self.look(runtime).await?;
+            if let Err(error) = self.look(runtime).await {
+                let _ = reply.send(if sandbox { Ok(()) } else { Err(HookError::Late) });
+                return Err(error);
+            }
             outcome = self.introduce(hooked);
         }
         if sandbox && matches!(outcome, Err(HookError::NoPod(_))) {

@@ -105,7 +105,9 @@ impl Reloader {
                 filters.set(Arc::clone(&export.filters));
             }
         }
-        self.state.policies.reload();
+        if !self.state.policies.reload() {
+            tracing::warn!("policies of files are not read again now: too many changes of policies wait");
+        }
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }

@@ -148,9 +148,14 @@ impl RunDir {
     /// The system refuses.
     pub fn announce(&self, settings: &Settings) -> Result<(), RunDirError> {
         let export = settings.export.as_ref().map(|export| export.file.path.display().to_string());
+        // Commands on this machine need no certificate: they come through the socket.
+        let address = match (&settings.server.tls, &settings.server.socket) {
+            (Some(_), Some(socket)) => format!("unix://{}", socket.display()),
+            _ => settings.server.address.clone(),
+        };
         let info = json!({
             "export_fname": export.unwrap_or_default(),
-            "server_address": settings.server.address,
+            "server_address": address,
             "metrics_address": settings.metrics.clone().unwrap_or_default(),
             "pid": std::process::id(),
             "version": crate::VERSION,

@@ -103,7 +103,9 @@ impl Service {
 
 /// The kernel's table, that of Tetragon is called execve_map, has just the processes that are alive.
 fn is_wanted(one: &Remembered, wanted: api::DumpProcessCacheReqArgs) -> bool {
-    !(wanted.skip_zero_refcnt && one.view.refcnt == 0) && !(wanted.exclude_execve_map_processes && one.alive)
+    let unused = wanted.skip_zero_refcnt && one.view.refcnt == 0;
+    let in_kernel = wanted.exclude_execve_map_processes && one.alive;
+    !unused && !in_kernel
 }
 
 /// As clients know it. What Tetragon's table shows of its collection of garbage is not there: an entry goes when

@@ -350,6 +350,7 @@ fn rules_of_rotation_change_while_it_writes() {
     // The file and two backups, the newest.
     let kept = names(directory.path());
     assert_eq!(kept.len(), 3, "{kept:?}");
-    let kept: Vec<_> = kept.iter().flat_map(|name| numbers(&fs::read(directory.path().join(name)).unwrap())).collect();
+    let kept: Vec<_> =
+        kept.iter().flat_map(|name| numbers(&fs::read(directory.path().join(name)).unwrap())).collect();
     assert_eq!(kept, [9, 10, 11]);
 }

@@ -60,9 +60,8 @@ async fn a_client_that_says_nothing_loses_its_place() {
 async fn malformed_and_huge_requests_end_their_connection_only() {
     let served = serve(10, 4).await;
     let mut client = served.compatible().await;
-    let frame = |length: u32, kind: u8| {
-        [&length.to_be_bytes()[1..], &[kind, 4, 0, 0, 0, 1], &vec![0xff; 64]].concat()
-    };
+    let frame =
+        |length: u32, kind: u8| [&length.to_be_bytes()[1..], &[kind, 4, 0, 0, 0, 1], &[0xff; 64]].concat();
     let nonsense = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
         vec![0; 4096],
