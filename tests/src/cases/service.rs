@@ -314,9 +314,11 @@ fn many() -> Result<()> {
         before.mib(),
         told.join("; ")
     );
-    let end = |round: usize| rounds[round][2].memory;
+    // How much the allocator gives back differs from round to round; what it needs at most does not.
+    let highest =
+        |rounds: &[[Use; 3]]| rounds.iter().flatten().map(|state| state.memory).max().unwrap_or_default();
     ensure!(
-        end(ROUNDS - 1) < end(1) + (16 << 20),
+        rounds[ROUNDS - 1][2].memory < highest(&rounds[..2]) + (16 << 20),
         "each round of {MANY} clients leaves more behind: {told:?} MiB"
     );
     lab.agent.stop()
