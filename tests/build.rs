@@ -36,7 +36,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=CC");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     if let Err(error) = pods() {
-        fail(&format!("cannot compile proto/pods.proto: {error}"));
+        fail(&format!("cannot compile the protobuf definitions: {error}"));
     }
     compile(&out.join("workload"), WORKLOAD, &["-pthread", "-s"]);
     compile(&out.join("leaf"), &["leaf.c"], &["-s"]);
@@ -48,11 +48,14 @@ fn main() {
     compile(&out.join("stacks"), &["stacks.c"], &frames);
 }
 
-/// What is asked of a container runtime.
+/// What is asked of a container runtime, and of the agent by clients that know the compatible services only.
 fn pods() -> std::io::Result<()> {
     println!("cargo::rerun-if-changed=proto");
-    let compiler = tonic_prost_build::configure().build_server(false).build_transport(false);
-    compiler.compile_protos(&["proto/pods.proto"], &["proto"])
+    println!("cargo::rerun-if-changed=../proto/tetragon");
+    let compiler = || tonic_prost_build::configure().build_server(false).build_transport(false);
+    compiler().compile_protos(&["proto/pods.proto", "proto/health.proto"], &["proto"])?;
+    let compatible = ["tetragon/sensors.proto", "tetragon/eventlogservice.proto"];
+    compiler().compile_protos(&compatible, &["../proto"])
 }
 
 fn compile(program: &Path, sources: &[&str], further: &[&str]) {

@@ -82,14 +82,28 @@ impl Agent {
         Self::spawn_logging_to(log, dir, flags)
     }
 
+    /// As [`Agent::spawn`], with these variables too.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn spawn_within(variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
+        let log = File::options().append(true).create(true).open(dir.join("log"))?;
+        Self::run(log, variables, dir, flags)
+    }
+
     /// As [`Agent::spawn`], with its messages in this file.
     ///
     /// # Errors
     /// When the program cannot be run.
     pub fn spawn_logging_to(log: File, dir: &Path, flags: &[&str]) -> Result<Self> {
+        Self::run(log, &[], dir, flags)
+    }
+
+    fn run(log: File, variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
         let binary = binary()?;
         let export = dir.join("events.json");
         let child = command(&binary, dir)
+            .envs(variables.iter().copied())
             .arg("--export-filename")
             .arg(&export)
             .args(["--export-file-max-size-mb=0"])

@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 pub mod argument;
+pub mod certificates;
 pub mod cli;
 pub mod client;
 pub mod console;
@@ -34,9 +35,12 @@ pub mod policy_scenarios;
 pub mod policy_signals;
 pub mod policy_values;
 pub mod process;
+pub mod reload;
 pub mod rotation;
+pub mod service;
 pub mod start;
 pub mod thread;
+pub mod workload_hooks;
 pub mod workloads;
 
 use crate::case::Case;
@@ -62,6 +66,9 @@ pub const TABLES: &[&[Case]] = &[
     exports_syslog::CASES,
     rotation::CASES,
     metrics::CASES,
+    service::CASES,
+    reload::CASES,
+    certificates::CASES,
     policy::CASES,
     policy_asking::CASES,
     policy_enforce::CASES,
@@ -78,4 +85,5 @@ pub const TABLES: &[&[Case]] = &[
     guard::CASES,
     policy_rails::CASES,
     workloads::CASES,
+    workload_hooks::CASES,
 ];

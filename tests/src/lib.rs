@@ -12,6 +12,7 @@ pub mod cases;
 pub mod event;
 pub mod nats;
 pub mod observe;
+pub mod peer;
 pub mod runtime;
 pub mod scratch;
 pub mod status;

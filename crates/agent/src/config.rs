@@ -30,7 +30,7 @@ pub use docs::{print, reference};
 pub use options::{Group, Kind, OPTIONS, OptionDef, find};
 pub use settings::{
     Address, Ancestors, Color, Console, Cri, EventFields, FileExport, Kernel, LogFormat, Output, Server,
-    Settings, SettingsError,
+    Settings, SettingsError, TlsFiles,
 };
 pub use sources::{Places, SourceError};
 pub(crate) use sources::{check_directory, check_owner};
@@ -40,6 +40,15 @@ pub(crate) use value::{list, switch};
 /// Names of options of the peer that do not exist here; they are taken so that the refusal can say why.
 pub fn refused_options() -> impl Iterator<Item = &'static str> {
     peer::names()
+}
+
+/// Whether the value of an option is for nobody's eyes: passwords, tokens and the like. Paths of files that hold them are
+/// none.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    ["password", "token", "secret", "credentials", "headers"]
+        .iter()
+        .any(|word| name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('-')))
 }
 
 /// Where a value came from.
@@ -83,6 +92,9 @@ pub struct Setting {
 pub struct Config {
     values: BTreeMap<&'static str, Setting>,
     warnings: Vec<String>,
+    /// Where it came from.
+    places: Places,
+    flags: Vec<(String, String)>,
 }
 
 /// Everything that is wrong with a configuration, told at once.
@@ -124,10 +136,18 @@ impl Config {
         resolver.run(places, flags);
         let (values, warnings, errors) = resolver.finish();
         if errors.is_empty() {
-            Ok(Self { values, warnings })
+            Ok(Self { values, warnings, places: places.clone(), flags: flags.to_vec() })
         } else {
             Err(ConfigErrors(errors.into_iter().map(ConfigError::from).collect()))
         }
+    }
+
+    /// Resolves the same sources again: files may have changed.
+    ///
+    /// # Errors
+    /// As of [`Config::load`].
+    pub fn again(&self) -> Result<Self, ConfigErrors> {
+        Self::load(&self.places, &self.flags)
     }
 
     /// The value of an option of [`OPTIONS`].

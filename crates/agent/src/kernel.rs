@@ -48,11 +48,18 @@ pub fn load(settings: &Settings) -> Result<(Box<dyn Sensors>, Box<dyn RecordRead
     Ok((Box::new(kernel), Box::new(rings)))
 }
 
-/// What the kernel offers, by name. Nothing is known when it cannot be asked.
+/// What the kernel offers, by the names of Tetragon's probes as far as they are known, then by ours. Nothing is known when it
+/// cannot be asked.
 #[must_use]
 pub fn features() -> Vec<(String, bool)> {
     let facts = KernelFacts::discover().unwrap_or_default();
-    facts.features.into_iter().map(|feature| (feature.name.to_owned(), feature.enabled)).collect()
+    let mut probes = saker_probes::peer_probes(&facts);
+    for feature in facts.features {
+        if !probes.iter().any(|(name, _)| *name == feature.name) {
+            probes.push((feature.name, feature.enabled));
+        }
+    }
+    probes.into_iter().map(|(name, enabled)| (name.to_owned(), enabled)).collect()
 }
 
 impl Sensors for Kernel {

@@ -20,6 +20,7 @@ mod pods;
 pub mod policies;
 pub mod protection;
 pub mod recording;
+mod reload;
 pub mod requests;
 mod resources;
 pub mod rights;
@@ -32,6 +33,7 @@ pub mod source;
 mod state;
 #[cfg(test)]
 mod testing;
+pub mod vitals;
 mod workloads;
 
 pub use run::{Source, run};

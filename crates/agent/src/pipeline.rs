@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use saker_abi::Stats;
 use saker_api::event::Event;
 use saker_engine::hook::PolicyText;
-use saker_engine::{Counters, Engine, Input as EngineInput, SnapshotKind, SnapshotTask};
+use saker_engine::{Counters, Engine, Input as EngineInput, Remembered, SnapshotKind, SnapshotTask};
 use saker_export::{Batch, Control};
 use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
@@ -57,11 +57,17 @@ pub enum Request {
     Stop(&'static str),
     /// An order to all sinks.
     Sinks(Control),
+    /// Somebody asks for all that the process table holds.
+    Processes(oneshot::Sender<Vec<Remembered>>),
+    /// Files may have changed: the configuration and policies are to be read again.
+    Reload,
 }
 
 enum Input {
     Records(RecordBatch),
     Other(EngineInput<'static>),
+    /// Not an input of the engine: nothing follows from it.
+    Processes(oneshot::Sender<Vec<Remembered>>),
 }
 
 /// What both threads tell about themselves.
@@ -82,6 +88,12 @@ pub struct Gauges {
     pub late_lookups: AtomicU64,
     /// Events published.
     pub published: AtomicU64,
+    /// Turns of the reader, one every half second at least unless the engine is behind.
+    pub reader_turns: AtomicU64,
+    /// Inputs that the engine began with.
+    pub engine_turns: AtomicU64,
+    /// The engine is at one of them, and does not wait for the next.
+    pub engine_busy: AtomicBool,
     started: AtomicBool,
 }
 
@@ -295,6 +307,13 @@ impl Pipeline {
         }
     }
 
+    /// Asks for all that the process table holds. Without room before the engine there is no answer.
+    pub fn processes(&self, reply: oneshot::Sender<Vec<Remembered>>) {
+        if let Some(input) = &self.input {
+            let _ = input.try_send(Input::Processes(reply));
+        }
+    }
+
     /// Where the engine is told of policies. It ends with the pipeline, whoever still has it.
     #[must_use]
     pub fn policies(&self) -> Weak<PolicyInput> {
@@ -342,6 +361,7 @@ impl Reading {
         let mut sample: Option<(Vec<Stats>, u32)> = None;
         loop {
             let stopping = self.stop.load(Ordering::Relaxed);
+            self.gauges.reader_turns.fetch_add(1, Ordering::Relaxed);
             let newer = self.samples.lock().unwrap_or_else(PoisonError::into_inner).take();
             sample = newer.map(|stats| (stats, 0)).or(sample);
             let timeout = if stopping { Duration::ZERO } else { READ_TIMEOUT };
@@ -419,6 +439,7 @@ impl Working {
                 Ok(input) => self.take(input),
                 Err(TryRecvError::Empty) => {
                     self.tell();
+                    self.gauges.engine_busy.store(false, Ordering::Relaxed);
                     let pause = if self.holding.is_empty() { Duration::from_secs(60) } else { holding::LOOK };
                     match self.inputs.recv_timeout(pause) {
                         Ok(input) => self.take(input),
@@ -439,7 +460,14 @@ impl Working {
     }
 
     fn take(&mut self, input: Input) {
+        self.gauges.engine_busy.store(true, Ordering::Relaxed);
+        self.gauges.engine_turns.fetch_add(1, Ordering::Relaxed);
         match input {
+            Input::Processes(reply) => {
+                // Whoever asked may have lost patience.
+                let _ = reply.send(self.engine.processes());
+                return;
+            }
             Input::Records(mut batch) => {
                 self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
                 for record in batch.records() {

@@ -4,6 +4,7 @@
 //! once, and again until it knows the container or has had its time. Without such news it is asked when it tells of
 //! events, or every second where it has none to tell.
 
+mod hooked;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Cri;
 use crate::workloads::Workloads;
+pub use hooked::{HookCounts, HookError, Hooked, Hooks};
 pub(crate) use table::{PodTable, Pods};
 
 /// Time between two attempts to reach the runtime.
@@ -69,8 +71,9 @@ pub(crate) fn follow(
     table: Arc<PodTable>,
     health: Arc<Health>,
     tasks: &tokio::runtime::Handle,
-) -> std::io::Result<()> {
+) -> std::io::Result<Hooks> {
     let (sender, news) = mpsc::channel(NEWS);
+    let (hooks, orders) = Hooks::new();
     let groups = Arc::clone(&workloads);
     std::thread::Builder::new().name("saker-groups".into()).spawn(move || listen(&groups, &sender))?;
     let follower = Follower {
@@ -80,6 +83,7 @@ pub(crate) fn follow(
         table,
         health,
         news,
+        orders,
         containers: Containers::default(),
         groups: BTreeMap::new(),
         waiting: BTreeMap::new(),
@@ -88,7 +92,7 @@ pub(crate) fn follow(
         walked: None,
     };
     tasks.spawn(follower.run());
-    Ok(())
+    Ok(hooks)
 }
 
 /// Hands on what the kernel tells of new groups.
@@ -122,6 +126,8 @@ struct Follower {
     table: Arc<PodTable>,
     health: Arc<Health>,
     news: mpsc::Receiver<ContainerGroup>,
+    /// Containers that are about to start.
+    orders: mpsc::Receiver<hooked::Order>,
     containers: Containers,
     /// Groups by the id of their container.
     groups: BTreeMap<String, u64>,
@@ -146,8 +152,75 @@ impl Follower {
                 "{error}; until it answers, new containers are of unknown pods, and policies for pods tell of them with \
                  a mark"
             ));
-            tokio::time::sleep(RETRY).await;
+            // Containers go on to be started meanwhile: of pods that are known they can be told.
+            let retry = tokio::time::sleep(RETRY);
+            tokio::pin!(retry);
+            loop {
+                tokio::select! {
+                    Some((hooked, reply)) = self.orders.recv() => {
+                        let sandbox = hooked.sandbox;
+                        let outcome = match self.introduce(hooked) {
+                            Err(HookError::NoPod(_)) if sandbox => Ok(()),
+                            outcome => outcome,
+                        };
+                        let _ = reply.send(outcome);
+                    }
+                    () = &mut retry => break,
+                }
+            }
         }
+    }
+
+    /// Says what the container of a hook is. Its pod has to be known, unless it is of none.
+    fn introduce(&mut self, hooked: Hooked) -> Result<(), HookError> {
+        let id = hooked.container.id.clone();
+        if self.placed.get(&id).is_some_and(|group| *group != 0) {
+            return Ok(());
+        }
+        let kernel = |error: anyhow::Error| HookError::Kernel(format!("{error:#}"));
+        let missing = || HookError::NoGroup(hooked.group.clone());
+        if !hooked.is_of_pod() {
+            let group = self.workloads.groups().map_err(kernel)?.find(&hooked.group).ok_or_else(missing)?;
+            return match self.workloads.identify(group, None).map_err(kernel)? {
+                true => Ok(()),
+                false => Err(missing()),
+            };
+        }
+        let pod = self.containers.all().map(|known| &known.pod).find(|pod| hooked.is_of(pod)).map(Arc::clone);
+        let pod = pod.ok_or_else(|| {
+            let pod = &hooked.container.pod;
+            HookError::NoPod(format!("{}/{} ({})", pod.namespace, pod.name, pod.uid))
+        })?;
+        let Hooked { container, group: path, .. } = hooked.with(pod);
+        let claimed = self.workloads.claim(&path, described(&container)).map_err(kernel)?;
+        let group = claimed.ok_or(HookError::NoGroup(path))?;
+        // Events of its first process name its pod too. What the runtime tells of it later comes in place of this.
+        self.table.insert(&container);
+        self.waiting.remove(&group);
+        self.placed.insert(id.clone(), group);
+        tracing::debug!(container = id, group, "introduced by a hook of the runtime");
+        Ok(())
+    }
+
+    /// The same, after a look at what the runtime knows where its pod is not known.
+    async fn obey(&mut self, runtime: &mut Runtime, order: hooked::Order) -> Result<(), CriError> {
+        let (hooked, reply) = order;
+        let sandbox = hooked.sandbox;
+        let mut outcome = self.introduce(hooked.clone());
+        if matches!(outcome, Err(HookError::NoPod(_))) {
+            if let Err(error) = self.look(runtime).await {
+                let _ = reply.send(if sandbox { Ok(()) } else { Err(HookError::Late) });
+                return Err(error);
+            }
+            outcome = self.introduce(hooked);
+        }
+        if sandbox && matches!(outcome, Err(HookError::NoPod(_))) {
+            // The pod is being made by this very container: it stays undecided until the runtime tells.
+            outcome = Ok(());
+        }
+        // Whoever asked may have lost patience.
+        let _ = reply.send(outcome);
+        Ok(())
     }
 
     /// Follows one connection until it breaks.
@@ -174,12 +247,21 @@ impl Follower {
                 _ => POLL,
             };
             tokio::time::sleep(LEAST).await;
-            self.wait(&mut events, pause).await;
+            if let Some(order) = self.wait(&mut events, pause).await
+                && let Err(error) = self.obey(&mut runtime, order).await
+            {
+                return error;
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                if let Err(error) = self.obey(&mut runtime, order).await {
+                    return error;
+                }
+            }
         }
     }
 
-    /// Waits for news, or for so long.
-    async fn wait(&mut self, events: &mut Option<Events>, pause: Duration) {
+    /// Waits for news, or for so long. Returns a container that is about to start.
+    async fn wait(&mut self, events: &mut Option<Events>, pause: Duration) -> Option<hooked::Order> {
         let told = async {
             match events {
                 Some(events) => events.next().await,
@@ -187,6 +269,8 @@ impl Follower {
             }
         };
         tokio::select! {
+            biased;
+            Some(order) = self.orders.recv() => return Some(order),
             news = self.news.recv() => {
                 if let Some(group) = news {
                     self.met(&group);
@@ -208,6 +292,7 @@ impl Follower {
             }
             () = tokio::time::sleep(pause) => {}
         }
+        None
     }
 
     fn met(&mut self, group: &ContainerGroup) {

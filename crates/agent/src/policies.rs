@@ -171,6 +171,7 @@ enum Order {
     Delete { key: Key, reply: Reply },
     Configure { key: Key, enable: Option<bool>, mode: Option<Asked>, reply: Reply },
     Look(oneshot::Sender<()>),
+    Reload,
 }
 
 /// What the thread tells to those who only look.
@@ -319,6 +320,11 @@ impl Policies {
         if self.orders.try_send(Order::Look(done)).is_ok() {
             let _ = tokio::time::timeout(LOOK, looked).await;
         }
+    }
+
+    /// Has the file of the option and the directory read again. False: too many orders wait.
+    pub fn reload(&self) -> bool {
+        self.orders.try_send(Order::Reload).is_ok()
     }
 
     /// Loads a new policy, in this mode whatever its text says.

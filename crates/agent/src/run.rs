@@ -21,23 +21,30 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zerocopy::IntoBytes;
 
-use crate::config::{Config, Cri, OPTIONS, Server, Settings};
+use crate::config::{Config, Cri, Settings};
 use crate::fanout::Fanout;
 use crate::host::{self, PasswdFile};
 use crate::pipeline::{EngineStart, EventCounts, Holding, Lookups, Pipeline, Request};
-use crate::pods::{self, Health, PodTable, Pods};
+use crate::pods::{self, Health, Hooks, PodTable, Pods};
 use crate::policies::Policies;
 use crate::protection::{self, Protection};
 use crate::recording::{Recorded, Recorder};
+use crate::reload::{self, Reloader};
 use crate::requests::Requester;
 use crate::rundir::RunDir;
-use crate::server::{Service, ServiceConfig};
+use crate::server::{Certificates, Listeners, Service, ServiceConfig};
 use crate::signals;
 use crate::sinks;
 use crate::source::{RecordReader, Sensors};
 use crate::state::{KernelSample, Parts, State};
 use crate::workloads::Workloads;
-use crate::{kernel, logging, metrics, notify, resources, rights};
+use crate::{kernel, logging, notify, resources, rights};
+
+mod beside;
+mod pulse;
+
+use beside::Beside;
+use pulse::Pulse;
 
 /// Time that the end may take.
 const END: Duration = Duration::from_secs(5);
@@ -82,10 +89,16 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     signals::watch(&runtime, &requests, settings.console)?;
 
     let mut run_dir = RunDir::claim(&settings.run_dir)?;
-    let unix = settings.server.socket.as_deref().map(|path| run_dir.listen(path)).transpose()?;
+    let access = (settings.server.socket_mode, settings.server.socket_group.as_str());
+    let unix = settings.server.socket.as_deref().map(|path| run_dir.listen(path, access)).transpose()?;
     let tcp =
         settings.server.tcp.as_ref().map(|(host, port)| listen(&format_address(host, *port))).transpose()?;
+    let certificates =
+        settings.server.tls.clone().map(Certificates::load).transpose().context("server-tls")?;
+    let listeners = Listeners { unix, tcp, certificates: certificates.map(Arc::new) };
     let metrics = settings.metrics.as_deref().map(listen).transpose()?;
+    let health = settings.health.as_deref().map(listen).transpose()?;
+    notify::status("Starting");
 
     let fanout = Arc::new(Fanout::default());
     let sinks = sinks::start(&settings, &fanout, &requests)?;
@@ -94,7 +107,10 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let workloads = Arc::new(Workloads::new(settings.names_pods()).kept(source.0.keep()));
     let followed =
         settings.cri.as_ref().map(|cri| follow_pods(cri, &settings, &workloads, &runtime)).transpose()?;
-    let table = followed.as_ref().map(|(table, _)| Arc::clone(table));
+    let (table, pods, hooks) = match followed {
+        Some(Followed { table, health, hooks }) => (Some(table), Some(health), Some(hooks)),
+        None => (None, None, None),
+    };
     let Started { pipeline, sensors, recorded, host } =
         start_pipeline(&settings, source, &fanout, &requests, &requester, (&workloads, table.clone()))?;
     let policies = start_policies(&settings, sensors.as_ref(), host, &pipeline, &workloads)?;
@@ -114,20 +130,20 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         policies,
         protection,
         requester: Some(requester),
-        pods: followed.map(|(_, health)| health),
+        pods,
         pod_table: table,
         workloads: Some(workloads),
+        hooks,
         requests,
         started,
     }));
     let service = service(config, &settings, &state, &fanout);
     let (stop_server, stopping) = watch::channel(false);
-    let server = runtime.spawn(service.serve(unix, tcp, stopping));
-    if let Some(listener) = metrics {
-        runtime.spawn(metrics::serve(listener, Arc::clone(&state)));
-    }
-
-    let mut agent = Agent { pipeline, sensors, state, requested, last: Last::default() };
+    let server = runtime.spawn(service.clone().serve(listeners, stopping.clone()));
+    let beside = Beside { metrics, health, interval: settings.health_interval };
+    beside.serve(&runtime, &state, stopping);
+    let reloader = Reloader::new(config.clone(), service, Arc::clone(&state));
+    let mut agent = Agent::new(pipeline, sensors, state, requested, Box::new(move || reloader.run()));
     agent.look(true);
     let mut ready = false;
     let outcome = match agent.await_policies(settings.policies.file.as_deref()) {
@@ -143,6 +159,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         Err(error) => Err(error),
     };
     notify::stopping();
+    agent.state.vitals.set_stopping();
     agent.end(&fanout, ready);
     let _ = stop_server.send(true);
     let served = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(500), server).await });
@@ -291,18 +308,25 @@ fn start_pipeline(
     Ok(Started { pipeline, sensors, recorded, host })
 }
 
+/// What follows the containers of this node.
+struct Followed {
+    table: Arc<PodTable>,
+    health: Arc<Health>,
+    hooks: Hooks,
+}
+
 /// Starts to follow the containers of this node.
 fn follow_pods(
     cri: &Cri,
     settings: &Settings,
     workloads: &Arc<Workloads>,
     runtime: &Runtime,
-) -> Result<(Arc<PodTable>, Arc<Health>)> {
+) -> Result<Followed> {
     let (table, health) = (Arc::<PodTable>::default(), Arc::<Health>::default());
     let (workloads, own) = (Arc::clone(workloads), (Arc::clone(&table), Arc::clone(&health)));
-    pods::follow(cri, &settings.procfs, workloads, own.0, own.1, runtime.handle())
+    let hooks = pods::follow(cri, &settings.procfs, workloads, own.0, own.1, runtime.handle())
         .context("cannot start the thread that follows containers")?;
-    Ok((table, health))
+    Ok(Followed { table, health, hooks })
 }
 
 /// Guards the agent, if that is wanted.
@@ -347,17 +371,13 @@ fn start_policies(
 }
 
 fn service(config: &Config, settings: &Settings, state: &Arc<State>, fanout: &Arc<Fanout>) -> Service {
-    let Server { queue, clients, changes, .. } = settings.server;
-    let option = |name: &'static str| (name.to_owned(), config.get(name).to_owned());
     Service::new(ServiceConfig {
         state: Arc::clone(state),
         fanout: Arc::clone(fanout),
         offered: settings.events.offered(true),
-        queue,
-        max_clients: clients,
-        changes,
+        server: &settings.server,
         probes: kernel::features,
-        options: OPTIONS.iter().map(|definition| option(definition.name)).collect(),
+        options: reload::told(config),
     })
 }
 
@@ -382,6 +402,9 @@ struct Agent {
     state: Arc<State>,
     requested: Receiver<Request>,
     last: Last,
+    /// Reads the configuration again.
+    reload: Box<dyn Fn()>,
+    pulse: Pulse,
 }
 
 /// Whether to go on.
@@ -392,6 +415,16 @@ enum Flow {
 }
 
 impl Agent {
+    fn new(
+        pipeline: Pipeline,
+        sensors: Box<dyn Sensors>,
+        state: Arc<State>,
+        requested: Receiver<Request>,
+        reload: Box<dyn Fn()>,
+    ) -> Self {
+        Self { pipeline, sensors, state, requested, last: Last::default(), reload, pulse: Pulse::begin() }
+    }
+
     /// Works until the end is asked for (`Ok`) or forced by a failure.
     fn work(&mut self) -> Result<()> {
         while self.step(self.patience())? == Flow::Go {}
@@ -441,9 +474,16 @@ impl Agent {
                 tracing::info!(?order, "signal for the export file");
                 self.state.sinks.iter().for_each(|sink| sink.worker.control(order));
             }
+            Ok(Request::Processes(reply)) => self.pipeline.processes(reply),
+            Ok(Request::Reload) => {
+                notify::reloading();
+                (self.reload)();
+                notify::ready();
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(Flow::End),
         }
+        self.pulse.beat(&self.state);
         if !self.pipeline.is_alive() {
             bail!("a thread of the pipeline ended unexpectedly");
         }
@@ -467,7 +507,7 @@ impl Agent {
         let due = |last: Option<Instant>, pause: Duration| {
             last.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()))
         };
-        let look = due(self.last.look, TICK);
+        let look = due(self.last.look, TICK).min(self.pulse.pause());
         if self.last.resync_wanted { look.min(due(self.last.resync, RESYNC_PAUSE)) } else { look }
     }
 

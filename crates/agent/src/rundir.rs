@@ -31,6 +31,14 @@ pub enum RunDirError {
         /// The path.
         path: PathBuf,
     },
+    /// There is no such group.
+    #[error(
+        "there is no group `{name}` for server-socket-group; make it with `groupadd --system {name}`, or give its number"
+    )]
+    NoGroup {
+        /// Its name.
+        name: String,
+    },
     /// The system refused.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
@@ -97,11 +105,13 @@ impl RunDir {
         Ok(Self { path: path.to_owned(), sockets: Vec::new(), lock })
     }
 
-    /// Listens on a Unix socket with mode 0660. A socket nobody listens on any more is replaced.
+    /// Listens on a Unix socket with these permissions, of this group; empty: of the agent's own. A socket nobody listens on any more is replaced.
     ///
     /// # Errors
     /// Somebody listens there, something else is there, or the system refuses.
-    pub fn listen(&mut self, socket: &Path) -> Result<UnixListener, RunDirError> {
+    pub fn listen(&mut self, socket: &Path, access: (u32, &str)) -> Result<UnixListener, RunDirError> {
+        let (mode, group) = access;
+        let group = group_of(group)?;
         let failed = |operation| {
             let path = socket.to_owned();
             move |source| RunDirError::Io { operation, path, source }
@@ -119,12 +129,15 @@ impl RunDir {
             fs::remove_file(socket).map_err(failed("remove the old socket"))?;
         }
         // The socket must not be open to others even for the moment before its mode is set.
-        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o117));
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
         let listener = UnixListener::bind(socket);
         rustix::process::umask(before);
         let listener = listener.map_err(failed("listen on"))?;
         self.sockets.push(socket.to_owned());
-        fs::set_permissions(socket, Permissions::from_mode(0o660)).map_err(failed("set the mode of"))?;
+        if let Some(group) = group {
+            std::os::unix::fs::lchown(socket, None, Some(group)).map_err(failed("set the group of"))?;
+        }
+        fs::set_permissions(socket, Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
         listener.set_nonblocking(true).map_err(failed("listen on"))?;
         Ok(listener)
     }
@@ -135,9 +148,14 @@ impl RunDir {
     /// The system refuses.
     pub fn announce(&self, settings: &Settings) -> Result<(), RunDirError> {
         let export = settings.export.as_ref().map(|export| export.file.path.display().to_string());
+        // Commands on this machine need no certificate: they come through the socket.
+        let address = match (&settings.server.tls, &settings.server.socket) {
+            (Some(_), Some(socket)) => format!("unix://{}", socket.display()),
+            _ => settings.server.address.clone(),
+        };
         let info = json!({
             "export_fname": export.unwrap_or_default(),
-            "server_address": settings.server.address,
+            "server_address": address,
             "metrics_address": settings.metrics.clone().unwrap_or_default(),
             "pid": std::process::id(),
             "version": crate::VERSION,
@@ -150,6 +168,24 @@ impl RunDir {
         fs::set_permissions(&unfinished, Permissions::from_mode(0o644)).map_err(failed)?;
         fs::rename(&unfinished, &path).map_err(failed)
     }
+}
+
+/// The number of a group by its name or number; `None`: none is named.
+fn group_of(name: &str) -> Result<Option<u32>, RunDirError> {
+    const GROUPS: &str = "/etc/group";
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if let Ok(number) = name.parse() {
+        return Ok(Some(number));
+    }
+    let failed = |source| RunDirError::Io { operation: "read", path: GROUPS.into(), source };
+    let text = fs::read_to_string(GROUPS).map_err(failed)?;
+    let number = text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    number.map(Some).ok_or_else(|| RunDirError::NoGroup { name: name.to_owned() })
 }
 
 impl Drop for RunDir {
@@ -192,7 +228,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let socket = directory.path().join("s");
         let mut run = RunDir::claim(directory.path()).unwrap();
-        let _listener = run.listen(&socket).unwrap();
+        let _listener = run.listen(&socket, (0o660, "")).unwrap();
         assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o7777, 0o660);
         drop(run);
         assert!(!socket.exists());
@@ -204,10 +240,10 @@ mod tests {
         let socket = directory.path().join("s");
         let other = UnixListener::bind(&socket).unwrap();
         let mut run = RunDir::claim(directory.path()).unwrap();
-        let error = run.listen(&socket).unwrap_err().to_string();
+        let error = run.listen(&socket, (0o660, "")).unwrap_err().to_string();
         assert!(error.contains(&format!("with PID {}", std::process::id())), "{error}");
         drop(other);
-        run.listen(&socket).unwrap();
+        run.listen(&socket, (0o660, "")).unwrap();
     }
 
     #[test]
@@ -216,7 +252,7 @@ mod tests {
         let path = directory.path().join("s");
         fs::write(&path, "precious").unwrap();
         let mut run = RunDir::claim(directory.path()).unwrap();
-        assert!(matches!(run.listen(&path), Err(RunDirError::NotASocket { .. })));
+        assert!(matches!(run.listen(&path, (0o660, "")), Err(RunDirError::NotASocket { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 

@@ -14,8 +14,8 @@ use crate::pipeline::Request;
 /// Exit status after a second signal to end.
 const KILLED: i32 = 130;
 
-/// Watches SIGTERM and SIGINT (end; the second time at once), SIGHUP (reopen the export file; end, when the
-/// terminal is gone that an agent with console output was started from) and SIGUSR1 (rotate the export file).
+/// Watches SIGTERM and SIGINT (end; the second time at once), SIGHUP (reopen the export file and read the
+/// configuration and policies again; end, when the terminal is gone that an agent with console output was started from) and SIGUSR1 (rotate the export file).
 ///
 /// # Errors
 /// The system does not let us.
@@ -60,7 +60,8 @@ async fn hangups(mut signal: Signal, interactive: bool, requests: Sender<Request
         let request = if interactive && !has_terminal() {
             Request::Stop("SIGHUP: the terminal is gone")
         } else {
-            Request::Sinks(Control::Reopen)
+            let _ = requests.send(Request::Sinks(Control::Reopen));
+            Request::Reload
         };
         let _ = requests.send(request);
     }

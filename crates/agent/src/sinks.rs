@@ -1,16 +1,16 @@
 //! The sinks that the configuration asks for.
 
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
 use saker_api::filter::Subscription;
 use saker_api::json;
-use saker_api::passage::{Audience, Passage};
+use saker_api::passage::{Audience, LiveFilters, Passage};
 use saker_export::{
-    Batching, Delivery, Encoder, FileSink, Limits, OtlpSink, Queue, Resource, Sink, SpoolSink, StdoutSink,
-    SyslogSink, WebhookSink, Worker, WorkerConfig, otlp_encoder, syslog_encoder,
+    Batching, Delivery, Encoder, FileConfig, FileSink, Limits, OtlpSink, Queue, Resource, Rotation, Sink,
+    SpoolSink, StdoutSink, SyslogSink, WebhookSink, Worker, WorkerConfig, otlp_encoder, syslog_encoder,
 };
 
 use crate::config::exports::{ExportDef, ExportKind, OtlpConfig, WebhookConfig};
@@ -30,14 +30,18 @@ pub fn start(
 ) -> Result<Vec<SinkHandle>> {
     let mut sinks = Vec::new();
     if let Some(export) = &settings.export {
+        let filters = LiveFilters::new(Arc::clone(&export.wanted));
         let config = WorkerConfig {
             on_closed: stop(requests, "nobody reads the pipe of export-filename any more"),
+            passage: Passage::new(Arc::clone(&export.wanted), Audience::Export).following(&filters),
             ..worker(json_lines(Arc::clone(&export.wanted)), &export.wanted)
         };
         let sink = FileSink::open(export.file.clone()).context("export-filename")?;
         let target = export.file.path.display().to_string();
         let place = Place { name: "file", kind: "file", target, queue: settings.queue, delivery: None };
-        sinks.push(start_one(place, Box::new(sink), config, fanout)?);
+        let handle = start_one(place, Box::new(sink), config, fanout)?;
+        let rotation = Some(Mutex::new(rotation(&export.file)));
+        sinks.push(SinkHandle { rotation, filters: Some(filters), ..handle });
     }
     if let Some(encoder) = console(settings.console.output, settings.console, &Arc::default()) {
         let on_closed = stop(requests, "standard output was closed");
@@ -138,7 +142,13 @@ fn start_one(
     let worker = Worker::spawn(Arc::clone(&queue), sink, config)
         .with_context(|| format!("cannot start the thread of the sink {name}"))?;
     fanout.add(queue);
-    Ok(SinkHandle { name, kind, target, worker, delivery })
+    Ok(SinkHandle { name, kind, target, worker, delivery, rotation: None, filters: None })
+}
+
+/// When the configuration has the file rotated.
+pub(crate) fn rotation(file: &FileConfig) -> Rotation {
+    let FileConfig { max_size, max_backups, interval, .. } = *file;
+    Rotation { max_size, max_backups, interval }
 }
 
 /// JSON lines with the fields that are wanted.

@@ -8,23 +8,30 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use saker_abi::{Kind, Loss, Place, Stats};
+use saker_api::passage::LiveFilters;
 use saker_api::saker_v1;
-use saker_export::{Delivery, Loss as SinkLoss, Worker};
+use saker_engine::Remembered;
+use saker_export::{Control, Delivery, Loss as SinkLoss, Rotation, Worker};
 use tokio::sync::oneshot;
 
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
-use crate::pods::{Health, PodTable};
+use crate::pods::{Health, HookCounts, Hooks, PodTable};
 use crate::policies::Policies;
 use crate::protection::Protection;
 use crate::recording::Recorded;
+use crate::reload::Reloads;
 use crate::requests::Requester;
 use crate::resources::{self, Usage};
-use crate::server;
+use crate::server::{self, Served};
+use crate::vitals::Vitals;
 use crate::workloads::Workloads;
 
 /// Time that reading the kernel's counters may take.
 const REFRESH: Duration = Duration::from_millis(300);
+
+/// Time that telling the process table may take.
+const TABLE: Duration = Duration::from_secs(10);
 
 /// Kind and name of the recording among the sinks.
 pub(crate) const RECORDING: &str = "recording";
@@ -41,6 +48,27 @@ pub struct SinkHandle {
     pub worker: Worker,
     /// What becomes of what the worker wrote, if that is a spool.
     pub delivery: Option<Delivery>,
+    /// When its file is rotated; `None`: it is no file.
+    pub rotation: Option<Mutex<Rotation>>,
+    /// Its filters; `None`: they cannot be exchanged.
+    pub filters: Option<Arc<LiveFilters>>,
+}
+
+impl SinkHandle {
+    /// When its file is rotated.
+    #[must_use]
+    pub fn rotation(&self) -> Option<Rotation> {
+        self.rotation.as_ref().map(|rules| *rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has its file rotated by changed rules from now on. Returns them; `None`: it is no file.
+    pub fn change_rotation(&self, change: impl FnOnce(&mut Rotation)) -> Option<Rotation> {
+        let mut rules = self.rotation.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut rules);
+        // Under the lock, so that the sink gets what was set last.
+        self.worker.control(Control::Rules(*rules));
+        Some(*rules)
+    }
 }
 
 /// What was read from the kernel side last.
@@ -98,6 +126,16 @@ pub struct State {
     pub(crate) pod_table: Option<Arc<PodTable>>,
     /// Which filters containers fulfil; `None`: nobody asks.
     pub(crate) workloads: Option<Arc<Workloads>>,
+    /// Where hooks of the container runtime are told; `None`: nobody follows containers.
+    pub(crate) hooks: Option<Hooks>,
+    /// What became of them.
+    pub(crate) hooked: HookCounts,
+    /// Whether the agent lives and works.
+    pub vitals: Vitals,
+    /// What the servers did.
+    pub served: Served,
+    /// What became of attempts to read the configuration again.
+    pub reloads: Reloads,
     requests: Mutex<Sender<Request>>,
     kernel: Mutex<KernelSample>,
     moments: Mutex<VecDeque<Moment>>,
@@ -133,6 +171,8 @@ pub struct Parts {
     pub(crate) pod_table: Option<Arc<PodTable>>,
     /// Which filters containers fulfil; `None`: nobody asks.
     pub(crate) workloads: Option<Arc<Workloads>>,
+    /// Where hooks of the container runtime are told; `None`: nobody follows containers.
+    pub(crate) hooks: Option<Hooks>,
     /// To the thread that owns the sensors.
     pub requests: Sender<Request>,
     /// When the agent started.
@@ -160,6 +200,11 @@ impl State {
             pods: parts.pods,
             pod_table: parts.pod_table,
             workloads: parts.workloads,
+            hooks: parts.hooks,
+            hooked: HookCounts::default(),
+            vitals: Vitals::default(),
+            served: Served::default(),
+            reloads: Reloads::default(),
             requests: Mutex::new(parts.requests),
             kernel: Mutex::default(),
             moments: Mutex::default(),
@@ -169,6 +214,7 @@ impl State {
     /// Notes that everything runs.
     pub fn set_ready(&self) {
         let _ = self.ready.set(SystemTime::now());
+        self.vitals.set_ready();
     }
 
     /// Time since the start.
@@ -205,6 +251,14 @@ impl State {
             }
         };
         tokio::join!(looked, self.policies.refresh());
+    }
+
+    /// Everything in the process table; `None`: the engine has no time for that now.
+    pub async fn processes(&self) -> Option<Vec<Remembered>> {
+        let (reply, told) = oneshot::channel();
+        let request = Request::Processes(reply);
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).send(request).ok()?;
+        tokio::time::timeout(TABLE, told).await.ok()?.ok()
     }
 
     /// Notes CPU time and events, for the load of the last minute. Called every few seconds.
@@ -296,6 +350,9 @@ impl State {
         status.problems.extend(self.policies.problems());
         let pods = self.pods.as_ref().map(|health| health.problem());
         status.problems.extend(pods.filter(|problem| !problem.is_empty()));
+        status.problems.extend(self.reloads.problem());
+        let certificates = self.served.certificates().map(|certificates| certificates.problem());
+        status.problems.extend(certificates.filter(|problem| !problem.is_empty()));
         let lost = self.workloads.as_ref().map_or(0, |workloads| workloads.lost());
         if lost > 0 {
             status.problems.push(format!(

@@ -51,6 +51,11 @@ impl World {
         Self::with(None)
     }
 
+    /// Writing nothing.
+    pub(crate) fn without_sinks() -> Self {
+        Self::of(None, Vec::new())
+    }
+
     /// With this recording.
     pub(crate) fn recording(recorded: Arc<crate::recording::Recorded>) -> Self {
         Self::with(Some(recorded))
@@ -89,6 +94,7 @@ impl World {
             pods: None,
             pod_table: None,
             workloads: None,
+            hooks: None,
             requests,
             started: (SystemTime::now(), Instant::now()),
         });
@@ -126,7 +132,8 @@ fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
         on_closed: Box::new(|| ()),
     };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
-    SinkHandle { name: kind, kind, target: "/target".into(), worker, delivery: None }
+    let rotation = (kind == "file").then(|| Mutex::new(saker_export::Rotation::default()));
+    SinkHandle { name: kind, kind, target: "/target".into(), worker, delivery: None, rotation, filters: None }
 }
 
 /// An execution of this process.

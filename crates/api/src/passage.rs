@@ -12,6 +12,7 @@
 
 mod fold;
 mod limit;
+mod live;
 mod told;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use fold::{Fold, Folded};
 
 pub use fold::Aggregation;
 pub use limit::RateLimit;
+pub use live::LiveFilters;
 pub use told::{Ready, Told, encoder};
 
 /// Time between two reports of what a rate limit held back.
@@ -104,6 +106,8 @@ impl Counts {
 pub struct Passage {
     subscription: Arc<Subscription>,
     audience: Audience,
+    /// Filters in place of those of the subscription.
+    followed: Option<live::Followed>,
     fold: Option<Fold>,
     limit: Option<Limited>,
     counts: Arc<Counts>,
@@ -131,6 +135,7 @@ impl Passage {
             limit: subscription.rate.map(limit),
             subscription,
             audience,
+            followed: None,
             counts: Arc::default(),
             begun: now,
             ending: false,
@@ -141,6 +146,12 @@ impl Passage {
     #[must_use]
     pub fn open() -> Self {
         Self::new(Arc::default(), Audience::Export)
+    }
+
+    /// The same with filters that may be exchanged, in place of those that were asked for.
+    #[must_use]
+    pub fn following(self, filters: &Arc<LiveFilters>) -> Self {
+        Self { followed: Some(live::Followed::new(filters)), ..self }
     }
 
     /// What was asked for.
@@ -227,8 +238,11 @@ impl Passage {
         self.ending
     }
 
-    fn passes(&self, event: &Event) -> bool {
-        let filters = &self.subscription.filters;
+    fn passes(&mut self, event: &Event) -> bool {
+        let filters = match &mut self.followed {
+            Some(followed) => &followed.get().filters,
+            None => &self.subscription.filters,
+        };
         match self.audience {
             Audience::Client(Form::Compatible) => filters.passes_compatible(event),
             Audience::Client(Form::Own) => filters.passes(event),

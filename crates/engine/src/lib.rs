@@ -51,5 +51,6 @@ pub use counters::{
 };
 pub use engine::Engine;
 pub use findings::{Findings, Symbol, addresses};
+pub use lineage::Remembered;
 pub use replay::{Replayed, replay};
 pub use snapshot::{SnapshotKind, SnapshotTask};

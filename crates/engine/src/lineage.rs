@@ -6,10 +6,19 @@ use saker_abi::{Identity, Key};
 use saker_api::event::{Process, ProcessView};
 
 use crate::engine::Engine;
-use crate::table::{Slot, State};
+use crate::table::{Entry, Slot, State};
 
 /// Longest list of ancestors; no sane process tree is deeper.
 const DEEPEST: usize = 256;
+
+/// An entry of the process table.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// The process with the references that events show.
+    pub view: ProcessView,
+    /// It lives, as this identity.
+    pub alive: bool,
+}
 
 impl Engine {
     /// The form for events of the process in `slot`; made now when it has none yet.
@@ -28,6 +37,20 @@ impl Engine {
         let process = self.process_of(slot)?;
         let refcnt = self.table.get(slot)?.refcnt();
         Some(ProcessView { process, refcnt })
+    }
+
+    /// Everything in the table, for whoever looks for what it keeps. What no event needed yet is made for this answer only.
+    pub fn processes(&mut self) -> Vec<Remembered> {
+        let (table, factory) = (&self.table, &mut self.factory);
+        let shown = |entry: &Entry| {
+            let process = match &entry.state {
+                State::Shared(process) => Arc::clone(process),
+                State::Forked(forked) => Arc::new(factory.forked(entry.key, forked)),
+            };
+            let view = ProcessView { process, refcnt: entry.refcnt() };
+            Remembered { view, alive: entry.alive() }
+        };
+        table.iter().map(shown).collect()
     }
 
     /// The creator of a process: from the table, else as much as its key tells.

@@ -160,6 +160,11 @@ impl Table {
         })
     }
 
+    /// All entries: processes, alive or not, each with its earlier identities that are still needed.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.places.iter().filter_map(|place| place.entry.as_ref())
+    }
+
     /// Adds a living process. An entry with the same process id that is alive loses its place in the index and
     /// must be ended by the caller.
     pub fn insert(&mut self, new: NewEntry, counters: &mut TableCounters) -> Slot {

@@ -8,6 +8,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +26,7 @@ const UNFINISHED: &str = ".gz.tmp";
 #[derive(Debug)]
 pub(crate) struct Backups {
     wake: SyncSender<()>,
+    max: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
 
@@ -31,9 +34,10 @@ impl Backups {
     /// Starts the thread; `None` (logged): the system has no thread for it, files just accumulate.
     pub(crate) fn start(config: &FileConfig) -> Option<Self> {
         let (wake, woken) = mpsc::sync_channel(1);
+        let max = Arc::new(AtomicUsize::new(config.max_backups));
         let keeper = Keeper {
             path: config.path.clone(),
-            max: config.max_backups,
+            max: Arc::clone(&max),
             max_age: config.max_age,
             compress: config.compress,
         };
@@ -42,12 +46,17 @@ impl Backups {
         spawned
             .inspect_err(|error| tracing::warn!(%error, "rotated files will not be compressed or deleted"))
             .ok()
-            .map(|thread| Self { wake, thread })
+            .map(|thread| Self { wake, max, thread })
     }
 
     /// Asks for a round. One that is already asked for is enough.
     pub(crate) fn tidy(&self) {
         let _ = self.wake.try_send(());
+    }
+
+    /// Rotated files to keep from the next round on; 0: all.
+    pub(crate) fn keep(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Waits for the rounds asked for.
@@ -59,7 +68,7 @@ impl Backups {
 
 struct Keeper {
     path: PathBuf,
-    max: usize,
+    max: Arc<AtomicUsize>,
     max_age: Option<Duration>,
     compress: bool,
 }
@@ -81,10 +90,10 @@ impl Keeper {
         // Newest first.
         backups.sort_by(|left, right| right.stamp.cmp(&left.stamp));
         let oldest = self.max_age.and_then(|age| now.checked_sub(age)).map(stamp);
-        let mut kept = 0;
+        let (max, mut kept) = (self.max.load(Ordering::Relaxed), 0);
         for backup in &backups {
             let too_old = oldest.as_ref().is_some_and(|oldest| backup.stamp < *oldest);
-            if too_old || (self.max > 0 && kept >= self.max) {
+            if too_old || (max > 0 && kept >= max) {
                 fs::remove_file(&backup.path)?;
                 continue;
             }

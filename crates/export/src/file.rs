@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::backups::{self, Backups};
 use crate::sink::is_gone;
-use crate::{Control, OpenError, Sink, WriteError};
+use crate::{Control, OpenError, Rotation, Sink, WriteError};
 
 /// How often a failing rotation is tried again.
 const ROTATION_RETRY: Duration = Duration::from_secs(10);
@@ -235,6 +235,15 @@ impl Sink for FileSink {
         match order {
             Control::Reopen => self.open = None,
             Control::Rotate => self.rotate(),
+            Control::Rules(Rotation { max_size, max_backups, interval }) => {
+                self.config.max_size = max_size;
+                self.config.max_backups = max_backups;
+                self.config.interval = interval;
+                if let Some(backups) = &self.backups {
+                    backups.keep(max_backups);
+                    backups.tidy();
+                }
+            }
         }
         self.idle();
     }

@@ -36,7 +36,7 @@ pub use nats::{Delivery, DeliveryStats, NatsConfig, NatsError, NatsLogin, SpoolS
 pub use otlp::{OtlpSink, Protocol, Resource, count_records, otlp_encoder};
 pub use queue::{Limits, Popped, Queue, QueueStats, Taken};
 pub use saker_api::passage::Form;
-pub use sink::{Control, Loss, Losses, OpenError, Sink, WriteError};
+pub use sink::{Control, Loss, Losses, OpenError, Rotation, Sink, WriteError};
 pub use spool::{Damage, MAX_RECORD, RecordReader, SPOOL_MIN, Spool, SpoolConfig, SpoolError, Step, Sync};
 pub use stdout::StdoutSink;
 pub use syslog::{

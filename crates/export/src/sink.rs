@@ -102,9 +102,22 @@ impl Losses {
     }
 }
 
+/// When a file is rotated, and how many of the rotated files are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes after which the file is rotated; 0: no limit.
+    pub max_size: u64,
+    /// Rotated files that are kept; 0: all.
+    pub max_backups: usize,
+    /// Time after which a file with content is rotated.
+    pub interval: Option<Duration>,
+}
+
 /// Orders to a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
+    /// Rotate by other rules from now on.
+    Rules(Rotation),
     /// Open the file anew: somebody moved it.
     Reopen,
     /// Move the present file to a backup and begin another.

@@ -189,7 +189,7 @@ impl KernelNames {
     }
 }
 
-fn variants(btf: &Btf<'_>, name: &str) -> Vec<String> {
+pub(crate) fn variants(btf: &Btf<'_>, name: &str) -> Vec<String> {
     let Some(found) = btf.type_by_name::<BtfType<'_>>(name) else { return Vec::new() };
     let Ok(found) = Enum::try_from(found) else { return Vec::new() };
     found.iter().filter_map(|member| Some(member.name?.to_string_lossy().into_owned())).collect()

@@ -29,6 +29,7 @@ mod loader;
 mod mechanisms;
 #[expect(unsafe_code, reason = "the library copies all that the kernel tells of a program")]
 mod missed;
+mod peer_probes;
 #[expect(unsafe_code, reason = "no library has a safe form of this system call")]
 mod perf;
 mod preemption;
@@ -48,6 +49,7 @@ pub use hooks::{
 };
 pub use keep::{EarlierReader, Keep, KeptPolicy};
 pub use kernel::{RunningKernel, SavedKernel};
+pub use peer_probes::peer_probes;
 pub use reader::{ReadOutcome, Reader, RecordBatch};
 pub use sensors::{Options, Sensors};
 pub use snapshot::SnapshotTask;

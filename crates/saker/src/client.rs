@@ -1,21 +1,27 @@
 //! Finding and reaching an agent.
 
+mod tls;
+
 use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use saker_agent::config::Address;
+use saker_agent::config::{self, Address};
 use saker_agent::rundir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::output::Usage;
+pub use tls::TlsArgs;
 
 /// Largest message accepted from an agent.
 pub const MAX_MESSAGE: usize = 16 << 20;
+
+/// Longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Where the agent is.
 #[derive(Args, Clone, Debug)]
@@ -26,9 +32,23 @@ pub struct ServerArgs {
     /// Run directory of the agent
     #[arg(long, env = "SAKER_RUN_DIR", default_value = "/run/saker")]
     pub run_dir: PathBuf,
-    /// Seconds to wait for the connection
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    pub timeout: u64,
+    /// Time to wait for the connection, such as 30s; a number alone is seconds
+    #[arg(long, default_value = "10", value_parser = timeout)]
+    pub timeout: Duration,
+    /// Attempts to connect, with pauses of 1, 2, 4 and so on up to 30 seconds
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub retries: u32,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// Reads a time or a number of seconds.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let read = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => config::duration(text).map_err(|error| error.to_string())?,
+    };
+    if read.is_zero() { Err("it must be more than 0".into()) } else { Ok(read) }
 }
 
 impl ServerArgs {
@@ -48,16 +68,40 @@ impl ServerArgs {
     pub async fn connect(&self) -> Result<Channel> {
         let text = self.address();
         let parsed = Address::parse(&text).with_context(|| format!("server address `{text}`"));
-        let uri = match parsed.map_err(Usage::of)? {
+        let address = parsed.map_err(Usage::of)?;
+        let uri = match &address {
             Address::Unix(path) => format!("unix://{}", path.display()),
             Address::Tcp(host, port) if host.contains(':') => format!("http://[{host}]:{port}"),
             Address::Tcp(host, port) => format!("http://{host}:{port}"),
         };
         let endpoint = Endpoint::from_shared(uri).with_context(|| format!("server address `{text}`"))?;
-        let timeout = Duration::from_secs(self.timeout);
-        endpoint.connect_timeout(timeout).connect().await.with_context(|| {
-            format!("no agent answers at {text}; is it running, and may you use its socket?")
-        })
+        let endpoint = endpoint.connect_timeout(self.timeout);
+        let secure = match address {
+            Address::Tcp(host, port) => self.tls.connector(&host)?.map(|connector| (connector, host, port)),
+            // The system says who is at the other end of a socket.
+            Address::Unix(_) => None,
+        };
+        let mut pause = Duration::from_secs(1);
+        let mut left = self.retries;
+        loop {
+            let connected = match &secure {
+                Some((connector, host, port)) => {
+                    connector.connect(&endpoint, host, *port, self.timeout).await
+                }
+                None => endpoint.connect().await,
+            };
+            left = left.saturating_sub(1);
+            match connected {
+                Ok(channel) => return Ok(channel),
+                Err(error) if left == 0 => {
+                    return Err(error).with_context(|| {
+                        format!("no agent answers at {text}; is it running, and may you use its socket?")
+                    });
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
     }
 }
 
@@ -88,6 +132,15 @@ pub fn refused(status: &tonic::Status) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_seconds_unless_they_say_otherwise() {
+        assert_eq!(timeout("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(timeout("1m30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["0", "0s", "", "x", "-1"] {
+            timeout(wrong).unwrap_err();
+        }
+    }
 
     #[test]
     fn a_broken_connection_is_not_an_answer() {

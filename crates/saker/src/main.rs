@@ -11,6 +11,7 @@ mod cri;
 mod enforce;
 mod events;
 mod explain;
+mod loglevel;
 mod man;
 mod mapped;
 mod metrics;
@@ -77,6 +78,9 @@ enum Command {
     Enforce(enforce::EnforceArgs),
     /// Lift the protection of an agent of itself for a time, bring it back, and show what it refused
     Protect(protect::ProtectArgs),
+    /// Show or change the log level of a running agent
+    #[command(visible_alias = "log")]
+    Loglevel(loglevel::LoglevelArgs),
     /// Turn a recording made with `saker agent --record` into events
     Replay(replay::ReplayArgs),
     /// Detach and remove what agents left in force (`saker agent --keep-sensors-on-exit`)
@@ -141,6 +145,7 @@ fn main() -> ExitCode {
         Command::Mapped(args) => mapped::run(&args),
         Command::Enforce(args) => enforce::run(&args),
         Command::Protect(args) => protect::run(&args),
+        Command::Loglevel(args) => loglevel::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Version(args) => version::run(&args),

@@ -10,8 +10,8 @@ use clap::Args;
 use saker_agent::logging::say;
 use saker_api::json;
 use saker_api::saker_v1::Event;
+use saker_api::saker_v1::GetEventsRequest;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
-use saker_api::tetragon::GetEventsRequest;
 use saker_engine::Engine;
 use saker_engine::capture::Reader;
 

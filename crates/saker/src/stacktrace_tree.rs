@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use saker_api::compact::quoted;
 use saker_api::saker_v1::Event;
-use saker_api::tetragon::{Filter, GetEventsRequest, StackTraceEntry};
+use saker_api::saker_v1::GetEventsRequest;
+use saker_api::tetragon::{Filter, StackTraceEntry};
 use serde_json::{Value, json};
 
 use crate::acts;

@@ -8,7 +8,8 @@ mod show;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use regex::Regex;
-use saker_api::tetragon::{Filter, GetEventsRequest};
+use saker_api::saker_v1::GetEventsRequest;
+use saker_api::tetragon::Filter;
 
 use crate::output::{self, Usage};
 use crate::screen::ScreenArgs;

@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Characters of the id of a container.
-const ID: usize = 64;
+pub(super) const ID: usize = 64;
 /// Numbers of calls are above this, so that nobody else's on this machine are taken for them.
 const BASE: u64 = 770_000;
 const OWN: std::ops::Range<u64> = BASE..BASE + 10_000;
@@ -41,22 +41,22 @@ fn policy(kind: &str, name: &str, namespace: &str, workloads: &str, selectors: &
     )
 }
 
-fn plain(name: &str, workloads: &str) -> String {
+pub(super) fn plain(name: &str, workloads: &str) -> String {
     policy("TracingPolicy", name, "", workloads, "")
 }
 
 /// Where the unified hierarchy is mounted; none: it is not.
-fn unified() -> Option<PathBuf> {
+pub(super) fn unified() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
     line.split(' ').nth(4).map(PathBuf::from)
 }
 
 /// A control group that is removed at the end, as far as nobody is in it.
-struct Group(PathBuf);
+pub(super) struct Group(pub(super) PathBuf);
 
 impl Group {
-    fn make(parent: &Path, name: &str) -> Result<Self> {
+    pub(super) fn make(parent: &Path, name: &str) -> Result<Self> {
         let path = parent.join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
@@ -72,7 +72,7 @@ impl Drop for Group {
 }
 
 /// Has a process in a control group make a call with this number.
-fn ask_in(bench: &Bench, group: &Path, number: u32) -> Result<()> {
+pub(super) fn ask_in(bench: &Bench, group: &Path, number: u32) -> Result<()> {
     let program = bench.program();
     let script = format!(
         "echo 0 > '{}/cgroup.procs' && exec \"$0\" ask {}",
@@ -88,7 +88,7 @@ fn ask_in(bench: &Bench, group: &Path, number: u32) -> Result<()> {
 
 /// All calls of this case that were told until now. Also those of containers that were there before the agent, which are
 /// not known to descend from this test.
-fn told(bench: &mut Bench) -> Result<Vec<Event>> {
+pub(super) fn told(bench: &mut Bench) -> Result<Vec<Event>> {
     settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
     let text = fs::read_to_string(&bench.lab.agent.export).context("the export cannot be read")?;
     // What is written meanwhile may be a part of a line.
@@ -101,12 +101,12 @@ fn told(bench: &mut Bench) -> Result<Vec<Event>> {
 }
 
 /// The number of a call.
-fn number(event: &Event) -> u64 {
+pub(super) fn number(event: &Event) -> u64 {
     event.at("args/0")["int_arg"].as_u64().unwrap_or_default()
 }
 
 /// Numbers of the calls that a policy told.
-fn numbers(events: &[Event], policy: &str) -> Vec<u64> {
+pub(super) fn numbers(events: &[Event], policy: &str) -> Vec<u64> {
     let of = events.iter().filter(|event| event.text("policy_name") == policy);
     of.map(|event| number(event) - BASE).collect()
 }

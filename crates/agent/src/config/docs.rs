@@ -72,7 +72,24 @@ Files, and directories of them, must belong to root, or to the user that runs th
 for others. For a directory on a read-only mount that does not matter.
 
 Signals: SIGTERM and SIGINT end the agent, the second one at once; SIGUSR1 rotates the export file; SIGHUP opens it
-anew after it was moved. An agent with `output` that was started from a terminal ends with it, by SIGHUP.
+anew after it was moved, and has the configuration and the policies of files read again, that of `tracing-policy` too.
+These options take effect then without a restart: LIVE. Of others that changed, the log and
+`saker status` say that they need one. A configuration with a mistake changes nothing, and the log says what is wrong. An agent
+with `output` that was started from a terminal ends with it, by SIGHUP.
+
+The log level can also be changed by `saker loglevel set`, until the configuration is read again.
+
+A service manager like systemd is told of the start (READY), of a reload (RELOADING), of the end (STOPPING) and, if it asks for
+that (WatchdogSec), that the agent lives: only while the threads that read records, make events and look after both move.
+Health checks get the same answers: GetHealth of the compatible service; `/livez` (the threads move), `/readyz` and `/healthz` (and
+the agent is ready) beside `/metrics`; the standard gRPC health service with the names `liveness`, `readiness` and \"\" (the
+same as `readiness`).
+
+With `server-tls-cert-file` and `server-tls-key-file` the address HOST:PORT is served by TLS 1.3, and with
+`server-tls-require-client-cert` only to clients with a certificate. The files are looked at every two seconds; when they have changed
+they are read again, for connections that begin then. Files that cannot be used, a key beside the certificate of another among them,
+change nothing: the log, `saker status` and `saker_certificate_reloads_total` tell. The Unix socket has no TLS: the
+system says who comes through it.
 
 `enable-process-cred` and `enable-process-ns` are off by default, as in Tetragon, so that existing pipelines see
 events of the same shape.
@@ -82,7 +99,8 @@ events of the same shape.
 /// The reference page.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = String::from(INTRODUCTION);
+    let live: Vec<_> = crate::reload::LIVE.iter().map(|name| format!("`{name}`")).collect();
+    let mut text = INTRODUCTION.replace("LIVE", &live.join(", "));
     let mut group = None;
     for option in OPTIONS {
         if group.replace(option.group) != Some(option.group) {

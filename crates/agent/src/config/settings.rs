@@ -26,6 +26,9 @@ use crate::policies::Sources;
 mod metrics;
 
 pub use metrics::EventMetrics;
+mod server;
+
+pub use server::{Server, TlsFiles};
 
 const DEFAULT_RING: u64 = 2 << 20;
 const DEFAULT_ENTRIES: u32 = 32_768;
@@ -106,6 +109,10 @@ pub struct Settings {
     pub metrics: Option<String>,
     /// What metrics about events tell apart.
     pub event_metrics: EventMetrics,
+    /// Address of the gRPC health service, `HOST:PORT`.
+    pub health: Option<String>,
+    /// Time after which it looks at the agent's health anew.
+    pub health_interval: Duration,
     /// Kernel side and engine.
     pub kernel: Kernel,
 }
@@ -257,23 +264,6 @@ pub struct FileExport {
     pub file: FileConfig,
     /// Which events, how folded, how many and with which fields.
     pub wanted: Arc<Subscription>,
-}
-
-/// The gRPC server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Unix socket; `None`: not served.
-    pub socket: Option<PathBuf>,
-    /// TCP address; `None`: not served.
-    pub tcp: Option<(String, u16)>,
-    /// As it was written, for the info file.
-    pub address: String,
-    /// Events that may wait for a client.
-    pub queue: usize,
-    /// Clients at once.
-    pub clients: usize,
-    /// Clients of the TCP address may change policies.
-    pub changes: bool,
 }
 
 /// Sizes of kernel side and engine.
@@ -435,8 +425,10 @@ impl Settings {
             events,
             queue,
             server: reader.server(&run_dir),
-            metrics: reader.metrics(),
+            metrics: reader.listener("metrics-server"),
             event_metrics: reader.event_metrics(),
+            health: reader.listener("health-server-address"),
+            health_interval: Duration::from_secs(reader.count("health-server-interval", 1, 3600).into()),
             kernel: reader.kernel(),
             run_dir,
         };
@@ -698,46 +690,6 @@ impl Reader<'_> {
             Filters::compile(&[], &list, offered).map(|_| list).map_err(wrong)
         });
         Filters::compile(&allow, &deny, offered).unwrap_or_default()
-    }
-
-    fn server(&mut self, run_dir: &Path) -> Server {
-        let own = run_dir.join("saker.sock");
-        let text = if self.is_set("server-address") {
-            self.text("server-address")
-        } else {
-            format!("unix://{}", own.display())
-        };
-        let remote = self.switch("server-allow-remote");
-        let queue = self.count("event-queue-size", 1, 10_000_000) as usize;
-        let clients = self.count("max-clients", 1, 100_000) as usize;
-        let (socket, tcp) = match Some(&text).filter(|text| !text.is_empty()).map(|text| Address::parse(text))
-        {
-            None => (None, None),
-            Some(Ok(Address::Unix(path))) => (Some(path), None),
-            Some(Ok(Address::Tcp(host, port))) => {
-                if !remote && !is_local(&host) {
-                    let what = "others could reach it, without encryption or authentication; use localhost or a \
-                                unix socket, or allow it with --server-allow-remote";
-                    self.wrong("server-address", ValueError::Address(what.into()));
-                }
-                (Some(own), Some((host, port)))
-            }
-            Some(Err(error)) => {
-                self.wrong("server-address", error);
-                (None, None)
-            }
-        };
-        if let Some(path) = &socket
-            && path.as_os_str().len() > 107
-        {
-            let what = "the path of a socket may have 107 bytes at most".into();
-            self.wrong(
-                if self.is_set("server-address") { "server-address" } else { "run-dir" },
-                ValueError::Address(what),
-            );
-        }
-        let changes = self.switch("server-allow-changes");
-        Server { socket, tcp, address: text, queue, clients, changes }
     }
 
     fn kernel(&mut self) -> Kernel {

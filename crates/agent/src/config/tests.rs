@@ -204,7 +204,7 @@ fn bad_values_are_all_told_with_their_source() {
         "saker.yaml:2: `log-level` is `loud`: expected one of: trace, debug",
         "flag: `process-cache-size` is `many`: expected a whole number from 16",
         "flag: `enable-ancestors` is `kprobe`: `base` is required",
-        "flag: `server-address` is `0.0.0.0:54321`: others could reach it",
+        "flag: `server-address` is `0.0.0.0:54321`: other machines could reach it",
         "flag: `rb-size` is `1M`: it cannot be set together with rb-size-total",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
@@ -425,4 +425,51 @@ fn how_requests_are_made() {
         let errors = world.errors();
         assert!(errors.contains(name) && errors.contains(reason), "{errors}");
     }
+}
+
+#[test]
+fn files_that_changed_are_read_again_with_the_same_flags() {
+    let mut world = World::new();
+    world.file("etc/saker/saker.conf.d/cluster-name", "one");
+    world.flag("log-level", "debug");
+    let config = world.load().unwrap();
+    world.file("etc/saker/saker.conf.d/cluster-name", "two");
+    let again = config.again().unwrap();
+    assert_eq!((config.get("cluster-name"), again.get("cluster-name")), ("one", "two"));
+    assert_eq!(again.get("log-level"), "debug");
+    world.file("etc/saker/saker.conf.d/no-such-option", "1");
+    assert!(config.again().unwrap_err().to_string().contains("no-such-option"));
+}
+
+#[test]
+fn secrets_are_known_by_their_names() {
+    for name in ["password", "kafka-password", "webhook-token", "otlp-headers", "nats-credentials"] {
+        assert!(is_secret(name), "{name}");
+    }
+    for name in ["server-tls-key-file", "token-file", "enable-process-cred", "log-level", "compassword"] {
+        assert!(!is_secret(name), "{name}");
+    }
+}
+
+#[test]
+fn other_machines_reach_only_an_address_that_asks_for_certificates() {
+    let server = |flags: &[(&str, &str)]| {
+        let mut world = World::new();
+        flags.iter().for_each(|(name, value)| world.flag(name, value));
+        world.load().unwrap().settings().map(|settings| settings.server)
+    };
+    let far = ("server-address", "0.0.0.0:54321");
+    let pair = [("server-tls-cert-file", "/c"), ("server-tls-key-file", "/k")];
+    let clients = [("server-tls-client-ca-files", "/a,/b"), ("server-tls-require-client-cert", "true")];
+    let error = server(&[far]).unwrap_err().to_string();
+    assert!(error.contains("server-tls-require-client-cert"), "{error}");
+    server(&[&[far][..], &pair].concat()).unwrap_err();
+    let mutual = server(&[&[far][..], &pair, &clients].concat()).unwrap();
+    let files = mutual.tls.unwrap();
+    assert_eq!((files.clients.len(), files.all().count()), (2, 4));
+    assert!(server(&[far, ("server-allow-remote", "true")]).unwrap().tls.is_none());
+    let near = ("server-address", "localhost:1");
+    assert!(server(&[&[near][..], &pair].concat()).unwrap().tls.unwrap().clients.is_empty());
+    let mode = server(&[("server-socket-mode", "600"), ("server-socket-group", "saker")]).unwrap();
+    assert_eq!((mode.socket_mode, mode.socket_group.as_str()), (0o600, "saker"));
 }

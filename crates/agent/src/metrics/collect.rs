@@ -49,8 +49,31 @@ pub fn render(state: &State) -> String {
     enforcement(&mut values, state);
     protection(&mut values, state);
     requested(&mut values, state);
+    servers(&mut values, state);
     process(&mut values, state, &kernel);
     write(&values)
+}
+
+fn servers(values: &mut Values, state: &State) {
+    for listener in state.served.listeners() {
+        values.count("saker_connections", &[listener.listener], listener.open() as u64);
+        for fate in server::Fate::ALL {
+            let labels = [fate.name(), listener.listener];
+            values.count("saker_connections_total", &labels, listener.count(fate));
+        }
+    }
+    let certificates = state.served.certificates().map_or([0; 2], |certificates| certificates.reloads());
+    let hooks = [&state.hooked.done, &state.hooked.failed].map(|count| count.load(Ordering::Relaxed));
+    for (name, counts) in [
+        ("saker_certificate_reloads_total", certificates),
+        ("saker_reloads_total", state.reloads.counts()),
+        ("saker_runtime_hooks_total", hooks),
+    ] {
+        for (outcome, count) in ["done", "failed"].iter().zip(counts) {
+            values.count(name, &[outcome], count);
+        }
+    }
+    values.count("saker_live", &[], u64::from(state.vitals.health().is_live()));
 }
 
 fn write(values: &Values) -> String {

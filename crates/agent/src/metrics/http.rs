@@ -1,4 +1,4 @@
-//! The HTTP server of the metrics.
+//! The HTTP server of the metrics, and of the agent's health.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 16;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves `/metrics` for ever.
+/// Serves `/metrics`, and `/livez`, `/readyz` and `/healthz` (which is the same as the former), for ever.
 ///
 /// # Errors
 /// The listener cannot be used.
@@ -56,14 +56,35 @@ pub async fn serve(listener: std::net::TcpListener, state: Arc<State>) -> std::i
     }
 }
 
+/// The answer to a question for the agent's health.
+fn verdict(good: bool, text: &str) -> (StatusCode, &'static str, String) {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, "text/plain", format!("{text}\n"))
+}
+
 async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             state.refresh().await;
             (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", super::render(state))
         }
+        (&Method::GET | &Method::HEAD, "/livez") => {
+            let health = state.vitals.health();
+            verdict(health.is_live(), health.text())
+        }
+        (&Method::GET | &Method::HEAD, "/readyz" | "/healthz") => {
+            let health = state.vitals.health();
+            verdict(health.is_ready(), health.text())
+        }
+        (_, "/livez" | "/readyz" | "/healthz") => {
+            (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD are allowed\n".into())
+        }
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is allowed\n".into()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "metrics are at /metrics\n".into()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "metrics are at /metrics, the agent's health at /livez, /readyz and /healthz\n".into(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

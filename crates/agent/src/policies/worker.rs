@@ -27,6 +27,9 @@ pub(super) struct Worker {
     measured: Instant,
     /// When something was loaded last; `None`: the loader rests.
     busy: Option<Instant>,
+    /// The file of the option, and what it held.
+    file: Option<PathBuf>,
+    text: Option<Result<String, String>>,
 }
 
 impl Worker {
@@ -38,7 +41,7 @@ impl Worker {
         enforcement: Arc<Enforcement>,
     ) -> Self {
         let (measured, busy) = (Instant::now(), Some(Instant::now()));
-        Self { book, directory, orders, shared, enforcement, measured, busy }
+        Self { book, directory, orders, shared, enforcement, measured, busy, file: None, text: None }
     }
 
     /// Works until it is told to stop, or nobody can give orders any more. Then all policies are detached.
@@ -52,7 +55,8 @@ impl Worker {
         if let Some(dir) = kept {
             self.book.restore(&dir);
         }
-        if let Some(path) = file {
+        self.file = file;
+        if let Some(path) = self.file.clone() {
             self.once(&path);
         }
         self.scan(true);
@@ -88,6 +92,9 @@ impl Worker {
                 let _ = done.send(());
                 return;
             }
+            Order::Reload => {
+                self.reload();
+            }
             Order::Add { text, domain, mode, reply } => {
                 let _ = reply.send(self.book.add(&text, &domain, mode));
             }
@@ -111,10 +118,23 @@ impl Worker {
         self.busy = Some(Instant::now());
     }
 
+    /// Reads the file of the option again, if it holds something else, and looks at the directory.
+    fn reload(&mut self) {
+        if let Some(path) = self.file.clone() {
+            self.once(&path);
+        }
+        self.scan(true);
+    }
+
     /// The file of the option, which is not watched.
     fn once(&mut self, path: &Path) {
+        let text = read(path);
+        if self.text.as_ref() == Some(&text) {
+            return;
+        }
+        self.text = Some(text.clone());
         let mut changes = Changes::default();
-        changes.changed.push((path.to_owned(), read(path)));
+        changes.changed.push((path.to_owned(), text));
         self.book.follow(changes, || self.shared.stop.load(Ordering::Acquire));
         self.shared.set_unmet(self.book.unmet(path));
     }

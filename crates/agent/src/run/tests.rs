@@ -69,11 +69,12 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         pods: None,
         pod_table: None,
         workloads: None,
+        hooks: None,
         requests,
         started: (SystemTime::now(), Instant::now()),
     });
     let state = Arc::new(state);
-    let mut agent = Agent { pipeline, sensors: Box::new(NoSensors), state, requested, last: Last::default() };
+    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Box::new(|| ()));
     let error = agent.await_policies(Some(&file)).unwrap_err().to_string();
     assert!(error.starts_with("--tracing-policy /") && error.contains("p.yaml: cannot read"), "{error}");
     assert_eq!(agent.await_policies(None).unwrap(), Flow::Go);
@@ -92,7 +93,7 @@ fn a_dead_thread_of_a_sink_ends_the_agent() {
     begin.send(testing::engine_start()).unwrap();
     assert!(pipeline.wait_started(START));
     let state = Arc::clone(&world.state);
-    let mut agent = Agent { pipeline, sensors: Box::new(NoSensors), state, requested, last: Last::default() };
+    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Box::new(|| ()));
     world.publish(vec![testing::exec(1)]);
     let error = agent.work().unwrap_err().to_string();
     assert_eq!(error, "the thread that writes to the sink file /target ended unexpectedly");

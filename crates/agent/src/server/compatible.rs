@@ -1,6 +1,8 @@
 //! The service that clients of Tetragon know.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use prost::{EncodeError, Message};
 use prost_types::{Any, ListValue, Value, value};
@@ -14,11 +16,29 @@ use tonic::{Request, Response, Status};
 
 use super::{Service, client_of, policies};
 use crate::config::{self, Kind};
+use crate::vitals::Health;
 
 pub(super) type Answer<T> = Result<Response<T>, Status>;
 
-fn not_yet<T>(what: &str) -> Answer<T> {
-    Err(Status::unimplemented(format!("Saker {} has no {what} yet", crate::VERSION)))
+/// Sensors are parts of policies: Tetragon's calls for them are deprecated and always fail.
+fn no_sensors<T>() -> Answer<T> {
+    Err(Status::unimplemented(
+        "the calls for sensors are deprecated: sensors are listed with their policies by ListTracingPolicies, and \
+         ConfigureTracingPolicy and DeleteTracingPolicy are for policies",
+    ))
+}
+
+impl Service {
+    /// Refuses a deprecated call unless the configuration allows it.
+    fn deprecated(&self, call: &str) -> Result<(), Status> {
+        if self.inner.rules.deprecated.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!(
+            "{call} is deprecated: use ConfigureTracingPolicy, or allow it by the option \
+             enable-deprecated-tracingpolicy-grpc"
+        )))
+    }
 }
 
 /// The value of an option in the type of its kind. What is no value of its kind stays a text.
@@ -57,10 +77,16 @@ impl FineGuidanceSensors for Service {
         &self,
         _: Request<api::GetHealthStatusRequest>,
     ) -> Answer<api::GetHealthStatusResponse> {
+        let health = self.inner.state.vitals.health();
+        let status = match &health {
+            Health::Running => HealthStatusResult::HealthStatusRunning,
+            Health::Starting | Health::Stopping => HealthStatusResult::HealthStatusStopped,
+            Health::Failing(_) => HealthStatusResult::HealthStatusError,
+        };
         let health = HealthStatus {
             event: HealthStatusType::Status.into(),
-            status: HealthStatusResult::HealthStatusRunning.into(),
-            details: "running".into(),
+            status: status.into(),
+            details: health.text().into(),
         };
         Ok(Response::new(api::GetHealthStatusResponse { health_status: vec![health] }))
     }
@@ -77,11 +103,12 @@ impl FineGuidanceSensors for Service {
             let value = typed(key, text).map_err(|error| Status::internal(error.to_string()))?;
             Ok(api::ConfVal { key: key.clone(), value: Some(value) })
         };
+        let options = self.inner.options.read().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Response::new(api::GetInfoResponse {
             version: crate::VERSION.into(),
             name: "saker".into(),
             probes: features.into_iter().map(probe).collect(),
-            conf: self.inner.options.iter().map(conf).collect::<Result<_, Status>>()?,
+            conf: options.iter().map(conf).collect::<Result<_, Status>>()?,
             build: Some(api::BuildInfo {
                 // The field is named after the peer's compiler; clients show it as what it was built with.
                 go_version: crate::COMPILER.into(),
@@ -138,6 +165,7 @@ impl FineGuidanceSensors for Service {
         request: Request<api::EnableTracingPolicyRequest>,
     ) -> Answer<api::EnableTracingPolicyResponse> {
         let client = self.may_change(&request)?;
+        self.deprecated("EnableTracingPolicy")?;
         let api::EnableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
         let key = policies::key(name, namespace, &domain)?;
         let outcome = self.policies().configure(key, Some(true), None).await;
@@ -149,6 +177,7 @@ impl FineGuidanceSensors for Service {
         request: Request<api::DisableTracingPolicyRequest>,
     ) -> Answer<api::DisableTracingPolicyResponse> {
         let client = self.may_change(&request)?;
+        self.deprecated("DisableTracingPolicy")?;
         let api::DisableTracingPolicyRequest { name, namespace, domain } = request.into_inner();
         let key = policies::key(name, namespace, &domain)?;
         let outcome = self.policies().configure(key, Some(false), None).await;
@@ -156,22 +185,22 @@ impl FineGuidanceSensors for Service {
     }
 
     async fn list_sensors(&self, _: Request<api::ListSensorsRequest>) -> Answer<api::ListSensorsResponse> {
-        not_yet("control of sensors")
+        no_sensors()
     }
 
     async fn enable_sensor(&self, _: Request<api::EnableSensorRequest>) -> Answer<api::EnableSensorResponse> {
-        not_yet("control of sensors")
+        no_sensors()
     }
 
     async fn disable_sensor(
         &self,
         _: Request<api::DisableSensorRequest>,
     ) -> Answer<api::DisableSensorResponse> {
-        not_yet("control of sensors")
+        no_sensors()
     }
 
     async fn remove_sensor(&self, _: Request<api::RemoveSensorRequest>) -> Answer<api::RemoveSensorResponse> {
-        not_yet("control of sensors")
+        no_sensors()
     }
 
     async fn list_domains(&self, _: Request<api::ListDomainsRequest>) -> Answer<api::ListDomainsResponse> {
@@ -179,15 +208,18 @@ impl FineGuidanceSensors for Service {
         Ok(Response::new(api::ListDomainsResponse { domains: domains.into_iter().collect() }))
     }
 
-    async fn runtime_hook(&self, _: Request<api::RuntimeHookRequest>) -> Answer<api::RuntimeHookResponse> {
-        not_yet("run-time hooks")
+    async fn runtime_hook(
+        &self,
+        request: Request<api::RuntimeHookRequest>,
+    ) -> Answer<api::RuntimeHookResponse> {
+        self.hooked(request).await
     }
 
-    async fn get_debug(&self, _: Request<api::GetDebugRequest>) -> Answer<api::GetDebugResponse> {
-        not_yet("debug calls")
+    async fn get_debug(&self, request: Request<api::GetDebugRequest>) -> Answer<api::GetDebugResponse> {
+        self.debug(request).await
     }
 
-    async fn set_debug(&self, _: Request<api::SetDebugRequest>) -> Answer<api::SetDebugResponse> {
-        not_yet("debug calls")
+    async fn set_debug(&self, request: Request<api::SetDebugRequest>) -> Answer<api::SetDebugResponse> {
+        self.change_debug(&request)
     }
 }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use saker_api::saker_v1;
 use saker_probes::Enforced;
-use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Status};
 
 use super::client_of;
+use super::connections::Peer;
 use crate::enforcement::{Enforcement, EnforcementError, GroupView, Off};
 
 /// Who asks, for the log: the process at the other end of the socket with its user, and with the user who logged in where
 /// that is another.
 pub(super) fn asker_of<T>(request: &Request<T>) -> String {
     let client = client_of(request);
-    let credentials = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    let credentials = Peer::credentials(request);
     let Some(credentials) = credentials else { return client };
     let text = format!("{client}, uid {}, gid {}", credentials.uid(), credentials.gid());
     match credentials.pid().and_then(login_of).filter(|login| *login != credentials.uid()) {

@@ -1,12 +1,14 @@
 //! What both services have in common about policies: who may change them, answers, and the two forms of a list.
 
+use std::sync::atomic::Ordering;
+
 use saker_api::{saker_v1, tetragon as api};
 use saker_policy::words::Mode as Asked;
 use saker_probes::{HookCounts, SelectorCounts};
-use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 use super::compatible::Answer;
+use super::connections::Peer;
 use super::{Service, client_of};
 use crate::policies::{
     self, HookState, HookView, Key, Mode, Policies, PolicyError, SelectorView, State, View,
@@ -18,14 +20,14 @@ impl Service {
         &self.inner.state.policies
     }
 
-    /// Who asks for a change, for the log. Through the socket come those its permissions let in; anybody on the
-    /// machine can connect to an address.
+    /// Who asks for a change, for the log. Through the socket come those its permissions let in, and who shows a certificate
+    /// is known; anybody on the machine can connect to an address otherwise.
     pub(super) fn may_change<T>(&self, request: &Request<T>) -> Result<String, Status> {
-        let through_socket = request.extensions().get::<UdsConnectInfo>().is_some();
-        if !through_socket && !self.inner.changes {
+        let known = matches!(Peer::of(request), Some(Peer::Socket(_) | Peer::Certified(..)));
+        if !known && !self.inner.rules.changes.load(Ordering::Relaxed) {
             return Err(Status::permission_denied(
-                "policies can be changed through the Unix socket of the agent only; option server-allow-changes \
-                 allows it here",
+                "policies and settings can be changed only through the Unix socket of the agent, or with a certificate \
+                 that the agent asks for (server-tls-require-client-cert); option server-allow-changes allows it here",
             ));
         }
         Ok(client_of(request))

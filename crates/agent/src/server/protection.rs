@@ -1,16 +1,16 @@
 //! The agent's protection of itself, for our service.
 
 use saker_api::saker_v1;
-use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Status};
 
+use super::connections::Peer;
 use super::enforcement::asker_of;
 use crate::protection::{Lifted, Protection, ProtectionError};
 
 /// Root at the other end of the Unix socket may lift protection, and nobody else, whoever may change policies. Returns who it is,
 /// for the log.
 pub(super) fn operator<T>(request: &Request<T>) -> Result<String, Status> {
-    let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    let peer = Peer::credentials(request);
     if peer.is_none_or(|peer| peer.uid() != 0) {
         let by = asker_of(request);
         tracing::warn!(by, "asked to change self-protection, which only root may, through the Unix socket");

@@ -6,13 +6,16 @@ use saker_api::tetragon::fine_guidance_sensors_client::FineGuidanceSensorsClient
 use saker_api::tetragon::get_events_response::Event as Kind;
 use saker_api::tetragon::{
     EventType, Filter, GetEventsRequest, GetHealthStatusRequest, GetInfoRequest, GetVersionRequest,
-    RuntimeHookRequest,
+    HealthStatusResult, HealthStatusType,
 };
 use saker_api::{saker_v1, tetragon};
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
+mod anything;
+mod connections;
+mod control;
 mod policies;
 mod rails;
 
@@ -22,18 +25,33 @@ use crate::testing::{self, World};
 struct Served {
     world: World,
     socket: String,
+    service: Service,
     _stop: watch::Sender<bool>,
     _directory: TempDir,
 }
 
-fn service(world: &World, queue: usize, max_clients: usize, changes: bool) -> Service {
+/// What clients may do.
+pub(super) fn rules(queue: usize, clients: usize, changes: bool) -> Server {
+    Server {
+        socket: None,
+        socket_mode: 0o660,
+        socket_group: String::new(),
+        tcp: None,
+        tls: None,
+        address: String::new(),
+        queue,
+        clients,
+        changes,
+        deprecated: false,
+    }
+}
+
+pub(super) fn service(world: &World, queue: usize, max_clients: usize, changes: bool) -> Service {
     Service::new(ServiceConfig {
         state: Arc::clone(&world.state),
         fanout: Arc::clone(&world.fanout),
         offered: Offered::everything(),
-        queue,
-        max_clients,
-        changes,
+        server: &rules(queue, max_clients, changes),
         probes: || vec![("raw_tracepoint".into(), true)],
         options: [
             ("log-level", "info"),
@@ -47,15 +65,19 @@ fn service(world: &World, queue: usize, max_clients: usize, changes: bool) -> Se
 }
 
 async fn serve(queue: usize, max_clients: usize) -> Served {
+    serve_world(World::new(), queue, max_clients).await
+}
+
+async fn serve_world(world: World, queue: usize, max_clients: usize) -> Served {
     let directory = TempDir::new().unwrap();
     let socket = directory.path().join("s");
     let listener = UnixListener::bind(&socket).unwrap();
     listener.set_nonblocking(true).unwrap();
-    let world = World::new();
     let service = service(&world, queue, max_clients, false);
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(service.serve(Some(listener), None, stopping));
-    Served { world, socket: format!("unix://{}", socket.display()), _stop: stop, _directory: directory }
+    tokio::spawn(service.clone().serve(Listeners { unix: Some(listener), ..Listeners::default() }, stopping));
+    let socket = format!("unix://{}", socket.display());
+    Served { world, socket, service, _stop: stop, _directory: directory }
 }
 
 impl Served {
@@ -157,11 +179,21 @@ async fn own_service_tells_the_same_and_its_status() {
 }
 
 #[tokio::test]
-async fn simple_calls_answer_and_missing_ones_say_so() {
+async fn simple_calls_answer() {
     let served = serve(10, 10).await;
     let mut client = served.compatible().await;
     let health = client.get_health(GetHealthStatusRequest::default()).await.unwrap().into_inner();
-    assert_eq!(health.health_status.len(), 1);
+    let [health] = health.health_status.as_slice() else { panic!("{health:?}") };
+    assert_eq!(
+        (health.status(), health.details.as_str()),
+        (HealthStatusResult::HealthStatusStopped, "starting")
+    );
+    served.world.state.set_ready();
+    served.world.state.vitals.note(None);
+    let health = client.get_health(GetHealthStatusRequest::default()).await.unwrap().into_inner();
+    let [health] = health.health_status.as_slice() else { panic!("{health:?}") };
+    assert_eq!((health.event(), health.details.as_str()), (HealthStatusType::Status, "running"));
+    assert_eq!(health.status(), HealthStatusResult::HealthStatusRunning);
     let version = client.get_version(GetVersionRequest {}).await.unwrap().into_inner().version;
     assert_eq!(version, crate::VERSION);
     let info = client.get_info(GetInfoRequest {}).await.unwrap().into_inner();
@@ -173,9 +205,7 @@ async fn simple_calls_answer_and_missing_ones_say_so() {
     }
     assert!(info.conf[3].value.as_ref().unwrap().value.ends_with(b"kprobe"));
     assert!(info.build.unwrap().go_version.starts_with("rustc "));
-    let status = client.runtime_hook(RuntimeHookRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().contains("no run-time hooks yet"), "{}", status.message());
+    assert!(!info.conf.iter().any(|conf| crate::config::is_secret(&conf.key)));
 }
 
 #[tokio::test]

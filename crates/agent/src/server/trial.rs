@@ -125,7 +125,7 @@ struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     fn begin(inner: &'a Inner) -> Self {
-        let queue = Arc::new(Queue::new(STAGE, Limits { events: inner.queue, bytes: CLIENT_BYTES }));
+        let queue = Arc::new(Queue::new(STAGE, Limits { events: inner.rules.queue(), bytes: CLIENT_BYTES }));
         inner.fanout.add(Arc::clone(&queue));
         Self { inner, queue, policy: String::new(), groups: Groups::default() }
     }

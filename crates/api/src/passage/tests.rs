@@ -344,3 +344,26 @@ fn a_window_has_bounds() {
     assert!(Aggregation::new(Duration::from_secs(1), 1 << 21).is_err());
     assert_eq!(Aggregation::new(Duration::ZERO, 0).unwrap(), Aggregation::default());
 }
+
+#[test]
+fn the_next_event_meets_exchanged_filters() {
+    let wanting = |text: &str| {
+        let list = parse_filters(text).unwrap();
+        let filters = Filters::compile(&list, &[], &Offered::everything()).unwrap();
+        Arc::new(Subscription { filters, ..Subscription::default() })
+    };
+    let live = LiveFilters::new(Arc::default());
+    let mut passage = Passage::open().following(&live);
+    let exec = |pid| {
+        let process = view(&process(pid), 1);
+        event(1, EventKind::Exec(ExecEvent { process, parent: None, ancestors: Vec::new() }))
+    };
+    let mut passes = |pid| passage.take(&exec(pid), passage.clock()) == Verdict::Tell;
+    assert!(passes(1) && passes(2));
+    live.set(wanting(r#"{"binary_regex":["^/bin/p1$"]}"#));
+    assert!(passes(1) && !passes(2));
+    live.set(wanting(r#"{"binary_regex":["^/bin/p2$"]}"#));
+    assert!(!passes(1) && passes(2));
+    live.set(Arc::default());
+    assert!(passes(1) && passes(2));
+}

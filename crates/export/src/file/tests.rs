@@ -331,3 +331,26 @@ fn rotations_are_counted() {
     sink.control(Control::Reopen);
     assert_eq!(sink.rotations(), 1);
 }
+
+#[test]
+fn rules_of_rotation_change_while_it_writes() {
+    let directory = TempDir::new().unwrap();
+    let mut sink = FileSink::open(config(directory.path())).unwrap();
+    for number in 0..6 {
+        write(&mut sink, number);
+    }
+    assert_eq!(names(directory.path()).len(), 1, "it is never rotated by its configuration");
+    let max_size = line(0).len() as u64;
+    sink.control(Control::Rules(Rotation { max_size, max_backups: 2, interval: None }));
+    for number in 6..12 {
+        write(&mut sink, number);
+    }
+    assert_eq!(sink.rotations(), 6);
+    sink.close();
+    // The file and two backups, the newest.
+    let kept = names(directory.path());
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    let kept: Vec<_> =
+        kept.iter().flat_map(|name| numbers(&fs::read(directory.path().join(name)).unwrap())).collect();
+    assert_eq!(kept, [9, 10, 11]);
+}

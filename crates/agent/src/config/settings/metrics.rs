@@ -1,8 +1,6 @@
 //! Options of the metrics.
 
-use std::net::Ipv4Addr;
-
-use super::{Reader, host_and_port, value};
+use super::{Reader, value};
 use crate::config::value::ValueError;
 use crate::pipeline::ProcessLabels;
 
@@ -19,29 +17,6 @@ pub struct EventMetrics {
 }
 
 impl Reader<'_> {
-    /// The address at which metrics are served, as HOST:PORT.
-    pub(super) fn metrics(&mut self) -> Option<String> {
-        let text = self.text("metrics-server");
-        if text.is_empty() {
-            return None;
-        }
-        match host_and_port(&text) {
-            Ok((host, Some(port))) => {
-                let host = if host.is_empty() { Ipv4Addr::UNSPECIFIED.to_string() } else { host };
-                Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-            }
-            Ok((_, None)) => {
-                let what = "the port is missing: HOST:PORT or :PORT".into();
-                self.wrong("metrics-server", ValueError::Address(what));
-                None
-            }
-            Err(error) => {
-                self.wrong("metrics-server", error);
-                None
-            }
-        }
-    }
-
     pub(super) fn event_metrics(&mut self) -> EventMetrics {
         let series = self.count("metrics-series-max", 1, SERIES_MAX) as usize;
         let wanted = self.value("metrics-label-filter", labels);

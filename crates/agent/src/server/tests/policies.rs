@@ -106,6 +106,10 @@ async fn policies_are_enabled_and_disabled_and_modes_are_not_promised() {
     let refused = client.configure_tracing_policy(configure("b")).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     let disable = DisableTracingPolicyRequest { name: "a".into(), ..Default::default() };
+    let refused = client.disable_tracing_policy(disable.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("enable-deprecated-tracingpolicy-grpc"), "{refused}");
+    served.service.reconfigure(&Server { deprecated: true, ..rules(10, 10, false) }, Vec::new());
     client.disable_tracing_policy(disable).await.unwrap();
     assert!(!list(&mut client, "").await[0].enabled);
     let enable = EnableTracingPolicyRequest { name: "a".into(), ..Default::default() };
@@ -166,7 +170,10 @@ async fn over_tcp(world: &World, changes: bool) -> (Client, watch::Sender<bool>)
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(service(world, 10, 10, changes).serve(None, Some(listener), stopping));
+    tokio::spawn(
+        service(world, 10, 10, changes)
+            .serve(Listeners { tcp: Some(listener), ..Listeners::default() }, stopping),
+    );
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     (FineGuidanceSensorsClient::new(channel), stop)
 }

@@ -1,0 +1,148 @@
+//! Reads the configuration again while the agent runs (SIGHUP).
+//!
+//! What can be changed takes effect at once; of the rest the log says that it needs a restart. A configuration with a
+//! mistake changes nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::{Config, ConfigErrors, OPTIONS, Settings, is_secret};
+use crate::server::Service;
+use crate::state::State;
+use crate::{logging, sinks};
+
+/// Options that take effect without a restart.
+pub(crate) const LIVE: &[&str] = &[
+    "debug",
+    "enable-deprecated-tracingpolicy-grpc",
+    "event-queue-size",
+    "export-allowlist",
+    "export-denylist",
+    "export-file-max-backups",
+    "export-file-max-size-mb",
+    "export-file-rotation-interval",
+    "log-level",
+    "max-clients",
+    "server-allow-changes",
+];
+
+/// What became of attempts.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    done: AtomicU64,
+    failed: AtomicU64,
+    problem: Mutex<String>,
+}
+
+impl Reloads {
+    /// Times that the configuration was taken up, and that it could not be.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 2] {
+        [self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed)]
+    }
+
+    /// Why what is written is not in force, or not all of it.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!problem.is_empty()).then_some(problem)
+    }
+
+    fn set_problem(&self, problem: String) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// The options as GetInfo tells them: without what nobody should read.
+pub(crate) fn told(config: &Config) -> Vec<(String, String)> {
+    let shown = OPTIONS.iter().filter(|option| !is_secret(option.name));
+    shown.map(|option| (option.name.to_owned(), config.get(option.name).to_owned())).collect()
+}
+
+/// The configuration in force, and what goes by it.
+pub(crate) struct Reloader {
+    /// As the agent started.
+    begun: Config,
+    service: Service,
+    state: Arc<State>,
+}
+
+impl Reloader {
+    /// Of an agent that was started with this configuration.
+    pub(crate) fn new(begun: Config, service: Service, state: Arc<State>) -> Self {
+        Self { begun, service, state }
+    }
+
+    /// Reads all sources again.
+    pub(crate) fn run(&self) {
+        match self.begun.again().and_then(|config| Ok((config.settings()?, config))) {
+            Ok((settings, config)) => self.take_up(&settings, &config),
+            Err(errors) => self.refuse(&errors),
+        }
+    }
+
+    fn refuse(&self, errors: &ConfigErrors) {
+        let reloads = &self.state.reloads;
+        reloads.failed.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("the configuration is not taken up, the old one stays: {errors}");
+        reloads.set_problem(format!("the changed configuration is not in force: {errors}"));
+    }
+
+    fn take_up(&self, settings: &Settings, config: &Config) {
+        // Those that stay, as they are in force.
+        let options = told(config).into_iter().map(|(name, text)| {
+            let live = LIVE.contains(&name.as_str());
+            let text = if live { text } else { self.begun.get(&name).to_owned() };
+            (name, text)
+        });
+        self.service.reconfigure(&settings.server, options.collect());
+        logging::set_level_named(&settings.log_level);
+        if let (Some(export), Some(sink)) =
+            (&settings.export, self.state.sinks.iter().find(|sink| sink.rotation.is_some()))
+        {
+            sink.change_rotation(|rotation| *rotation = sinks::rotation(&export.file));
+            if let Some(filters) = &sink.filters {
+                filters.set(Arc::clone(&export.wanted));
+            }
+        }
+        if !self.state.policies.reload() {
+            tracing::warn!("policies of files are not read again now: too many changes of policies wait");
+        }
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let waiting = needs_restart(&self.begun, config);
+        let reloads = &self.state.reloads;
+        reloads.done.fetch_add(1, Ordering::Relaxed);
+        reloads.set_problem(if waiting.is_empty() {
+            tracing::info!("the configuration was read again");
+            String::new()
+        } else {
+            let names = waiting.join(", ");
+            tracing::warn!(
+                needs_restart = names,
+                "the configuration was read again; not all that changed is in force"
+            );
+            format!("changes of these options need a restart of the agent: {names}")
+        });
+    }
+}
+
+/// Options that changed since the start and take effect with the next one only.
+fn needs_restart(begun: &Config, now: &Config) -> Vec<&'static str> {
+    let changed = |name: &&str| !LIVE.contains(name) && begun.get(name) != now.get(name);
+    OPTIONS.iter().map(|option| option.name).filter(changed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_live_option_is_one() {
+        assert!(LIVE.is_sorted());
+        for name in LIVE {
+            assert!(crate::config::find(name).is_some(), "{name}");
+        }
+    }
+}
