@@ -61,6 +61,7 @@ systemctl is-enabled --quiet saker.service || fail "the service is not enabled"
 [ "$(mode /var/log/saker)" = "750 root saker" ] || fail "/var/log/saker is $(mode /var/log/saker)"
 [ "$(mode /var/lib/saker)" = "700 root root" ] || fail "/var/lib/saker is $(mode /var/lib/saker)"
 saker status >/run/check.log 2>&1 || fail "saker status"
+[ "$(mode /run/saker/saker.sock)" = "660 root saker" ] || fail "the socket is $(mode /run/saker/saker.sock)"
 run_and_see tac
 first=$(systemctl show --property MainPID --value saker.service)
 for set in CapPrm CapEff CapBnd; do
@@ -72,6 +73,8 @@ gzip -dc /usr/share/man/man1/saker-events.1.gz | grep -q '^\.TH' || fail "there 
 say "policies of the library load"
 cp /usr/share/saker/policies/privileges.yaml /etc/saker/saker.tp.d/
 until_ok "the policy" sh -c "saker policy list | grep -q 'privileges.*enabled'"
+systemctl reload saker.service || fail "the reload"
+until_ok "the policy after the reload" sh -c "saker policy list | grep -q 'privileges.*enabled'"
 printf 'keep-sensors-on-exit: true\nexport-filename: /var/log/saker/saker.log\n' >/etc/saker/saker.yaml
 systemctl restart saker.service
 until_ok "the policy after the restart" sh -c "saker policy list | grep -q 'privileges.*enabled'"

@@ -24,6 +24,8 @@ pub struct Case {
     pub kernel: bool,
     /// Whether it takes long in an emulated machine.
     pub long: bool,
+    /// Whether one of the emulated machines is enough, whichever it is.
+    pub spread: bool,
 }
 
 impl Case {
@@ -31,6 +33,13 @@ impl Case {
     #[must_use]
     pub const fn on_any_kernel(self) -> Self {
         Self { kernel: false, ..self }
+    }
+
+    /// The same case as one that takes some time and is much the same on all kernels, so that each of the machines runs a part
+    /// of such cases.
+    #[must_use]
+    pub const fn spread(self) -> Self {
+        Self { spread: true, ..self }
     }
 
     /// The same case as one that takes long in an emulated machine, so that it does not run in each of them.
@@ -43,11 +52,11 @@ impl Case {
 /// A case with the shared agent.
 #[must_use]
 pub const fn shared(name: &'static str, run: fn(&mut Lab) -> Result<()>) -> Case {
-    Case { name, how: How::Shared(run), kernel: true, long: false }
+    Case { name, how: How::Shared(run), kernel: true, long: false, spread: false }
 }
 
 /// A case with agents of its own.
 #[must_use]
 pub const fn alone(name: &'static str, run: fn() -> Result<()>) -> Case {
-    Case { name, how: How::Alone(run), kernel: true, long: false }
+    Case { name, how: How::Alone(run), kernel: true, long: false, spread: false }
 }

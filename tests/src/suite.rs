@@ -18,6 +18,10 @@ const KERNEL_ONLY: &str = "SAKER_TEST_KERNEL_ONLY";
 /// only by name.
 const LONG_ON: &str = "SAKER_TEST_LONG_ON";
 
+/// Where it is set and not empty, it names kernel series, with commas; each runs a part of the cases that are spread over machines,
+/// on others they run only by name.
+const SPREAD_OVER: &str = "SAKER_TEST_SPREAD_OVER";
+
 /// What the command line and the environment ask for.
 #[derive(Debug, Default)]
 struct Choice {
@@ -28,6 +32,8 @@ struct Choice {
     ignored: bool,
     kernel_only: bool,
     no_long: bool,
+    /// Of the series that cases are spread over, which one this is, none of them being beyond the last, and their number.
+    share: Option<(usize, usize)>,
 }
 
 /// Whether this kernel is not the one that [`LONG_ON`] names.
@@ -37,11 +43,26 @@ fn not_for_long_cases() -> bool {
         .is_ok_and(|series| !series.is_empty() && !release.starts_with(&format!("{series}.")))
 }
 
+/// Which of the series that cases are spread over this kernel is.
+fn share() -> Option<(usize, usize)> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let text = std::env::var(SPREAD_OVER).ok().filter(|text| !text.is_empty())?;
+    let series: Vec<&str> = text.split(',').collect();
+    let own = series.iter().position(|series| release.starts_with(&format!("{series}.")));
+    Some((own.unwrap_or(series.len()), series.len()))
+}
+
+/// The same number for the same name, everywhere.
+fn number_of(name: &str) -> usize {
+    name.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
+}
+
 impl Choice {
     fn from_arguments() -> Self {
         let mut choice = Self {
             kernel_only: std::env::var_os(KERNEL_ONLY).is_some(),
             no_long: not_for_long_cases(),
+            share: share(),
             ..Self::default()
         };
         let mut arguments = std::env::args().skip(1);
@@ -64,7 +85,8 @@ impl Choice {
         let name = case.name;
         let hit = |word: &String| if self.exact { word == name } else { name.contains(word.as_str()) };
         // No case is ever ignored.
-        let left_out = (!case.kernel && self.kernel_only) || (case.long && self.no_long);
+        let elsewhere = self.share.is_some_and(|(own, count)| case.spread && number_of(name) % count != own);
+        let left_out = (!case.kernel && self.kernel_only) || (case.long && self.no_long) || elsewhere;
         let here = !left_out || !self.words.is_empty();
         !self.ignored
             && here

@@ -21,7 +21,7 @@ use crate::observe::{Observation, same};
 /// The table.
 pub const CASES: &[Case] = &[
     alone("egress-connect", connect),
-    alone("egress-connect-function", connect_by_function),
+    alone("egress-connect-function", connect_by_function).spread(),
     alone("egress-bind", bind),
     alone("egress-send", send),
     alone("egress-monitor", monitor),

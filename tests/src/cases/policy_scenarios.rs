@@ -19,12 +19,12 @@ use crate::observe::same;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("policy-scenario-liblzma", liblzma),
-    alone("policy-scenario-escape", escape),
-    alone("policy-scenario-shell", shell),
-    alone("policy-scenario-kernel", kernel),
-    alone("policy-scenario-injection", injection),
-    alone("policy-scenario-root", root),
-    alone("policy-scenario-paths", paths),
+    alone("policy-scenario-escape", escape).spread(),
+    alone("policy-scenario-shell", shell).spread(),
+    alone("policy-scenario-kernel", kernel).spread(),
+    alone("policy-scenario-injection", injection).spread(),
+    alone("policy-scenario-root", root).spread(),
+    alone("policy-scenario-paths", paths).spread(),
 ];
 
 const EPERM: u64 = 1;

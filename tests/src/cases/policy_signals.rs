@@ -16,9 +16,9 @@ use crate::observe::{same, settle};
 
 /// The table.
 pub const CASES: &[Case] = &[
-    alone("policy-signals-in-programs", in_programs),
-    alone("policy-signals-at-tracepoints", at_tracepoints),
-    alone("policy-signals-at-functions", at_functions),
+    alone("policy-signals-in-programs", in_programs).spread(),
+    alone("policy-signals-at-tracepoints", at_tracepoints).spread(),
+    alone("policy-signals-at-functions", at_functions).spread(),
     alone("policy-signals-at-lsm", at_lsm),
     alone("policy-enforcer", enforcer),
 ];
