@@ -257,6 +257,10 @@ pub(crate) fn parts(config: &Config, settings: &Settings, pins: Option<&Path>) -
     let files = [named("config"), settings.policies.file.clone(), settings.server.socket.clone()];
     parts.extend(directories.iter().flatten().map(|path| Part::Below(own(path))));
     parts.extend(files.iter().flatten().map(|path| Part::File(own(path))));
+    // A file, or a directory; that of the default stands below the configuration, and need not be there.
+    let exports =
+        named("export-config").map(|path| own(&path)).filter(|path| !path.starts_with(CONFIGURATION));
+    parts.extend(exports.map(|path| if path.is_dir() { Part::Below(path) } else { Part::File(path) }));
     parts.extend(pins.map(|path| Part::Pins(own(path))));
     parts
 }
