@@ -26,6 +26,7 @@ pub use segment::{MAX_RECORD, RecordReader, Step};
 
 /// Time between two notes of what was confirmed.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 const SEGMENT_MAX: u64 = 64 << 20;
 /// Least size of a spool, in bytes.
 pub const SPOOL_MIN: u64 = 1 << 20;
@@ -117,6 +118,8 @@ pub struct Spool {
     id: u64,
     damage: Damage,
     record: Vec<u8>,
+    /// When a failure was logged last.
+    logged: Option<Instant>,
     _lock: File,
 }
 
@@ -177,6 +180,7 @@ impl Spool {
             id: position.map_or_else(random, |position| position.id),
             damage,
             record: Vec::new(),
+            logged: None,
             _lock: lock,
             config,
         };
@@ -209,7 +213,8 @@ impl Spool {
         self.read >= self.next
     }
 
-    /// Writes records, as many as fit, and returns how many: with [`Sync::Always`] they are on the disk then.
+    /// Writes records, as many as fit, and returns how many: with [`Sync::Always`] they are on the disk then, unless the disk
+    /// fails, which the log tells; the next call tries it again.
     ///
     /// # Errors
     /// The file system fails, and nothing of this call is there.
@@ -221,10 +226,16 @@ impl Spool {
             Sync::Interval | Sync::Never => Ok(()),
         });
         match outcome {
-            // What was written is there; if it fails again, the next call tells.
-            Err(_) if taken > 0 && self.config.sync != Sync::Always => Ok(taken),
             Err(error) if taken == 0 => Err(error),
-            _ => Ok(taken),
+            // What was written is there.
+            Err(error) => {
+                if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+                    self.logged = Some(Instant::now());
+                    tracing::error!(dir = %self.config.dir.display(), %error, "a spool cannot be written as it should");
+                }
+                Ok(taken)
+            }
+            Ok(()) => Ok(taken),
         }
     }
 
