@@ -165,7 +165,9 @@ static __always_inline bool in_compat_call(void)
 /* The same, where it makes a difference to the plan. */
 static __always_inline bool in_narrow_call(void)
 {
-	return saker_mechanism == BY_SYSCALLS && saker_plan.flags & SAKER_PLAN_NARROW && in_compat_call();
+	if (saker_mechanism != BY_SYSCALLS && !(saker_plan.flags & SAKER_PLAN_SYSCALL))
+		return false;
+	return saker_plan.flags & SAKER_PLAN_NARROW && in_compat_call();
 }
 
 /* A pointer with a type becomes a number when it is read back from a map. */

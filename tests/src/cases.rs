@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
+pub mod policy_calls;
 pub mod policy_enforce;
 pub mod policy_explained;
 pub mod policy_fault;
@@ -75,6 +76,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_explained::CASES,
     policy_fault::CASES,
     policy_scenarios::CASES,
+    policy_calls::CASES,
     policy_values::CASES,
     policy_programs::CASES,
     policy_signals::CASES,

@@ -38,7 +38,7 @@ pub enum Attach {
     /// Entry of a function that decides about an operation, by a program that may decide in its place (`fmod_ret`); with
     /// its return if asked for.
     Decision {
-        /// The function, `security_…`.
+        /// The function: `security_…`, or that of a system call.
         function: String,
         /// Also its return, where it was called.
         on_return: bool,
@@ -490,6 +490,13 @@ pub trait Kernel {
     /// They may not; the reason in words.
     fn changes_registers(&self) -> Result<(), String> {
         Err("it is not known whether it does".to_owned())
+    }
+    /// Whether programs may give a result in place of system calls, at the functions that serve them.
+    ///
+    /// # Errors
+    /// They may not; the reason in words.
+    fn overrides_calls(&self) -> Result<(), String> {
+        Err("it is not known whether it was built with error injection".to_owned())
     }
     /// Whether programs at uprobes may write into the memory of the probed program.
     ///

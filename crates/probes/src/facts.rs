@@ -210,6 +210,7 @@ fn lockdown() -> String {
 
 /// The list that is shown. Helper names say since which release a kernel has them.
 fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried) -> Vec<Feature> {
+    let calls = crate::kernel::overrides_calls();
     let mut list = vec![
         feature("btf", facts.btf, "", "needed: offsets of kernel structures come from it"),
         tried.feature("raw_tracepoint", "needed: the process sensors are BTF raw tracepoints"),
@@ -229,6 +230,12 @@ fn features(facts: &KernelFacts, names: &KernelNames, tried: &mechanisms::Tried)
         tried.feature("fentry", "cheapest hooks of kernel functions"),
         tried.feature("fexit", "return values of kernel functions without a second probe"),
         tried.feature("fmodret", "security functions can be made to refuse"),
+        feature(
+            "fmodret_syscall",
+            calls.is_ok(),
+            calls.as_ref().err().map_or("", String::as_str),
+            "system calls can be made to return an error instead",
+        ),
         tried.feature("lsm", "operations can be refused by security hooks"),
         tried.feature("kprobe", "any kernel function can be hooked, at a higher price"),
         tried.feature("kprobe_multi", "many kernel functions are hooked at once"),

@@ -188,6 +188,18 @@ fn mechanisms() -> Mechanisms {
     })
 }
 
+/// Whether programs may give results in place of system calls; tried at one that every kernel has.
+///
+/// # Errors
+/// They may not; the reason in words.
+pub(crate) fn overrides_calls() -> Result<(), String> {
+    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+    let calls = Calls { machine: &machine, narrow: false };
+    let function = format!("{}close", calls.prefix());
+    mechanisms::may_override(&function)
+        .map_err(|reason| format!("it was built without error injection for them ({reason})"))
+}
+
 /// Namespaces of the host's first process. Where a hardened kernel hides them those of kthreadd, which is in the initial
 /// ones for ever. 0 where they cannot be seen or the kernel has none of the kind.
 fn host_namespaces() -> NamespaceInums {
@@ -331,6 +343,11 @@ impl Kernel for RunningKernel {
     fn hooks_places_at_once(&self) -> bool {
         static FOUND: OnceLock<bool> = OnceLock::new();
         *FOUND.get_or_init(|| mechanisms::try_features(&["uprobe_multi"]).works("uprobe_multi"))
+    }
+
+    fn overrides_calls(&self) -> Result<(), String> {
+        static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+        FOUND.get_or_init(overrides_calls).clone()
     }
 
     fn hashes_files(&self, hook: &str) -> Result<(), String> {

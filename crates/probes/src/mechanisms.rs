@@ -123,6 +123,16 @@ pub(crate) fn may_sleep_at(hook: &str) -> Result<(), String> {
     open_one("sleeps", Some(section), Some(&prepared), &mut place).map(drop)
 }
 
+/// Whether a program may give a result in place of this function: `Err` says why not.
+pub(crate) fn may_override(function: &str) -> Result<(), String> {
+    let section = Section::modify(c"fmod_ret/security_inode_getattr", function);
+    let prepared = Prepared::find("", [function]);
+    let prepared = prepared.ok_or_else(|| format!("it does not describe {function}"))?;
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    open_one("fmod_ret", Some(section), Some(&prepared), &mut place).map(drop)
+}
+
 /// Whether the kernel takes a kprobe at this function: `Err` says why not. One is attached for a moment.
 pub(crate) fn takes_kprobe(function: &str) -> Result<(), String> {
     let _lock = loader::lock();

@@ -13,6 +13,7 @@ const SAME: &[&str] = &[
     "kprobe_multi",
     "uprobe_multi",
     "fmodret",
+    "fmodret_syscall",
     "signal",
     "lsm",
     "probe_write_user",

@@ -6,6 +6,7 @@
 
 mod beginnings;
 mod builder;
+mod calls;
 mod clauses;
 mod enforce;
 mod enforcers;

@@ -25,7 +25,7 @@ use super::{Calls, PROPOSED, RunningKernel, functions_that_fit};
 use crate::{Error, Executable, Tracefs};
 
 /// What such a file begins with.
-const SIGN: &[u8] = b"saker kernel 1\n";
+const SIGN: &[u8] = b"saker kernel 2\n";
 /// Bytes of a file when it is unpacked: kernels with all their modules have some 20 MB.
 const MAX: u64 = 128 << 20;
 /// Structures that stand for files, at hooks that can tell their hashes.
@@ -45,6 +45,7 @@ struct Facts {
     functions_at_once: bool,
     returns_at_once: bool,
     places_at_once: bool,
+    overrides_calls: Option<String>,
     changes_registers: Option<String>,
     writes_memory: Option<String>,
     control_groups: Option<String>,
@@ -133,6 +134,7 @@ impl RunningKernel {
             functions_at_once: self.hooks_functions_at_once(),
             returns_at_once: self.hooks_returns_at_once(),
             places_at_once: self.hooks_places_at_once(),
+            overrides_calls: self.overrides_calls().err(),
             changes_registers: self.changes_registers().err(),
             writes_memory: self.writes_memory().err(),
             control_groups: self.control_groups().err(),
@@ -219,6 +221,10 @@ impl Kernel for SavedKernel {
 
     fn hooks_places_at_once(&self) -> bool {
         self.facts.places_at_once
+    }
+
+    fn overrides_calls(&self) -> Result<(), String> {
+        unless(&self.facts.overrides_calls)
     }
 
     fn hashes_files(&self, hook: &str) -> Result<(), String> {

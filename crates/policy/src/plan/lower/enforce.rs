@@ -117,7 +117,12 @@ pub(super) fn name(selector: &Selector, plan: &mut saker_selector_plan) {
 /// Whether a selector of a hook gives a result in place of the call.
 pub(super) fn overrides(hook: &Hook) -> bool {
     let mut actions = hook.selectors.iter().flat_map(|selector| &selector.actions);
-    actions.any(|action| matches!(action.kind, ActionKind::Override { .. }))
+    actions.any(|action| refuses(&action.kind))
+}
+
+/// Whether an action gives a result in place of the call.
+pub(super) fn refuses(action: &ActionKind) -> bool {
+    matches!(action, ActionKind::Override { .. } | ActionKind::NotifyEnforcer { error: 1.. | ..=-1, .. })
 }
 
 /// What decides in place of a function, by the strongest way that this kernel has, or by the one that is asked for.
@@ -224,16 +229,8 @@ fn decides(signature: &Signature) -> bool {
     matches!(signature.result, TypeKind::Integer { size: 4, signed: true })
 }
 
-/// What a system call cannot be refused by, and what can.
-pub(super) fn no_call_override(cx: &mut Lowering<'_>, call: &str, at: &At) {
-    let release = cx.kernel.release();
-    let message =
-        format!("this version of Saker does not override system calls ({call}) on this kernel ({release})");
-    cx.report.error_hint(at, message, denying(call));
-}
-
 /// Where the operation of a function or system call can be refused.
-fn denying(name: &str) -> String {
+pub(super) fn denying(name: &str) -> String {
     let call = name.rsplit("sys_").next().unwrap_or(name);
     match DECIDED_BY.iter().find(|(known, _)| *known == call) {
         Some((_, hook)) => {
@@ -269,8 +266,7 @@ pub(super) fn unbounded(cx: &mut Lowering<'_>, hook: &Hook, at: &At) {
 pub(super) fn late(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> String {
     let mut told = String::new();
     for (index, selector) in hook.selectors.iter().enumerate() {
-        let refused =
-            selector.actions.iter().any(|action| matches!(action.kind, ActionKind::Override { .. }));
+        let refused = selector.actions.iter().any(|action| refuses(&action.kind));
         let early = selector.actions.iter().filter(|_| !refused && !before(&hook.target));
         let returns = selector.return_actions.iter();
         for (field, action) in

@@ -1,8 +1,8 @@
 //! Enforcers: `NotifyEnforcer` has something done at the system calls that `enforcers` lists.
 //!
 //! A notification that is made at the entry of a listed call takes effect at that very call, so the hook that makes it does
-//! what is asked, and none is ever pending. Others would have to be kept from one place to another; they are refused, and
-//! so is an error in place of a system call, for which kernels without error injection have no way.
+//! what is asked, and none is ever pending. Others would have to be kept from one place to another; they are refused. To
+//! return an error in place of the call the hook runs at the function of the call, whatever it is written for.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use saker_abi::generated::{
 
 use super::selectors::byte;
 use super::{Lowering, enforce};
-use crate::diagnostic::{At, Problem};
+use crate::diagnostic::{At, Problem, Spanned};
 use crate::model::{
     Abi, ArgumentFilter, Enforcer, Functions, Hook, IntegerTest, ListContent, ListRef, Operand, Policy,
     Selector, Source, Syscall, Target, Test,
@@ -72,20 +72,14 @@ pub(super) fn notify(
     plan: &mut saker_selector_plan,
     at: &At,
 ) {
-    if error != 0 {
-        let at = At { span: at.span, path: at.path.field("argError") };
-        let release = cx.kernel.release();
-        let message = format!(
-            "this version of Saker returns no error in place of a system call on this kernel ({release}): `NotifyEnforcer` \
-             can send a signal (`argSig`)"
-        );
-        cx.report.error_hint(&at, message, enforce::preventing(&hook.target));
-    }
     if let Err(problem) = takes_effect_here(cx, hook, selector) {
         cx.problem(at, problem);
     }
     if signal != 0 {
         enforce::signal(cx, signal, plan, at);
+    }
+    if error != 0 {
+        enforce::refusal(cx, error, plan, at);
     }
     plan.action = byte(SAKER_ACTION_NOTIFY_ENFORCER);
 }
@@ -137,17 +131,56 @@ fn takes_effect_here(cx: &Lowering<'_>, hook: &Hook, selector: &Selector) -> Res
     Err(Problem::hint(message, hint))
 }
 
+/// The calls that the selectors of a hook of all system calls name; none: a selector is for others as well, which is told.
+pub(super) fn calls_of_selectors(
+    cx: &mut Lowering<'_>,
+    hook: &Hook,
+    at: &At,
+) -> Option<Vec<Spanned<Syscall>>> {
+    let policy = cx.policy;
+    let mut found: Vec<Spanned<Syscall>> = Vec::new();
+    for (index, selector) in hook.selectors.iter().enumerate() {
+        let mut lists = selector.arguments.iter().filter_map(|filter| lists_of_number(hook, filter));
+        let named = lists.next().and_then(|lists| {
+            let mut calls = Vec::new();
+            for list in lists {
+                let ListContent::Syscalls(named) = &policy.list(*list)?.content else { return None };
+                calls.extend(named.iter().cloned());
+            }
+            Some(calls)
+        });
+        let Some(named) = named else {
+            let at = At { span: selector.span, path: at.path.field("selectors").index(index) };
+            let message = "where one selector returns an error in place of the call, each must say for which calls it is";
+            let hint = "let the number of the call (index 4, type `syscall64`) be `InMap` of a list of calls";
+            cx.report.error_hint(&at, message, hint);
+            return None;
+        };
+        for call in named {
+            if found.iter().all(|other| other.value != call.value) {
+                found.push(call);
+            }
+        }
+    }
+    Some(found)
+}
+
 /// Whether a condition has the number of the call be that of one of these.
 fn is_among(policy: &Policy, hook: &Hook, calls: &Calls<'_>, filter: &ArgumentFilter) -> bool {
-    let Operand::Value(position) = filter.operand else { return false };
+    lists_of_number(hook, filter)
+        .is_some_and(|lists| !lists.is_empty() && lists.iter().all(|list| calls.have(policy, *list)))
+}
+
+/// The lists that a condition has the number of the call be in; none: it is about something else, or asks for more.
+fn lists_of_number<'a>(hook: &Hook, filter: &'a ArgumentFilter) -> Option<&'a [ListRef]> {
+    let Operand::Value(position) = filter.operand else { return None };
     let number = hook.values.get(position).is_some_and(|value| {
         value.source == Source::Argument(ID_FIELD)
             && value.ty == ArgType::Syscall64
             && value.resolve.is_empty()
     });
     let Test::Integer { test: IntegerTest::InSet { ranges, lists }, .. } = &filter.predicate.test else {
-        return false;
+        return None;
     };
-    let listed = !lists.is_empty() && lists.iter().all(|list| calls.have(policy, *list));
-    number && !filter.predicate.negated && ranges.is_empty() && listed
+    (number && !filter.predicate.negated && ranges.is_empty()).then_some(lists)
 }

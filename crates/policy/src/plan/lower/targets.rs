@@ -2,7 +2,7 @@
 
 use super::numbers::{NARROW, is_narrow, narrow_number, own_abi, syscall_number};
 use super::values::From;
-use super::{Lowering, enforce, fields, programs, renames};
+use super::{Lowering, calls, enforce, enforcers, fields, programs, renames};
 use crate::diagnostic::{At, Problem, Spanned};
 use crate::model::{Call, Functions, Hook, ListContent, Source, Syscall, Target};
 use crate::names::syscalls;
@@ -38,6 +38,8 @@ pub(super) enum Reads {
         /// Of the tracepoint at the return.
         exit: Option<saker_abi::generated::saker_step>,
     },
+    /// The number of the call, at the function of a system call.
+    Number(saker_abi::generated::saker_step),
     /// Fields of a record.
     Fields(Format),
     /// Those of a function of a program.
@@ -132,6 +134,16 @@ impl Site {
                     )),
                 }
             }
+            Reads::Number(step) => {
+                let long = Some(TypeKind::Integer { size: 8, signed: true });
+                if index == ID_FIELD {
+                    return Ok(From { steps: vec![*step], ..From::argument(0, long) });
+                }
+                Err(Problem::hint(
+                    format!("the field {index} of the tracepoint is not known where the call is overridden"),
+                    "4 is the number of the system call; hook the call under `kprobes` to ask for its arguments",
+                ))
+            }
             Reads::Fields(format) => fields::address(format, index),
             Reads::Program(_) | Reads::Operands(..) => {
                 Err(Problem::new("arguments of programs are found in another way"))
@@ -173,8 +185,14 @@ pub(super) fn sites(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> (Vec<Site>, 
         Target::Kprobe(call) | Target::Fentry(call) => calls(cx, hook, call, on_return, at),
         Target::Tracepoint { subsystem, event, raw } => {
             let at = At { span: event.span, path: at.path.field("event") };
-            let site = if *raw { raw_tracepoint(cx, event, &at) } else { cooked(cx, subsystem, event, &at) };
-            (site.into_iter().collect(), Vec::new())
+            let sites = if *raw {
+                raw_tracepoint(cx, event, &at).into_iter().collect()
+            } else if enforce::overrides(hook) {
+                deciding_calls(cx, hook, subsystem, event, &at)
+            } else {
+                cooked(cx, subsystem, event, &at).into_iter().collect()
+            };
+            (sites, Vec::new())
         }
         Target::Lsm(name) => {
             let at = At { span: name.span, path: at.path.field("hook") };
@@ -256,14 +274,15 @@ fn calls(
     let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
     let deciding = Some(hook).filter(|hook| enforce::overrides(hook));
     let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, deciding };
-    if let (Some(_), Named::Calls(_) | Named::AllCalls) = (deciding, &named) {
-        let name = match &call.functions {
-            Functions::Named(name) => name.value.as_str(),
-            Functions::List(_) => "a list",
-        };
-        enforce::no_call_override(cx, name, &at);
-    }
     match named {
+        Named::Calls(calls) if deciding.is_some() => {
+            let reads = || (Reads::Call { first: 0 }, CALL_ARGUMENTS as usize);
+            found.sites = all_deciding(cx, &calls, on_return, reads, &at);
+        }
+        Named::AllCalls if deciding.is_some() => {
+            let hint = "list those that are meant";
+            cx.report.error_hint(&at, "all system calls together cannot be overridden", hint);
+        }
         Named::Functions(names) => {
             for name in names {
                 let at = At { span: name.span, path: at.path.clone() };
@@ -278,6 +297,63 @@ fn calls(
         cx.report.warning(&at, message, "`ignore.callNotFound` allows it");
     }
     (found.sites, found.missing)
+}
+
+/// The programs that decide about these calls. What cannot be done is told.
+fn all_deciding(
+    cx: &mut Lowering<'_>,
+    wanted: &[Spanned<Syscall>],
+    on_return: bool,
+    reads: impl Fn() -> (Reads, usize),
+    at: &At,
+) -> Vec<Site> {
+    let mut sites: Vec<Site> = Vec::new();
+    for call in wanted {
+        let at = At { span: call.span, path: at.path.clone() };
+        match calls::deciding(cx, &call.value, on_return, &reads, &at) {
+            // Several names may stand for one function.
+            Ok(found) => {
+                for site in found {
+                    if sites.iter().all(|other| other.attach != site.attach) {
+                        sites.push(site);
+                    }
+                }
+            }
+            Err(problem) => cx.problem(&at, problem),
+        }
+    }
+    sites
+}
+
+/// The same where a tracepoint of system calls is what the policy hooks: its program runs at the calls themselves, for a
+/// tracepoint decides about nothing.
+fn deciding_calls(
+    cx: &mut Lowering<'_>,
+    hook: &Hook,
+    subsystem: &Spanned<String>,
+    event: &Spanned<String>,
+    at: &At,
+) -> Vec<Site> {
+    match (subsystem.value.as_str(), event.value.as_str()) {
+        ("raw_syscalls", "sys_enter") => {
+            let Some(calls) = enforcers::calls_of_selectors(cx, hook, at) else { return Vec::new() };
+            let Some(step) = number_step(cx, at) else { return Vec::new() };
+            all_deciding(cx, &calls, false, || (Reads::Number(step), 1), at)
+        }
+        ("syscalls", name) if name.starts_with("sys_enter_") => {
+            let name = name.trim_start_matches("sys_enter_").to_owned();
+            // The tracepoint is that of the machine's own ABI.
+            let call = Spanned { value: Syscall { abi: Some(own_abi(cx)), name }, span: event.span };
+            let reads = || (Reads::Call { first: FIRST_FIELD }, CALL_ARGUMENTS as usize);
+            all_deciding(cx, &[call], false, reads, at)
+        }
+        _ => {
+            let message =
+                "a tracepoint decides about nothing: no error can be returned in place of what it tells of";
+            cx.report.error_hint(at, message, "hook the system call under `kprobes`, or an LSM hook");
+            Vec::new()
+        }
+    }
 }
 
 /// Programs found so far.

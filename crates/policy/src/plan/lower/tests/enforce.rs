@@ -1,7 +1,7 @@
 //! Actions that interfere: what is put into plans, by which mechanism, and what is said of those that come too late.
 
 use saker_abi::generated::{
-    SAKER_ACTION_OVERRIDE, SAKER_ACTION_SIGKILL, SAKER_ACTION_SIGNAL, SAKER_PLAN_ENFORCES,
+    SAKER_ACTION_OVERRIDE, SAKER_ACTION_SIGKILL, SAKER_ACTION_SIGNAL, SAKER_PLAN_ENFORCES, SAKER_PLAN_NARROW,
     SAKER_SELECT_NAMED, SAKER_SELECT_OVERRIDE,
 };
 
@@ -89,8 +89,66 @@ fn what_would_let_some_calls_through_is_refused() {
     assert_refused(
         &with_spec(call),
         &Fake::default(),
-        &["does not override system calls", "`file_open` under `lsmhooks`"],
+        &["lets no program override sys_openat: it was built without", "`file_open` under `lsmhooks`"],
     );
+    let all = "lists: [{name: all, type: generated_syscalls}]\nkprobes: [{call: 'list:all', syscall: true, selectors: \
+               [{matchActions: [{action: Override, argError: -1}]}]}]";
+    assert_refused(&with_spec(all), &injecting(), &["all system calls together cannot be overridden"]);
+}
+
+/// A kernel with error injection, 64-bit programs only.
+fn injecting() -> Fake {
+    Fake { injects: true, ..Fake::default() }
+}
+
+fn overriding(call: &str) -> String {
+    with_spec(&format!(
+        "lists: [{{name: one, type: syscalls, values: [{call}]}}]\nkprobes: [{{call: 'list:one', syscall: true, args: [{{index: 0, type: int}}], selectors: [{{matchActions: \
+         [{{action: Override, argError: -1}}]}}]}}]"
+    ))
+}
+
+fn functions(text: &str, kernel: &Fake) -> Vec<(Attach, bool)> {
+    let plan = planned(text, kernel);
+    let narrow = |hook: &crate::plan::HookPlan| hook.plan.flags & SAKER_PLAN_NARROW != 0;
+    plan.hooks.iter().map(|hook| (hook.attach.clone(), narrow(hook))).collect()
+}
+
+fn at(function: &str) -> Attach {
+    Attach::Decision { function: function.into(), on_return: false }
+}
+
+#[test]
+fn calls_are_refused_at_their_functions() {
+    assert_eq!(functions(&overriding("sys_lseek"), &injecting()), [(at("__x64_sys_lseek"), false)]);
+    // A name without an ABI means programs of 32 bits too, by whatever function they come.
+    let both = Fake {
+        narrow: true,
+        functions: vec!["__ia32_compat_sys_lseek", "__ia32_sys_lseek", "__ia32_sys_llseek"],
+        ..injecting()
+    };
+    let narrow = [(at("__ia32_compat_sys_lseek"), true), (at("__ia32_sys_lseek"), true)];
+    assert_eq!(functions(&overriding("i386/sys_lseek"), &both), narrow);
+    let mut all = vec![(at("__x64_sys_lseek"), false)];
+    all.extend(narrow);
+    assert_eq!(functions(&overriding("sys_lseek"), &both), all);
+    assert_eq!(functions(&overriding("x64/sys_lseek"), &both), [(at("__x64_sys_lseek"), false)]);
+}
+
+#[test]
+fn calls_that_some_could_still_make_are_not_refused() {
+    let mechanisms = Mechanisms { preemptible: true, ..Fake::default().mechanisms };
+    let preempted = Fake { mechanisms, ..injecting() };
+    assert_refused(&overriding("sys_lseek"), &preempted, &["some calls would not be refused"]);
+    let narrow = Fake { narrow: true, ..injecting() };
+    assert_refused(
+        &overriding("sys_lseek"),
+        &narrow,
+        &["which function serves sys_lseek to 32-bit programs"],
+    );
+    assert_refused(&overriding("i386/sys_connect"), &narrow, &["by `socketcall` or `ipc`"]);
+    let bare = Fake { injects: true, ..Fake::with(false, true, true) };
+    assert_refused(&overriding("sys_lseek"), &bare, &["it has no BPF trampolines"]);
 }
 
 /// Who is never hit otherwise can be hit by a selector that names it, and by no other.

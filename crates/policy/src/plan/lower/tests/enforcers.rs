@@ -1,11 +1,13 @@
 //! Enforcers: a notification is done at the call at which it is made, or refused.
 
 use saker_abi::generated::{
-    SAKER_ACTION_CLEANUP_ENFORCER, SAKER_ACTION_NOTIFY_ENFORCER, SAKER_PLAN_ENFORCES,
+    SAKER_ACTION_CLEANUP_ENFORCER, SAKER_ACTION_NOTIFY_ENFORCER, SAKER_FAMILY_TRACEPOINT,
+    SAKER_PLAN_ENFORCES, SAKER_SELECT_OVERRIDE,
 };
 
 use super::fake::Fake;
 use super::{assert_refused, hook};
+use crate::plan::Attach;
 use crate::testing::with_spec;
 
 const LISTS: &str = "lists:\n- {name: some, type: syscalls, values: [sys_openat, sys_lseek]}\n\
@@ -65,7 +67,33 @@ fn what_would_take_effect_elsewhere_is_refused() {
         assert_refused(&text, &Fake::default(), &["takes effect at the call at which it is made"]);
     }
     let text = notifying("'list:some'", ALL, &in_list("some"), "argError: -1, argSig: 9");
-    assert_refused(&text, &Fake::default(), &["argError: this version of Saker returns no error in place"]);
+    assert_refused(&text, &Fake::default(), &["lets no program override sys_openat"]);
+}
+
+#[test]
+fn an_error_is_returned_at_the_call() {
+    let kernel = Fake { injects: true, ..Fake::default() };
+    let text = notifying("'list:some'", ALL, &in_list("some"), "argError: -1, argSig: 9");
+    let plan = super::planned(&text, &kernel);
+    let at: Vec<_> = plan.hooks.iter().map(|hook| hook.attach.clone()).collect();
+    let decision = |name: &str| Attach::Decision { function: name.into(), on_return: false };
+    assert_eq!(at, [decision("__x64_sys_openat"), decision("__x64_sys_lseek")]);
+    for hook in &plan.hooks {
+        let selector = hook.plan.selector[0];
+        assert_eq!((selector.error, selector.signal), (-1, 9));
+        assert_eq!(u32::from(selector.action), SAKER_ACTION_NOTIFY_ENFORCER);
+        assert_ne!(u32::from(selector.flags) & SAKER_SELECT_OVERRIDE, 0);
+        // The number of the call stands in its registers.
+        assert_eq!((hook.plan.arguments, hook.plan.family), (1, SAKER_FAMILY_TRACEPOINT as u8));
+        assert!(hook.note.is_empty(), "{}", hook.note);
+    }
+    let call = notifying("sys_openat", "kprobes:\n- call: sys_openat\n  syscall: true", "", "argError: -1");
+    assert_eq!(hook(&call, &kernel).attach, decision("__x64_sys_openat"));
+    let (head, selector) = text.split_once("- {matchArgs").expect("a selector");
+    let indent = head.lines().last().expect("a line");
+    let others =
+        format!("{head}- matchPIDs: [{{operator: In, values: [1]}}]\n{indent}- {{matchArgs{selector}");
+    assert_refused(&others, &kernel, &["each must say for which calls it is"]);
 }
 
 #[test]

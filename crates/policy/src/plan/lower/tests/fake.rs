@@ -26,6 +26,8 @@ pub(super) struct Fake {
     pub(super) narrow: bool,
     /// Programs at uprobes may change registers and write into memory.
     pub(super) writes: bool,
+    /// Programs may give results in place of system calls.
+    pub(super) injects: bool,
     /// What programs of control groups may do; none: there are none.
     pub(super) sockets: Option<SocketPrograms>,
 }
@@ -56,6 +58,7 @@ impl Default for Fake {
             hashes: false,
             narrow: false,
             writes: false,
+            injects: false,
             sockets: None,
         }
     }
@@ -118,6 +121,10 @@ impl Kernel for Fake {
 
     fn changes_registers(&self) -> Result<(), String> {
         if self.writes { Ok(()) } else { Err("it is too old".into()) }
+    }
+
+    fn overrides_calls(&self) -> Result<(), String> {
+        if self.injects { Ok(()) } else { Err("it was built without error injection for them".into()) }
     }
 
     fn writes_memory(&self) -> Result<(), String> {
