@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use saker_abi::generated::{
     SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR,
-    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_WORKLOAD,
+    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -100,6 +100,18 @@ fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
     Some(text.into_boxed_str())
 }
 
+/// Takes the hash of a file from the record that has it; of one without there was no room to ask for it.
+fn put_hash(event: &mut HookEvent, record: &Record<'_>) {
+    let Some(value) = record.values().find(|value| value.tag == Tag::HASH) else {
+        event.file_hash_missing = Unjoined::TableFull.name();
+        return;
+    };
+    match file_hash(value.flags, value.bytes) {
+        Some(hash) => event.file_hash = hash,
+        None => event.file_hash_missing = HASH_FAILED,
+    }
+}
+
 /// The number that events give to an action.
 fn action_of(raw: u8) -> i32 {
     i32::from(raw) + 1
@@ -115,6 +127,7 @@ fn withheld(flags: u32) -> &'static str {
         SAKER_WITHHELD_OWNER => "owner",
         SAKER_WITHHELD_WORKLOAD => "workload",
         SAKER_WITHHELD_SWITCH => "switch",
+        SAKER_WITHHELD_UNHASHED => "unhashed",
         _ => "failed",
     }
 }
@@ -211,7 +224,7 @@ impl Engine {
             self.counters.calls.without_entry += 1;
         }
         if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
-            event.file_hash_missing = Unjoined::TableFull.name();
+            put_hash(&mut event, record);
         }
         self.put_stacks(&mut event, hook, record, findings.as_deref());
         let mut captured = Captured::for_shape(&shape);
@@ -243,11 +256,7 @@ impl Engine {
     /// The hash of the file of a call.
     fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
         let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
-        let found = record.values().find(|value| value.tag == Tag::HASH);
-        match found.and_then(|value| file_hash(value.flags, value.bytes)) {
-            Some(hash) => waiting.event.file_hash = hash,
-            None => waiting.event.file_hash_missing = HASH_FAILED,
-        }
+        put_hash(&mut waiting.event, record);
         self.counters.calls.joined += 1;
         self.tell(waiting, out);
         Outcome::Joined

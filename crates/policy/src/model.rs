@@ -14,7 +14,7 @@ pub use hook::{
     Uprobe, Usdt,
 };
 pub use selector::{
-    BinaryFilter, CapabilityFilter, LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter,
+    BinaryFilter, CapabilityFilter, FileHashFilter, LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter,
     NamespaceValue, PathTest, PidFilter, Selector, WorkloadFilter,
 };
 

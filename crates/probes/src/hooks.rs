@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
     SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan,
     saker_prefix_key, saker_text_key,
 };
@@ -35,11 +35,11 @@ use self::choice::{SYSCALLS, choose_programs, mechanism_number, sections, target
 use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
-    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PolicyMaps, SELECTORS, SETS, SHARED, SOCKETS, STATS,
+    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED, SOCKETS, STATS,
     fill_sets, handle, open_map,
 };
 use self::needs::{
-    acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
+    Hashes, acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
     operators_of, parts_of, selector_shards, stacks_of, types_of,
 };
 pub(crate) use self::own::own_id;
@@ -488,6 +488,7 @@ impl Hooks {
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
         }
+        open_map(open, PUT_OFF)?.set_autocreate(hashes(&spec.plan) == Hashes::Decide)?;
         open_map(open, MODE)?.set_autocreate(acts(&spec.plan))?;
         if let Some(mode) = &maps.mode {
             open_map(open, MODE)?.reuse_fd(mode.as_fd())?;
@@ -539,7 +540,7 @@ impl Hooks {
 
     /// What forgets the calls of a hook that wait for their return.
     fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
-        let waits = spec.plan.flags & (SAKER_PLAN_RETURN | SAKER_PLAN_HASH) != 0;
+        let waits = spec.plan.flags & SAKER_PLAN_RETURN != 0 || hashes(&spec.plan) == Hashes::Told;
         if !waits || needs_program_calls(&spec.attach) {
             return None;
         }

@@ -8,6 +8,7 @@ use saker_policy::plan::Attach;
 
 use super::LoadedHook;
 use super::attach::{attach_program, programs};
+use super::needs::Hashes;
 use super::maps::{SELECTORS, STATS, handle, memory_of};
 use super::waiting::Waiting;
 use crate::follow::Follow;
@@ -21,8 +22,8 @@ pub(super) struct Ready<'a> {
     pub(super) pruned: bool,
     /// Its program asks at which place it runs.
     pub(super) tells_places: bool,
-    /// A second program computes hashes.
-    pub(super) hashes: bool,
+    /// A second program computes hashes, and a third decides by them.
+    pub(super) hashes: Hashes,
     /// Selectors that are counted one by one; 0: there are none.
     pub(super) selectors: u16,
     pub(super) watch: Option<Arc<Follow>>,
@@ -33,7 +34,7 @@ impl Ready<'_> {
     /// Attaches it. From then on it tells and acts.
     pub(super) fn attach(self) -> Result<LoadedHook, Error> {
         let mut wanted = programs(&self.attach, self.hashes);
-        if self.hashes {
+        if self.hashes != Hashes::None {
             let unknown =
                 |reason| Error::Option(format!("the order of programs of a hook is not known: {reason}"));
             // As it is for returns, the program of the hash is attached first: then it must be the one that runs last.
