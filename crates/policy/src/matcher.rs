@@ -12,10 +12,14 @@ pub(crate) mod workload;
 use std::fmt;
 
 pub(crate) use event::mode_of;
-pub use event::{Ancestor, CapabilitySets, Container, Content, Event, NamespaceState, Process, SocketValue, Value};
+pub use event::{
+    Ancestor, CapabilitySets, Container, Content, Event, NamespaceState, Process, SocketValue, Value,
+};
 
 use crate::diagnostic::Span;
-use crate::model::{Action, ActionKind, ArgumentFilter, FileHashFilter, Hook, Operand, Policy, Selector, Syscall};
+use crate::model::{
+    Action, ActionKind, ArgumentFilter, FileHashFilter, Hook, Operand, Policy, Selector, Syscall,
+};
 use crate::words::WithoutHash;
 use value::Operands;
 
@@ -194,8 +198,7 @@ impl<'a> Matcher<'a> {
         let actions = hook.selectors.get(tried.selector).map(|selector| selector.actions.as_slice());
         decision.actions =
             actions.unwrap_or_default().iter().filter(|action| !action.kind.name().enforces()).collect();
-        decision.posts =
-            !decision.actions.iter().any(|action| matches!(action.kind, ActionKind::NoPost));
+        decision.posts = !decision.actions.iter().any(|action| matches!(action.kind, ActionKind::NoPost));
     }
 
     fn act(&self, decision: &mut Decision<'a>, selector: &'a Selector, hook: &'a Hook, event: &Event) {

@@ -22,9 +22,9 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
-    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan,
-    saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
+    SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan, saker_prefix_key,
+    saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -35,8 +35,8 @@ use self::choice::{SYSCALLS, choose_programs, mechanism_number, sections, target
 use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
-    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED, SOCKETS, STATS,
-    fill_sets, handle, open_map,
+    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED,
+    SOCKETS, STATS, fill_sets, handle, open_map,
 };
 use self::needs::{
     Hashes, acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,

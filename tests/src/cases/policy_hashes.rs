@@ -9,11 +9,13 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::keep::{Line, ask, kill};
 use super::policy::Bench;
 use crate::agent;
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
 use crate::observe::{Observation, same};
+use crate::scratch::Scratch;
 
 /// The table.
 pub const CASES: &[Case] = &[
@@ -22,6 +24,8 @@ pub const CASES: &[Case] = &[
     alone("policy-hash-allows", allows),
     alone("policy-hash-programs", programs),
     alone("policy-hash-modes", modes),
+    alone("policy-hash-library", library),
+    alone("policy-hash-kept", kept),
 ];
 
 const EPERM: u64 = 1;
@@ -40,8 +44,8 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn policy(&self, bench: &Bench) -> String {
-        let (program, values) = (bench.program().display().to_string(), self.values.join(", "));
+    fn policy(&self, program: &Path) -> String {
+        let (program, values) = (program.display(), self.values.join(", "));
         let (ty, executed) = match self.hook {
             "mmap_file" => ("file", "matchArgs: [{index: 2, operator: Mask, values: ['4']}]\n      "),
             _ => ("linux_binprm", ""),
@@ -69,13 +73,16 @@ fn hash(algorithm: &str, path: &Path) -> Result<String> {
 fn algorithm(bench: &Bench) -> Result<Option<String>> {
     let values = [format!("md5:{}", "0".repeat(32))];
     let asked = Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
-    let path = bench.write("hashed.yaml", &asked.policy(bench))?;
+    let path = bench.write("hashed.yaml", &asked.policy(&bench.program()))?;
     let output = bench.ask(&["add", &path.to_string_lossy()])?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success(), "a hash that IMA never computes was taken");
     if let Some((_, rest)) = told.split_once("hashes files by ") {
         let name = rest.split(',').next().unwrap_or_default().to_owned();
-        ensure!(name != "md5" && told.contains(&format!("give the hashes by {name}")), "no way is told: {told}");
+        ensure!(
+            name != "md5" && told.contains(&format!("give the hashes by {name}")),
+            "no way is told: {told}"
+        );
         return Ok(Some(name));
     }
     let symbols = fs::read_to_string("/proc/kallsyms")?;
@@ -95,8 +102,8 @@ struct Files {
 }
 
 impl Files {
-    fn make(bench: &Bench, content: &[u8]) -> Result<Self> {
-        let folder = bench.lab.scratch.fresh("contents")?;
+    fn make(scratch: &Scratch, content: &[u8]) -> Result<Self> {
+        let folder = scratch.fresh("contents")?;
         let (bad, copy, link) = (folder.join("bad.so"), folder.join("harmless"), folder.join("link"));
         let neighbour = folder.join("neighbour.so");
         fs::write(&bad, content)?;
@@ -144,7 +151,8 @@ fn count(hook: &Value, name: &str) -> u64 {
 /// The processes that `saker mapped` finds by the digest of a file.
 fn mapped(hash: &str) -> Result<Vec<u64>> {
     let Some(digits) = hash.strip_prefix("sha256:") else { return Ok(Vec::new()) };
-    let output = Command::new(agent::binary()?).args(["mapped", "-o", "json", "--sha256", digits]).output()?;
+    let output =
+        Command::new(agent::binary()?).args(["mapped", "-o", "json", "--sha256", digits]).output()?;
     let told: Value = serde_json::from_slice(&output.stdout)?;
     let found = told["found"].as_array().context("nothing is listed")?;
     Ok(found.iter().filter_map(|one| one["pid"].as_u64()).collect())
@@ -154,15 +162,15 @@ fn mapped(hash: &str) -> Result<Vec<u64>> {
 fn refuses() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
-    let files = Files::make(&bench, &content())?;
+    let files = Files::make(&bench.lab.scratch, &content())?;
     let bad = hash(&algorithm, &files.bad)?;
     // Among thousands.
-    let mut values: Vec<String> =
-        (0..5_000).map(|at| format!("{algorithm}:{at:0width$x}", width = bad.len() - algorithm.len() - 1)).collect();
+    let mut values: Vec<String> = (0..5_000)
+        .map(|at| format!("{algorithm}:{at:0width$x}", width = bad.len() - algorithm.len() - 1))
+        .collect();
     values.push(bad.clone());
-    let asked =
-        Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
-    bench.add("hashed.yaml", &asked.policy(&bench))?;
+    let asked = Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
+    bench.add("hashed.yaml", &asked.policy(&bench.program()))?;
     let seen = bench.lab.observe(&files.all("map")?)?;
     let facts = &seen.run.facts;
     for number in 1..=4 {
@@ -201,7 +209,7 @@ fn refuses() -> Result<()> {
         let without = ", withoutHash: Tell";
         let lenient = Asked { values: &values, without, ..asked };
         bench.order(&["delete", "hashed"])?;
-        bench.add("hashed.yaml", &lenient.policy(&bench))?;
+        bench.add("hashed.yaml", &lenient.policy(&bench.program()))?;
         let seen = bench.lab.observe(&["map-direct", path])?;
         same("past the page cache", seen.run.facts.find("direct"), Some("0"))?;
         let [event] = told(&seen)[..] else { anyhow::bail!("not one event: {:?}", told(&seen)) };
@@ -221,11 +229,10 @@ fn refuses() -> Result<()> {
 fn parallel() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
-    let files = Files::make(&bench, &content())?;
+    let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
-    let asked =
-        Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
-    bench.add("hashed.yaml", &asked.policy(&bench))?;
+    let asked = Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
+    bench.add("hashed.yaml", &asked.policy(&bench.program()))?;
     let path = |path: &Path| path.to_str().map(str::to_owned).context("no text");
     let (bad, good, rounds) = (path(&files.bad)?, path(&files.neighbour)?, ROUNDS.to_string());
     let seen = bench.lab.observe(&["map-many", &bad, &good, &rounds])?;
@@ -245,11 +252,10 @@ fn parallel() -> Result<()> {
 fn allows() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
-    let files = Files::make(&bench, &content())?;
+    let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
-    let asked =
-        Asked { hook: "mmap_file", operator: "NotIn", values: &values, without: "", action: REFUSE };
-    bench.add("hashed.yaml", &asked.policy(&bench))?;
+    let asked = Asked { hook: "mmap_file", operator: "NotIn", values: &values, without: "", action: REFUSE };
+    bench.add("hashed.yaml", &asked.policy(&bench.program()))?;
     let seen = bench.lab.observe(&files.all("map")?)?;
     let facts = &seen.run.facts;
     for fact in ["map.1", "map.2", "map.3", "map.4", "read", "memory"] {
@@ -271,18 +277,19 @@ fn programs() -> Result<()> {
     let mut program = fs::read(&bench.lab.programs.nop)?;
     // So that nobody else is hit, and the neighbour's last byte is not part of the program.
     program.extend_from_slice(b"a program of the test's own");
-    let files = Files::make(&bench, &program)?;
+    let files = Files::make(&bench.lab.scratch, &program)?;
     let bad = hash(&algorithm, &files.bad)?;
     let run = &files.all("execute")?;
     let (names, run) = (["execute.1", "execute.2", "execute.3"], [&run[..4], &run[5..]].concat());
     let seen = bench.lab.observe(&run)?;
-    let before: Vec<String> =
-        (1..=4).map(|at| Ok(seen.run.facts.text(&format!("execute.{at}.status"))?.to_owned())).collect::<Result<_>>()?;
+    let before: Vec<String> = (1..=4)
+        .map(|at| Ok(seen.run.facts.text(&format!("execute.{at}.status"))?.to_owned()))
+        .collect::<Result<_>>()?;
     let values = [bad.clone()];
     for action in [REFUSE, "{action: Sigkill}"] {
         let asked =
             Asked { hook: "bprm_check_security", operator: "In", values: &values, without: "", action };
-        bench.add("hashed.yaml", &asked.policy(&bench))?;
+        bench.add("hashed.yaml", &asked.policy(&bench.program()))?;
         let seen = bench.lab.observe(&run)?;
         let facts = &seen.run.facts;
         for name in names {
@@ -306,9 +313,10 @@ fn programs() -> Result<()> {
     // What runs already is not refused, and found.
     let copy = bench.lab.scratch.fresh("running")?.join("sleeper");
     fs::copy("/bin/sleep", &copy)?;
-    fs::OpenOptions::new().append(true).open(&copy).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, b"the test's own")
-    })?;
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&copy)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"the test's own"))?;
     let mut child = Command::new(&copy).arg("600").spawn()?;
     let wanted = hash("sha256", &copy)?;
     let found = crate::wait::until("the process to be found", crate::wait::LONG, || {
@@ -320,15 +328,64 @@ fn programs() -> Result<()> {
     bench.lab.agent.stop()
 }
 
+/// A library that somebody else's program is linked with, under another name than it had: nobody can load it, and everything
+/// else is loaded, while every file that is mapped to be executed is hashed.
+fn library() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
+    let folder = bench.lab.scratch.fresh("libraries")?;
+    let (listed, good) = (folder.join("backdoored"), folder.join("good"));
+    fs::create_dir_all(&good)?;
+    let loaded = good.join("liblzma.so.5");
+    fs::copy(super::policy_scenarios::own_liblzma()?, &loaded)?;
+    // What stands behind the sections is not part of the library, but of the file.
+    let mut content = fs::read(&loaded)?;
+    content.extend_from_slice(b"the test's own release");
+    fs::write(&listed, &content)?;
+    fs::write(folder.join("liblzma.so.5"), &content)?;
+    let xz = |folder: &Path| -> Result<(bool, String)> {
+        let output = Command::new("/usr/bin/xz")
+            .arg("--version")
+            .env("LD_LIBRARY_PATH", folder)
+            .env("LC_ALL", "C")
+            .output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    ensure!(xz(&folder)?.0, "the library cannot be loaded without the policy either");
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: hashed}}\nspec:\n  lsmhooks:\n  \
+         - hook: mmap_file\n    args: [{{index: 0, type: file}}, {{index: 2, type: uint64}}]\n    selectors:\n    \
+         - matchArgs: [{{index: 2, operator: Mask, values: ['4']}}]\n      \
+         matchFileHashes: [{{operator: In, values: ['{}'], withoutHash: Tell}}]\n      matchActions: [{REFUSE}]\n",
+        hash(&algorithm, &listed)?
+    );
+    bench.add("hashed.yaml", &text)?;
+    let from = bench.lab.stream.events.len();
+    let (done, message) = xz(&folder)?;
+    ensure!(!done && message.contains("liblzma.so.5"), "it was loaded: {message}");
+    ensure!(xz(&good)?.0, "a library of the same name was refused");
+    ensure!(Command::new("sha256sum").arg(&listed).output()?.status.success(), "the file cannot be read");
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    let events = bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook);
+    let refused: Vec<&Event> = events.filter(|event| event.text("action_withheld").is_empty()).collect();
+    ensure!(!refused.is_empty(), "nothing was told");
+    for event in refused {
+        same("program", event.text("process/binary"), "/usr/bin/xz")?;
+        same("hash", event.text("ima_hash"), hash(&algorithm, &listed)?.as_str())?;
+    }
+    bench.order(&["delete", "hashed"])?;
+    ensure!(xz(&folder)?.0, "the policy is gone and the library is still refused");
+    bench.lab.agent.stop()
+}
+
 /// Monitoring tells what would be refused, with the hash.
 fn modes() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
-    let files = Files::make(&bench, &content())?;
+    let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
-    let asked =
-        Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
-    bench.add("hashed.yaml", &asked.policy(&bench))?;
+    let asked = Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
+    bench.add("hashed.yaml", &asked.policy(&bench.program()))?;
     for (mode, error, withheld) in [("monitor", 0, "monitor"), ("enforce", EPERM, "")] {
         bench.order(&["set-mode", "hashed", mode])?;
         let seen = bench.lab.observe(&files.all("map")?)?;
@@ -344,4 +401,32 @@ fn modes() -> Result<()> {
     same("monitored", count(&hook, "monitored_override"), 4)?;
     same("overridden", count(&hook, "overridden"), 4)?;
     bench.lab.agent.stop()
+}
+
+/// What stays in force while no agent runs decides by contents too, and so does the next agent's.
+fn kept() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let found = algorithm(&bench)?;
+    bench.lab.agent.stop()?;
+    let Some(algorithm) = found else { return Ok(()) };
+    let line = Line::new()?;
+    let files = Files::make(&line.scratch, &content())?;
+    let values = [hash(&algorithm, &files.bad)?];
+    let asked = Asked { hook: "mmap_file", operator: "In", values: &values, without: "", action: REFUSE };
+    let file = line.write("hashed.yaml", &asked.policy(&line.programs.workload))?;
+    let mut agent = line.start()?;
+    ask(&agent, &["add", &file.to_string_lossy()])?;
+    let check = || -> Result<()> {
+        let facts = line.programs.start(&line.scratch, &files.all("map")?)?.finish()?.facts;
+        for number in 1..=4 {
+            same("a file of this content", facts.number(&format!("map.{number}"))?, EPERM)?;
+        }
+        same("the neighbour", facts.number("map.5")?, 0)
+    };
+    check()?;
+    kill(&mut agent)?;
+    check().context("while no agent runs")?;
+    let mut agent = line.start()?;
+    check().context("with the next agent")?;
+    agent.stop()
 }

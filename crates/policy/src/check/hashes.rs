@@ -1,7 +1,7 @@
 //! Filters on the content of a file.
 
-use super::actions::IMA_HOOKS;
 use super::Context;
+use super::actions::IMA_HOOKS;
 use crate::diagnostic::Spanned;
 use crate::model::{FileHashFilter, Hook, Target};
 use crate::shape::Record;

@@ -2,9 +2,9 @@
 
 use crate::matcher::Clause;
 use crate::model::{
-    ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, FileHashFilter, Hook, IntegerTest, Jump, LabelCondition,
-    LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest, PidFilter,
-    Policy, Post, RegisterSource, RegisterValue, Selector, Side, Test, TextTest, WorkloadFilter,
+    ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, FileHashFilter, Hook, IntegerTest, Jump,
+    LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest,
+    PidFilter, Policy, Post, RegisterSource, RegisterValue, Selector, Side, Test, TextTest, WorkloadFilter,
 };
 use crate::names;
 use crate::values::IntegerRange;

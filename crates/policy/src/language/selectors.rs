@@ -4,7 +4,9 @@ use super::{
     FieldDef, I32, I64, MAX_ACTIONS, MAX_FILTERS, ObjectDef, Shape, TEXTS, U32, U64, UNLIMITED, field,
 };
 use super::{policy::LABELS, required};
-use crate::words::{ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator, WithoutHash};
+use crate::words::{
+    ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator, WithoutHash,
+};
 
 const fn filters(name: &'static str, shape: &'static Shape, doc: &'static str) -> FieldDef {
     field(name, Shape::List(shape, MAX_FILTERS), "", doc)

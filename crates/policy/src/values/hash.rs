@@ -123,7 +123,9 @@ mod tests {
         let hash = FileHash::parse(&text).unwrap();
         assert_eq!((hash.algorithm, hash.bytes.len(), hash.bytes[1]), (HashAlgorithm::Sha1, 20, 0xb1));
         assert_eq!(hash.to_string(), text.to_lowercase());
-        for wrong in ["", "abcd", "sha1:", "sha1:00", "sha9:00", "sha256:xx", &format!("sha1:{}", "g".repeat(40))] {
+        for wrong in
+            ["", "abcd", "sha1:", "sha1:00", "sha9:00", "sha256:xx", &format!("sha1:{}", "g".repeat(40))]
+        {
             assert!(FileHash::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,8 +8,8 @@ use saker_policy::plan::Attach;
 
 use super::LoadedHook;
 use super::attach::{attach_program, programs};
-use super::needs::Hashes;
 use super::maps::{SELECTORS, STATS, handle, memory_of};
+use super::needs::Hashes;
 use super::waiting::Waiting;
 use crate::follow::Follow;
 use crate::hook_skel::HookSkel;

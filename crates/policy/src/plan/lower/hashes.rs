@@ -26,7 +26,8 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, builder: &mut Builder, a
     let algorithm = match cx.kernel.hashes_files(&name.value).and_then(|()| cx.kernel.hash_algorithm()) {
         Ok(algorithm) => algorithm,
         Err(reason) => {
-            let hint = "without hashes a file is known by its path: `matchArgs` on an argument of `type: file`";
+            let hint =
+                "without hashes a file is known by its path: `matchArgs` on an argument of `type: file`";
             cx.report.error_hint(at, reason, hint);
             return;
         }
@@ -64,7 +65,8 @@ fn values(cx: &mut Lowering<'_>, filter: &FileHashFilter, algorithm: HashAlgorit
     if let Some(value) = filter.values.iter().find(other) {
         let place = At { span: value.span, path: at.path.field("values") };
         let (own, name) = (algorithm.name(), value.value.algorithm.name());
-        let message = format!("IMA of this kernel hashes files by {own}, so a hash by {name} would never be met");
+        let message =
+            format!("IMA of this kernel hashes files by {own}, so a hash by {name} would never be met");
         let hint = format!("give the hashes by {own}, or boot with `ima_hash={name}`");
         cx.report.error_hint(&place, message, hint);
         return;

@@ -3,7 +3,7 @@
 use crate::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms, TypeKind};
 use crate::programs::Program;
 use crate::tracepoint::Format;
-use crate::values::Step;
+use crate::values::{HashAlgorithm, Step};
 use saker_abi::generated::saker_step;
 
 /// With trampolines, kprobes and LSM programs, unless changed.
@@ -87,9 +87,13 @@ impl Kernel for Fake {
     fn hashes_files(&self, hook: &str) -> Result<(), String> {
         match hook {
             _ if !self.hashes => Err("this kernel was built without IMA".to_owned()),
-            "file_open" => Ok(()),
+            "file_open" | "file_post_open" => Ok(()),
             other => Err(format!("programs at {other} may not sleep")),
         }
+    }
+
+    fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
+        Ok(HashAlgorithm::Sha256)
     }
 
     fn mechanisms(&self) -> Mechanisms {
