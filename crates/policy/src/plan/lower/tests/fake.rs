@@ -191,7 +191,7 @@ impl Kernel for Fake {
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {
         match name {
-            "file_open" => Some(signature(vec![pointer("file")])),
+            "file_open" | "file_post_open" => Some(signature(vec![pointer("file")])),
             "file_permission" => Some(signature(vec![pointer("file"), INT])),
             "socket_connect" | "socket_bind" => {
                 Some(signature(vec![pointer("socket"), pointer("sockaddr"), INT]))
