@@ -302,8 +302,9 @@ struct saker_plan {
 	__u64 hash_in, hash_not_in;
 	__u64 hash_lenient;   /* of these, bits: without a hash nothing is done, and told that */
 	__u64 hash_told;      /* bits: the selector is told with the hash, whatever it is */
-	__u32 hash_algorithm; /* of all hashes in the sets, enum hash_algo; they are sets of texts, whose
-			       * bytes are those of a hash, zeroes up to SAKER_HASH_MAX */
+	__u32 hash_algorithm; /* of all hashes in the sets, enum hash_algo or SAKER_HASH_BUILD_ID. They are
+			       * sets of texts: the bytes of a hash, zeroes up to SAKER_HASH_MAX; or of a
+			       * build id */
 	__u32 zero2;
 };
 

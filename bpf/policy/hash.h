@@ -16,33 +16,7 @@
 
 #include "match.h"
 #include "owner.h"
-
-/* Where the file is, known to the verifier: in the first argument of the hook. */
-const volatile u32 saker_hash_of;
-#define HASH_OF_FILE	1
-#define HASH_OF_PROGRAM 2 /* a program that is about to be executed: struct linux_binprm */
-
-#define S_IFMT	0170000
-#define S_IFREG 0100000
-
-/* A call that is decided by the hash of its file, put off until that is known: by its thread, of this hook
- * alone. Selectors that ask what the hash is cannot be decided by the hook's program; whatever else they ask
- * has been answered. The third program of the hook decides. Where a policy has such selectors, calls that are
- * only told with a hash go the same way. */
-struct put_off {
-	u64 found;     /* bit: whatever else this selector asks holds */
-	s32 algorithm; /* of the hash; negative: there is none, and why */
-	u32 hashed;    /* the second program has been here */
-	u8 hash[SAKER_HASH_MAX];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 4096);
-	__type(key, u32);
-	__type(value, struct put_off);
-} saker_put_off SEC(".maps");
+#include "put_off.h"
 
 #define ASKS_HASH (saker_plan.hash_in | saker_plan.hash_not_in)
 
@@ -121,25 +95,6 @@ static __noinline void forget_for_hash(u32 tid)
 		count_waiting(-1);
 }
 
-/* The hook's file; NULL: it has none with a content, as mappings without a file, devices and folders. */
-static __always_inline struct file *file_with_content(void *ctx)
-{
-	struct file *file;
-	struct inode *inode;
-
-	if (saker_hash_of == HASH_OF_PROGRAM) {
-		struct linux_binprm *program = (void *)context_word(ctx, 0);
-
-		file = program->file;
-	} else {
-		file = (void *)context_word(ctx, 0);
-	}
-	if (!file)
-		return NULL;
-	inode = file->f_inode;
-	return inode && (inode->i_mode & S_IFMT) == S_IFREG ? file : NULL;
-}
-
 /* Which of these selectors hold without a hash. Those that are not lenient do: what was to be kept out is not
  * let in because it makes itself unreadable. If only lenient ones are left nothing is done, which is told. */
 static __noinline u64 found_without_hash(struct hook_scratch *s)
@@ -184,7 +139,8 @@ static __noinline u64 found_by_hash(struct hook_scratch *s, u32 level)
 static __noinline u64 take_hash(struct hook_scratch *s, u32 level, const struct put_off *entry)
 {
 	struct saker_tlv *tlv = (void *)s->values;
-	s64 algorithm = entry->hashed ? entry->algorithm : -11; /* EAGAIN: the kernel left it out */
+	u32 len = entry->known - 1;
+	s64 algorithm = len <= SAKER_HASH_MAX ? entry->algorithm : -11; /* EAGAIN: the kernel left it out */
 
 	s->found = entry->found;
 	tlv->tag = SAKER_TAG_HASH;
@@ -196,15 +152,15 @@ static __noinline u64 take_hash(struct hook_scratch *s, u32 level, const struct 
 		return found_without_hash(s);
 	tlv->status = SAKER_STATUS_OK;
 	tlv->flags = algorithm;
-	tlv->len = SAKER_HASH_MAX;
+	tlv->len = len;
 	__builtin_memcpy(tlv + 1, entry->hash, SAKER_HASH_MAX);
-	s->end = sizeof(*tlv) + SAKER_HASH_MAX;
+	s->end = sizeof(*tlv) + ((len + 7) & ~7u);
 	/* A policy of IMA may have another algorithm for some files: nothing can be compared. */
 	if (algorithm != saker_plan.hash_algorithm)
 		return found_without_hash(s);
 	__builtin_memset(s->text.text, 0, sizeof(s->text.text));
 	__builtin_memcpy(s->text.text, entry->hash, SAKER_HASH_MAX);
-	s->text.len = SAKER_HASH_MAX;
+	s->text.len = len;
 	return found_by_hash(s, level);
 }
 
@@ -268,11 +224,11 @@ static __noinline int hash_for_decision(void *ctx)
 	struct put_off *entry, value = {};
 
 	entry = bpf_map_lookup_elem(&saker_put_off, &tid);
-	if (!entry || entry->hashed)
+	if (!entry || entry->known)
 		return 0;
 	value.found = entry->found;
 	value.algorithm = compute_hash(ctx, value.hash);
-	value.hashed = 1;
+	value.known = 1 + SAKER_HASH_MAX;
 	bpf_map_update_elem(&saker_put_off, &tid, &value, BPF_EXIST);
 	return 0;
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use saker_abi::generated::{
-    SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR,
-    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_UNHASHED,
-    SAKER_WITHHELD_WORKLOAD,
+    SAKER_HASH_BUILD_ID, SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT,
+    SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH,
+    SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -63,6 +63,9 @@ fn loaded(record: &Record<'_>, findings: Option<Box<Findings>>) -> Loaded {
 /// Instead of a hash: IMA has none of the file.
 const HASH_FAILED: &str = "failed";
 
+/// Instead of a build id: the file has none.
+const NO_BUILD_ID: &str = "no_build_id";
+
 /// Algorithms by their number in the kernel (`include/uapi/linux/hash_info.h`), with the bytes of a hash.
 const HASHES: [(&str, usize); 23] = [
     ("md4", 16),
@@ -93,12 +96,15 @@ const HASHES: [(&str, usize); 23] = [
 /// A hash as events show it; `None`: there is none, or of an algorithm that is not known.
 fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
     let (name, len) = HASHES.get(usize::from(algorithm))?;
-    let bytes = bytes.get(..*len)?;
+    Some(digits(name, bytes.get(..*len)?))
+}
+
+fn digits(name: &str, bytes: &[u8]) -> Box<str> {
     let mut text = format!("{name}:");
     for byte in bytes {
         text.push_str(&format!("{byte:02x}"));
     }
-    Some(text.into_boxed_str())
+    text.into_boxed_str()
 }
 
 /// Takes the hash of a file from the record that has it; of one without there was no room to ask for it.
@@ -107,7 +113,14 @@ fn put_hash(event: &mut HookEvent, record: &Record<'_>) {
         event.file_hash_missing = Unjoined::TableFull.name();
         return;
     };
-    match file_hash(value.flags, value.bytes) {
+    let build_id = u32::from(value.flags) == SAKER_HASH_BUILD_ID;
+    if build_id && value.bytes.is_empty() {
+        event.file_hash_missing = NO_BUILD_ID;
+        return;
+    }
+    let found =
+        if build_id { Some(digits("build-id", value.bytes)) } else { file_hash(value.flags, value.bytes) };
+    match found {
         Some(hash) => event.file_hash = hash,
         None => event.file_hash_missing = HASH_FAILED,
     }

@@ -225,7 +225,7 @@ impl<'a> Matcher<'a> {
         let arguments = self.values("matchArgs", &selector.arguments, event);
         let data = self.values("matchData", &selector.data, event);
         let hash = selector.file_hashes.iter().map(|filter| Clause {
-            field: "matchFileHashes",
+            field: filter.field,
             index: 0,
             span: filter.span,
             outcome: file_hash(filter, &event.content),

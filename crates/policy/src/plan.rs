@@ -492,6 +492,13 @@ pub trait Kernel {
     fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
         Err("it is not known by which algorithm this kernel hashes files".to_owned())
     }
+    /// Whether programs at this hook of the security modules may read its file; `Err` says why not.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        Err(format!("it is not known whether programs at {hook} may read files"))
+    }
     /// Whether programs at uprobes may change registers, and the probed program goes on with them (Linux 6.18).
     ///
     /// # Errors

@@ -371,6 +371,23 @@ impl Kernel for RunningKernel {
         mechanisms::hash_algorithm()
     }
 
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        mechanisms::may_sleep_at(hook).map_err(|reason| {
+            format!("programs at this hook may not sleep on this kernel ({}): {reason}", self.release)
+        })?;
+        let mut place = std::mem::MaybeUninit::uninit();
+        let of = if hook.starts_with("bprm_") { 2 } else { 1 };
+        crate::hooks::build_ids::load(hook, of, None, &mut place).map(drop).map_err(|error| {
+            tracing::debug!(%error, hook, "no program that reads files");
+            format!(
+                "programs at this hook cannot read files on this kernel ({}), for which they need \
+                 `bpf_dynptr_from_file`, of Linux 6.19",
+                self.release
+            )
+        })?;
+        mechanisms::last_runs_first().map(drop)
+    }
+
     fn changes_registers(&self) -> Result<(), String> {
         mechanisms::changes_registers()
     }

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     alone("policy-hash-modes", modes),
     alone("policy-hash-library", library),
     alone("policy-hash-kept", kept),
+    alone("policy-hash-build-ids", build_ids),
 ];
 
 const EPERM: u64 = 1;
@@ -429,4 +430,68 @@ fn kept() -> Result<()> {
     let mut agent = line.start()?;
     check().context("with the next agent")?;
     agent.stop()
+}
+
+/// The build id of a file, as the tools of the linker show it.
+fn build_id(path: &Path) -> Result<String> {
+    let output = Command::new("readelf").arg("-n").arg(path).env("LC_ALL", "C").output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("Build ID: ").map(str::to_owned));
+    line.context("it has no build id")
+}
+
+/// What the linker named so cannot be mapped to be executed, also where a byte of it is another; what it did not name can.
+/// Refused where programs cannot read files.
+fn build_ids() -> Result<()> {
+    let mut bench = Bench::start(&[])?;
+    let stacks = bench.lab.programs.stacks.clone();
+    let id = build_id(&stacks)?;
+    let policy = |operator: &str| {
+        let values = [id.clone(), "00ff".to_owned()];
+        let asked = Asked { hook: "mmap_file", operator, values: &values, without: "", action: REFUSE };
+        asked.policy(&bench.program()).replace("matchFileHashes", "matchBuildIds").replace("00ff", "'00ff'")
+    };
+    let policies = [policy("In"), policy("NotIn")];
+    let path = bench.write("hashed.yaml", &policies[0])?;
+    let output = bench.ask(&["add", &path.to_string_lossy()])?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let symbols = fs::read_to_string("/proc/kallsyms")?;
+        let able = super::policy_enforce::lsm()? && symbols.contains(" bpf_dynptr_from_file");
+        let reason = ["cannot read files", "may not sleep", "LSM"].iter().any(|words| told.contains(words));
+        ensure!(!able && reason, "it was not refused for what it asks for: {told}");
+        println!("        programs of this kernel cannot read files: the refusal is tested");
+        return bench.lab.agent.stop();
+    }
+    let mut program = fs::read(&stacks)?;
+    program.extend_from_slice(b"the test's own");
+    let named = Files::make(&bench.lab.scratch, &program)?;
+    let other = bench.lab.scratch.fresh("unnamed")?.join("unnamed");
+    fs::write(&other, content())?;
+    let mut all = named.all("map")?;
+    all.push(other.to_str().context("no text")?);
+    for (operator, with, without) in [("In", EPERM, 0), ("NotIn", 0, EPERM)] {
+        if operator == "NotIn" {
+            bench.order(&["delete", "hashed"])?;
+            bench.add("hashed.yaml", &policies[1])?;
+        }
+        let seen = bench.lab.observe(&all)?;
+        for number in 1..=5 {
+            same(operator, seen.run.facts.number(&format!("map.{number}"))?, with)?;
+        }
+        same(operator, seen.run.facts.number("map.6")?, without)?;
+        same("memory", seen.run.facts.number("memory")?, 0)?;
+        let events = told(&seen);
+        same("events", events.len(), if operator == "In" { 5 } else { 1 })?;
+        for event in events {
+            same("withheld", event.text("action_withheld"), "")?;
+            let (told, missing) = (event.text("ima_hash"), event.text("ima_hash_missing"));
+            if operator == "In" {
+                same("build id", told, format!("build-id:{id}").as_str())?;
+            } else {
+                same("no build id", (told, missing), ("", "no_build_id"))?;
+            }
+        }
+    }
+    bench.lab.agent.stop()
 }

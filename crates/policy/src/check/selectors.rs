@@ -18,6 +18,7 @@ const FILTERS: &[&str] = &[
     "matchArgs",
     "matchData",
     "matchFileHashes",
+    "matchBuildIds",
     "matchReturnArgs",
 ];
 
@@ -162,7 +163,7 @@ fn selector(layers: &Layers<'_>, family: Family, hook: &Hook, cx: &mut Context<'
             .collect(),
         arguments: value_filters(layers, "matchArgs", filters::Role::Arguments, hook, family, cx),
         data: value_filters(layers, "matchData", filters::Role::Data, hook, family, cx),
-        file_hashes: hashes::file_hashes(&each("matchFileHashes"), hook, cx),
+        file_hashes: hashes::content(&each("matchFileHashes"), &each("matchBuildIds"), hook, cx),
         actions: actions::all(&each("matchActions"), family, hook, cx),
         return_arguments: value_filters(layers, "matchReturnArgs", filters::Role::Returned, hook, family, cx),
         return_actions: return_actions(layers, family, hook, cx),

@@ -71,11 +71,15 @@ pub fn clause(policy: &Policy, hook: &Hook, selector: &Selector, clause: &Clause
         "matchCapabilityChanges" => selector.capability_changes.get(index).map(capability_change),
         "matchArgs" => selector.arguments.get(index).map(|filter| value(policy, hook, filter)),
         "matchData" => selector.data.get(index).map(|filter| value(policy, hook, filter)),
-        "matchFileHashes" => selector.file_hashes.as_ref().map(file_hash),
+        "matchFileHashes" | "matchBuildIds" => selector.file_hashes.as_ref().map(file_hash),
         "matchReturnArgs" => selector.return_arguments.get(index).map(|filter| value(policy, hook, filter)),
         _ => None,
     };
     phrase.unwrap_or_else(|| format!("{}[{index}]", clause.field))
+}
+
+fn what(filter: &FileHashFilter) -> &'static str {
+    if filter.field == "matchBuildIds" { "build id" } else { "hash" }
 }
 
 fn file_hash(filter: &FileHashFilter) -> String {
@@ -85,7 +89,7 @@ fn file_hash(filter: &FileHashFilter) -> String {
         WithoutHash::Act => "or cannot be computed",
         WithoutHash::Tell => "and if it cannot be computed, that is told and nothing done",
     };
-    format!("the hash of the file {is} {values}, {without}")
+    format!("the {} of the file {is} {values}, {without}", what(filter))
 }
 
 pub(super) fn labels(selector: &LabelSelector) -> String {

@@ -41,7 +41,7 @@ static CASE: ObjectDef = ObjectDef {
             "hash",
             Shape::Text,
             "no file with a content",
-            "hash of the hook's file, such as `sha256:` and its digits; or `unreadable`",
+            "hash of the hook's file, such as `sha256:` and its digits, `build-id:` and its digits or `none`; or `unreadable`",
         ),
         field("return", Shape::Value, "", "value returned"),
         required("expect", Shape::Object(&EXPECT), "what must come of it"),

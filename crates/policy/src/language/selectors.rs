@@ -42,6 +42,11 @@ pub(crate) static SELECTOR: ObjectDef = ObjectDef {
             &Shape::Object(&FILE_HASHES),
             "LSM hooks: the hash of the file, which the kernel computes when all other filters hold; one entry",
         ),
+        filters(
+            "matchBuildIds",
+            &Shape::Object(&BUILD_IDS),
+            "LSM hooks: the build id of the file, which is looked for when all other filters hold; one entry",
+        ),
         field(
             "matchActions",
             Shape::List(&Shape::Object(&ACTION), MAX_ACTIONS),
@@ -173,6 +178,22 @@ static FILE_HASHES: ObjectDef = ObjectDef {
             Shape::Choice(WithoutHash::WORDS),
             "Act",
             "what is done about a file whose hash cannot be computed",
+        ),
+    ],
+};
+
+static BUILD_IDS: ObjectDef = ObjectDef {
+    name: "BuildIdFilter",
+    doc: "A condition on what the linker named the hook's file by. It does not hold where there is no file with a content; \
+          a file without build id is none of those listed.",
+    fields: &[
+        required("operator", Shape::Choice(SetOperator::WORDS), "what must hold"),
+        required("values", TEXTS, "build ids in hexadecimal digits, as `readelf -n` shows them"),
+        field(
+            "withoutHash",
+            Shape::Choice(WithoutHash::WORDS),
+            "Act",
+            "what is done about a file that cannot be read",
         ),
     ],
 };

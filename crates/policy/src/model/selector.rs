@@ -32,7 +32,7 @@ pub struct Selector {
     pub arguments: Vec<ArgumentFilter>,
     /// Captured data.
     pub data: Vec<ArgumentFilter>,
-    /// Hash of the hook's file.
+    /// Hash or build id of the hook's file.
     pub file_hashes: Option<FileHashFilter>,
     /// What to do at the call; none: post.
     pub actions: Vec<Action>,
@@ -192,11 +192,13 @@ pub struct CapabilityFilter {
     pub capabilities: u64,
 }
 
-/// A condition on the hash of a hook's file.
+/// A condition on the hash or build id of a hook's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileHashFilter {
     /// Where it stands.
     pub span: Span,
+    /// Its field: `matchFileHashes` or `matchBuildIds`.
+    pub field: &'static str,
     /// It must be none, instead of one.
     pub negated: bool,
     /// The hashes.

@@ -6,12 +6,15 @@ use crate::explain;
 use crate::matcher::{Clause, Content, Decision, Event, Matcher, Value};
 use crate::model::{Functions, Hook, Places, Policy, Target};
 use crate::shape::{Item, Record};
-use crate::values::FileHash;
+use crate::values::{FileHash, HashAlgorithm};
 use crate::words::nearest;
 use crate::yaml::shorten;
 
 /// Instead of a hash: it cannot be computed.
 const UNREADABLE: &str = "unreadable";
+
+/// Likewise: it has no build id.
+const NO_BUILD_ID: &str = "build-id:none";
 
 /// What came of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +164,9 @@ fn content(case: &Record, report: &mut Report) -> Content {
     let Some(text) = case.text("hash") else { return Content::None };
     if text.value == UNREADABLE {
         return Content::Unhashed;
+    }
+    if text.value == NO_BUILD_ID {
+        return Content::Hash(FileHash { algorithm: HashAlgorithm::BuildId, bytes: Vec::new() });
     }
     match FileHash::parse(&text.value) {
         Ok(hash) => Content::Hash(hash),

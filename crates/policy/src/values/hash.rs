@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use saker_abi::generated::{SAKER_HASH_BUILD_ID, SAKER_HASH_MAX};
+
 use crate::diagnostic::Problem;
 use crate::yaml::shorten;
 
@@ -15,16 +17,22 @@ pub enum HashAlgorithm {
     Sha384,
     Sha512,
     Sm3,
+    /// Not a hash: what the linker named a file by.
+    BuildId,
 }
 
-/// The algorithms: name, number in the kernel (`include/uapi/linux/hash_info.h`), bytes of a hash.
-const ALGORITHMS: [(HashAlgorithm, &str, u8, usize); 6] = [
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
+const BUILD_ID: u8 = SAKER_HASH_BUILD_ID as u8;
+
+/// The algorithms: name, number in the kernel (`include/uapi/linux/hash_info.h`), bytes of a hash. A build id has so many at most.
+const ALGORITHMS: [(HashAlgorithm, &str, u8, usize); 7] = [
     (HashAlgorithm::Md5, "md5", 1, 16),
     (HashAlgorithm::Sha1, "sha1", 2, 20),
     (HashAlgorithm::Sha256, "sha256", 4, 32),
     (HashAlgorithm::Sha384, "sha384", 5, 48),
     (HashAlgorithm::Sha512, "sha512", 6, 64),
     (HashAlgorithm::Sm3, "sm3", 17, 32),
+    (HashAlgorithm::BuildId, "build-id", BUILD_ID, SAKER_HASH_MAX as usize),
 ];
 
 impl HashAlgorithm {
@@ -95,22 +103,44 @@ impl FileHash {
             let message = format!("`{}` is not an algorithm of hashes", shorten(name));
             return Err(Problem::hint(message, format!("there are {}", names.join(", "))));
         };
-        let values: Option<Vec<u8>> = digits
-            .chars()
-            .map(|digit| digit.to_digit(16).and_then(|value| u8::try_from(value).ok()))
-            .collect();
+        if algorithm == HashAlgorithm::BuildId {
+            return Self::build_id(digits);
+        }
         let wanted = 2 * algorithm.bytes();
-        match values.filter(|values| values.len() == wanted) {
-            Some(values) => {
-                let bytes = values.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));
-                Ok(Self { algorithm, bytes: bytes.collect() })
-            }
+        match bytes(digits).filter(|bytes| 2 * bytes.len() == wanted) {
+            Some(bytes) => Ok(Self { algorithm, bytes }),
             None => {
                 let message = format!("`{}` is not a hash by {name}", shorten(text));
                 Err(Problem::hint(message, format!("it has {wanted} hexadecimal digits")))
             }
         }
     }
+}
+
+impl FileHash {
+    /// Reads the hexadecimal digits of a build id, in either case.
+    ///
+    /// # Errors
+    /// The text is something else.
+    pub fn build_id(text: &str) -> Result<Self, Problem> {
+        let algorithm = HashAlgorithm::BuildId;
+        let fits = |bytes: &Vec<u8>| (1..=algorithm.bytes()).contains(&bytes.len());
+        bytes(text.trim()).filter(fits).map(|bytes| Self { algorithm, bytes }).ok_or_else(|| {
+            let message = format!("`{}` is not a build id", shorten(text));
+            Problem::hint(
+                message,
+                "it has 2 to 128 hexadecimal digits, mostly 40; `readelf -n FILE` shows it",
+            )
+        })
+    }
+}
+
+/// Pairs of hexadecimal digits as bytes.
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let value = |digit: char| digit.to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let values: Option<Vec<u8>> = digits.chars().map(value).collect();
+    let pairs = values.filter(|values| values.len().is_multiple_of(2))?;
+    Some(pairs.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 #[cfg(test)]
@@ -127,6 +157,10 @@ mod tests {
             ["", "abcd", "sha1:", "sha1:00", "sha9:00", "sha256:xx", &format!("sha1:{}", "g".repeat(40))]
         {
             assert!(FileHash::parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(FileHash::build_id("0aFF").unwrap().to_string(), "build-id:0aff");
+        for wrong in ["", "0", "0g", &"00".repeat(65)] {
+            assert!(FileHash::build_id(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use libbpf_rs::{KprobeMultiOpts, KprobeOpts, Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 use saker_policy::plan::{Attach, Choices, UserPlace};
 
-use super::group;
 use super::needs::Hashes;
+use super::{build_ids, group};
 use crate::{Error, Tracefs, executable, kernel, perf};
 
 /// Instead of the PID of the one process that a uprobe is for.
@@ -47,10 +47,12 @@ pub(super) fn programs(attach: &Attach, hashes: Hashes) -> Vec<(&'static str, Op
         }
         Attach::Lsm(hook) => {
             let mut programs = vec![("saker_lsm", Some(hook.clone()))];
-            if hashes != Hashes::None {
+            if hashes == Hashes::BuildIds {
+                programs.push((build_ids::PROGRAM, Some(hook.clone())));
+            } else if hashes != Hashes::None {
                 programs.extend(hashing().iter().map(|name| (*name, Some(hook.clone()))));
             }
-            if hashes == Hashes::Decide {
+            if hashes.decide() {
                 programs.push(("saker_hashed", Some(hook.clone())));
             }
             programs

@@ -11,6 +11,7 @@ use super::attach::{attach_program, programs};
 use super::maps::{SELECTORS, STATS, handle, memory_of};
 use super::needs::Hashes;
 use super::waiting::Waiting;
+use crate::build_id_skel::BuildIdSkel;
 use crate::follow::Follow;
 use crate::hook_skel::HookSkel;
 use crate::{Error, mechanisms};
@@ -24,6 +25,8 @@ pub(super) struct Ready<'a> {
     pub(super) tells_places: bool,
     /// A second program computes hashes, and a third decides by them.
     pub(super) hashes: Hashes,
+    /// Instead of the second program, one of another object.
+    pub(super) build_ids: Option<BuildIdSkel<'a>>,
     /// Selectors that are counted one by one; 0: there are none.
     pub(super) selectors: u16,
     pub(super) watch: Option<Arc<Follow>>,
@@ -43,9 +46,11 @@ impl Ready<'_> {
             }
         }
         let object = self.skel.object();
+        let other = self.build_ids.as_ref().map(Skel::object);
         let mut programs = Vec::new();
         for (name, _) in &wanted {
-            let Some(program) = object.progs().find(|program| program.name() == *name) else { continue };
+            let own = object.progs().chain(other.into_iter().flat_map(|other| other.progs()));
+            let Some(program) = own.into_iter().find(|program| program.name() == *name) else { continue };
             let failed = |source| Error::System { operation: format!("keep the program {name}"), source };
             programs.push(program.as_fd().try_clone_to_owned().map_err(failed)?);
         }
@@ -58,7 +63,8 @@ impl Ready<'_> {
         let mut links = Vec::new();
         // The return goes first: an entry that matches expects it.
         for (name, _) in wanted.iter().rev() {
-            let program = object.progs_mut().find(|program| program.name() == *name);
+            let mut own = object.progs_mut().chain(other.into_iter().flat_map(|other| other.progs_mut()));
+            let program = own.find(|program| program.name() == *name);
             let program =
                 program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
             attach_program(&program, name, &self.attach, self.tells_places, &mut links)?;

@@ -51,6 +51,9 @@ struct Facts {
     socket_programs: Result<Sockets, String>,
     /// By hook of the security modules.
     hashes_files: BTreeMap<String, Option<String>>,
+    /// Why programs at `mmap_file` cannot read files.
+    #[serde(default = "unknown")]
+    reads_files: Option<String>,
     /// The algorithm of IMA's hashes.
     #[serde(default)]
     hash_algorithm: Option<String>,
@@ -145,6 +148,7 @@ impl RunningKernel {
                 signals,
             }),
             hashes_files: hashes_files.collect(),
+            reads_files: self.reads_files("mmap_file").err(),
             hash_algorithm: self.hash_algorithm().map(|one| one.name().to_owned()).ok(),
             namespaces: numbers(&self.host),
             symbols: super::symbol_names(),
@@ -187,6 +191,10 @@ impl SavedKernel {
     fn calls(&self) -> Calls<'_> {
         Calls { machine: &self.facts.machine, narrow: self.symbol("__ia32_sys_close") }
     }
+}
+
+fn unknown() -> Option<String> {
+    Some("it was not found out whether programs may read files".to_owned())
 }
 
 fn unless(reason: &Option<String>) -> Result<(), String> {
@@ -233,6 +241,12 @@ impl Kernel for SavedKernel {
     fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
         let name = self.facts.hash_algorithm.as_deref();
         name.and_then(HashAlgorithm::parse).ok_or_else(|| "it was not found out which IMA has".to_owned())
+    }
+
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        unless(&self.facts.reads_files)?;
+        // Where hashes can be computed programs may sleep.
+        self.hashes_files(hook)
     }
 
     fn changes_registers(&self) -> Result<(), String> {

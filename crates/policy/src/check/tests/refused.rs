@@ -234,7 +234,7 @@ fn actions() {
     for (spec, words) in [
         (content(kprobe, &sha), "no `matchFileHashes` at this hook"),
         (content(lsm, &sha), "no `matchFileHashes` at this hook"),
-        (content(open, &sha), "`file_open` knows no hashes"),
+        (content(open, &sha), "`file_open` has no `matchFileHashes`"),
         (content(mmap, &format!("{sha}, {sha}")), "one entry of `matchFileHashes`"),
         (content(mmap, "{operator: In, values: []}"), "at least one value"),
         (content(mmap, "{operator: In, values: ['sha256:00']}"), "is not a hash by sha256"),

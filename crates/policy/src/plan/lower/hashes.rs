@@ -23,11 +23,18 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, builder: &mut Builder, a
         return;
     }
     let Target::Lsm(name) = &hook.target else { return };
-    let algorithm = match cx.kernel.hashes_files(&name.value).and_then(|()| cx.kernel.hash_algorithm()) {
+    let found = if by_build_ids(cx, hook, at) {
+        let hint = "a file is also known by its hash (`matchFileHashes`), and by its path: `matchArgs` on an argument of \
+                    `type: file`";
+        cx.kernel.reads_files(&name.value).map(|()| HashAlgorithm::BuildId).map_err(|reason| (reason, hint))
+    } else {
+        let hint = "without hashes a file is known by its path: `matchArgs` on an argument of `type: file`";
+        let found = cx.kernel.hashes_files(&name.value).and_then(|()| cx.kernel.hash_algorithm());
+        found.map_err(|reason| (reason, hint))
+    };
+    let algorithm = match found {
         Ok(algorithm) => algorithm,
-        Err(reason) => {
-            let hint =
-                "without hashes a file is known by its path: `matchArgs` on an argument of `type: file`";
+        Err((reason, hint)) => {
             cx.report.error_hint(at, reason, hint);
             return;
         }
@@ -48,11 +55,23 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, builder: &mut Builder, a
         if filter.without == WithoutHash::Tell {
             plan.lenient |= bit;
         }
-        let path = at.path.field("selectors").index(index).field("matchFileHashes").index(0);
+        let path = at.path.field("selectors").index(index).field(filter.field).index(0);
         values(cx, filter, algorithm, set, &At { span: filter.span, path });
     }
     builder.flag(SAKER_PLAN_BY_HASH);
     builder.hashes(plan);
+}
+
+/// Whether it is build ids that the selectors of a hook ask for. All of them ask for the same.
+fn by_build_ids(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> bool {
+    let mut filters = hook.selectors.iter().filter_map(|selector| selector.file_hashes.as_ref());
+    let is = |filter: &FileHashFilter| filter.field == "matchBuildIds";
+    let by_build_ids = filters.next().is_some_and(is);
+    if filters.any(|filter| is(filter) != by_build_ids) || by_build_ids && hook.selectors.iter().any(tells) {
+        let message = "a hook finds out either hashes or build ids of files";
+        cx.report.error_hint(at, message, "make a hook of each; the same hook may stand twice");
+    }
+    by_build_ids
 }
 
 fn tells(selector: &Selector) -> bool {
@@ -79,7 +98,9 @@ fn values(cx: &mut Lowering<'_>, filter: &FileHashFilter, algorithm: HashAlgorit
         return;
     }
     for hash in &mut hashes {
-        hash.resize(SAKER_HASH_MAX as usize, 0);
+        if algorithm != HashAlgorithm::BuildId {
+            hash.resize(SAKER_HASH_MAX as usize, 0);
+        }
         cx.sets.texts.push(texts::text_key(set, hash));
     }
 }

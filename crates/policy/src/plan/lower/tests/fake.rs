@@ -92,6 +92,10 @@ impl Kernel for Fake {
         }
     }
 
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        if self.hashes { Ok(()) } else { Err(format!("programs at {hook} cannot read files")) }
+    }
+
     fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
         Ok(HashAlgorithm::Sha256)
     }

@@ -1,9 +1,9 @@
 //! What events tell beyond captured values.
 
 use saker_abi::generated::{
-    SAKER_FAMILY_LOADER, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_PLAN_BY_HASH, SAKER_PLAN_HASH,
-    SAKER_SELECT_HASH, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK,
-    SAKER_TYPE_FILE,
+    SAKER_FAMILY_LOADER, SAKER_HASH_BUILD_ID, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_PLAN_BY_HASH,
+    SAKER_PLAN_HASH, SAKER_SELECT_HASH, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_PER_PROCESS,
+    SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
 };
 
 use super::fake::Fake;
@@ -91,6 +91,25 @@ fn hashes_decide_by_sets_of_their_selectors() {
         &["this kernel was built without IMA"],
     );
     assert_refused(&by_hash("mmap_file", &one, ""), &kernel, &["programs at mmap_file may not sleep"]);
+}
+
+#[test]
+fn build_ids_are_asked_for_where_files_can_be_read() {
+    let text = |more: &str| {
+        with_spec(&format!(
+            "lsmhooks:\n- hook: file_post_open\n  args: [{{index: 0, type: file}}]\n  selectors:\n  \
+             - matchBuildIds: [{{operator: In, values: ['0A0b']}}]\n{more}"
+        ))
+    };
+    let kernel = Fake { hashes: true, ..Fake::default() };
+    let planned = planned(&text(""), &kernel);
+    let plan = &planned.hooks[0].plan;
+    assert_eq!((plan.hash_algorithm, plan.hash_in), (SAKER_HASH_BUILD_ID, 1));
+    let key = planned.sets.texts.iter().find(|key| key.set == plan.hash_set).unwrap();
+    assert_eq!((key.len, key.text[0], key.text[1]), (2, 10, 11));
+    assert_refused(&text(""), &Fake::default(), &["programs at file_post_open cannot read files"]);
+    let hash = format!("  - matchFileHashes: [{{operator: In, values: ['sha256:{}']}}]\n", "1a".repeat(32));
+    assert_refused(&text(&hash), &kernel, &["either hashes or build ids"]);
 }
 
 #[test]
