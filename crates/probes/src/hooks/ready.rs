@@ -49,7 +49,7 @@ impl Ready<'_> {
         let other = self.build_ids.as_ref().map(Skel::object);
         let mut programs = Vec::new();
         for (name, _) in &wanted {
-            let own = object.progs().chain(other.into_iter().flat_map(|other| other.progs()));
+            let own = object.progs().chain(other.into_iter().flat_map(libbpf_rs::Object::progs));
             let Some(program) = own.into_iter().find(|program| program.name() == *name) else { continue };
             let failed = |source| Error::System { operation: format!("keep the program {name}"), source };
             programs.push(program.as_fd().try_clone_to_owned().map_err(failed)?);
@@ -63,7 +63,7 @@ impl Ready<'_> {
         let mut links = Vec::new();
         // The return goes first: an entry that matches expects it.
         for (name, _) in wanted.iter().rev() {
-            let mut own = object.progs_mut().chain(other.into_iter().flat_map(|other| other.progs_mut()));
+            let mut own = object.progs_mut().chain(other.into_iter().flat_map(libbpf_rs::Object::progs_mut));
             let program = own.find(|program| program.name() == *name);
             let program =
                 program.ok_or_else(|| Error::Option(format!("the object has no program {name}")))?;
