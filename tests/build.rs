@@ -29,6 +29,7 @@ const WORKLOAD: &[&str] = &[
     "egress.c",
     "guard.c",
     "values.c",
+    "hashed.c",
 ];
 
 fn main() {

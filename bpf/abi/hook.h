@@ -53,6 +53,8 @@ enum saker_withheld {
 	SAKER_WITHHELD_FAILED = 5, /* the kernel did not take the signal, or did not write into the program */
 	SAKER_WITHHELD_WORKLOAD = 6, /* it is not known yet whether the policy is for its container */
 	SAKER_WITHHELD_SWITCH = 7,   /* enforcement is switched off for all policies */
+	SAKER_WITHHELD_UNHASHED =
+		8, /* the hash of the file that the selector asks for could not be computed */
 };
 
 /* Bits of saker_hook.flags. */
@@ -73,12 +75,14 @@ enum saker_withheld {
 #define SAKER_HOOK_HASH                                                                                      \
 	0x400 /* told with the hash of a file: it comes in a record of its own, which has                    \
 	       * SAKER_HOOK_RETURN too, the same call, and the hash as its only value; without               \
-	       * SAKER_HOOK_WAITS there was no room to ask for it */
+	       * SAKER_HOOK_WAITS it is among the values of this one, or there was no room to ask for it */
 
 /* From this bit of saker_hook.flags on: enum saker_withheld. */
 #define SAKER_HOOK_WITHHELD_SHIFT 16
 
-#define SAKER_HASH_MAX 64 /* bytes of a hash */
+#define SAKER_HASH_MAX	    64	/* bytes of a hash */
+#define SAKER_HASH_BUILD_ID 254 /* instead of an algorithm: it is the build id, of its own length; 0: none   \
+				 */
 
 #define SAKER_SYSCALL_NARROW 0x80000000 /* beside the number of a system call of 32-bit programs */
 

@@ -252,6 +252,7 @@ struct saker_beginning {
 #define SAKER_PLAN_NARROW    0x10000  /* raw system calls: also those of 32-bit programs, by narrow */
 #define SAKER_PLAN_HASH	     0x20000  /* a selector asks for the hash of the hook's file */
 #define SAKER_PLAN_WRITES    0x100000 /* a selector writes into the program */
+#define SAKER_PLAN_BY_HASH   0x400000 /* a selector asks what the hash of the hook's file is */
 
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */
@@ -293,9 +294,17 @@ struct saker_plan {
 	__u16 zero[3];
 	__u64 narrow[SAKER_SYSCALLS_MAX / 64]; /* as syscall, of 32-bit programs */
 	struct saker_write write[SAKER_WRITES_MAX];
-	__u16 writes; /* how many */
-	__u16 place;  /* SAKER_PLACE_KNOWN, and the lowest 12 bits of the address of the hooked instruction:
-		       * who  finds others was come before by somebody who has the program go on elsewhere */
+	__u16 writes;	/* how many */
+	__u16 place;	/* SAKER_PLACE_KNOWN, and the lowest 12 bits of the address of the hooked instruction:
+			 * who  finds others was come before by somebody who has the program go on elsewhere */
+	__u32 hash_set; /* of the first selector's hashes; that of selector i is so many further on */
+	/* Bits: the selector holds if the hash of the hook's file is in its set, or if it is not. */
+	__u64 hash_in, hash_not_in;
+	__u64 hash_lenient;   /* of these, bits: without a hash nothing is done, and told that */
+	__u64 hash_told;      /* bits: the selector is told with the hash, whatever it is */
+	__u32 hash_algorithm; /* of all hashes in the sets, enum hash_algo or SAKER_HASH_BUILD_ID. They are
+			       * sets of texts: the bytes of a hash, zeroes up to SAKER_HASH_MAX; or of a
+			       * build id */
 	__u32 zero2;
 };
 

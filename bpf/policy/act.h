@@ -83,6 +83,8 @@ static __always_inline enum saker_withheld withheld_from(u32 pid, const struct h
 		return SAKER_WITHHELD_OWNER;
 	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && workloads == SAKER_WORKLOAD_ANY)
 		return SAKER_WITHHELD_WORKLOAD;
+	if (saker_plan.flags & SAKER_PLAN_BY_HASH && s->unhashed)
+		return SAKER_WITHHELD_UNHASHED;
 	if (mode && *mode == SAKER_MODE_MONITOR)
 		return SAKER_WITHHELD_MONITOR;
 	return is_switched_off() ? SAKER_WITHHELD_SWITCH : SAKER_WITHHELD_NONE;
@@ -132,6 +134,7 @@ static __always_inline void count_withheld(struct hook_scratch *s, bool override
 		break;
 	case SAKER_WITHHELD_OWNER:
 	case SAKER_WITHHELD_WORKLOAD:
+	case SAKER_WITHHELD_UNHASHED:
 		COUNT_ACT(failed, withheld);
 		break;
 	default:

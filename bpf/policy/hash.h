@@ -6,20 +6,42 @@
  * a program behind it, which may sleep and runs next at the same hook, finds it, has the file hashed, and
  * tells what comes out in a record of its own, which user space joins with the call's.
  *
+ * Where a selector asks what the hash is, the call is put off instead, and a third program, behind the
+ * second, decides: it may refuse, as it is at the same hook.
+ *
  * A thread computes one hash at a time. IMA opens a file once more that is open for writing only: of such
  * calls within, the hook tells nothing. */
 #ifndef SAKER_POLICY_HASH_H
 #define SAKER_POLICY_HASH_H
 
+#include "match.h"
 #include "owner.h"
+#include "put_off.h"
 
-/* Where the file is, known to the verifier: in the first argument of the hook. */
-const volatile u32 saker_hash_of;
-#define HASH_OF_FILE	1
-#define HASH_OF_PROGRAM 2 /* a program that is about to be executed: struct linux_binprm */
+#define ASKS_HASH (saker_plan.hash_in | saker_plan.hash_not_in)
 
-#define S_IFMT	0170000
-#define S_IFREG 0100000
+/* Forgets what an earlier call of the thread has left: another module's program refused it between the hook
+ * and its hash. */
+static __noinline int forget_put_off(void)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+
+	if (!none_waits() && !bpf_map_delete_elem(&saker_put_off, &tid))
+		count_waiting(-1);
+	return 0;
+}
+
+/* False: there is no room. */
+static __noinline bool put_off(u64 found)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct put_off value = {.found = found};
+
+	if (bpf_map_update_elem(&saker_put_off, &tid, &value, BPF_NOEXIST))
+		return false;
+	count_waiting(1);
+	return true;
+}
 
 static __always_inline void hash_key(struct call_key *key, u32 tid)
 {
@@ -73,25 +95,82 @@ static __noinline void forget_for_hash(u32 tid)
 		count_waiting(-1);
 }
 
+/* Which of these selectors hold without a hash. Those that are not lenient do: what was to be kept out is not
+ * let in because it makes itself unreadable. If only lenient ones are left nothing is done, which is told. */
+static __noinline u64 found_without_hash(struct hook_scratch *s)
+{
+	u64 lenient = s->found & ASKS_HASH & saker_plan.hash_lenient, found = s->found & ~lenient;
+
+	s->unhashed = !found;
+	return found ?: lenient;
+}
+
+/* Whether the hash that stands in the scratch of this level is in a set, as 1 or 0. */
+__noinline u64 saker_hash_listed(u32 level, u32 set)
+{
+	struct hook_scratch *s = scratch_at(level);
+
+	if (!s)
+		return 0;
+	s->text.set = set;
+	return bpf_map_lookup_elem(&saker_texts, &s->text) != NULL;
+}
+
+/* Which of the selectors hold by the hash in the scratch. */
+static __noinline u64 found_by_hash(struct hook_scratch *s, u32 level)
+{
+	u64 found = s->found & ~ASKS_HASH;
+
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		u64 listed;
+
+		if (i >= saker_plan.selectors)
+			break;
+		if (!(ASKS_HASH >> i & 1))
+			continue;
+		listed = saker_hash_listed(level, saker_plan.hash_set + i);
+		found |= s->found & (listed ^ (saker_plan.hash_not_in >> i & 1)) << i;
+	}
+	return found;
+}
+
+/* Takes the hash of a call that was put off into the scratch, as what is looked up and as a value of the
+ * record, of which it is the first. Returns which selectors hold. */
+static __noinline u64 take_hash(struct hook_scratch *s, u32 level, const struct put_off *entry)
+{
+	struct saker_tlv *tlv = (void *)s->values;
+	u32 len = entry->known - 1;
+	s64 algorithm = len <= SAKER_HASH_MAX ? entry->algorithm : -11; /* EAGAIN: the kernel left it out */
+
+	s->found = entry->found;
+	tlv->tag = SAKER_TAG_HASH;
+	tlv->status = SAKER_STATUS_FAILED;
+	tlv->flags = 0;
+	tlv->len = 0;
+	s->end = sizeof(*tlv);
+	if (algorithm < 0)
+		return found_without_hash(s);
+	tlv->status = SAKER_STATUS_OK;
+	tlv->flags = algorithm;
+	tlv->len = len;
+	__builtin_memcpy(tlv + 1, entry->hash, SAKER_HASH_MAX);
+	s->end = sizeof(*tlv) + ((len + 7) & ~7u);
+	/* A policy of IMA may have another algorithm for some files: nothing can be compared. */
+	if (algorithm != saker_plan.hash_algorithm)
+		return found_without_hash(s);
+	__builtin_memset(s->text.text, 0, sizeof(s->text.text));
+	__builtin_memcpy(s->text.text, entry->hash, SAKER_HASH_MAX);
+	s->text.len = len;
+	return found_by_hash(s, level);
+}
+
 /* Computes the hash of the hook's file. Returns its algorithm, a number of enum hash_algo, or an error. */
 static __always_inline long compute_hash(void *ctx, u8 *hash)
 {
-	struct file *file;
-	struct inode *inode;
+	struct file *file = file_with_content(ctx);
 
-	if (saker_hash_of == HASH_OF_PROGRAM) {
-		struct linux_binprm *program = (void *)context_word(ctx, 0);
-
-		file = program->file;
-	} else {
-		file = (void *)context_word(ctx, 0);
-	}
-	/* Mappings without a file have none. */
 	if (!file)
 		return -22; /* EINVAL */
-	inode = file->f_inode;
-	if (!inode || (inode->i_mode & S_IFMT) != S_IFREG)
-		return -22;
 	return bpf_ima_file_hash(file, hash, SAKER_HASH_MAX);
 }
 
@@ -138,6 +217,22 @@ static __always_inline void send_hash(struct call_value *call, const u8 *hash, l
 	give_scratch(level);
 }
 
+/* Hashes the file of a call that is put off. Not the entry is written to while others may run, but a copy. */
+static __noinline int hash_for_decision(void *ctx)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct put_off *entry, value = {};
+
+	entry = bpf_map_lookup_elem(&saker_put_off, &tid);
+	if (!entry || entry->known)
+		return 0;
+	value.found = entry->found;
+	value.algorithm = compute_hash(ctx, value.hash);
+	value.known = 1 + SAKER_HASH_MAX;
+	bpf_map_update_elem(&saker_put_off, &tid, &value, BPF_EXIST);
+	return 0;
+}
+
 /* Runs behind the hook's program, and may sleep. */
 static __always_inline void hash_file(void *ctx)
 {
@@ -149,6 +244,10 @@ static __always_inline void hash_file(void *ctx)
 
 	if (none_waits())
 		return;
+	if (saker_plan.flags & SAKER_PLAN_BY_HASH) {
+		hash_for_decision(ctx);
+		return;
+	}
 	hash_key(&key, tid);
 	entry = bpf_map_lookup_elem(&saker_calls, &key);
 	if (!entry || entry->hashing)

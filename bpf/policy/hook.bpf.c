@@ -167,6 +167,8 @@ static __always_inline void begin_scratch(struct hook_scratch *s)
 	s->have = 0;
 	s->failed = 0;
 	s->verdict = 0;
+	if (saker_plan.flags & SAKER_PLAN_BY_HASH)
+		s->unhashed = 0;
 	if (saker_plan.flags & SAKER_PLAN_SOCKETS)
 		s->owner.key.pid = 0;
 }
@@ -298,13 +300,33 @@ static __noinline void ask_for_hash(struct call *call, struct saker_hook_stats *
 		COUNT(unpaired);
 }
 
+/* Whether the hook's program decides about a call now: not if the first selector of which everything else
+ * holds asks for the hash of its file. Those that ask what the hash is do not hold where there is no content.
+ */
+static __noinline bool decides_now(struct call *call)
+{
+	struct hook_scratch *s = call->s;
+	u64 found = s->found, asks = ASKS_HASH | saker_plan.hash_told;
+
+	if (!file_with_content(call->ctx))
+		found &= ~ASKS_HASH;
+	s->found = found;
+	if (!(found & -found & asks))
+		return true;
+	if (put_off(found))
+		return false;
+	s->rec.flags |= SAKER_HOOK_HASH;
+	s->found = found_without_hash(s);
+	return true;
+}
+
 /* Of a call that is not told neither is what it would wait for. The plan too, which the verifier knows:
  * without returns and hashes the map of calls may not be there. */
 static __noinline void forget_untold(struct call *call, struct saker_hook_stats *counts)
 {
 	if (!(call->s->rec.flags & SAKER_HOOK_WAITS))
 		return;
-	if (saker_plan.flags & SAKER_PLAN_HASH)
+	if (saker_plan.flags & SAKER_PLAN_HASH && !(saker_plan.flags & SAKER_PLAN_BY_HASH))
 		forget_for_hash(bpf_get_current_pid_tgid());
 	else if (saker_plan.flags & SAKER_PLAN_RETURN)
 		forget_call(call, counts);
@@ -347,7 +369,8 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 		COUNT_SELECTOR(s, unposted);
 		return;
 	}
-	if (saker_plan.flags & SAKER_PLAN_HASH && selector->flags & SAKER_SELECT_HASH)
+	if (saker_plan.flags & SAKER_PLAN_HASH && !(saker_plan.flags & SAKER_PLAN_BY_HASH) &&
+	    selector->flags & SAKER_SELECT_HASH)
 		ask_for_hash(call, counts, i);
 	if (!tell(call, selector, counts, 0, saker_plan.entry_values))
 		forget_untold(call, counts);
@@ -368,6 +391,8 @@ static __always_inline void select_and_tell(struct call *call, u64 candidates,
 	if (!s->found)
 		return;
 	begin_hook_record(s);
+	if (saker_plan.flags & SAKER_PLAN_BY_HASH && (!decides_now(call) || !s->found))
+		return;
 	s->rec.selector = saker_plan.selectors == 1 ? 0 : lowest_bit(s->found);
 	entry_matched(call, counts);
 }
@@ -415,7 +440,9 @@ static __always_inline s64 on_entry(void *ctx)
 
 	if (is_early() || (is_past() && !(saker_plan.flags & SAKER_PLAN_ENFORCES)))
 		return 0;
-	if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
+	if (saker_plan.flags & SAKER_PLAN_BY_HASH)
+		forget_put_off();
+	else if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
 		return 0;
 	found = front(ctx, bpf_get_smp_processor_id(), &call.who);
 	if (found && saker_plan.typed)
@@ -445,6 +472,51 @@ static __always_inline s64 on_entry(void *ctx)
 	select_and_tell(&call, found, counts);
 	verdict = saker_plan.flags & SAKER_PLAN_ENFORCES ? call.s->verdict : 0;
 	give_scratch(call.level);
+	return verdict;
+}
+
+static __noinline void hash_told(struct call *call, const struct put_off *entry,
+				 struct saker_hook_stats *counts)
+{
+	struct hook_scratch *s = call->s;
+
+	begin_hook_record(s);
+	s->rec.flags |= SAKER_HOOK_HASH;
+	s->found = take_hash(s, call->level, entry);
+	if (!s->found)
+		return;
+	s->rec.selector = saker_plan.selectors == 1 ? 0 : lowest_bit(s->found);
+	entry_matched(call, counts);
+}
+
+/* Decides about a call that was put off for its hash: runs behind the program that computes it, at the same
+ * hook. Returns what the hook is to return. */
+static __always_inline s64 on_hashed(void *ctx)
+{
+	struct call call = {.ctx = ctx};
+	u32 tid = bpf_get_current_pid_tgid();
+	struct saker_hook_stats *counts;
+	struct put_off *entry;
+	s64 verdict = 0;
+
+	if (none_waits())
+		return 0;
+	entry = bpf_map_lookup_elem(&saker_put_off, &tid);
+	counts = hook_stats(bpf_get_smp_processor_id());
+	if (!entry || !counts)
+		return 0;
+	caller(&call.who);
+	call.who.workloads = saker_plan.flags & SAKER_PLAN_WORKLOADS ? workload_bits() : 0;
+	call.s = take_scratch(&call.level);
+	if (call.s) {
+		begin_scratch(call.s);
+		hash_told(&call, entry, counts);
+		verdict = saker_plan.flags & SAKER_PLAN_ENFORCES ? call.s->verdict : 0;
+		give_scratch(call.level);
+	} else {
+		count_no_scratch(counts);
+	}
+	forget_put_off();
 	return verdict;
 }
 
@@ -563,14 +635,14 @@ static __always_inline bool wanted_syscall(u64 number)
 
 /* A hook whose result counts: -4095 to most. Newer verifiers must see that in the whole register, of which
  * the compiler would compare and copy a half. */
-#define DECIDING_HOOK(name, section, most)                                                                   \
+#define DECIDING_HOOK(name, section, most, run)                                                              \
 	SEC(section)                                                                                         \
 	s64 name(void *ctx)                                                                                  \
 	{                                                                                                    \
 		s64 verdict;                                                                                 \
                                                                                                              \
 		hold_cpu();                                                                                  \
-		verdict = on_entry(ctx);                                                                     \
+		verdict = run(ctx);                                                                          \
 		release_cpu();                                                                               \
 		if (!(saker_plan.flags & SAKER_PLAN_ENFORCES))                                               \
 			return 0;                                                                            \
@@ -583,8 +655,9 @@ static __always_inline bool wanted_syscall(u64 number)
 		return verdict;                                                                              \
 	}
 
-DECIDING_HOOK(saker_lsm, "lsm", 0)
-DECIDING_HOOK(saker_fmod_ret, "fmod_ret", 4095)
+DECIDING_HOOK(saker_lsm, "lsm", 0, on_entry)
+DECIDING_HOOK(saker_fmod_ret, "fmod_ret", 4095, on_entry)
+DECIDING_HOOK(saker_hashed, "lsm", 0, on_hashed)
 HOOK(saker_fentry, "fentry", on_entry)
 HOOK(saker_fexit, "fexit", on_return)
 HOOK(saker_raw, "tp_btf", on_entry)
@@ -594,12 +667,20 @@ HOOK(saker_tracepoint, "tp", on_entry)
 HOOK(saker_uprobe, "uprobe", on_entry)
 HOOK(saker_uretprobe, "uretprobe", on_return)
 
-SEC("lsm.s")
-int saker_hash(void *ctx)
-{
-	hash_file(ctx);
-	return 0;
-}
+/* Kernels before 6.2 leave a program out that another task of the CPU is asleep in: there the file is hashed
+ * by the first of four that may. */
+#define HASHING_HOOK(name)                                                                                   \
+	SEC("lsm.s")                                                                                         \
+	int name(void *ctx)                                                                                  \
+	{                                                                                                    \
+		hash_file(ctx);                                                                              \
+		return 0;                                                                                    \
+	}
+
+HASHING_HOOK(saker_hash)
+HASHING_HOOK(saker_hash_second)
+HASHING_HOOK(saker_hash_third)
+HASHING_HOOK(saker_hash_fourth)
 
 SEC("tp_btf/sys_enter")
 int saker_sys_enter(void *ctx)

@@ -76,11 +76,14 @@ struct hook_scratch {
 	struct saker_hook rec;
 	u8 values[HOOK_VALUES_MAX];
 	u8 slack[HOOK_SLACK];
-	u32 end;     /* where the next value goes */
-	u32 have;    /* bit: this value has been read */
-	u32 failed;  /* bit: and could not be */
-	s32 verdict; /* what the hook returns in place of what is hooked; 0: that is called */
-	u64 found;   /* bit: this selector can still match */
+	u32 end;      /* where the next value goes */
+	u32 have;     /* bit: this value has been read */
+	u32 failed;   /* bit: and could not be */
+	s32 verdict;  /* what the hook returns in place of what is hooked; 0: that is called */
+	u32 unhashed; /* not 0: the selector that decides asks for a hash that is not there, and is not to act
+		       */
+	u32 zero3;
+	u64 found;		       /* bit: this selector can still match */
 	u32 at[SAKER_VALUES_MAX + 1];  /* where its bytes are, the result's last */
 	u32 len[SAKER_VALUES_MAX + 1]; /* how many */
 	u64 number[SAKER_VALUES_MAX + 1];

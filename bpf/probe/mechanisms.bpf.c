@@ -60,6 +60,24 @@ int hash_file(unsigned long long *ctx)
 	return 0;
 }
 
+/* By which algorithm IMA hashes the file that a thread locks. */
+volatile __u32 hash_thread;
+volatile __s64 hash_told; /* a number of enum hash_algo, or an error */
+volatile __u32 hash_done;
+
+SEC("lsm.s/file_lock")
+int hash_algorithm(unsigned long long *ctx)
+{
+	struct file *file = (void *)ctx[0];
+	char hash[64] = {};
+
+	if ((__u32)bpf_get_current_pid_tgid() != hash_thread || !file)
+		return 0;
+	hash_told = bpf_ima_file_hash(file, hash, sizeof(hash));
+	hash_done = 1;
+	return 0;
+}
+
 /* Whether a program at this hook may sleep. */
 SEC("lsm.s/file_open")
 int sleeps(void *ctx)

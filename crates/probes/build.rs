@@ -12,10 +12,11 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 7] = [
+const OBJECTS: [(&str, &str); 8] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
     ("policy/hook.bpf.c", "hook"),
+    ("policy/build_id.bpf.c", "build_id"),
     ("policy/follow.bpf.c", "follow"),
     ("policy/sockets.bpf.c", "sockets"),
     ("policy/groups.bpf.c", "groups"),

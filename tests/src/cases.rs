@@ -28,6 +28,7 @@ pub mod policy_enforce;
 pub mod policy_explained;
 pub mod policy_fault;
 pub mod policy_foreign;
+pub mod policy_hashes;
 pub mod policy_many;
 pub mod policy_post;
 pub mod policy_programs;
@@ -78,6 +79,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_scenarios::CASES,
     policy_calls::CASES,
     policy_values::CASES,
+    policy_hashes::CASES,
     policy_programs::CASES,
     policy_signals::CASES,
     egress::CASES,

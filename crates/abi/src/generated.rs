@@ -39,6 +39,7 @@ pub const SAKER_HOOK_UNDECIDED: u32 = 512;
 pub const SAKER_HOOK_HASH: u32 = 1024;
 pub const SAKER_HOOK_WITHHELD_SHIFT: u32 = 16;
 pub const SAKER_HASH_MAX: u32 = 64;
+pub const SAKER_HASH_BUILD_ID: u32 = 254;
 pub const SAKER_SYSCALL_NARROW: u32 = 2147483648;
 pub const SAKER_SELECTORS_MAX: u32 = 64;
 pub const SAKER_CLAUSES_MAX: u32 = 512;
@@ -91,6 +92,7 @@ pub const SAKER_PLAN_WORKLOADS: u32 = 32768;
 pub const SAKER_PLAN_NARROW: u32 = 65536;
 pub const SAKER_PLAN_HASH: u32 = 131072;
 pub const SAKER_PLAN_WRITES: u32 = 1048576;
+pub const SAKER_PLAN_BY_HASH: u32 = 4194304;
 pub const SAKER_PART_PATHS: u32 = 1;
 pub const SAKER_PART_BINARIES: u32 = 2;
 pub const SAKER_PART_PATTERNS: u32 = 4;
@@ -432,6 +434,7 @@ pub const SAKER_WITHHELD_OWNER: saker_withheld = 4;
 pub const SAKER_WITHHELD_FAILED: saker_withheld = 5;
 pub const SAKER_WITHHELD_WORKLOAD: saker_withheld = 6;
 pub const SAKER_WITHHELD_SWITCH: saker_withheld = 7;
+pub const SAKER_WITHHELD_UNHASHED: saker_withheld = 8;
 pub type saker_withheld = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(
@@ -969,6 +972,12 @@ pub struct saker_plan {
     pub write: [saker_write; 64usize],
     pub writes: __u16,
     pub place: __u16,
+    pub hash_set: __u32,
+    pub hash_in: __u64,
+    pub hash_not_in: __u64,
+    pub hash_lenient: __u64,
+    pub hash_told: __u64,
+    pub hash_algorithm: __u32,
     pub zero2: __u32,
 }
 #[repr(C)]

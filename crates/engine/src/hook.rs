@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use saker_abi::generated::{
-    SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR,
-    SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_WORKLOAD,
+    SAKER_HASH_BUILD_ID, SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT,
+    SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH,
+    SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -62,6 +63,9 @@ fn loaded(record: &Record<'_>, findings: Option<Box<Findings>>) -> Loaded {
 /// Instead of a hash: IMA has none of the file.
 const HASH_FAILED: &str = "failed";
 
+/// Instead of a build id: the file has none.
+const NO_BUILD_ID: &str = "no_build_id";
+
 /// Algorithms by their number in the kernel (`include/uapi/linux/hash_info.h`), with the bytes of a hash.
 const HASHES: [(&str, usize); 23] = [
     ("md4", 16),
@@ -92,12 +96,34 @@ const HASHES: [(&str, usize); 23] = [
 /// A hash as events show it; `None`: there is none, or of an algorithm that is not known.
 fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
     let (name, len) = HASHES.get(usize::from(algorithm))?;
-    let bytes = bytes.get(..*len)?;
+    Some(digits(name, bytes.get(..*len)?))
+}
+
+fn digits(name: &str, bytes: &[u8]) -> Box<str> {
     let mut text = format!("{name}:");
     for byte in bytes {
         text.push_str(&format!("{byte:02x}"));
     }
-    Some(text.into_boxed_str())
+    text.into_boxed_str()
+}
+
+/// Takes the hash of a file from the record that has it; of one without there was no room to ask for it.
+fn put_hash(event: &mut HookEvent, record: &Record<'_>) {
+    let Some(value) = record.values().find(|value| value.tag == Tag::HASH) else {
+        event.file_hash_missing = Unjoined::TableFull.name();
+        return;
+    };
+    let build_id = u32::from(value.flags) == SAKER_HASH_BUILD_ID;
+    if build_id && value.bytes.is_empty() {
+        event.file_hash_missing = NO_BUILD_ID;
+        return;
+    }
+    let found =
+        if build_id { Some(digits("build-id", value.bytes)) } else { file_hash(value.flags, value.bytes) };
+    match found {
+        Some(hash) => event.file_hash = hash,
+        None => event.file_hash_missing = HASH_FAILED,
+    }
 }
 
 /// The number that events give to an action.
@@ -115,6 +141,7 @@ fn withheld(flags: u32) -> &'static str {
         SAKER_WITHHELD_OWNER => "owner",
         SAKER_WITHHELD_WORKLOAD => "workload",
         SAKER_WITHHELD_SWITCH => "switch",
+        SAKER_WITHHELD_UNHASHED => "unhashed",
         _ => "failed",
     }
 }
@@ -211,7 +238,7 @@ impl Engine {
             self.counters.calls.without_entry += 1;
         }
         if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
-            event.file_hash_missing = Unjoined::TableFull.name();
+            put_hash(&mut event, record);
         }
         self.put_stacks(&mut event, hook, record, findings.as_deref());
         let mut captured = Captured::for_shape(&shape);
@@ -243,11 +270,7 @@ impl Engine {
     /// The hash of the file of a call.
     fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
         let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
-        let found = record.values().find(|value| value.tag == Tag::HASH);
-        match found.and_then(|value| file_hash(value.flags, value.bytes)) {
-            Some(hash) => waiting.event.file_hash = hash,
-            None => waiting.event.file_hash_missing = HASH_FAILED,
-        }
+        put_hash(&mut waiting.event, record);
         self.counters.calls.joined += 1;
         self.tell(waiting, out);
         Outcome::Joined

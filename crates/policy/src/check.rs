@@ -4,6 +4,7 @@ mod actions;
 mod arguments;
 mod document;
 mod filters;
+mod hashes;
 mod hooks;
 mod lists;
 mod places;

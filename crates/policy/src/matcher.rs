@@ -12,10 +12,15 @@ pub(crate) mod workload;
 use std::fmt;
 
 pub(crate) use event::mode_of;
-pub use event::{Ancestor, CapabilitySets, Container, Event, NamespaceState, Process, SocketValue, Value};
+pub use event::{
+    Ancestor, CapabilitySets, Container, Content, Event, NamespaceState, Process, SocketValue, Value,
+};
 
 use crate::diagnostic::Span;
-use crate::model::{Action, ActionKind, ArgumentFilter, Hook, Operand, Policy, Selector, Syscall};
+use crate::model::{
+    Action, ActionKind, ArgumentFilter, FileHashFilter, Hook, Operand, Policy, Selector, Syscall,
+};
+use crate::words::WithoutHash;
 use value::Operands;
 
 /// The numbers of a system call, as the values of hooks have them (for `syscall64` with bit 31 for 32-bit ABIs).
@@ -60,13 +65,19 @@ pub enum Outcome {
     NoNamespacePid,
     /// The process is in the user namespace of the host.
     HostUserNamespace,
+    /// There is no file with a content: nothing holds of its hash.
+    NoContent,
+    /// The hash of the file cannot be computed, and then the selector is to hold.
+    Unhashed,
+    /// The hash of the file cannot be computed, and then nothing is to be done.
+    Untold,
 }
 
 impl Outcome {
     /// Whether the filter holds.
     #[must_use]
     pub fn holds(self) -> bool {
-        self == Self::Holds
+        matches!(self, Self::Holds | Self::Unhashed)
     }
 
     fn of(holds: bool) -> Self {
@@ -85,6 +96,9 @@ impl fmt::Display for Outcome {
             Self::NoAddress => "does not hold: the socket has no internet address",
             Self::NoNamespacePid => "does not hold: the process has no PID of its own namespace",
             Self::HostUserNamespace => "does not hold: the process is in the host's user namespace",
+            Self::NoContent => "does not hold: there is no file with a content",
+            Self::Unhashed => "holds: the hash of the file cannot be computed",
+            Self::Untold => "nothing is done: the hash of the file cannot be computed",
         })
     }
 }
@@ -169,7 +183,22 @@ impl<'a> Matcher<'a> {
                 break;
             }
         }
+        if decision.selector.is_none() {
+            self.tell_of_no_hash(&mut decision, hook);
+        }
         decision
+    }
+
+    /// If no selector matches, but one would have if a hash that it asks for could be computed, that is told and nothing
+    /// done.
+    fn tell_of_no_hash(&self, decision: &mut Decision<'a>, hook: &'a Hook) {
+        let lacks = |tried: &&Tried| tried.clauses.iter().any(|clause| clause.outcome == Outcome::Untold);
+        let Some(tried) = decision.tried.iter().find(lacks) else { return };
+        decision.selector = Some(tried.selector);
+        let actions = hook.selectors.get(tried.selector).map(|selector| selector.actions.as_slice());
+        decision.actions =
+            actions.unwrap_or_default().iter().filter(|action| !action.kind.name().enforces()).collect();
+        decision.posts = !decision.actions.iter().any(|action| matches!(action.kind, ActionKind::NoPost));
     }
 
     fn act(&self, decision: &mut Decision<'a>, selector: &'a Selector, hook: &'a Hook, event: &Event) {
@@ -195,7 +224,13 @@ impl<'a> Matcher<'a> {
         let process = &event.process;
         let arguments = self.values("matchArgs", &selector.arguments, event);
         let data = self.values("matchData", &selector.data, event);
-        until_failure(process::clauses(selector, process).chain(arguments).chain(data))
+        let hash = selector.file_hashes.iter().map(|filter| Clause {
+            field: filter.field,
+            index: 0,
+            span: filter.span,
+            outcome: file_hash(filter, &event.content),
+        });
+        until_failure(process::clauses(selector, process).chain(arguments).chain(data).chain(hash))
     }
 
     fn values(
@@ -220,6 +255,18 @@ impl<'a> Matcher<'a> {
             Operand::Returned => Operands::One(event.returned.as_ref().unwrap_or(&missing)),
         };
         value::outcome(&filter.predicate, &operands, self.policy, self.numbers)
+    }
+}
+
+fn file_hash(filter: &FileHashFilter, content: &Content) -> Outcome {
+    match content {
+        Content::None => Outcome::NoContent,
+        Content::Unhashed if filter.without == WithoutHash::Act => Outcome::Unhashed,
+        Content::Unhashed => Outcome::Untold,
+        Content::Hash(hash) => {
+            let listed = filter.values.iter().any(|value| value.value == *hash);
+            Outcome::of(listed != filter.negated)
+        }
     }
 }
 

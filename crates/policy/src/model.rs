@@ -14,8 +14,8 @@ pub use hook::{
     Uprobe, Usdt,
 };
 pub use selector::{
-    BinaryFilter, CapabilityFilter, LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter,
-    NamespaceValue, PathTest, PidFilter, Selector, WorkloadFilter,
+    BinaryFilter, CapabilityFilter, FileHashFilter, LabelCondition, LabelSelector, NamespaceChangeFilter,
+    NamespaceFilter, NamespaceValue, PathTest, PidFilter, Selector, WorkloadFilter,
 };
 
 use crate::diagnostic::{Span, Spanned};

@@ -24,6 +24,7 @@ use saker_abi::generated::{
 use crate::diagnostic::{Diagnostic, Span};
 use crate::matcher::{Container, workload};
 use crate::model::LabelSelector;
+use crate::values::HashAlgorithm;
 
 /// How a hook is attached. Functions are named as the kernel names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -483,6 +484,20 @@ pub trait Kernel {
     fn hashes_files(&self, hook: &str) -> Result<(), String> {
         let _ = hook;
         Err("it is not known whether this kernel hashes files".to_owned())
+    }
+    /// The algorithm by which IMA hashes files.
+    ///
+    /// # Errors
+    /// It is not known; the reason in words.
+    fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
+        Err("it is not known by which algorithm this kernel hashes files".to_owned())
+    }
+    /// Whether programs at this hook of the security modules may read its file; `Err` says why not.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        Err(format!("it is not known whether programs at {hook} may read files"))
     }
     /// Whether programs at uprobes may change registers, and the probed program goes on with them (Linux 6.18).
     ///

@@ -2,6 +2,7 @@
 
 mod cel;
 mod glob;
+mod hash;
 mod integer;
 mod network;
 mod path;
@@ -11,6 +12,7 @@ mod web;
 pub use cel::{Comparison, Condition, MAX_CEL_DEPTH, Number, NumberType, Operation, parse as parse_cel};
 pub use glob::Glob;
 pub(crate) use glob::{SimpleGlob, Token};
+pub use hash::{FileHash, HashAlgorithm};
 pub use integer::{IntegerRange, number};
 pub(crate) use integer::{integer, range};
 pub use network::{Network, PortRange};

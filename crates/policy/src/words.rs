@@ -8,6 +8,7 @@ pub use arguments::{ArgType, Group, SourceName};
 pub use operators::{ActionName, BinaryOperator, FileType, Operator, RateScope, ReturnSocketAction};
 pub use process::{
     CapabilitySet, Kind, LabelOperator, ListType, Mode, Namespace, OptionName, OverrideMethod, SetOperator,
+    WithoutHash,
 };
 
 /// One word of a closed set.

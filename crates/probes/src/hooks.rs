@@ -4,6 +4,7 @@
 //! ring, the records of processes and the scratch; the sets of a policy are shared by its hooks.
 
 mod attach;
+pub(crate) mod build_ids;
 mod choice;
 mod group;
 mod kin;
@@ -22,9 +23,9 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
-    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan,
-    saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
+    SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan, saker_prefix_key,
+    saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -35,11 +36,11 @@ use self::choice::{SYSCALLS, choose_programs, mechanism_number, sections, target
 use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
-    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PolicyMaps, SELECTORS, SETS, SHARED, SOCKETS, STATS,
-    fill_sets, handle, open_map,
+    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED,
+    SOCKETS, STATS, fill_sets, handle, open_map,
 };
 use self::needs::{
-    acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
+    Hashes, acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
     operators_of, parts_of, selector_shards, stacks_of, types_of,
 };
 pub(crate) use self::own::own_id;
@@ -160,8 +161,9 @@ pub struct LoadedHook {
     _watch: Option<Arc<Follow>>,
 }
 
-/// Where the objects of a hook are while it is loaded: that of a first attempt, and that of a second.
-type Places = [MaybeUninit<OpenObject>; 2];
+/// Where the objects of a hook are while it is loaded: that of a first attempt, that of a second, and that
+/// of what finds build ids.
+type Places = [MaybeUninit<OpenObject>; 3];
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
 pub struct LoadedPolicy {
@@ -271,7 +273,7 @@ impl Hooks {
         let mut policy = LoadedPolicy { hooks: Vec::new(), maps: PolicyMaps::default(), tracking: None };
         let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
         let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
-        let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 2]).collect();
+        let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 3]).collect();
         let mut ready = Vec::new();
         for (spec, places) in specs.iter().zip(&mut places) {
             ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.maps)?);
@@ -313,7 +315,7 @@ impl Hooks {
         refused: &Error,
     ) -> Result<LoadedHook, Error> {
         let spec = HookSpec { attach: spec.attach.one_by_one(), plan: spec.plan.clone() };
-        let mut places: Places = [const { MaybeUninit::uninit() }; 2];
+        let mut places: Places = [const { MaybeUninit::uninit() }; 3];
         let hook = self.load_one(&spec, prepared, &mut places, sets, maps)?.attach()?;
         let note = format!(
             "attached one by one, for the kernel does not attach it to all places at once: {}",
@@ -340,7 +342,7 @@ impl Hooks {
         &mut self,
         spec: &HookSpec,
         prepared: Option<&Prepared>,
-        [first, second]: &'a mut Places,
+        [first, second, third]: &'a mut Places,
         sets: &Sets,
         maps: &mut PolicyMaps,
     ) -> Result<Ready<'a>, Error> {
@@ -392,9 +394,15 @@ impl Hooks {
         }
         let waiting = self.waiting_of(spec);
         let hashes = hashes(&spec.plan);
+        let build_ids = match &spec.attach {
+            Attach::Lsm(hook) if hashes == Hashes::BuildIds => {
+                Some(build_ids::load(hook, hash_of(spec), Some(&handle(&skel, PUT_OFF)?), third)?)
+            }
+            _ => None,
+        };
         let selectors = if counts_selectors(&spec.plan) { spec.plan.selectors } else { 0 };
         let attach = spec.attach.clone();
-        Ok(Ready { skel, attach, pruned, tells_places, hashes, selectors, watch, waiting })
+        Ok(Ready { skel, attach, pruned, tells_places, hashes, build_ids, selectors, watch, waiting })
     }
 
     /// Loads the object of a hook. Returns also whether its programs were pruned, for which `prepared` is needed.
@@ -488,6 +496,7 @@ impl Hooks {
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
         }
+        open_map(open, PUT_OFF)?.set_autocreate(hashes(&spec.plan).decide())?;
         open_map(open, MODE)?.set_autocreate(acts(&spec.plan))?;
         if let Some(mode) = &maps.mode {
             open_map(open, MODE)?.reuse_fd(mode.as_fd())?;
@@ -539,7 +548,7 @@ impl Hooks {
 
     /// What forgets the calls of a hook that wait for their return.
     fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
-        let waits = spec.plan.flags & (SAKER_PLAN_RETURN | SAKER_PLAN_HASH) != 0;
+        let waits = spec.plan.flags & SAKER_PLAN_RETURN != 0 || hashes(&spec.plan) == Hashes::Told;
         if !waits || needs_program_calls(&spec.attach) {
             return None;
         }

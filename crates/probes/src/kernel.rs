@@ -17,7 +17,7 @@ use saker_policy::names::syscalls;
 use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms};
 use saker_policy::programs::Program;
 use saker_policy::tracepoint::Format;
-use saker_policy::values::Step;
+use saker_policy::values::{HashAlgorithm, Step};
 
 use crate::{Error, Executable, Tracefs, facts, mechanisms, preemption};
 use description::Types;
@@ -247,6 +247,18 @@ fn symbols() -> Vec<u64> {
     hashes
 }
 
+/// Whether two tasks of a CPU can be within one program of a security module's hook that may sleep; before Linux 6.2 the
+/// second is left out. From then on programs that must be left out have an entry of their own. Source:
+/// `bpf_trampoline_enter` of kernel/bpf/trampoline.c.
+pub(crate) fn runs_sleeping_programs_at_once() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let mut found = false;
+        each_symbol(|symbol| found |= symbol == b"__bpf_prog_enter_sleepable_recur");
+        found
+    })
+}
+
 fn each_symbol(mut with: impl FnMut(&[u8])) {
     let Ok(file) = fs::File::open(SYMBOLS) else { return };
     let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -368,6 +380,27 @@ impl Kernel for RunningKernel {
         }
         mechanisms::may_sleep_at(hook).map_err(|reason| {
             format!("programs at this hook may not sleep on this kernel ({}): {reason}", self.release)
+        })?;
+        mechanisms::last_runs_first().map(drop)
+    }
+
+    fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
+        mechanisms::hash_algorithm()
+    }
+
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        mechanisms::may_sleep_at(hook).map_err(|reason| {
+            format!("programs at this hook may not sleep on this kernel ({}): {reason}", self.release)
+        })?;
+        let mut place = std::mem::MaybeUninit::uninit();
+        let of = if hook.starts_with("bprm_") { 2 } else { 1 };
+        crate::hooks::build_ids::load(hook, of, None, &mut place).map(drop).map_err(|error| {
+            tracing::debug!(%error, hook, "no program that reads files");
+            format!(
+                "programs at this hook cannot read files on this kernel ({}), for which they need \
+                 `bpf_dynptr_from_file`, of Linux 6.19",
+                self.release
+            )
         })?;
         mechanisms::last_runs_first().map(drop)
     }

@@ -67,6 +67,12 @@ pub(crate) mod hook_skel {
     include!(concat!(env!("OUT_DIR"), "/hook.skel.rs"));
 }
 
+/// Skeleton of `bpf/policy/build_id.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod build_id_skel {
+    include!(concat!(env!("OUT_DIR"), "/build_id.skel.rs"));
+}
+
 /// Skeleton of `bpf/policy/follow.bpf.c`.
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod follow_skel {

@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, ProgramMut, UprobeMultiOpts};
 
+use saker_policy::values::HashAlgorithm;
+
 use crate::facts::Feature;
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::mechanisms_skel::{MechanismsSkel, MechanismsSkelBuilder};
@@ -177,6 +179,43 @@ fn find_order() -> Result<bool, String> {
         _ => {
             Err("neither of two programs of the hook inode_getattr ran when a file was looked at".to_owned())
         }
+    }
+}
+
+/// The algorithm of the hashes that IMA computes of files; `Err` says why it is not known. It computes one for a moment, of
+/// a file in memory that this thread locks.
+pub(crate) fn hash_algorithm() -> Result<HashAlgorithm, String> {
+    static FOUND: OnceLock<Result<HashAlgorithm, String>> = OnceLock::new();
+    FOUND.get_or_init(find_algorithm).clone()
+}
+
+fn find_algorithm() -> Result<HashAlgorithm, String> {
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    let mut open = MechanismsSkelBuilder::default().open(&mut place).map_err(|e| reason(&e))?;
+    for mut candidate in open.open_object_mut().progs_mut() {
+        let wanted = candidate.name() == "hash_algorithm";
+        candidate.set_autoload(wanted);
+    }
+    if let Some(bss) = open.maps.bss_data.as_deref_mut() {
+        bss.hash_thread = rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned();
+    }
+    let skel = open.load().map_err(|e| reason(&e))?;
+    let object = skel.object();
+    let found = object.progs_mut().find(|program| program.name() == "hash_algorithm");
+    let found = found.ok_or_else(|| "the program is not in its object".to_owned())?;
+    let _link = found.attach_lsm().map_err(|e| reason(&e))?;
+    let file = rustix::fs::memfd_create("saker-hashed", rustix::fs::MemfdFlags::CLOEXEC);
+    let file = file.map_err(|error| error.to_string())?;
+    rustix::io::write(&file, b"hashed").map_err(|error| error.to_string())?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).map_err(|error| error.to_string())?;
+    let told = skel.maps.bss_data.as_deref().filter(|bss| bss.hash_done != 0).map(|bss| bss.hash_told);
+    match told {
+        None => Err("no program ran when a file was locked".to_owned()),
+        Some(told) => u8::try_from(told)
+            .ok()
+            .and_then(HashAlgorithm::of_kernel)
+            .ok_or_else(|| format!("IMA hashes no file here: it answered {told}")),
     }
 }
 

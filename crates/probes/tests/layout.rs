@@ -198,6 +198,12 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
             write,
             writes,
             place,
+            hash_set,
+            hash_in,
+            hash_not_in,
+            hash_lenient,
+            hash_told,
+            hash_algorithm,
             zero2
         }
     );

@@ -119,7 +119,7 @@ fn attack(
 }
 
 /// Where the library lies that this machine's `xz` is linked with.
-fn own_liblzma() -> Result<PathBuf> {
+pub(super) fn own_liblzma() -> Result<PathBuf> {
     let output = Command::new("ldd").arg("/usr/bin/xz").output().context("cannot run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line =

@@ -12,7 +12,7 @@ use crate::words::{ActionName, ArgType, RateScope};
 use crate::yaml::shorten;
 
 /// LSM hooks at which IMA has a hash.
-const IMA_HOOKS: &[&str] = &[
+pub(super) const IMA_HOOKS: &[&str] = &[
     "bprm_check_security",
     "bprm_committed_creds",
     "bprm_committing_creds",

@@ -1,6 +1,6 @@
 //! Selectors: macros, filters, actions.
 
-use super::{Context, Family, Macro, actions, filters, hooks, process, workloads};
+use super::{Context, Family, Macro, actions, filters, hashes, hooks, process, workloads};
 use crate::diagnostic::At;
 use crate::model::{Hook, Selector};
 use crate::shape::{Item, Record};
@@ -17,6 +17,8 @@ const FILTERS: &[&str] = &[
     "matchCapabilityChanges",
     "matchArgs",
     "matchData",
+    "matchFileHashes",
+    "matchBuildIds",
     "matchReturnArgs",
 ];
 
@@ -161,6 +163,7 @@ fn selector(layers: &Layers<'_>, family: Family, hook: &Hook, cx: &mut Context<'
             .collect(),
         arguments: value_filters(layers, "matchArgs", filters::Role::Arguments, hook, family, cx),
         data: value_filters(layers, "matchData", filters::Role::Data, hook, family, cx),
+        file_hashes: hashes::content(&each("matchFileHashes"), &each("matchBuildIds"), hook, cx),
         actions: actions::all(&each("matchActions"), family, hook, cx),
         return_arguments: value_filters(layers, "matchReturnArgs", filters::Role::Returned, hook, family, cx),
         return_actions: return_actions(layers, family, hook, cx),

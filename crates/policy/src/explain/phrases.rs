@@ -2,13 +2,13 @@
 
 use crate::matcher::Clause;
 use crate::model::{
-    ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, Hook, IntegerTest, Jump, LabelCondition,
-    LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest, PidFilter,
-    Policy, Post, RegisterSource, RegisterValue, Selector, Side, Test, TextTest, WorkloadFilter,
+    ActionKind, ArgumentFilter, BinaryFilter, CapabilityFilter, FileHashFilter, Hook, IntegerTest, Jump,
+    LabelCondition, LabelSelector, NamespaceChangeFilter, NamespaceFilter, NamespaceValue, Operand, PathTest,
+    PidFilter, Policy, Post, RegisterSource, RegisterValue, Selector, Side, Test, TextTest, WorkloadFilter,
 };
 use crate::names;
 use crate::values::IntegerRange;
-use crate::words::{CapabilitySet, RateScope};
+use crate::words::{CapabilitySet, RateScope, WithoutHash};
 use crate::yaml::shorten;
 
 /// Values that are listed; of more the rest is counted.
@@ -48,6 +48,7 @@ pub(super) fn conditions(policy: &Policy, hook: &Hook, selector: &Selector) -> V
     all.extend(selector.namespace_changes.iter().map(namespace_change));
     all.extend(selector.capability_changes.iter().map(capability_change));
     all.extend(selector.arguments.iter().chain(&selector.data).map(|filter| value(policy, hook, filter)));
+    all.extend(selector.file_hashes.as_ref().map(file_hash));
     all
 }
 
@@ -70,10 +71,25 @@ pub fn clause(policy: &Policy, hook: &Hook, selector: &Selector, clause: &Clause
         "matchCapabilityChanges" => selector.capability_changes.get(index).map(capability_change),
         "matchArgs" => selector.arguments.get(index).map(|filter| value(policy, hook, filter)),
         "matchData" => selector.data.get(index).map(|filter| value(policy, hook, filter)),
+        "matchFileHashes" | "matchBuildIds" => selector.file_hashes.as_ref().map(file_hash),
         "matchReturnArgs" => selector.return_arguments.get(index).map(|filter| value(policy, hook, filter)),
         _ => None,
     };
     phrase.unwrap_or_else(|| format!("{}[{index}]", clause.field))
+}
+
+fn what(filter: &FileHashFilter) -> &'static str {
+    if filter.field == "matchBuildIds" { "build id" } else { "hash" }
+}
+
+fn file_hash(filter: &FileHashFilter) -> String {
+    let is = if filter.negated { "is not" } else { "is" };
+    let values = list(filter.values.iter().map(|value| quoted(&value.value.to_string())), "or");
+    let without = match filter.without {
+        WithoutHash::Act => "or cannot be computed",
+        WithoutHash::Tell => "and if it cannot be computed, that is told and nothing done",
+    };
+    format!("the {} of the file {is} {values}, {without}", what(filter))
 }
 
 pub(super) fn labels(selector: &LabelSelector) -> String {

@@ -37,6 +37,12 @@ static CASE: ObjectDef = ObjectDef {
         field("process", Shape::Object(&PROCESS), "", "the process that calls"),
         field("args", Shape::List(&Shape::Value, UNLIMITED), "", "values of `args`, in their order"),
         field("data", Shape::List(&Shape::Value, UNLIMITED), "", "values of `data`, in their order"),
+        field(
+            "hash",
+            Shape::Text,
+            "no file with a content",
+            "hash of the hook's file, such as `sha256:` and its digits, `build-id:` and its digits or `none`; or `unreadable`",
+        ),
         field("return", Shape::Value, "", "value returned"),
         required("expect", Shape::Object(&EXPECT), "what must come of it"),
     ],

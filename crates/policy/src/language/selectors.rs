@@ -4,7 +4,9 @@ use super::{
     FieldDef, I32, I64, MAX_ACTIONS, MAX_FILTERS, ObjectDef, Shape, TEXTS, U32, U64, UNLIMITED, field,
 };
 use super::{policy::LABELS, required};
-use crate::words::{ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator};
+use crate::words::{
+    ActionName, BinaryOperator, CapabilitySet, Namespace, Operator, RateScope, SetOperator, WithoutHash,
+};
 
 const fn filters(name: &'static str, shape: &'static Shape, doc: &'static str) -> FieldDef {
     field(name, Shape::List(shape, MAX_FILTERS), "", doc)
@@ -35,6 +37,16 @@ pub(crate) static SELECTOR: ObjectDef = ObjectDef {
         ),
         filters("matchArgs", &Shape::Object(&ARGS), "captured arguments"),
         filters("matchData", &Shape::Object(&DATA), "captured data; `index` is the position in `data`"),
+        filters(
+            "matchFileHashes",
+            &Shape::Object(&FILE_HASHES),
+            "LSM hooks: the hash of the file, which the kernel computes when all other filters hold; one entry",
+        ),
+        filters(
+            "matchBuildIds",
+            &Shape::Object(&BUILD_IDS),
+            "LSM hooks: the build id of the file, which is looked for when all other filters hold; one entry",
+        ),
         field(
             "matchActions",
             Shape::List(&Shape::Object(&ACTION), MAX_ACTIONS),
@@ -147,6 +159,42 @@ static DATA: ObjectDef = ObjectDef {
         field("args", Shape::List(&U32, UNLIMITED), "", "the same, instead of `index`"),
         required("operator", Shape::Choice(Operator::WORDS), "what must hold"),
         field("values", TEXTS, "", "what to compare with"),
+    ],
+};
+
+static FILE_HASHES: ObjectDef = ObjectDef {
+    name: "FileHashFilter",
+    doc: "A condition on the hash of the hook's file by IMA. It does not hold where there is no file with a content: of \
+          mappings without a file, devices, folders.",
+    fields: &[
+        required("operator", Shape::Choice(SetOperator::WORDS), "what must hold"),
+        required(
+            "values",
+            TEXTS,
+            "hashes by the algorithm of the kernel's IMA, such as `sha256:` and 64 hexadecimal digits",
+        ),
+        field(
+            "withoutHash",
+            Shape::Choice(WithoutHash::WORDS),
+            "Act",
+            "what is done about a file whose hash cannot be computed",
+        ),
+    ],
+};
+
+static BUILD_IDS: ObjectDef = ObjectDef {
+    name: "BuildIdFilter",
+    doc: "A condition on what the linker named the hook's file by. It does not hold where there is no file with a content; \
+          a file without build id is none of those listed.",
+    fields: &[
+        required("operator", Shape::Choice(SetOperator::WORDS), "what must hold"),
+        required("values", TEXTS, "build ids in hexadecimal digits, as `readelf -n` shows them"),
+        field(
+            "withoutHash",
+            Shape::Choice(WithoutHash::WORDS),
+            "Act",
+            "what is done about a file that cannot be read",
+        ),
     ],
 };
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::model::Syscall;
+use crate::values::FileHash;
 use crate::words::{CapabilitySet, FileType, Namespace};
 
 /// A call of a hook.
@@ -15,6 +16,20 @@ pub struct Event {
     pub values: Vec<Value>,
     /// The value returned; none: the return is not looked at.
     pub returned: Option<Value>,
+    /// The content of the hook's file.
+    pub content: Content,
+}
+
+/// The content of a hook's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// There is none: no file, a device, a folder.
+    #[default]
+    None,
+    /// Its hash cannot be computed.
+    Unhashed,
+    /// It has this hash.
+    Hash(FileHash),
 }
 
 /// A process.

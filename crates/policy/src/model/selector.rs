@@ -2,8 +2,8 @@
 
 use super::{Action, ArgumentFilter};
 use crate::diagnostic::{Span, Spanned};
-use crate::values::Glob;
-use crate::words::{CapabilitySet, Namespace};
+use crate::values::{FileHash, Glob};
+use crate::words::{CapabilitySet, Namespace, WithoutHash};
 
 /// A selector: all filters must hold, in this order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Selector {
     pub arguments: Vec<ArgumentFilter>,
     /// Captured data.
     pub data: Vec<ArgumentFilter>,
+    /// Hash or build id of the hook's file.
+    pub file_hashes: Option<FileHashFilter>,
     /// What to do at the call; none: post.
     pub actions: Vec<Action>,
     /// The value returned.
@@ -54,6 +56,7 @@ impl Selector {
             && self.capability_changes.is_empty()
             && self.arguments.is_empty()
             && self.data.is_empty()
+            && self.file_hashes.is_none()
     }
 }
 
@@ -187,4 +190,19 @@ pub struct CapabilityFilter {
     pub namespaced: bool,
     /// The capabilities, one bit each.
     pub capabilities: u64,
+}
+
+/// A condition on the hash or build id of a hook's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileHashFilter {
+    /// Where it stands.
+    pub span: Span,
+    /// Its field: `matchFileHashes` or `matchBuildIds`.
+    pub field: &'static str,
+    /// It must be none, instead of one.
+    pub negated: bool,
+    /// The hashes.
+    pub values: Vec<Spanned<FileHash>>,
+    /// What is done about a file whose hash cannot be computed.
+    pub without: WithoutHash,
 }

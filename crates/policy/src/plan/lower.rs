@@ -13,6 +13,7 @@ mod enforcers;
 mod expression;
 mod fields;
 mod group;
+mod hashes;
 mod join;
 mod loader;
 mod numbers;

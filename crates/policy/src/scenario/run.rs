@@ -3,11 +3,18 @@
 use super::{TestDocument, process, values};
 use crate::diagnostic::{At, Diagnostic, Report};
 use crate::explain;
-use crate::matcher::{Clause, Decision, Event, Matcher, Value};
+use crate::matcher::{Clause, Content, Decision, Event, Matcher, Value};
 use crate::model::{Functions, Hook, Places, Policy, Target};
 use crate::shape::{Item, Record};
+use crate::values::{FileHash, HashAlgorithm};
 use crate::words::nearest;
 use crate::yaml::shorten;
+
+/// Instead of a hash: it cannot be computed.
+const UNREADABLE: &str = "unreadable";
+
+/// Likewise: it has no build id.
+const NO_BUILD_ID: &str = "build-id:none";
 
 /// What came of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +156,25 @@ fn event(case: &Record, hook: &Hook, report: &mut Report) -> Event {
         };
         Some(values::value(item, &on_return.value, report))
     });
-    Event { process, values: described, returned }
+    Event { process, values: described, returned, content: content(case, report) }
+}
+
+/// The content of the file, as the case describes it.
+fn content(case: &Record, report: &mut Report) -> Content {
+    let Some(text) = case.text("hash") else { return Content::None };
+    if text.value == UNREADABLE {
+        return Content::Unhashed;
+    }
+    if text.value == NO_BUILD_ID {
+        return Content::Hash(FileHash { algorithm: HashAlgorithm::BuildId, bytes: Vec::new() });
+    }
+    match FileHash::parse(&text.value) {
+        Ok(hash) => Content::Hash(hash),
+        Err(problem) => {
+            report.problem(&case.at("hash"), problem);
+            Content::None
+        }
+    }
 }
 
 /// The actions that are carried out, by name.

@@ -48,6 +48,36 @@ fn expectations() {
 }
 
 #[test]
+fn contents_are_known_by_their_hash() {
+    let (bad, good) = (format!("sha256:{}", "ab".repeat(32)), format!("sha256:{}", "cd".repeat(32)));
+    let policy = |further: &str| {
+        with_spec(&format!(
+            "lsmhooks:\n- hook: mmap_file\n  selectors:\n  - matchFileHashes: [{{operator: In, values: ['{bad}']{further}}}]\n    \
+             matchActions: [{{action: Override, argError: -1}}]\n"
+        ))
+    };
+    let cases = |unreadable: &str| {
+        format!(
+            "- name: bad\n  hash: '{bad}'\n  expect: {{event: true, actions: [Override]}}\n\
+             - name: good\n  hash: '{good}'\n  expect: {{event: false, selector: none}}\n\
+             - name: memory\n  expect: {{event: false, selector: none}}\n\
+             - name: unreadable\n  hash: unreadable\n  expect: {{event: true, actions: [{unreadable}]}}\n"
+        )
+    };
+    for (further, unreadable) in [("", "Override"), (", withoutHash: Tell", "Post")] {
+        let results = run(&policy(further), &cases(unreadable)).unwrap();
+        let failed: Vec<_> = results.iter().filter(|result| !result.failures.is_empty()).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        assert!(results[3].trace[0].contains("cannot be computed"), "{:?}", results[3].trace);
+    }
+    let listed = policy("").replace("operator: In", "operator: NotIn");
+    let results = run(&listed, &cases("Override").replace("good", "neither")).unwrap();
+    let passed: Vec<bool> = results.iter().map(|result| result.failures.is_empty()).collect();
+    assert_eq!(passed, [false, false, true, true], "{results:?}");
+    assert!(run(&policy(""), "- name: x\n  hash: md9:00\n  expect: {event: true}\n").is_err());
+}
+
+#[test]
 fn values_of_all_kinds() {
     let types = [
         ("string", "Equal", "x", "x"),

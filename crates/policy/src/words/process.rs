@@ -23,6 +23,16 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What is done about a file whose hash cannot be computed.
+    pub enum WithoutHash {
+        /// the selector holds
+        Act = "Act",
+        /// no action that interferes is carried out, and the event says why
+        Tell = "Tell",
+    }
+}
+
+vocabulary! {
     /// A kind of namespace.
     pub enum Namespace {
         /// host and domain name

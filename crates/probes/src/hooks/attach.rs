@@ -5,15 +5,24 @@ use std::os::fd::AsRawFd;
 use libbpf_rs::{KprobeMultiOpts, KprobeOpts, Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 use saker_policy::plan::{Attach, Choices, UserPlace};
 
-use super::group;
-use crate::{Error, Tracefs, executable, perf};
+use super::needs::Hashes;
+use super::{build_ids, group};
+use crate::{Error, Tracefs, executable, kernel, perf};
 
 /// Instead of the PID of the one process that a uprobe is for.
 const ALL_PROCESSES: i32 = -1;
 
+/// The programs that hash a file, one behind the other.
+const HASHING: [&str; 4] = ["saker_hash", "saker_hash_second", "saker_hash_third", "saker_hash_fourth"];
+
+/// How many of them a hook needs: a kernel that leaves a program out while another task of the CPU is asleep in it has all.
+fn hashing() -> &'static [&'static str] {
+    HASHING.get(..1).filter(|_| kernel::runs_sleeping_programs_at_once()).unwrap_or(&HASHING)
+}
+
 /// Programs of an attachment, each with what the verifier must know it attaches to; of a hook of security modules that
 /// `hashes` files, in the order in which they must run.
-pub(super) fn programs(attach: &Attach, hashes: bool) -> Vec<(&'static str, Option<String>)> {
+pub(super) fn programs(attach: &Attach, hashes: Hashes) -> Vec<(&'static str, Option<String>)> {
     match attach {
         Attach::Trampoline { function, on_return } => {
             let mut programs = vec![("saker_fentry", Some(function.clone()))];
@@ -38,8 +47,13 @@ pub(super) fn programs(attach: &Attach, hashes: bool) -> Vec<(&'static str, Opti
         }
         Attach::Lsm(hook) => {
             let mut programs = vec![("saker_lsm", Some(hook.clone()))];
-            if hashes {
-                programs.push(("saker_hash", Some(hook.clone())));
+            if hashes == Hashes::BuildIds {
+                programs.push((build_ids::PROGRAM, Some(hook.clone())));
+            } else if hashes != Hashes::None {
+                programs.extend(hashing().iter().map(|name| (*name, Some(hook.clone()))));
+            }
+            if hashes.decide() {
+                programs.push(("saker_hashed", Some(hook.clone())));
             }
             programs
         }

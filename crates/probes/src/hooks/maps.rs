@@ -38,6 +38,9 @@ pub(super) const GROUPS: [&str; 2] = ["saker_groups", "saker_groups_host"];
 /// Calls whose return is waited for.
 pub(super) const CALLS: &str = "saker_calls";
 
+/// Calls of a hook that are decided by the hash of their file, until it is known; only there when the hook needs it.
+pub(super) const PUT_OFF: &str = "saker_put_off";
+
 /// Whether a policy acts or only tells; shared by its hooks.
 pub(super) const MODE: &str = "saker_mode";
 
@@ -99,7 +102,7 @@ pub(super) fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
 /// Kernel memory that is a hook's alone, in bytes.
 pub(super) fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let object = skel.object();
-    let own = [STATS, SELECTORS, ".rodata", ".rodata.plan"];
+    let own = [STATS, SELECTORS, PUT_OFF, ".rodata", ".rodata.plan"];
     let maps =
         object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
     let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));

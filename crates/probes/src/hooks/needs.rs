@@ -1,13 +1,13 @@
 //! What a plan uses of the kernel side, which then does without the rest.
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_LONG, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE, SAKER_OP_TEXT_PATTERN,
-    SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS, SAKER_PART_REGISTERS,
-    SAKER_PLAN_BINARIES, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT,
-    SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK,
-    SAKER_SELECTOR_SHARDS_MAX, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED, SAKER_SOURCE_REGISTER,
-    SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM,
-    SAKER_TYPE_PATH, saker_plan,
+    SAKER_CLAUSE_LONG, SAKER_HASH_BUILD_ID, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE,
+    SAKER_OP_TEXT_PATTERN, SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS,
+    SAKER_PART_REGISTERS, SAKER_PLAN_BINARIES, SAKER_PLAN_BY_HASH, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW,
+    SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK,
+    SAKER_SELECT_USER_STACK, SAKER_SELECTOR_SHARDS_MAX, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED,
+    SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB,
+    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
 };
 use saker_policy::plan::Attach;
 
@@ -19,15 +19,40 @@ pub(super) fn asks_for_changes(plan: &saker_plan) -> bool {
     plan.clause.iter().any(|clause| ops.contains(&u32::from(clause.op)))
 }
 
-/// Whether a selector asks for the hash of the hook's file.
-pub(super) fn hashes(plan: &saker_plan) -> bool {
-    plan.flags & SAKER_PLAN_HASH != 0
+/// What hashes of files a plan asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hashes {
+    /// None.
+    None,
+    /// To be told.
+    Told,
+    /// To be decided by.
+    Decide,
+    /// Not hashes, but build ids to be decided by.
+    BuildIds,
+}
+
+impl Hashes {
+    /// Whether calls are put off until it is known.
+    pub(super) fn decide(self) -> bool {
+        matches!(self, Self::Decide | Self::BuildIds)
+    }
+}
+
+/// What a plan's selectors ask of the hash of the hook's file.
+pub(super) fn hashes(plan: &saker_plan) -> Hashes {
+    match (plan.flags & SAKER_PLAN_BY_HASH != 0, plan.flags & SAKER_PLAN_HASH != 0) {
+        (true, _) if plan.hash_algorithm == SAKER_HASH_BUILD_ID => Hashes::BuildIds,
+        (true, _) => Hashes::Decide,
+        (false, true) => Hashes::Told,
+        (false, false) => Hashes::None,
+    }
 }
 
 /// Where a hook has the file to hash, `HASH_OF_*` in `bpf/policy/hash.h`: hooks of executions have the program.
 pub(super) fn hash_of(spec: &HookSpec) -> u32 {
     match &spec.attach {
-        Attach::Lsm(hook) if hashes(&spec.plan) => {
+        Attach::Lsm(hook) if hashes(&spec.plan) != Hashes::None => {
             if hook.starts_with("bprm_") {
                 2
             } else {

@@ -16,7 +16,7 @@ use saker_abi::NamespaceInums;
 use saker_policy::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms, TypeKind};
 use saker_policy::programs::Program;
 use saker_policy::tracepoint::Format;
-use saker_policy::values::Step;
+use saker_policy::values::{HashAlgorithm, Step};
 use serde::{Deserialize, Serialize};
 
 use super::description::Types;
@@ -52,6 +52,12 @@ struct Facts {
     socket_programs: Result<Sockets, String>,
     /// By hook of the security modules.
     hashes_files: BTreeMap<String, Option<String>>,
+    /// Why programs at `mmap_file` cannot read files.
+    #[serde(default = "unknown")]
+    reads_files: Option<String>,
+    /// The algorithm of IMA's hashes.
+    #[serde(default)]
+    hash_algorithm: Option<String>,
     /// Of the host, in the order of [`numbers`].
     namespaces: [u32; 10],
     /// Names of functions, in order, as often as there are such functions.
@@ -144,6 +150,8 @@ impl RunningKernel {
                 signals,
             }),
             hashes_files: hashes_files.collect(),
+            reads_files: self.reads_files("mmap_file").err(),
+            hash_algorithm: self.hash_algorithm().map(|one| one.name().to_owned()).ok(),
             namespaces: numbers(&self.host),
             symbols: super::symbol_names(),
             traceable: super::traceable_names(),
@@ -185,6 +193,10 @@ impl SavedKernel {
     fn calls(&self) -> Calls<'_> {
         Calls { machine: &self.facts.machine, narrow: self.symbol("__ia32_sys_close") }
     }
+}
+
+fn unknown() -> Option<String> {
+    Some("it was not found out whether programs may read files".to_owned())
 }
 
 fn unless(reason: &Option<String>) -> Result<(), String> {
@@ -230,6 +242,17 @@ impl Kernel for SavedKernel {
     fn hashes_files(&self, hook: &str) -> Result<(), String> {
         let found = self.facts.hashes_files.get(hook);
         found.map_or_else(|| Err(format!("it is not known whether it does at {hook}")), unless)
+    }
+
+    fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
+        let name = self.facts.hash_algorithm.as_deref();
+        name.and_then(HashAlgorithm::parse).ok_or_else(|| "it was not found out which IMA has".to_owned())
+    }
+
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        unless(&self.facts.reads_files)?;
+        // Where hashes can be computed programs may sleep.
+        self.hashes_files(hook)
     }
 
     fn changes_registers(&self) -> Result<(), String> {
@@ -368,6 +391,7 @@ mod tests {
         assert_eq!(saved.matching("^vfs_re"), running.matching("^vfs_re"));
         assert_eq!(saved.narrow_syscalls(), running.narrow_syscalls());
         assert_eq!(saved.hashes_files("file_open"), running.hashes_files("file_open"));
+        assert_eq!(saved.hash_algorithm().ok(), running.hash_algorithm().ok());
         let format = |kernel: &dyn Kernel| kernel.format("sched", "sched_process_exec").ok();
         assert_eq!(format(&saved), format(&running));
     }

@@ -101,7 +101,8 @@ pub(crate) fn decided(policy: &Policy, values: Vec<Value>) -> Option<u16> {
 /// The same of a process of this program.
 pub(crate) fn decided_of(policy: &Policy, binary: String, values: Vec<Value>) -> Option<u16> {
     let process = Process { pid: std::process::id(), binary, ..Process::default() };
-    let decision = Matcher::new(policy).decide(&policy.hooks[0], &Event { process, values, returned: None });
+    let decision =
+        Matcher::new(policy).decide(&policy.hooks[0], &Event { process, values, ..Event::default() });
     decision.selector.filter(|_| decision.posts).and_then(|selector| u16::try_from(selector).ok())
 }
 

@@ -227,6 +227,22 @@ fn actions() {
     let security = "kprobes:\n- call: security_file_open\n  syscall: false";
     let lsm = "lsmhooks:\n- hook: task_kill";
     let tracepoint = "tracepoints:\n- subsystem: a\n  event: b";
+    let content =
+        |hook: &str, filters: &str| format!("{hook}\n  selectors: [{{matchFileHashes: [{filters}]}}]");
+    let (mmap, open) = ("lsmhooks:\n- hook: mmap_file", "lsmhooks:\n- hook: file_open");
+    let sha = format!("{{operator: In, values: ['sha256:{}']}}", "0".repeat(64));
+    for (spec, words) in [
+        (content(kprobe, &sha), "no `matchFileHashes` at this hook"),
+        (content(lsm, &sha), "no `matchFileHashes` at this hook"),
+        (content(open, &sha), "`file_open` has no `matchFileHashes`"),
+        (content(mmap, &format!("{sha}, {sha}")), "one entry of `matchFileHashes`"),
+        (content(mmap, "{operator: In, values: []}"), "at least one value"),
+        (content(mmap, "{operator: In, values: ['sha256:00']}"), "is not a hash by sha256"),
+        (content(mmap, "{operator: In, values: ['00']}"), "does not say by which algorithm"),
+        (content(mmap, "{operator: In, values: ['crc:00']}"), "`crc` is not an algorithm"),
+    ] {
+        assert_told(&with_spec(&spec), &["error", words]);
+    }
     let fentry = "fentries:\n- call: vfs_read\n  syscall: false";
     let uprobe = "uprobes:\n- path: /x\n  offsets: [1]";
     let usdt = "usdts:\n- path: /x\n  provider: p\n  name: n";

@@ -34,6 +34,17 @@ pub(super) struct Asked {
     pub(super) cost: u32,
 }
 
+/// What selectors ask of the hash of the hook's file: sets from this one on, and a bit for each selector.
+#[derive(Clone, Copy, Default)]
+pub(super) struct HashPlan {
+    pub(super) set: u32,
+    pub(super) algorithm: u8,
+    pub(super) within: u64,
+    pub(super) not_in: u64,
+    pub(super) lenient: u64,
+    pub(super) told: u64,
+}
+
 /// Clauses of a selector.
 #[derive(Default)]
 pub(super) struct Clauses {
@@ -60,6 +71,13 @@ impl Builder {
 
     pub(super) fn flag(&mut self, flag: u32) {
         self.plan.flags |= flag;
+    }
+
+    pub(super) fn hashes(&mut self, asked: HashPlan) {
+        self.plan.hash_set = asked.set;
+        self.plan.hash_algorithm = asked.algorithm.into();
+        (self.plan.hash_in, self.plan.hash_not_in) = (asked.within, asked.not_in);
+        (self.plan.hash_lenient, self.plan.hash_told) = (asked.lenient, asked.told);
     }
 
     /// Puts numbers into the pool, where equal ones may stand already. Says where.

@@ -9,7 +9,7 @@ use saker_abi::generated::{
 
 use super::builder::{Builder, Clauses};
 use super::values::Slots;
-use super::{Lowering, clauses, enforce, enforcers, process, sockets, writes};
+use super::{Lowering, clauses, enforce, enforcers, hashes, process, sockets, writes};
 use crate::diagnostic::At;
 use crate::model::{Action, ActionKind, Hook, Post, Selector, Target};
 use crate::plan::{Request, SelectorRequest};
@@ -48,6 +48,7 @@ pub(super) fn lower(cx: &mut Lowering<'_>, hook: &Hook, slots: &Slots, builder: 
             builder.return_selector(last, &asked);
         }
     }
+    hashes::lower(cx, hook, builder, at);
 }
 
 pub(super) fn byte(number: u32) -> u8 {
@@ -114,8 +115,8 @@ fn actions(
         cx.report.error_hint(at, message, "take one of them out");
     }
     let has = |flag: u32| u32::from(plan.flags) & flag != 0;
-    if has(SAKER_SELECT_HASH) && has(SAKER_SELECT_OVERRIDE) {
-        let hint = "take one of them out";
+    if has(SAKER_SELECT_HASH) && has(SAKER_SELECT_OVERRIDE) && !hashes::decide(hook) {
+        let hint = "take one of them out, or decide by the hash (`matchFileHashes`)";
         cx.report.error_hint(
             at,
             "a call that `Override` refuses is over before its file is hashed (`imaHash`)",

@@ -241,7 +241,7 @@ fn length(text: &[u8]) -> u32 {
     u32::try_from(text.len()).unwrap_or(u32::MAX)
 }
 
-fn text_key(set: u32, text: &[u8]) -> saker_text_key {
+pub(super) fn text_key(set: u32, text: &[u8]) -> saker_text_key {
     let mut key = saker_text_key::new_zeroed();
     (key.set, key.len) = (set, length(text));
     key.text.iter_mut().zip(text).for_each(|(to, from)| *to = *from);

@@ -3,7 +3,7 @@
 use crate::plan::{Kernel, Mechanisms, Resolved, Signature, SocketPrograms, TypeKind};
 use crate::programs::Program;
 use crate::tracepoint::Format;
-use crate::values::Step;
+use crate::values::{HashAlgorithm, Step};
 use saker_abi::generated::saker_step;
 
 /// With trampolines, kprobes and LSM programs, unless changed.
@@ -90,9 +90,17 @@ impl Kernel for Fake {
     fn hashes_files(&self, hook: &str) -> Result<(), String> {
         match hook {
             _ if !self.hashes => Err("this kernel was built without IMA".to_owned()),
-            "file_open" => Ok(()),
+            "file_open" | "file_post_open" => Ok(()),
             other => Err(format!("programs at {other} may not sleep")),
         }
+    }
+
+    fn reads_files(&self, hook: &str) -> Result<(), String> {
+        if self.hashes { Ok(()) } else { Err(format!("programs at {hook} cannot read files")) }
+    }
+
+    fn hash_algorithm(&self) -> Result<HashAlgorithm, String> {
+        Ok(HashAlgorithm::Sha256)
     }
 
     fn mechanisms(&self) -> Mechanisms {
@@ -194,7 +202,7 @@ impl Kernel for Fake {
 
     fn lsm_hook(&self, name: &str) -> Option<Signature> {
         match name {
-            "file_open" => Some(signature(vec![pointer("file")])),
+            "file_open" | "file_post_open" => Some(signature(vec![pointer("file")])),
             "file_permission" => Some(signature(vec![pointer("file"), INT])),
             "socket_connect" | "socket_bind" => {
                 Some(signature(vec![pointer("socket"), pointer("sockaddr"), INT]))

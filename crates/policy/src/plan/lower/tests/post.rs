@@ -1,8 +1,9 @@
 //! What events tell beyond captured values.
 
 use saker_abi::generated::{
-    SAKER_FAMILY_LOADER, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_PLAN_HASH, SAKER_SELECT_HASH,
-    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_PER_PROCESS, SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
+    SAKER_FAMILY_LOADER, SAKER_HASH_BUILD_ID, SAKER_OP_FILE_TYPE, SAKER_OP_MASK, SAKER_PLAN_BY_HASH,
+    SAKER_PLAN_HASH, SAKER_SELECT_HASH, SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_PER_PROCESS,
+    SAKER_SELECT_USER_STACK, SAKER_TYPE_FILE,
 };
 
 use super::fake::Fake;
@@ -51,6 +52,64 @@ fn hashes_are_asked_for_where_the_kernel_has_them() {
         &[&format!("{place}this kernel was built without IMA")],
     );
     assert_refused(&text("mmap_file"), &kernel, &[&format!("{place}programs at mmap_file may not sleep")]);
+}
+
+/// Selectors that ask for hashes, at a hook.
+fn by_hash(hook: &str, values: &str, further: &str) -> String {
+    with_spec(&format!(
+        "lsmhooks:\n- hook: {hook}\n  args: [{{index: 0, type: file}}]\n  selectors:\n  \
+         - matchPIDs: [{{operator: In, values: [1]}}]\n    matchActions: [{{action: Post, imaHash: true}}]\n  \
+         - matchFileHashes: [{{operator: In, values: [{values}], withoutHash: Tell}}]\n    \
+         matchActions: [{{action: Override, argError: -1}}, {{action: Post, imaHash: true}}]\n  \
+         - matchFileHashes: [{{operator: NotIn, values: [{values}]}}]\n{further}"
+    ))
+}
+
+#[test]
+fn hashes_decide_by_sets_of_their_selectors() {
+    let kernel = Fake { hashes: true, ..Fake::default() };
+    let (one, two) = (format!("sha256:{}", "1a".repeat(32)), format!("sha256:{}", "2b".repeat(32)));
+    let planned = planned(&by_hash("file_post_open", &format!("{one}, {two}, {one}"), ""), &kernel);
+    let plan = &planned.hooks[0].plan;
+    assert_ne!(plan.flags & SAKER_PLAN_BY_HASH, 0);
+    assert_eq!((plan.hash_in, plan.hash_not_in, plan.hash_lenient, plan.hash_told), (2, 4, 2, 3));
+    assert_eq!(plan.hash_algorithm, 4);
+    for selector in [1, 2] {
+        let own = planned.sets.texts.iter().filter(|key| key.set == plan.hash_set + selector);
+        let keys: Vec<_> = own.map(|key| (key.len, key.text[0], key.text[31], key.text[32])).collect();
+        assert_eq!(keys, [(64, 0x1a, 0x1a, 0), (64, 0x2b, 0x2b, 0)]);
+    }
+    let text = by_hash("file_post_open", &format!("{one}, sha1:{}", "00".repeat(20)), "");
+    assert_refused(
+        &text,
+        &kernel,
+        &["IMA of this kernel hashes files by sha256, so a hash by sha1 would never be met"],
+    );
+    assert_refused(
+        &by_hash("file_post_open", &one, ""),
+        &Fake::default(),
+        &["this kernel was built without IMA"],
+    );
+    assert_refused(&by_hash("mmap_file", &one, ""), &kernel, &["programs at mmap_file may not sleep"]);
+}
+
+#[test]
+fn build_ids_are_asked_for_where_files_can_be_read() {
+    let text = |more: &str| {
+        with_spec(&format!(
+            "lsmhooks:\n- hook: file_post_open\n  args: [{{index: 0, type: file}}]\n  selectors:\n  \
+             - matchBuildIds: [{{operator: In, values: ['0A0b']}}]\n{more}"
+        ))
+    };
+    let kernel = Fake { hashes: true, ..Fake::default() };
+    let planned = planned(&text(""), &kernel);
+    let plan = &planned.hooks[0].plan;
+    assert_eq!((plan.hash_algorithm, plan.hash_in), (SAKER_HASH_BUILD_ID, 1));
+    let key = planned.sets.texts.iter().find(|key| key.set == plan.hash_set).unwrap();
+    assert_eq!((key.len, key.text[0], key.text[1]), (2, 10, 11));
+    assert_refused(&text(""), &Fake::default(), &["programs at file_post_open cannot read files"]);
+    let hash = format!("  - matchFileHashes: [{{operator: In, values: ['sha256:{}']}}]\n", "1a".repeat(32));
+    assert_refused(&text(&hash), &kernel, &["either hashes or build ids"]);
 }
 
 #[test]
