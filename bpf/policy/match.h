@@ -3,7 +3,9 @@
 #ifndef SAKER_POLICY_MATCH_H
 #define SAKER_POLICY_MATCH_H
 
+#include "agent.h"
 #include "pattern.h"
+#include "same_file.h"
 #include "value.h"
 
 /* Sets of this policy. Sizes are set on load. */
@@ -379,7 +381,20 @@ __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
 	if (HAS_TEXTS && ((c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX) ||
 			  c->op == SAKER_OP_TEXT_PATTERN))
 		return text_holds(s, level, c, type, at, s->len[k]);
-	if (USES(SAKER_OP_FILE_TYPE) && c->op == SAKER_OP_FILE_TYPE)
+	if (USES(SAKER_OP_SAME_FILE) && c->op == SAKER_OP_SAME_FILE) {
+		/* It looks at these files all the time, which nobody wants to be told. */
+		if (by_agent())
+			return 0;
+		switch (saker_same_file(level, c->set, k)) {
+		case SAME_FILE_UNKNOWN:
+			return 1;
+		case SAME_FILE_YES:
+			holds = true;
+			break;
+		default:
+			holds = false;
+		}
+	} else if (USES(SAKER_OP_FILE_TYPE) && c->op == SAKER_OP_FILE_TYPE)
 		holds = c->number >> (((struct saker_object *)&s->values[at])->mode >> 12 & 15) & 1;
 	else if (HAS_ADDRESSES)
 		holds = network_holds(c, type, &s->values[at]);

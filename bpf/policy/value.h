@@ -159,6 +159,8 @@ static __always_inline void put_object(struct hook_scratch *s, u32 level, u32 k,
 	}
 	if (inode)
 		i = (void *)inode;
+	s->base[k] = dentry;
+	s->number[k] = (u64)i;
 	full_path(s, level, dentry, mnt);
 	to = (void *)value_room(s);
 	if (!to)

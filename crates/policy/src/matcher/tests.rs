@@ -7,7 +7,7 @@ use crate::testing::{accepted, hook, with_filter, with_hook, with_spec};
 use crate::words::Namespace;
 
 fn file(path: &str) -> Value {
-    Value::Path { path: path.into(), mode: 0o100_644 }
+    Value::Path { path: path.into(), mode: 0o100_644, file: Vec::new() }
 }
 
 fn event(values: Vec<Value>) -> Event {
@@ -140,7 +140,7 @@ fn paths_and_texts() {
     assert!(!holds("file", "NotPostfix", "[passwd]", file("/etc/passwd")));
     assert!(holds("path", "Glob", "['/home/*/.ssh/**']", file("/home/a/.ssh/id")));
     assert!(holds("dentry", "SubString", "[pass]", file("/etc/passwd")));
-    let empty = || Value::Path { path: Vec::new(), mode: 0o010_000 };
+    let empty = || Value::Path { path: Vec::new(), mode: 0o010_000, file: Vec::new() };
     for operator in ["Equal", "NotEqual", "NotPrefix", "NotPostfix", "NotGlob"] {
         assert_eq!(outcome("file", operator, "[/x]", empty()), Outcome::EmptyPath, "{operator}");
     }
