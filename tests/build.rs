@@ -29,6 +29,7 @@ const WORKLOAD: &[&str] = &[
     "egress.c",
     "guard.c",
     "values.c",
+    "same_file.c",
 ];
 
 fn main() {

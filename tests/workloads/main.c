@@ -150,7 +150,7 @@ int main(int argc, char **argv)
 					   place_workloads,   argument_workloads, credential_workloads,
 					   load_workloads,    policy_workloads,	  asking_workloads,
 					   enforce_workloads, attack_workloads,	  egress_workloads,
-					   guard_workloads,   value_workloads};
+					   guard_workloads,   value_workloads,	  same_file_workloads};
 
 	/* Whoever runs the tests may ignore signals that a workload is killed by. */
 	for (int number = 1; number < NSIG; number++)

@@ -117,6 +117,31 @@ pub(super) fn resolve(path: &[u8], mounts: &mut Mounts) -> Result<Found, Unresol
     }
 }
 
+/// A path that is held, whatever happens to its name.
+pub(super) struct Held(OwnedFd);
+
+/// Holds what a path leads to, links followed. It is no opening to the kernel.
+pub(super) fn open(path: &[u8]) -> Result<Held, Errno> {
+    openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(Held)
+}
+
+impl Held {
+    /// What it is.
+    ///
+    /// # Errors
+    /// It cannot be told by its numbers; in words.
+    pub(super) fn found(&self, mounts: &mut Mounts) -> Result<Found, String> {
+        let told = statx(&self.0, c"", AtFlags::EMPTY_PATH, ASKED);
+        let found = found(&told.map_err(|error| std::io::Error::from(error).to_string())?);
+        mounts.objection(found.mount, found.device).map_or(Ok(found), Err)
+    }
+
+    /// Its place.
+    pub(super) fn place(&self) -> &OwnedFd {
+        &self.0
+    }
+}
+
 fn found(told: &Statx) -> Found {
     Found {
         device: device_of(told.stx_dev_major, told.stx_dev_minor),

@@ -25,10 +25,10 @@ fn a_file_that_is_not_there_is_waited_for() {
     assert!(inodes(&files).is_empty());
     assert!(files.problems()[0].1.contains("leads to nothing now"));
     fs::write(&path, "x").unwrap();
-    let (wanted, _) = files.state().look(&files.sets);
-    assert_eq!(wanted.iter().map(|key| key.2).collect::<Vec<_>>(), [fs::metadata(&path).unwrap().ino()]);
-    assert!(files.problems().is_empty());
-    assert_eq!(files.parents().into_iter().collect::<Vec<_>>(), [folder.path().as_os_str().as_bytes()]);
+    let look = files.state().known.look(&files.sets);
+    assert_eq!(look.wanted.iter().map(|key| key.2).collect::<Vec<_>>(), [fs::metadata(&path).unwrap().ino()]);
+    assert!(look.problems.is_empty());
+    assert_eq!(parents(&files.sets).into_iter().collect::<Vec<_>>(), [folder.path().as_os_str().as_bytes()]);
 }
 
 #[test]
@@ -53,4 +53,32 @@ fn what_cannot_be_told_by_its_numbers_refuses_the_policy() {
         refused.contains("/proc/version: cannot be told by what it is: the file system proc"),
         "{refused}"
     );
+}
+
+#[test]
+fn what_was_moved_away_counts_until_it_is_gone() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (path, away) = (folder.path().join("file"), folder.path().join("away"));
+    fs::write(&path, "first").unwrap();
+    let first = fs::metadata(&path).unwrap().ino();
+    let files = Files::find(&named(&[&path])).unwrap();
+    let look = || -> Vec<u64> {
+        let look = files.state().known.look(&files.sets);
+        look.wanted.iter().map(|key| key.2).collect()
+    };
+    fs::rename(&path, &away).unwrap();
+    assert_eq!(look(), [first]);
+    fs::write(&path, "second").unwrap();
+    let second = fs::metadata(&path).unwrap().ino();
+    let mut both = [first, second];
+    both.sort_unstable();
+    assert_eq!(look(), both);
+    // Their names change places, and back.
+    let aside = folder.path().join("aside");
+    for (from, to) in [(&path, &aside), (&away, &path), (&aside, &away)] {
+        fs::rename(from, to).unwrap();
+    }
+    assert_eq!(look(), both);
+    fs::remove_file(&away).unwrap();
+    assert_eq!(look(), [first]);
 }

@@ -7,13 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 
 use super::{Files, LOOK, SHARE, Watched};
 use crate::Error;
 
-/// Folders that are watched for entries that come and go; the paths of others are looked at every second.
-const FOLDERS_MAX: usize = 1_024;
 /// Time between two looks for events, at least.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -62,77 +59,36 @@ fn held(registry: &Mutex<Registry>) -> Vec<Watched> {
 }
 
 fn look_after(registry: &Mutex<Registry>) {
-    let events = Events::begin();
-    let mut changed = false;
+    let mut changed: Vec<Watched> = Vec::new();
     loop {
         let policies = held(registry);
         if policies.is_empty() {
             return;
         }
         let began = Instant::now();
-        for policy in &policies {
-            events.watch(policy);
-        }
-        let due = policies.iter().map(|policy| policy.refresh(changed)).min();
-        let until = due.unwrap_or_else(|| began + LOOK).min(began + LOOK).max(began + PAUSE);
-        // A policy that is removed meanwhile takes its table along.
-        drop(policies);
+        let is_changed = |policy: &Watched| changed.iter().any(|other| Arc::ptr_eq(policy, other));
+        let due = policies.iter().map(|policy| policy.refresh(is_changed(policy))).min();
+        let until = due.unwrap_or_else(|| began + LOOK).min(began + LOOK);
+        drop(changed);
         thread::sleep(PAUSE.max(began.elapsed() * SHARE));
-        changed = events.wait(until);
+        changed = wait(policies, until);
     }
 }
 
-/// Events of folders: what comes and goes there.
-struct Events(Option<OwnedFd>);
-
-impl Events {
-    fn begin() -> Self {
-        let queue = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
-        if let Err(error) = &queue {
-            tracing::warn!("files of policies are looked at every second, and no sooner: {error}");
-        }
-        Self(queue.ok())
+/// Waits for something to happen to files or in folders, until then at most. Returns the policies to which it matters.
+fn wait(policies: Vec<Watched>, until: Instant) -> Vec<Watched> {
+    let states: Vec<_> = policies.iter().map(|policy| policy.state()).collect();
+    let queues = states.iter().map(|state| state.known.events.queue().map(|queue| queue.try_clone()));
+    let queues: Vec<Option<OwnedFd>> = queues.map(|queue| queue.and_then(Result::ok)).collect();
+    drop(states);
+    let mut polled: Vec<PollFd<'_>> =
+        queues.iter().flatten().map(|queue| PollFd::new(queue, PollFlags::IN)).collect();
+    let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default();
+    if let Err(error) = poll(&mut polled, Some(&left)) {
+        tracing::debug!("events of files: {}", io::Error::from(error));
+        thread::sleep(LOOK);
     }
-
-    /// Watches the folders of its paths. Those that are watched already stay so.
-    fn watch(&self, files: &Files) {
-        let Some(queue) = &self.0 else { return };
-        let kinds = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
-        for folder in files.parents().into_iter().take(FOLDERS_MAX) {
-            // What is not there is looked for every second.
-            let _ = add_watch(queue, folder, kinds);
-        }
-    }
-
-    /// Waits for an event, until then at most. Whether there was one.
-    fn wait(&self, until: Instant) -> bool {
-        let left = until.saturating_duration_since(Instant::now());
-        let Some(queue) = &self.0 else {
-            thread::sleep(left);
-            return false;
-        };
-        let Ok(left) = Timespec::try_from(left) else { return false };
-        match poll(&mut [PollFd::new(queue, PollFlags::IN)], Some(&left)) {
-            Ok(0) => false,
-            Ok(_) => {
-                drain(queue);
-                true
-            }
-            Err(error) => {
-                tracing::debug!("events of folders: {}", io::Error::from(error));
-                false
-            }
-        }
-    }
-}
-
-/// Which they are does not matter: all paths are looked at.
-fn drain(queue: &OwnedFd) {
-    const READS: usize = 64;
-    let mut room = [0_u8; 4_096];
-    for _ in 0..READS {
-        if rustix::io::read(queue, &mut room).is_err() {
-            return;
-        }
-    }
+    let mut ready = polled.iter().map(|queue| !queue.revents().is_empty());
+    let with_queue = policies.into_iter().zip(&queues).filter(|(_, queue)| queue.is_some());
+    with_queue.filter_map(|(policy, _)| ready.next()?.then_some(policy)).collect()
 }
