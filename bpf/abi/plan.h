@@ -178,7 +178,8 @@ struct saker_clause {
 struct saker_stage {
 	__u8 value;
 	__u8 beginnings; /* not 0: a clause knows how the path must begin */
-	__u8 zero[2];
+	__u8 files;	 /* not 0: a clause asks which file it is, which is known before its path */
+	__u8 zero;
 	__u16 clause, count;
 	__u64 selectors; /* bit: a clause is of this selector */
 };

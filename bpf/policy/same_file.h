@@ -60,33 +60,54 @@ static __always_inline bool is_disconnected(struct dentry *dentry)
 	return BPF_CORE_READ(dentry, d_flags) & flag;
 }
 
-/* One step up. Returns whether it was the last. Not static: the verifier checks it once, by itself. */
+/* What stands in struct dentry from d_parent on (include/linux/dcache.h), which one read takes together. */
+struct dentry_place {
+	u64 parent, hash_len, name, inode;
+};
+
+/* False: it cannot be read. */
+static __always_inline bool read_place(struct dentry_place *to, struct dentry *dentry)
+{
+	u32 parent = bpf_core_field_offset(struct dentry, d_parent);
+
+	if (bpf_core_field_offset(struct dentry, d_inode) == parent + 24)
+		return !bpf_probe_read_kernel(to, sizeof(*to), (void *)dentry + parent);
+	return !bpf_core_read(&to->parent, sizeof(to->parent), &dentry->d_parent) &&
+	       !bpf_core_read(&to->inode, sizeof(to->inode), &dentry->d_inode);
+}
+
+/* Looks at one directory, or passes what is no directory and comes first. Returns whether it was the last.
+ * Not static: the verifier checks it once, by itself. */
 __noinline int saker_same_file_step(u32 level, u32 set, u32 device)
 {
 	struct hook_scratch *s = scratch_at(level);
+	struct dentry_place place = {};
 	struct dentry *dentry;
-	u64 parent = 0, number = 0;
-	struct inode *inode = NULL;
+	struct inode *inode;
+	u64 number = 0;
 
 	if (!USES(SAKER_OP_SAME_FILE) || !s)
 		return 1;
 	dentry = (void *)s->walk.dentry;
-	if (bpf_core_read(&parent, sizeof(parent), &dentry->d_parent) || !parent)
+	if (!read_place(&place, dentry) || !place.parent)
 		return 1;
-	if (parent == (u64)dentry) {
-		if (!is_disconnected(dentry))
-			s->walk.ended = SAME_FILE_NO + 1;
-		return 1;
+	if (s->walk.partial) {
+		s->walk.partial = 0;
+	} else {
+		/* A directory that something is in has an inode. */
+		inode = (void *)place.inode;
+		if (!inode || bpf_core_read(&number, sizeof(number), &inode->i_ino))
+			return 1;
+		if (in_files(set, device, number)) {
+			s->walk.ended = SAME_FILE_YES + 1;
+			return 1;
+		}
 	}
-	dentry = (void *)parent;
-	/* A directory that something is in has an inode. */
-	if (bpf_core_read(&inode, sizeof(inode), &dentry->d_inode) || !inode ||
-	    bpf_core_read(&number, sizeof(number), &inode->i_ino))
-		return 1;
-	s->walk.dentry = parent;
-	if (!in_files(set, device, number))
+	s->walk.dentry = place.parent;
+	if (place.parent != (u64)dentry)
 		return 0;
-	s->walk.ended = SAME_FILE_YES + 1;
+	if (!is_disconnected(dentry))
+		s->walk.ended = SAME_FILE_NO + 1;
 	return 1;
 }
 
@@ -139,6 +160,7 @@ static __always_inline int same_as(struct hook_scratch *s, u32 level, u32 set, u
 		return SAME_FILE_NO;
 	s->walk.dentry = dentry;
 	s->walk.ended = 0;
+	s->walk.partial = 1;
 	return saker_below_file(level, set, device);
 }
 

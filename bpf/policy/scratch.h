@@ -28,7 +28,7 @@ const volatile u32 saker_parts = ~0u;	/* SAKER_PART_* */
 #define HOOK_PATH_MAX	4096
 
 struct hook_walk {
-	u64 dentry, mnt, mnt_root; /* of files by what they are: dentry alone */
+	u64 dentry, mnt, mnt_root; /* of files by what they are: dentry alone, and whether it is the first */
 	u64 root_dentry, root_mnt;
 	u32 off; /* where in path the text begins; it ends at HOOK_PATH_MAX */
 	u32 ended;

@@ -51,10 +51,10 @@ pub const SAKER_LONG_MAX: u32 = 4096;
 pub const SAKER_COLUMNS_MAX: u32 = 256;
 pub const SAKER_BEGINNINGS_MAX: u32 = 32;
 pub const SAKER_BEGINNING_PART: u32 = 16;
-pub const SAKER_FILES_NAMED_MAX: u32 = 16384;
-pub const SAKER_FILES_MAX: u32 = 65536;
 pub const SAKER_WRITES_MAX: u32 = 64;
 pub const SAKER_WRITTEN_MAX: u32 = 16;
+pub const SAKER_FILES_NAMED_MAX: u32 = 16384;
+pub const SAKER_FILES_MAX: u32 = 65536;
 pub const SAKER_LOAD_LOCATED: u32 = 256;
 pub const SAKER_LOAD_RELATIVE: u32 = 257;
 pub const SAKER_STEP_SIZE: u32 = 10;
@@ -855,7 +855,8 @@ pub struct saker_clause {
 pub struct saker_stage {
     pub value: __u8,
     pub beginnings: __u8,
-    pub zero: [__u8; 2usize],
+    pub files: __u8,
+    pub zero: __u8,
     pub clause: __u16,
     pub count: __u16,
     pub selectors: __u64,

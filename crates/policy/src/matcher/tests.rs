@@ -144,6 +144,20 @@ fn paths_and_texts() {
     for operator in ["Equal", "NotEqual", "NotPrefix", "NotPostfix", "NotGlob"] {
         assert_eq!(outcome("file", operator, "[/x]", empty()), Outcome::EmptyPath, "{operator}");
     }
+    for (values, path, same) in [
+        ("[/etc/shadow]", "/etc/shadow", true),
+        ("[/etc/shadow]", "/etc/shadow-", false),
+        ("[/etc//ssh/]", "/etc/ssh/keys/id", true),
+        ("[/etc/ssh]", "/etc/ssh", true),
+        ("[/etc/ssh]", "/etc/sshd", false),
+        ("[/]", "/x", true),
+    ] {
+        assert_eq!(holds("file", "SameFile", values, file(path)), same, "{values} {path}");
+        assert_eq!(holds("dentry", "NotSameFile", values, file(path)), !same, "{values} {path}");
+        // By another path that leads to it.
+        let other = Value::Path { path: b"/mnt/x".to_vec(), mode: 0, file: path.into() };
+        assert_eq!(holds("path", "SameFile", values, other), same, "{values} {path}");
+    }
     assert!(holds("file", "FileType", "[fifo]", empty()));
     assert!(holds("file", "NotFileType", "[reg]", empty()));
     assert!(holds("string", "Equal", "[\"a\\0\"]", Value::Text(b"a".to_vec())));
