@@ -77,6 +77,9 @@ fn filter(random: &mut Random, ty: &str) -> Option<String> {
         "file" | "path" if often(random, 4) => {
             (&["FileType", "NotFileType"][..], "reg, dir, fifo, sock, chr, blk, lnk".to_owned())
         }
+        "file" | "path" | "dentry" | "fd" | "linux_binprm" if often(random, 6) => {
+            (&["SameFile", "NotSameFile"][..], "/dev/shm, /dev/shm/nothing".to_owned())
+        }
         "file" | "path" | "dentry" | "fd" | "linux_binprm" => text_filter(random, true),
         "string" | "char_buf" | "net_device" | "data_loc" => text_filter(random, false),
         "sock" | "socket" | "skb" => match random.below(6) {
