@@ -78,7 +78,7 @@ fn look_after(registry: &Mutex<Registry>) {
 /// Waits for something to happen to files or in folders, until then at most. Returns the policies to which it matters.
 fn wait(policies: Vec<Watched>, until: Instant) -> Vec<Watched> {
     let states: Vec<_> = policies.iter().map(|policy| policy.state()).collect();
-    let queues = states.iter().map(|state| state.known.events.queue().map(|queue| queue.try_clone()));
+    let queues = states.iter().map(|state| state.known.events.queue().map(OwnedFd::try_clone));
     let queues: Vec<Option<OwnedFd>> = queues.map(|queue| queue.and_then(Result::ok)).collect();
     drop(states);
     let mut polled: Vec<PollFd<'_>> =

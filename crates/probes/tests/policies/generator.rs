@@ -249,7 +249,8 @@ fn actions(random: &mut Random, section: &str, decides: bool, args: &Args, field
             let signal = *random.one(&["Sigkill", "Signal, argSig: 10"]);
             format!("{{action: {signal}}}")
         }
-        (7, _) if decides => {
+        // At `fentries` nothing can be refused.
+        (7, _) if decides && section != "fentries" => {
             let more = *random.one(&["", ", {action: Sigkill}", ", {action: NoPost}"]);
             format!("{{action: Override, argError: -13}}{more}")
         }
