@@ -14,8 +14,9 @@ pub(super) const ENTRIES_MAX: usize = 100_000;
 /// Mounts of which is remembered whether files on them can be told.
 const MOUNTS_MAX: usize = 4_096;
 /// File systems whose numbers do not say which file is meant, each with the reason. Source: fs/fat/inode.c and
-/// fs/exfat/inode.c (`iunique`), fs/proc/root.c and fs/sysfs/mount.c.
-const WITHOUT_NUMBERS: [(&str, &str); 5] = [
+/// fs/exfat/inode.c (`iunique`), fs/overlayfs/inode.c (`ovl_map_ino`), fs/proc/root.c and fs/sysfs/mount.c.
+const WITHOUT_NUMBERS: [(&str, &str); 6] = [
+    ("overlay", "gives files of different layers the same numbers"),
     ("vfat", "numbers its files anew whenever they are read in again"),
     ("msdos", "numbers its files anew whenever they are read in again"),
     ("exfat", "numbers its files anew whenever they are read in again"),
@@ -216,6 +217,9 @@ pub(super) fn inside(root: &[u8], of: Found) -> Result<Inside, String> {
                 }
             } else if entry.folder {
                 open.push(joined(&folder, name.to_bytes()));
+            } else if entry.device != of.device {
+                inside.failed =
+                    Some(format!("files below {} are told to be on another device", folder.display()));
             } else if told.stx_nlink > 1 {
                 inside.linked.push(entry.inode);
             }

@@ -21,6 +21,7 @@ fn devices_are_taken_from_the_table_of_mounts() {
 fn file_systems_without_sure_numbers_are_refused() {
     assert_eq!(objection(7, 7, "ext4"), None);
     assert!(objection(50, 35, "btrfs").unwrap().contains("btrfs tells programs another device"));
+    assert!(objection(7, 7, "overlay").unwrap().contains("different layers"));
     assert!(objection(7, 7, "vfat").unwrap().contains("anew"));
     assert!(matches!(resolve(b"/proc/version", &mut Mounts::default()), Err(Unresolved::Unknown(_))));
 }
