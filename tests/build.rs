@@ -30,6 +30,7 @@ const WORKLOAD: &[&str] = &[
     "guard.c",
     "values.c",
     "hashed.c",
+    "same_file.c",
 ];
 
 fn main() {

@@ -223,6 +223,11 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
         "process" => permission(process),
         "integer" => permission("matchArgs: [{index: 1, operator: Equal, values: [\"64\"]}]"),
         "prefix" => permission("matchArgs: [{index: 0, operator: Prefix, values: [/srv/data/]}]"),
+        "same-file" => {
+            permission(&format!("matchArgs: [{{index: 0, operator: SameFile, values: [{ROOT}/other]}}]"))
+        }
+        // On the file system of ROOT, so that folders above files there are gone through.
+        "same-folder" => permission("matchArgs: [{index: 0, operator: SameFile, values: [/etc/ssl]}]"),
         _ => match loaded.rsplit_once('-').and_then(|(kind, count)| Some((kind, count.parse().ok()?))) {
             Some(("values", count)) => permission(&paths(count)),
             Some(("process", count)) => {

@@ -22,6 +22,9 @@
 #define SAKER_WRITES_MAX     64	  /* of all selectors of a hook */
 #define SAKER_WRITTEN_MAX    16	  /* of one selector */
 
+#define SAKER_FILES_NAMED_MAX 16384 /* paths by which a policy says which files it means */
+#define SAKER_FILES_MAX	      65536 /* what they lead to, and files of folders that have another name */
+
 /* Where a value comes from. */
 enum saker_source {
 	SAKER_SOURCE_ARGUMENT = 0, /* of the function, tracepoint or system call */
@@ -114,6 +117,7 @@ enum saker_op {
 	SAKER_OP_TEXT_PATTERN = 34, /* set: the first of its columns, of which there are count; number: bytes
 				     * of the shortest text that can fit */
 	SAKER_OP_EXPRESSION = 35,   /* pool: words of the expression; number: a bit for each value it takes */
+	SAKER_OP_SAME_FILE = 36,    /* the file is one of set, or lies below a directory of it */
 };
 
 /* What a word of an expression does, in its lowest byte. The next byte is the type, enum saker_number_type.
@@ -174,7 +178,8 @@ struct saker_clause {
 struct saker_stage {
 	__u8 value;
 	__u8 beginnings; /* not 0: a clause knows how the path must begin */
-	__u8 zero[2];
+	__u8 files;	 /* not 0: a clause asks which file it is, which is known before its path */
+	__u8 zero;
 	__u16 clause, count;
 	__u64 selectors; /* bit: a clause is of this selector */
 };
@@ -337,6 +342,14 @@ struct saker_network_key {
 	__u32 bits;
 	__u32 set; /* IPv4 and IPv6 have sets of their own */
 	__u8 address[16];
+};
+
+/* A file by what it is. Number 0, which no file has: a directory of the set is on this device, so that what
+ * lies below counts as well. */
+struct saker_file_key {
+	__u32 set;
+	__u32 device; /* of the super block, as the kernel has it: major number << 20 | minor number */
+	__u64 inode;
 };
 
 /* Patterns, 64 positions of them: a bit for each place within a pattern that a text may have come to. A byte

@@ -16,24 +16,6 @@ struct {
 	__type(value, u32);
 } saker_mode SEC(".maps");
 
-/* Thread-group id of the agent, as the first PID namespace has it, and when it began, in clock ticks since
- * the boot: when the agent is gone its number can be anybody's. */
-const volatile u32 saker_agent;
-const volatile u64 saker_agent_start;
-/* A selector that names them may hit the first process of the machine, and the agent. */
-const volatile bool saker_hits_init, saker_hits_agent;
-
-/* Nanoseconds of a tick as user space has it. Source: USER_HZ of asm-generic/param.h. */
-#define TICK_NS 10000000
-
-static __always_inline bool is_agent(u32 pid)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return pid == saker_agent &&
-	       BPF_CORE_READ(task, group_leader, start_boottime) / TICK_NS == saker_agent_start;
-}
-
 static __always_inline bool interferes(const volatile struct saker_selector_plan *selector)
 {
 	return selector->flags & SAKER_SELECT_OVERRIDE || selector->signal || selector->also;

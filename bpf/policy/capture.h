@@ -78,6 +78,21 @@ static __always_inline u64 size_of_buffer(struct call *call, const volatile stru
 	}
 }
 
+/* Finds the file of a value without its path. False: there is none. Not inlined, as what follows. */
+static __noinline bool find_file(struct call *call, u32 k)
+{
+	const volatile struct saker_value_plan *plan =
+		k == RESULT ? &saker_plan.result : &saker_plan.value[k & 15];
+	struct hook_scratch *s = call->s;
+	u64 value, size = 0;
+
+	if (s->have & (1u << k))
+		return !(s->failed & (1u << k));
+	value = source_of(call, plan);
+	return follow_steps(plan, &value, &size) && !is_foreign(plan, value) &&
+	       place_of(s, k, plan->type, value);
+}
+
 /* Reads a value, unless it has been read. False: it could not be. Not inlined: it is called from several
  * places, and each needs but a part of it. */
 static __noinline bool capture(struct call *call, u32 k)

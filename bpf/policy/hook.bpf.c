@@ -53,6 +53,25 @@ static __always_inline u64 value_holds(struct call *call, u32 clause, u32 k, u64
 	return holds & ~failed & 1;
 }
 
+/* Drops selectors that ask for another file. */
+static __always_inline void by_files(struct call *call, const volatile struct saker_stage *stage)
+{
+	struct hook_scratch *s = call->s;
+
+	for (u32 i = 0; i < SAKER_CLAUSES_MAX; i++) {
+		u32 at = stage->clause + i;
+		u64 bit;
+
+		if (i >= stage->count || at >= SAKER_CLAUSES_MAX)
+			break;
+		if (saker_plan.clause[at].op != SAKER_OP_SAME_FILE)
+			continue;
+		bit = 1ull << (saker_plan.clause[at].selector & 63);
+		s->found &=
+			~(bit & ((u64)saker_file_holds(call->level, at, stage->value, s->found & bit) - 1));
+	}
+}
+
 /* Reads a value if a selector that can still match asks for it, and drops those whose clauses do not hold.
  * What was found stands in the scratch: of numbers it knows, the verifier would follow each combination. */
 static __noinline void go_through(struct call *call, const volatile struct saker_stage *stage)
@@ -62,6 +81,11 @@ static __noinline void go_through(struct call *call, const volatile struct saker
 
 	if (k > RESULT || !(s->found & stage->selectors))
 		return;
+	if (USES(SAKER_OP_SAME_FILE) && stage->files && find_file(call, k)) {
+		by_files(call, stage);
+		if (!(s->found & stage->selectors))
+			return;
+	}
 	if (!capture(call, k)) {
 		/* None of its clauses holds. */
 		s->found &= ~stage->selectors;

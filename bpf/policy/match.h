@@ -3,7 +3,9 @@
 #ifndef SAKER_POLICY_MATCH_H
 #define SAKER_POLICY_MATCH_H
 
+#include "agent.h"
 #include "pattern.h"
+#include "same_file.h"
 #include "value.h"
 
 /* Sets of this policy. Sizes are set on load. */
@@ -355,6 +357,27 @@ static __always_inline bool text_holds(struct hook_scratch *s, u32 level, CLAUSE
 	return holds != !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 
+/* Whether a clause on what a file is holds, as 1 or 0. Of what is not known it does, negated or not. */
+__noinline int saker_file_holds(u32 level, u32 clause, u32 k, u64 wanted)
+{
+	CLAUSE *c;
+
+	if (!USES(SAKER_OP_SAME_FILE) || !wanted || clause >= SAKER_CLAUSES_MAX)
+		return 0;
+	/* It looks at these files all the time, which nobody wants to be told. */
+	if (by_agent())
+		return 0;
+	c = &saker_plan.clause[clause];
+	switch (saker_same_file(level, c->set, k)) {
+	case SAME_FILE_UNKNOWN:
+		return 1;
+	case SAME_FILE_YES:
+		return !(c->flags & SAKER_CLAUSE_NEGATED);
+	default:
+		return !!(c->flags & SAKER_CLAUSE_NEGATED);
+	}
+}
+
 /* Whether a clause holds of a value other than a number, which has been read into the scratch of this level.
  */
 __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
@@ -379,6 +402,8 @@ __noinline int saker_value_holds(u32 level, u32 clause, u32 k, u64 wanted)
 	if (HAS_TEXTS && ((c->op >= SAKER_OP_TEXT_EQUAL && c->op <= SAKER_OP_TEXT_POSTFIX) ||
 			  c->op == SAKER_OP_TEXT_PATTERN))
 		return text_holds(s, level, c, type, at, s->len[k]);
+	if (USES(SAKER_OP_SAME_FILE) && c->op == SAKER_OP_SAME_FILE)
+		return saker_file_holds(level, clause, k, wanted);
 	if (USES(SAKER_OP_FILE_TYPE) && c->op == SAKER_OP_FILE_TYPE)
 		holds = c->number >> (((struct saker_object *)&s->values[at])->mode >> 12 & 15) & 1;
 	else if (HAS_ADDRESSES)

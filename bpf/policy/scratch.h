@@ -28,7 +28,7 @@ const volatile u32 saker_parts = ~0u;	/* SAKER_PART_* */
 #define HOOK_PATH_MAX	4096
 
 struct hook_walk {
-	u64 dentry, mnt, mnt_root;
+	u64 dentry, mnt, mnt_root; /* of files by what they are: dentry alone, and whether it is the first */
 	u64 root_dentry, root_mnt;
 	u32 off; /* where in path the text begins; it ends at HOOK_PATH_MAX */
 	u32 ended;
@@ -83,11 +83,11 @@ struct hook_scratch {
 	u32 unhashed; /* not 0: the selector that decides asks for a hash that is not there, and is not to act
 		       */
 	u32 zero3;
-	u64 found;		       /* bit: this selector can still match */
-	u32 at[SAKER_VALUES_MAX + 1];  /* where its bytes are, the result's last */
-	u32 len[SAKER_VALUES_MAX + 1]; /* how many */
-	u64 number[SAKER_VALUES_MAX + 1];
-	u64 base[SAKER_VALUES_MAX + 1]; /* of a buffer: what its bytes were read by */
+	u64 found;			  /* bit: this selector can still match */
+	u32 at[SAKER_VALUES_MAX + 1];	  /* where its bytes are, the result's last */
+	u32 len[SAKER_VALUES_MAX + 1];	  /* how many */
+	u64 number[SAKER_VALUES_MAX + 1]; /* of a file: the address of its inode, 0: it has none yet */
+	u64 base[SAKER_VALUES_MAX + 1]; /* of a buffer: what its bytes were read by; of a file: its dentry */
 	u32 pieces[SAKER_VALUES_MAX + 1];
 	u32 zero2;
 	u64 memory; /* where pointers become numbers */

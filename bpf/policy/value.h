@@ -159,6 +159,8 @@ static __always_inline void put_object(struct hook_scratch *s, u32 level, u32 k,
 	}
 	if (inode)
 		i = (void *)inode;
+	s->base[k] = dentry;
+	s->number[k] = (u64)i;
 	full_path(s, level, dentry, mnt);
 	to = (void *)value_room(s);
 	if (!to)
@@ -205,6 +207,42 @@ static __always_inline u64 file_of_descriptor(u32 number)
 	files = BPF_CORE_READ(table, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), &files[number]);
 	return (u64)file;
+}
+
+/* Where a file is, and which. False: there is none. */
+static __always_inline bool place_of(struct hook_scratch *s, u32 k, u8 type, u64 value)
+{
+	struct dentry *dentry = (void *)value;
+	struct file *file = (void *)value;
+	struct inode *inode = NULL;
+
+	switch (type) {
+	case SAKER_TYPE_DENTRY:
+		break;
+	case SAKER_TYPE_PATH:
+		dentry = BPF_CORE_READ((struct path *)value, dentry);
+		break;
+	case SAKER_TYPE_FD:
+		file = (void *)file_of_descriptor(value);
+		goto by_file;
+	case SAKER_TYPE_KIOCB:
+		file = BPF_CORE_READ((struct kiocb *)value, ki_filp);
+		goto by_file;
+	case SAKER_TYPE_LINUX_BINPRM:
+		file = BPF_CORE_READ((struct linux_binprm *)value, file);
+		goto by_file;
+	default:
+	by_file:
+		dentry = BPF_CORE_READ(file, f_path.dentry);
+		inode = BPF_CORE_READ(file, f_inode);
+	}
+	if (!dentry)
+		return false;
+	if (!inode)
+		inode = BPF_CORE_READ(dentry, d_inode);
+	s->base[k] = (u64)dentry;
+	s->number[k] = (u64)inode;
+	return true;
 }
 
 /* Credentials at a plain address. *to is zero before. */

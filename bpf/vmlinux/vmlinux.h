@@ -129,9 +129,28 @@ struct inode {
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
+	struct hlist_head i_dentry;
+};
+
+/* The list of an inode's dentries goes through a union that has had a name. */
+union dentry_union {
+	struct hlist_node d_alias;
+};
+
+struct dentry___union {
+	union dentry_union d_u;
+};
+
+struct dentry___alias {
+	struct hlist_node d_alias;
+};
+
+enum dentry_flags {
+	DCACHE_DISCONNECTED = 1 << 5,
 };
 
 struct dentry {
+	unsigned int d_flags;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;

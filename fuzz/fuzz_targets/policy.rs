@@ -46,7 +46,7 @@ impl Numbers {
             2 => Value::Syscall(Syscall { abi: None, name: "dup".into() }),
             3 => Value::Text(self.bytes()),
             4 => Value::Bytes(self.bytes()),
-            5 => Value::Path { path: self.bytes(), mode: self.next() as u32 },
+            5 => Value::Path { path: self.bytes(), mode: self.next() as u32, file: Vec::new() },
             6 => Value::Socket(SocketValue {
                 family: 2,
                 protocol: self.next() as u16,

@@ -33,6 +33,7 @@ pub mod policy_many;
 pub mod policy_post;
 pub mod policy_programs;
 pub mod policy_rails;
+pub mod policy_same_file;
 pub mod policy_scenarios;
 pub mod policy_signals;
 pub mod policy_values;
@@ -76,6 +77,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_enforce::CASES,
     policy_explained::CASES,
     policy_fault::CASES,
+    policy_same_file::CASES,
     policy_scenarios::CASES,
     policy_calls::CASES,
     policy_values::CASES,

@@ -146,11 +146,11 @@ void wait_closed(int fd)
 
 int main(int argc, char **argv)
 {
-	const struct workload *tables[] = {process_workloads, thread_workloads,	  exec_workloads,
-					   place_workloads,   argument_workloads, credential_workloads,
-					   load_workloads,    policy_workloads,	  asking_workloads,
-					   enforce_workloads, attack_workloads,	  egress_workloads,
-					   guard_workloads,   value_workloads,	  hashed_workloads};
+	const struct workload *tables[] = {
+		process_workloads,  thread_workloads,	  exec_workloads,   place_workloads,
+		argument_workloads, credential_workloads, load_workloads,   policy_workloads,
+		asking_workloads,   enforce_workloads,	  attack_workloads, egress_workloads,
+		guard_workloads,    value_workloads,	  hashed_workloads, same_file_workloads};
 
 	/* Whoever runs the tests may ignore signals that a workload is killed by. */
 	for (int number = 1; number < NSIG; number++)

@@ -23,7 +23,7 @@ struct workload {
 extern const struct workload process_workloads[], thread_workloads[], exec_workloads[], place_workloads[],
 	argument_workloads[], credential_workloads[], load_workloads[], policy_workloads[],
 	asking_workloads[], enforce_workloads[], attack_workloads[], egress_workloads[], guard_workloads[],
-	value_workloads[], hashed_workloads[];
+	value_workloads[], hashed_workloads[], same_file_workloads[];
 
 /* The program that prints facts about itself, and the one that only ends. */
 extern const char *leaf, *nop;

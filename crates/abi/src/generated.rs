@@ -54,6 +54,8 @@ pub const SAKER_BEGINNINGS_MAX: u32 = 32;
 pub const SAKER_BEGINNING_PART: u32 = 16;
 pub const SAKER_WRITES_MAX: u32 = 64;
 pub const SAKER_WRITTEN_MAX: u32 = 16;
+pub const SAKER_FILES_NAMED_MAX: u32 = 16384;
+pub const SAKER_FILES_MAX: u32 = 65536;
 pub const SAKER_LOAD_LOCATED: u32 = 256;
 pub const SAKER_LOAD_RELATIVE: u32 = 257;
 pub const SAKER_STEP_SIZE: u32 = 10;
@@ -796,6 +798,7 @@ pub const SAKER_OP_STATE: saker_op = 32;
 pub const SAKER_OP_GAINED: saker_op = 33;
 pub const SAKER_OP_TEXT_PATTERN: saker_op = 34;
 pub const SAKER_OP_EXPRESSION: saker_op = 35;
+pub const SAKER_OP_SAME_FILE: saker_op = 36;
 pub type saker_op = ::core::ffi::c_uint;
 pub const SAKER_STEP_LITERAL: saker_expression_step = 0;
 pub const SAKER_STEP_VALUE: saker_expression_step = 1;
@@ -855,7 +858,8 @@ pub struct saker_clause {
 pub struct saker_stage {
     pub value: __u8,
     pub beginnings: __u8,
-    pub zero: [__u8; 2usize],
+    pub files: __u8,
+    pub zero: __u8,
     pub clause: __u16,
     pub count: __u16,
     pub selectors: __u64,
@@ -1056,6 +1060,22 @@ pub struct saker_network_key {
     pub bits: __u32,
     pub set: __u32,
     pub address: [__u8; 16usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_file_key {
+    pub set: __u32,
+    pub device: __u32,
+    pub inode: __u64,
 }
 #[repr(C)]
 #[derive(

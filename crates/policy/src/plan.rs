@@ -187,6 +187,17 @@ pub struct Sets {
     pub pieces: Vec<(saker_text_key, saker_piece)>,
     /// Columns of patterns, by their number.
     pub columns: Vec<saker_column>,
+    /// Files by what they are.
+    pub files: Vec<NamedFiles>,
+}
+
+/// A set of files, each by a path that leads to it when the plan is loaded, and to another one when it is replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedFiles {
+    /// Number of the set.
+    pub set: u32,
+    /// Absolute paths.
+    pub paths: Vec<Vec<u8>>,
 }
 
 /// One filter on binaries, or on what a process comes from, which is one bit of what is known of processes. Paths are of

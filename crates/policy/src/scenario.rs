@@ -22,7 +22,7 @@ How a captured value is described depends on its type. `null` is a value that co
 | integers | a number |
 | `syscall64` | a number, or the name of a system call: `sys_dup`, `i386/sys_dup` |
 | `string`, `data_loc`, `net_device`, `char_buf` | text |
-| paths | the path; or `path` with `type` (`reg`, `dir`, …) or `mode`: `{path: /etc/passwd, type: reg}` |
+| paths | the path; or `path` with `type` (`reg`, `dir`, …) or `mode`: `{path: /etc/passwd, type: reg}`; for `SameFile` `file`, where another path says which file it is: `{path: /mnt/key, file: /srv/key}` |
 | `sock`, `socket`, `skb` | `{family, protocol, state, saddr, sport, daddr, dport}`; the family is that of the addresses |
 | `sockaddr` | `{family, addr, port}` |
 | `sockaddr_un` | the path; an abstract name begins with `@` |

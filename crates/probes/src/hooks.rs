@@ -37,16 +37,17 @@ use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
     CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED,
-    SOCKETS, STATS, fill_sets, handle, open_map,
+    SOCKETS, STATS, handle, open_map,
 };
 use self::needs::{
-    Hashes, acts, asks_for_changes, counts_selectors, hash_of, hashes, needs_program_calls, needs_sockets,
-    operators_of, parts_of, selector_shards, stacks_of, types_of,
+    Hashes, acts, asks_for_changes, counts_selectors, file_sets, hash_of, hashes, needs_program_calls,
+    needs_sockets, operators_of, parts_of, selector_shards, stacks_of, types_of,
 };
 pub(crate) use self::own::own_id;
 use self::own::own_start;
 use self::ready::Ready;
 use self::waiting::Waiting;
+use crate::files::Watch;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::keep::{Keep, Pinned};
@@ -133,6 +134,8 @@ pub struct Hooks {
     /// When this process began, in clock ticks since the boot.
     agent_start: u64,
     keep: Option<Arc<Keep>>,
+    /// Looks after the files that policies name.
+    watched: Watch,
 }
 
 /// Names of the types that the object asks for.
@@ -170,6 +173,8 @@ pub struct LoadedPolicy {
     /// Its hooks, in the order of the plans.
     pub hooks: Vec<LoadedHook>,
     maps: PolicyMaps,
+    /// Sets of files, each with the place of the hook that asks for it.
+    file_sets: Vec<(u32, usize)>,
     /// Of a policy that tracks sockets.
     tracking: Option<Arc<Tracking>>,
 }
@@ -229,6 +234,7 @@ impl Hooks {
             followed: BTreeMap::new(),
             agent_start: own_start(),
             keep: sensors.keep().cloned(),
+            watched: Watch::default(),
         })
     }
 
@@ -270,7 +276,12 @@ impl Hooks {
     /// # Errors
     /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
     pub fn load_in(&mut self, specs: &[HookSpec], sets: &Sets, mode: Mode) -> Result<LoadedPolicy, Error> {
-        let mut policy = LoadedPolicy { hooks: Vec::new(), maps: PolicyMaps::default(), tracking: None };
+        let mut policy = LoadedPolicy {
+            hooks: Vec::new(),
+            maps: PolicyMaps::of(sets)?,
+            file_sets: file_sets(specs),
+            tracking: None,
+        };
         let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
         let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
         let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 3]).collect();
@@ -278,7 +289,7 @@ impl Hooks {
         for (spec, places) in specs.iter().zip(&mut places) {
             ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.maps)?);
         }
-        fill_sets(&policy.maps.sets, sets)?;
+        policy.maps.fill(sets)?;
         if let Some(map) = &policy.maps.mode {
             set_mode(map, mode)?;
         }
@@ -300,6 +311,9 @@ impl Hooks {
         }
         if !without_trampoline.is_empty() {
             return Err(Error::Trampoline { refused: without_trampoline });
+        }
+        if let Some(files) = &policy.maps.files {
+            self.watched.begin(files)?;
         }
         Ok(policy)
     }
@@ -535,6 +549,7 @@ impl Hooks {
             sets.networks.len(),
             sets.pieces.len(),
             sets.columns.len(),
+            maps.files.as_ref().map_or(0, |files| files.room() as usize),
         ];
         for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
             let mut map = open_map(open, name)?;

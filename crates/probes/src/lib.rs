@@ -6,6 +6,7 @@ pub mod enforcement;
 pub mod error;
 pub mod executable;
 pub mod facts;
+mod files;
 pub mod groups;
 pub mod guard;
 pub mod hooks;

@@ -40,6 +40,8 @@ mod programs;
 mod random;
 #[path = "policies/records.rs"]
 mod records;
+#[path = "policies/same_file.rs"]
+mod same_file;
 #[path = "policies/sockets.rs"]
 mod sockets;
 #[path = "policies/together.rs"]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 use super::policy::{Bench, offers};
 use crate::case::{Case, alone};
@@ -269,14 +270,22 @@ fn card_data() -> Result<()> {
         "{FOLDER} or {SERVICE} is there already"
     );
     let mut bench = Bench::start(&[])?;
+    // The root of the emulated machines is an overlay, whose files cannot be told by what they are.
+    fs::create_dir_all("/srv")?;
+    mount("tmpfs", "/srv", "tmpfs", MountFlags::empty(), None).context("mount a file system")?;
     fs::create_dir_all(FOLDER)?;
     fs::write(FILE, "4111 1111 1111 1111\n")?;
-    fs::copy("/bin/cat", SERVICE)?;
+    fs::copy("/bin/cat", SERVICE).context("copy the service")?;
+    let earlier = "/srv/earlier-mount";
+    fs::hard_link(FILE, "/srv/earlier-name")?;
+    fs::create_dir_all(earlier)?;
+    mount_bind(FOLDER, earlier).context("mount the folder elsewhere")?;
     let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/card-data.yaml");
     bench.add("card-data.yaml", &fs::read_to_string(policy)?)?;
     let run = |line: &[&str]| -> Result<(bool, String)> {
         let (program, rest) = line.split_first().context("no program")?;
-        let output = Command::new(program).args(rest).env("LC_ALL", "C").output()?;
+        let output = Command::new(program).args(rest).env("LC_ALL", "C").output();
+        let output = output.with_context(|| format!("run {line:?}"))?;
         let told =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         Ok((output.status.success(), told))
@@ -285,6 +294,7 @@ fn card_data() -> Result<()> {
     same("ls", run(&["ls", FOLDER])?, (true, "cards.db\n".to_owned()))?;
     same("the service", run(&[SERVICE, FILE])?, (true, "4111 1111 1111 1111\n".to_owned()))?;
     let copy = bench.lab.scratch.path().join("copy").display().to_string();
+    let mounted = format!("{earlier}/cards.db");
     for line in [
         &["cat", FILE] as &[&str],
         &["cp", FILE, &copy],
@@ -294,6 +304,8 @@ fn card_data() -> Result<()> {
         &["mv", FILE, "/srv/moved"],
         &["mv", FOLDER, "/srv/moved"],
         &["sh", "-c", "echo changed > /srv/card-data/cards.db"],
+        &["cat", "/srv/earlier-name"],
+        &["cat", &mounted],
     ] {
         let (done, told) = run(line)?;
         ensure!(!done && told.contains("Operation not permitted"), "{line:?}: {told}");
@@ -304,7 +316,8 @@ fn card_data() -> Result<()> {
         "it has another name"
     );
     same("copied", fs::read(&copy).unwrap_or_default().len(), 0)?;
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)
+        .context("settle")?;
     let told: Vec<&Event> =
         bench.lab.stream.events[from..].iter().filter(|one| one.kind == Kind::Hook).collect();
     ensure!(told.len() >= 8, "{} events", told.len());
@@ -316,8 +329,7 @@ fn card_data() -> Result<()> {
     bench.order(&["delete", "card-data"])?;
     same("without the policy", run(&["cat", FILE])?.1, "4111 1111 1111 1111\n".to_owned())?;
     fs::remove_file(SERVICE)?;
-    fs::remove_dir_all(FOLDER)?;
-    Ok(())
+    unmount("/srv", UnmountFlags::DETACH).context("unmount")
 }
 
 /// Who asks for prevention gets no policy that only kills afterwards.

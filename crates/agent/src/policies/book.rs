@@ -408,10 +408,12 @@ impl Book {
     /// Reads the counters of all hooks.
     pub(super) fn measure(&mut self) {
         for (key, entry) in &mut self.entries {
-            if let Content::Loaded(active) = &mut entry.content
-                && let Err(error) = active.measure()
-            {
+            let Content::Loaded(active) = &mut entry.content else { continue };
+            if let Err(error) = active.measure() {
                 tracing::debug!(policy = %key, "its counters cannot be read: {error:#}");
+            }
+            for note in active.note_files() {
+                tracing::warn!(policy = %key, "{note}");
             }
         }
         self.publish();

@@ -177,6 +177,10 @@ impl Loaded for Attached {
         Ok(true)
     }
 
+    fn file_problems(&self) -> Vec<(usize, String)> {
+        self.policy.file_problems()
+    }
+
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {
         let noted = self.policy.hooks.iter().enumerate().filter(|(_, hook)| !hook.note.is_empty());
         noted.map(|(index, hook)| (index, hook.attach.mechanism(), hook.note.clone())).collect()

@@ -123,6 +123,11 @@ pub trait Loaded {
         Ok(false)
     }
 
+    /// What is wrong with files that policies name (`SameFile`) now, each with the hook's place.
+    fn file_problems(&self) -> Vec<(usize, String)> {
+        Vec::new()
+    }
+
     /// Why hooks are attached in another way than planned, each with its place among them and the name of that way.
     fn deviations(&self) -> Vec<(usize, &'static str, String)> {
         Vec::new()

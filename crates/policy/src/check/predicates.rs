@@ -104,7 +104,7 @@ pub(crate) fn accepts(operator: Operator, group: Group) -> bool {
         | Operator::SubString
         | Operator::SubStringIgnCase
         | Operator::Glob => text || unknown,
-        Operator::FileType => group == Group::Path,
+        Operator::FileType | Operator::SameFile => group == Group::Path,
         Operator::SAddr | Operator::SPort | Operator::SPortPriv => socket || group == Group::Address,
         Operator::DAddr | Operator::DPort | Operator::DPortPriv | Operator::Protocol => socket,
         Operator::Family => socket || matches!(group, Group::Address | Group::LocalAddress),
@@ -152,6 +152,7 @@ fn build(operator: Operator, ty: ArgType, values: &[Text], cx: &mut Context<'_>)
             Test::Untyped(values.iter().map(spanned).collect())
         }
         (Operator::FileType, _) => Test::FileType(each(values, cx, file_type)),
+        (Operator::SameFile, _) => Test::SameFile(each(values, cx, named_file)),
         (Operator::SAddr, _) => Test::Address(Side::Source, each(values, cx, Network::parse)),
         (Operator::DAddr, _) => Test::Address(Side::Destination, each(values, cx, Network::parse)),
         (Operator::SPort, _) => Test::Port(Side::Source, ports(values, cx)),
@@ -190,6 +191,24 @@ fn file_type(text: &str) -> Result<FileType, Problem> {
         let hint = format!("one of {}", names().collect::<Vec<_>>().join(", "));
         Problem::hint(format!("`{}` is not a type of file", shorten(text)), hint)
     })
+}
+
+/// A path that says which file is meant. It is written as it is resolved, so that two ways to write it are one value.
+fn named_file(text: &str) -> Result<Vec<u8>, Problem> {
+    if !text.starts_with('/') {
+        let message = format!("`{}` does not say which file is meant", shorten(text));
+        return Err(Problem::hint(message, "write its absolute path, which begins with `/`"));
+    }
+    if text.contains('\0') {
+        return Err(Problem::new("a path has no NUL byte: this value can never be resolved"));
+    }
+    let components = || text.split('/').filter(|component| !component.is_empty());
+    if components().any(|component| matches!(component, "." | "..")) {
+        let message = format!("`{}` has a component `.` or `..`", shorten(text));
+        return Err(Problem::hint(message, "write the path without it"));
+    }
+    let path: String = components().flat_map(|component| ["/", component]).collect();
+    Ok(if path.is_empty() { b"/".to_vec() } else { path.into_bytes() })
 }
 
 fn ports(values: &[Text], cx: &mut Context<'_>) -> Vec<PortRange> {

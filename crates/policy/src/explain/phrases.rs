@@ -234,6 +234,10 @@ fn test(policy: &Policy, test: &Test, word: &str, operator: &str) -> (String, St
         Test::FileType(types) => {
             ("is of type".into(), list(types.iter().map(|ty| ty.name().to_owned()), word))
         }
+        Test::SameFile(paths) => {
+            let quoted = list(paths.iter().map(|path| quoted_bytes(path)), word);
+            ("is, by whatever path,".into(), format!("the file or in the folder {quoted}"))
+        }
         Test::Address(which, networks) => {
             let verb = format!("has its {} address in", side(which));
             (verb, list(networks.iter().map(ToString::to_string), word))

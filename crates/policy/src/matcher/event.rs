@@ -140,6 +140,9 @@ pub enum Value {
         path: Vec<u8>,
         /// Type and permissions, as in `stat`; 0: not known.
         mode: u32,
+        /// The path that says which file it is, where that is another one: of a hard link the name by which a policy knows
+        /// the file. Empty: `path` does.
+        file: Vec<u8>,
     },
     /// A socket or packet.
     Socket(SocketValue),

@@ -106,7 +106,7 @@ proptest! {
             }
             let negated = format!("Not{operator}");
             prop_assert_eq!(posts(&with_filter("string", &negated, &values), string()), !expected);
-            let path = || vec![Value::Path { path: text.clone().into_bytes(), mode: 0 }];
+            let path = || vec![Value::Path { path: text.clone().into_bytes(), mode: 0, file: Vec::new() }];
             let with_path = |operator: &str| posts(&with_filter("path", operator, &values), path());
             prop_assert_eq!(with_path(operator), expected && !text.is_empty());
             prop_assert_eq!(with_path(&negated), !expected && !text.is_empty());

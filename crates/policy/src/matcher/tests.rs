@@ -7,7 +7,7 @@ use crate::testing::{accepted, hook, with_filter, with_hook, with_spec};
 use crate::words::Namespace;
 
 fn file(path: &str) -> Value {
-    Value::Path { path: path.into(), mode: 0o100_644 }
+    Value::Path { path: path.into(), mode: 0o100_644, file: Vec::new() }
 }
 
 fn event(values: Vec<Value>) -> Event {
@@ -140,9 +140,23 @@ fn paths_and_texts() {
     assert!(!holds("file", "NotPostfix", "[passwd]", file("/etc/passwd")));
     assert!(holds("path", "Glob", "['/home/*/.ssh/**']", file("/home/a/.ssh/id")));
     assert!(holds("dentry", "SubString", "[pass]", file("/etc/passwd")));
-    let empty = || Value::Path { path: Vec::new(), mode: 0o010_000 };
+    let empty = || Value::Path { path: Vec::new(), mode: 0o010_000, file: Vec::new() };
     for operator in ["Equal", "NotEqual", "NotPrefix", "NotPostfix", "NotGlob"] {
         assert_eq!(outcome("file", operator, "[/x]", empty()), Outcome::EmptyPath, "{operator}");
+    }
+    for (values, path, same) in [
+        ("[/etc/shadow]", "/etc/shadow", true),
+        ("[/etc/shadow]", "/etc/shadow-", false),
+        ("[/etc//ssh/]", "/etc/ssh/keys/id", true),
+        ("[/etc/ssh]", "/etc/ssh", true),
+        ("[/etc/ssh]", "/etc/sshd", false),
+        ("[/]", "/x", true),
+    ] {
+        assert_eq!(holds("file", "SameFile", values, file(path)), same, "{values} {path}");
+        assert_eq!(holds("dentry", "NotSameFile", values, file(path)), !same, "{values} {path}");
+        // By another path that leads to it.
+        let other = Value::Path { path: b"/mnt/x".to_vec(), mode: 0, file: path.into() };
+        assert_eq!(holds("path", "SameFile", values, other), same, "{values} {path}");
     }
     assert!(holds("file", "FileType", "[fifo]", empty()));
     assert!(holds("file", "NotFileType", "[reg]", empty()));

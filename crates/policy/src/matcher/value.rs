@@ -51,6 +51,13 @@ fn one(predicate: &Predicate, value: &Value, policy: &Policy, numbers: Numbers<'
             Value::Path { mode, .. } => Ok(file_type(*mode).is_some_and(|ty| types.contains(&ty))),
             _ => Err(Outcome::OtherKind),
         },
+        Test::SameFile(paths) => match value {
+            Value::Path { path, file, .. } => {
+                let file = if file.is_empty() { path } else { file };
+                Ok(paths.iter().any(|path| is_or_below(file, path)))
+            }
+            _ => Err(Outcome::OtherKind),
+        },
         Test::Address(side, networks) => {
             let address = address(value, *side)?;
             Ok(networks.iter().any(|network| network.contains(address)))
@@ -141,6 +148,12 @@ fn text(test: &TextTest, value: &Value) -> Result<bool, Outcome> {
         }
         TextTest::Glob(globs) => globs.iter().any(|glob| glob.matches(bytes)),
     })
+}
+
+/// Whether a path is another, or leads to something below it.
+fn is_or_below(path: &[u8], folder: &[u8]) -> bool {
+    let folder = folder.strip_suffix(b"/").unwrap_or(folder);
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -67,6 +67,9 @@ pub enum Test {
     Text(TextTest),
     /// Of the type of a file: one of these.
     FileType(Vec<FileType>),
+    /// The file is one of those that these paths lead to, or lies below one that is a folder. The paths are absolute,
+    /// without `.`, `..`, empty components and a `/` at the end.
+    SameFile(Vec<Vec<u8>>),
     /// An address is in one of these networks.
     Address(Side, Vec<Network>),
     /// A port is in one of these ranges.

@@ -16,6 +16,8 @@ const PROCESS: u32 = 150;
 const VALUE: u32 = 180;
 /// Each comparison more.
 const COMPARISON: u32 = 40;
+/// A file that is looked up by what it is, with four folders above it. Not measured: the sum of its reads and look-ups.
+const SAME_FILE: u32 = 1_800;
 /// A path that is put together and compared.
 const COMPARED_PATH: u32 = 400;
 /// A record of a call.
@@ -86,7 +88,12 @@ pub fn cost(hook: &HookPlan) -> Option<Cost> {
     let comparisons: u32 = stages.iter().map(|stage| u32::from(stage.count)).sum();
     values += COMPARISON * comparisons.saturating_sub(1);
     for stage in stages.iter().filter(|stage| PATHS.contains(&kind(stage.value))) {
-        values += if stage.count > 0 { COMPARED_PATH } else { 0 };
+        // What is compared with its path is compared only where the file is not ruled out by itself.
+        values += match (stage.files, stage.count) {
+            (_, 0) => 0,
+            (0, _) => COMPARED_PATH,
+            _ => SAME_FILE,
+        };
     }
     let process = if selectors.iter().any(|selector| selector.process_count > 0) { PROCESS } else { 0 };
     let captured = plan.value.iter().take(usize::from(plan.values));

@@ -91,6 +91,7 @@ fn values_of_all_kinds() {
         ("cap_effective", "Mask", "CAP_KILL", "[CAP_KILL, CAP_CHOWN]"),
         ("cap_effective", "Equal", "'0x20'", "CAP_KILL"),
         ("path", "FileType", "dir", "{path: /x, mode: 0o040755}"),
+        ("file", "SameFile", "/srv", "{path: /mnt/key, file: /srv/key, type: reg}"),
     ];
     for (ty, operator, values, described) in types {
         let policy = crate::testing::with_filter(ty, operator, &format!("[{values}]"));

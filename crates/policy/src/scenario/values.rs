@@ -89,12 +89,13 @@ fn entries<'a>(node: &'a Node, keys: &[&str]) -> Result<Vec<(&'a str, String)>, 
 
 fn path(node: &Node) -> Result<Value, Problem> {
     if let Content::Scalar { text, .. } = &node.content {
-        return Ok(Value::Path { path: text.clone().into_bytes(), mode: 0 });
+        return Ok(Value::Path { path: text.clone().into_bytes(), mode: 0, file: Vec::new() });
     }
-    let (mut path, mut mode) = (Vec::new(), 0);
-    for (key, text) in entries(node, &["path", "type", "mode"])? {
+    let (mut path, mut file, mut mode) = (Vec::new(), Vec::new(), 0);
+    for (key, text) in entries(node, &["path", "file", "type", "mode"])? {
         match key {
             "path" => path = text.into_bytes(),
+            "file" => file = text.into_bytes(),
             "type" => {
                 let ty = FileType::parse(&text);
                 let wrong = || Problem::new(format!("`{}` is not a type of file", shorten(&text)));
@@ -106,7 +107,7 @@ fn path(node: &Node) -> Result<Value, Problem> {
             }
         }
     }
-    Ok(Value::Path { path, mode })
+    Ok(Value::Path { path, mode, file })
 }
 
 fn ip(text: &str) -> Result<IpAddr, Problem> {

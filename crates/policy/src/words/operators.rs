@@ -43,6 +43,11 @@ vocabulary! {
         FileType = "FileType",
         /// the file is of none of these types
         NotFileType = "NotFileType",
+        /// the file is one of these, or lies below a folder among them, by whatever path it is reached: each value is an
+        /// absolute path that says which file is meant
+        SameFile = "SameFile",
+        /// the file is none of these and lies below none of them, by whatever path it is reached
+        NotSameFile = "NotSameFile",
         /// the source address (of `sockaddr`: the address) is in one of these networks
         SAddr = "SAddr",
         /// the source address is in none of these networks
@@ -92,6 +97,7 @@ impl Operator {
             Self::NotPostfix => (Self::Postfix, true),
             Self::NotGlob => (Self::Glob, true),
             Self::NotFileType => (Self::FileType, true),
+            Self::NotSameFile => (Self::SameFile, true),
             Self::NotSAddr => (Self::SAddr, true),
             Self::NotDAddr => (Self::DAddr, true),
             Self::NotSPort => (Self::SPort, true),

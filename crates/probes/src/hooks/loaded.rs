@@ -200,6 +200,14 @@ impl LoadedPolicy {
         self.maps.mode.as_ref().map_or(Ok(()), |map| set_mode(map, mode))
     }
 
+    /// What is wrong with files that its hooks name, each with the place of the hook.
+    #[must_use]
+    pub fn file_problems(&self) -> Vec<(usize, String)> {
+        let Some(files) = &self.maps.files else { return Vec::new() };
+        let hook = |set: u32| self.file_sets.iter().find(|(of, _)| *of == set).map(|(_, hook)| *hook);
+        files.problems().into_iter().filter_map(|(set, problem)| Some((hook(set)?, problem))).collect()
+    }
+
     /// Kernel memory of the policy's sets, and of the owners of sockets if it tracks them, in bytes.
     #[must_use]
     pub fn set_memory(&self) -> u64 {

@@ -1,15 +1,17 @@
 //! The maps of hooks: their names, and what is in those of a policy.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use libbpf_rs::skel::{OpenSkel, Skel};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenMapMut};
 use saker_policy::plan::Sets;
 use zerocopy::IntoBytes;
 
-use crate::Error;
+use crate::files::{Files, Watched};
 use crate::hook_skel::{HookSkel, OpenHookSkel};
 use crate::sensors::program_fdinfo;
+use crate::{Error, files};
 
 /// Calls of functions of programs whose return will be told; shared by the hooks that need it.
 pub(super) const PROGRAM_CALLS: &str = "saker_program_calls";
@@ -53,14 +55,23 @@ pub(super) const STATS: &str = "saker_hook_stats";
 /// Counters of its selectors, if it has several.
 pub(super) const SELECTORS: &str = "saker_selector_stats";
 
-/// Maps of a policy's sets, in the order of [`Sets`].
-pub(super) const SETS: [&str; 6] =
-    ["saker_numbers", "saker_texts", "saker_prefixes", "saker_networks", "saker_pieces", "saker_columns"];
+/// Maps of a policy's sets, in the order of [`Sets`]; files come last.
+pub(super) const SETS: [&str; 7] = [
+    "saker_numbers",
+    "saker_texts",
+    "saker_prefixes",
+    "saker_networks",
+    "saker_pieces",
+    "saker_columns",
+    files::MAP,
+];
 
 /// Maps that the hooks of a policy share; its first hook makes them.
 #[derive(Default)]
 pub(super) struct PolicyMaps {
     pub(super) sets: Vec<MapHandle>,
+    /// Of a policy that names files.
+    pub(super) files: Option<Watched>,
     /// Of a policy that acts.
     pub(super) mode: Option<MapHandle>,
 }
@@ -79,8 +90,24 @@ pub(super) fn open_map<'a>(
     found.ok_or_else(|| libbpf_rs::Error::from(std::io::Error::from(std::io::ErrorKind::NotFound)))
 }
 
+impl PolicyMaps {
+    /// Maps to be made; the files that a policy names are found.
+    pub(super) fn of(sets: &Sets) -> Result<Self, Error> {
+        let files = if sets.files.is_empty() { None } else { Some(Arc::new(Files::find(&sets.files)?)) };
+        Ok(Self { files, ..Self::default() })
+    }
+
+    /// Puts what the policy names into them.
+    pub(super) fn fill(&self, sets: &Sets) -> Result<(), Error> {
+        fill_sets(&self.sets, sets)?;
+        let (Some(files), Some(map)) = (&self.files, self.sets.last()) else { return Ok(()) };
+        let map = MapHandle::try_from(map).map_err(|source| Error::Map { map: files::MAP, source })?;
+        files.tell(map)
+    }
+}
+
 /// Puts the sets of a policy into its maps.
-pub(super) fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
+fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     let one = [1_u8].as_slice();
     let fill = |index: usize, entries: &mut dyn Iterator<Item = (&[u8], &[u8])>| -> Result<(), Error> {
         let (Some(map), Some(name)) = (maps.get(index), SETS.get(index)) else { return Ok(()) };

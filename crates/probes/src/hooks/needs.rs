@@ -2,12 +2,12 @@
 
 use saker_abi::generated::{
     SAKER_CLAUSE_LONG, SAKER_HASH_BUILD_ID, SAKER_OP_CAPABILITY_CHANGE, SAKER_OP_NAMESPACE_CHANGE,
-    SAKER_OP_TEXT_PATTERN, SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS, SAKER_PART_PATTERNS,
-    SAKER_PART_REGISTERS, SAKER_PLAN_BINARIES, SAKER_PLAN_BY_HASH, SAKER_PLAN_ENFORCES, SAKER_PLAN_FOLLOW,
-    SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS, SAKER_SELECT_KERNEL_STACK,
-    SAKER_SELECT_USER_STACK, SAKER_SELECTOR_SHARDS_MAX, SAKER_SIZE_REGISTER, SAKER_SOURCE_INDEXED,
-    SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_KIOCB,
-    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
+    SAKER_OP_SAME_FILE, SAKER_OP_TEXT_PATTERN, SAKER_PART_BINARIES, SAKER_PART_LONG, SAKER_PART_PATHS,
+    SAKER_PART_PATTERNS, SAKER_PART_REGISTERS, SAKER_PLAN_BINARIES, SAKER_PLAN_BY_HASH, SAKER_PLAN_ENFORCES,
+    SAKER_PLAN_FOLLOW, SAKER_PLAN_HASH, SAKER_PLAN_PARENT, SAKER_PLAN_SOCKETS, SAKER_PLAN_TRACKS,
+    SAKER_SELECT_KERNEL_STACK, SAKER_SELECT_USER_STACK, SAKER_SELECTOR_SHARDS_MAX, SAKER_SIZE_REGISTER,
+    SAKER_SOURCE_INDEXED, SAKER_SOURCE_REGISTER, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE,
+    SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_clause, saker_plan,
 };
 use saker_policy::plan::Attach;
 
@@ -96,6 +96,15 @@ pub(super) fn stacks_of(plan: &saker_plan) -> u32 {
 /// The operators that any clause of a plan has, one bit each.
 pub(super) fn operators_of(plan: &saker_plan) -> u64 {
     plan.clause.iter().fold(0, |operators, clause| operators | bit(clause.op.into()))
+}
+
+/// Sets of files that hooks ask for, each with the hook's place.
+pub(super) fn file_sets(specs: &[HookSpec]) -> Vec<(u32, usize)> {
+    let of = |(index, spec): (usize, &HookSpec)| {
+        let asks = |clause: &&saker_clause| u32::from(clause.op) == SAKER_OP_SAME_FILE;
+        spec.plan.clause.iter().filter(asks).map(move |clause| (clause.set, index)).collect::<Vec<_>>()
+    };
+    specs.iter().enumerate().flat_map(of).collect()
 }
 
 /// A bit for a number that is one of few.

@@ -77,6 +77,9 @@ fn filter(random: &mut Random, ty: &str) -> Option<String> {
         "file" | "path" if often(random, 4) => {
             (&["FileType", "NotFileType"][..], "reg, dir, fifo, sock, chr, blk, lnk".to_owned())
         }
+        "file" | "path" | "dentry" | "fd" | "linux_binprm" if often(random, 6) => {
+            (&["SameFile", "NotSameFile"][..], "/dev/shm, /dev/shm/nothing".to_owned())
+        }
         "file" | "path" | "dentry" | "fd" | "linux_binprm" => text_filter(random, true),
         "string" | "char_buf" | "net_device" | "data_loc" => text_filter(random, false),
         "sock" | "socket" | "skb" => match random.below(6) {
@@ -246,7 +249,8 @@ fn actions(random: &mut Random, section: &str, decides: bool, args: &Args, field
             let signal = *random.one(&["Sigkill", "Signal, argSig: 10"]);
             format!("{{action: {signal}}}")
         }
-        (7, _) if decides => {
+        // At `fentries` nothing can be refused.
+        (7, _) if decides && section != "fentries" => {
             let more = *random.one(&["", ", {action: Sigkill}", ", {action: NoPost}"]);
             format!("{{action: Override, argError: -13}}{more}")
         }

@@ -150,7 +150,10 @@ fn paths_of_descriptors() {
         .open
         .iter()
         .map(|(path, _)| {
-            vec![Value::Integer(0), Value::Path { path: path.clone().into_bytes(), mode: 0o100_644 }]
+            vec![
+                Value::Integer(0),
+                Value::Path { path: path.clone().into_bytes(), mode: 0o100_644, file: Vec::new() },
+            ]
         })
         .collect();
     let mut told_of = 0;
@@ -198,7 +201,7 @@ fn files_and_their_types() {
     let all: Vec<(String, u32)> =
         known.chain(others.iter().map(|(path, file)| ((*path).to_owned(), modes(file)))).collect();
     for (path, mode) in &all {
-        values.push(vec![Value::Path { path: path.as_bytes().to_vec(), mode: *mode }]);
+        values.push(vec![Value::Path { path: path.as_bytes().to_vec(), mode: *mode, file: Vec::new() }]);
     }
     let mut told_of = 0;
     for _ in 0..rounds() {

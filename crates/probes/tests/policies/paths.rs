@@ -192,7 +192,8 @@ fn files_of_random_trees() {
                 let expected: Vec<(String, u16)> = seen
                     .iter()
                     .filter_map(|file| {
-                        let value = Value::Path { path: file.path.clone(), mode: file.mode };
+                        let value =
+                            Value::Path { path: file.path.clone(), mode: file.mode, file: Vec::new() };
                         Some((
                             String::from_utf8_lossy(&file.path).into_owned(),
                             decided(&wanted, vec![value])?,

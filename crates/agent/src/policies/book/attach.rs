@@ -23,6 +23,8 @@ pub(super) struct Active {
     loaded: Box<dyn Loaded>,
     bits: Taken,
     pub(super) hooks: Vec<HookView>,
+    /// The notes of its hooks, without those about files that it names, which come and go.
+    notes: Vec<String>,
     /// Bytes of all hooks and of what they share.
     pub(super) memory: u64,
 }
@@ -38,6 +40,25 @@ impl Active {
     /// Has its actions carried out or only told.
     pub(super) fn set_mode(&self, mode: Asked) -> anyhow::Result<()> {
         self.loaded.set_mode(mode)
+    }
+
+    /// Notes what is wrong with the files that it names, if that has changed. Returns what is new.
+    pub(super) fn note_files(&mut self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        for (index, problem) in self.loaded.file_problems() {
+            let Some(note) = notes.get_mut(index) else { continue };
+            *note = if note.is_empty() { problem } else { format!("{note}; {problem}") };
+        }
+        let mut new = Vec::new();
+        for ((hook, note), plain) in self.hooks.iter_mut().zip(notes).zip(&self.notes) {
+            if hook.note != note {
+                if note != *plain {
+                    new.push(format!("{}: {note}", hook.path));
+                }
+                hook.note = note;
+            }
+        }
+        new
     }
 
     /// Reads the counters.
@@ -236,7 +257,12 @@ impl Book {
             view.memory = *memory;
         }
         let memory = each.iter().sum::<u64>() + shared;
-        Ok(Active { number, loaded, bits: bits.clone(), hooks: views, memory })
+        let notes = views.iter().map(|view| view.note.clone()).collect();
+        let mut active = Active { number, loaded, bits: bits.clone(), hooks: views, notes, memory };
+        for note in active.note_files() {
+            tracing::warn!(policy = %key, "{note}");
+        }
+        Ok(active)
     }
 
     /// Detaches a policy.

@@ -82,7 +82,7 @@ fn expected(operator: Operator) -> &'static [&'static str] {
         | Operator::SubString
         | Operator::SubStringIgnCase
         | Operator::Glob => TEXTS,
-        Operator::FileType => &["fd", "file", "path", "dentry", "linux_binprm"],
+        Operator::FileType | Operator::SameFile => &["fd", "file", "path", "dentry", "linux_binprm"],
         Operator::SAddr | Operator::SPort | Operator::SPortPriv => &["sock", "socket", "skb", "sockaddr"],
         Operator::DAddr | Operator::DPort | Operator::DPortPriv | Operator::Protocol => {
             &["sock", "socket", "skb"]
@@ -97,6 +97,7 @@ fn value(operator: Operator) -> &'static str {
     match operator.positive().0 {
         Operator::InRange => "['1:2']",
         Operator::FileType => "[reg]",
+        Operator::SameFile => "[/etc/shadow]",
         Operator::SAddr | Operator::DAddr => "[127.0.0.1]",
         Operator::SPortPriv | Operator::DPortPriv => "[]",
         _ => "['1']",
@@ -206,6 +207,15 @@ fn file_types() {
     let types = vec![FileType::Regular, FileType::Fifo];
     assert_eq!(test_of("file", "NotFileType", "[regular, pipe]"), (Test::FileType(types), true));
     assert_told(&with_filter("file", "FileType", "[door]"), &["`door` is not a type of file", "dir"]);
+}
+
+#[test]
+fn files_are_named_by_absolute_paths() {
+    let paths = vec![b"/etc/shadow".to_vec(), b"/srv".to_vec(), b"/".to_vec()];
+    assert_eq!(test_of("file", "SameFile", "[/etc/shadow, '/srv/', /]"), (Test::SameFile(paths), false));
+    for (value, word) in [("shadow", "absolute path"), ("/etc/../srv", "`..`"), ("\"/a\\0\"", "NUL byte")] {
+        assert_told(&with_filter("file", "NotSameFile", &format!("[{value}]")), &[word]);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_NEGATED, SAKER_CLAUSES_MAX, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PREFIX, SAKER_POOL_MAX,
-    SAKER_SELECTORS_MAX, saker_beginning, saker_clause, saker_plan, saker_selector_plan, saker_stage,
+    SAKER_CLAUSE_NEGATED, SAKER_CLAUSES_MAX, SAKER_OP_SAME_FILE, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PREFIX,
+    SAKER_POOL_MAX, SAKER_SELECTORS_MAX, saker_beginning, saker_clause, saker_plan, saker_selector_plan,
+    saker_stage,
 };
 use zerocopy::FromZeros;
 
@@ -161,6 +162,7 @@ impl Builder {
             saker_stage {
                 value: clauses.first().map_or(0, |clause| clause.value),
                 beginnings: u8::from(clauses.iter().any(|clause| clause.beginnings != 0)),
+                files: u8::from(clauses.iter().any(|clause| u32::from(clause.op) == SAKER_OP_SAME_FILE)),
                 clause,
                 count,
                 selectors: clauses.iter().fold(0, |bits, clause| bits | bit(clause)),

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use saker_abi::generated::{
-    SAKER_CLAUSE_NEGATED, SAKER_OP_DESTINATION, SAKER_OP_DESTINATION_PORT, SAKER_OP_FAMILY,
-    SAKER_OP_FILE_TYPE, SAKER_OP_GAINED, SAKER_OP_PROTOCOL, SAKER_OP_SOURCE, SAKER_OP_SOURCE_PORT,
-    SAKER_OP_STATE, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PATTERN, saker_clause, saker_network_key,
+    SAKER_CLAUSE_NEGATED, SAKER_FILES_NAMED_MAX, SAKER_OP_DESTINATION, SAKER_OP_DESTINATION_PORT,
+    SAKER_OP_FAMILY, SAKER_OP_FILE_TYPE, SAKER_OP_GAINED, SAKER_OP_PROTOCOL, SAKER_OP_SAME_FILE,
+    SAKER_OP_SOURCE, SAKER_OP_SOURCE_PORT, SAKER_OP_STATE, SAKER_OP_TEXT_EQUAL, SAKER_OP_TEXT_PATTERN,
+    saker_clause, saker_network_key,
 };
 use zerocopy::FromZeros;
 
@@ -16,6 +17,7 @@ use super::{Lowering, expression, numbers};
 use crate::diagnostic::At;
 use crate::matcher::mode_of;
 use crate::model::{ArgumentFilter, Operand, Predicate, Side, Test};
+use crate::plan::NamedFiles;
 use crate::values::{IntegerRange, Network, PortRange};
 use crate::words::ArgType;
 
@@ -43,6 +45,7 @@ pub(super) fn lower(
 fn cost(slots: &Slots, clause: &saker_clause) -> u32 {
     match u32::from(clause.op) {
         SAKER_OP_TEXT_EQUAL..=SAKER_OP_FILE_TYPE if slots.is_path(clause.value) => 4,
+        SAKER_OP_SAME_FILE => 4,
         SAKER_OP_TEXT_PATTERN if slots.is_path(clause.value) => 5,
         SAKER_OP_TEXT_PATTERN => 3,
         SAKER_OP_TEXT_EQUAL..=SAKER_OP_FILE_TYPE => 2,
@@ -176,6 +179,7 @@ fn test(
             let number = types.iter().fold(0, |all, ty| all | 1_u64 << (mode_of(*ty) >> 12));
             Some(saker_clause { number, ..op(SAKER_OP_FILE_TYPE) })
         }
+        Test::SameFile(paths) => same_file(cx, paths, at),
         Test::Address(which, networks) => {
             let set = network_set(cx, networks);
             Some(saker_clause { set, ..op(side(which, SAKER_OP_SOURCE, SAKER_OP_DESTINATION)) })
@@ -195,6 +199,23 @@ fn test(
         // The first is a clause of its own, the second has its type by now.
         Test::Cel(_) | Test::Untyped(_) => None,
     }
+}
+
+/// A set of files. Which they are is found out by whoever loads the plan.
+fn same_file(cx: &mut Lowering<'_>, paths: &[Vec<u8>], at: &At) -> Option<saker_clause> {
+    let mut paths = paths.to_vec();
+    paths.sort_unstable();
+    paths.dedup();
+    let all = cx.sets.files.iter().map(|files| files.paths.len()).sum::<usize>() + paths.len();
+    if all > SAKER_FILES_NAMED_MAX as usize {
+        let message =
+            format!("with this filter the policy names {all} files, {SAKER_FILES_NAMED_MAX} are possible");
+        cx.report.error_hint(at, message, "name their folder, or split the policy");
+        return None;
+    }
+    let set = cx.new_set(1);
+    cx.sets.files.push(NamedFiles { set, paths });
+    Some(saker_clause { op: byte(SAKER_OP_SAME_FILE), set, ..saker_clause::default() })
 }
 
 fn few(

@@ -187,6 +187,19 @@ fn file_types_are_bits() {
 }
 
 #[test]
+fn files_are_sets_of_paths_that_the_loader_resolves() {
+    let plan = filtered("file", "NotSameFile", "['/srv/b/', /srv/a, /srv//b]");
+    let clause = value_clauses(&plan.hooks[0].plan)[0];
+    assert_eq!((u32::from(clause.op), u32::from(clause.flags)), (SAKER_OP_SAME_FILE, SAKER_CLAUSE_NEGATED));
+    let paths = vec![b"/srv/a".to_vec(), b"/srv/b".to_vec()];
+    assert_eq!(plan.sets.files, [crate::plan::NamedFiles { set: clause.set, paths }]);
+    assert_eq!(plan.hooks[0].plan.stage[0].files, 1);
+    let many: Vec<String> = (0..=SAKER_FILES_NAMED_MAX).map(|number| format!("/f/{number}")).collect();
+    let text = with_filter("file", "SameFile", &format!("[{}]", many.join(", ")));
+    assert_refused(&text, &Fake::default(), &["names 16385 files, 16384 are possible"]);
+}
+
+#[test]
 fn addresses_and_ports_are_asked_of_internet_sockets_only() {
     let plan = filtered("sock", "DAddr", "[10.1.2.3/8, '::1', 10.0.0.0/8]");
     let clauses = value_clauses(&plan.hooks[0].plan);
