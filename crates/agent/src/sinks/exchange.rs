@@ -44,10 +44,12 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
         };
         ready.push((export, opened));
     }
-    // From here on events go to the new ones, where they wait.
+    // From here on events go to the new ones, where they wait; and beside them to queues with which the old ones can go on if
+    // that must be.
     let queues: Vec<Arc<Queue>> = new.iter().map(|export| queue(export)).collect();
     let old: Vec<Arc<Queue>> = gone.iter().map(|sink| Arc::clone(sink.worker.queue())).collect();
-    state.fanout.exchange(&old, &queues);
+    let standby: Vec<Arc<Queue>> = gone.iter().filter_map(|sink| sink.export.as_ref()).map(queue).collect();
+    state.fanout.exchange(&old, &[queues.clone(), standby.clone()].concat());
     end(&gone);
     let mut handles = Vec::new();
     let mut failed = None;
@@ -62,6 +64,7 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
         }
     }
     let Some(error) = failed else {
+        state.fanout.exchange(&standby, &[]);
         let names = |sinks: &mut dyn Iterator<Item = &'static str>| sinks.collect::<Vec<_>>().join(", ");
         tracing::info!(
             ended = names(&mut gone.iter().map(|sink| sink.name)),
@@ -71,18 +74,20 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
         state.sinks.exchange(&gone, handles);
         return Ok(());
     };
-    // Back to what there was: the old ones take over the queues of the new ones, or begin anew.
+    // Back to what there was: the old ones begin anew with what has come since.
+    state.fanout.exchange(&queues, &[]);
     let begun: Vec<Arc<SinkHandle>> = handles.into_iter().map(Arc::new).collect();
-    let taken: Vec<Arc<Queue>> = gone.iter().filter_map(|sink| sink.export.as_ref()).map(queue).collect();
-    state.fanout.exchange(&queues, &taken);
     end(&begun);
     let mut lost = Vec::new();
     let mut restored = Vec::new();
-    for (sink, queue) in gone.iter().zip(&taken) {
+    for (sink, queue) in gone.iter().zip(&standby) {
         let Some(export) = &sink.export else { continue };
         match open(export, settings).and_then(|opened| work(export, opened, queue)) {
             Ok(handle) => restored.push(handle),
-            Err(error) => lost.push(format!("{}: {error:#}", export.name)),
+            Err(error) => {
+                state.fanout.exchange(&[Arc::clone(queue)], &[]);
+                lost.push(format!("{}: {error:#}", export.name));
+            }
         }
     }
     state.sinks.exchange(&gone, restored);
@@ -117,3 +122,6 @@ fn end(sinks: &[Arc<SinkHandle>]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
