@@ -13,6 +13,8 @@ use crate::state::{SinkHandle, State};
 
 /// Time that exports which go have to write what waits, all together. The agent looks after nothing else meanwhile.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Time until nobody looks at an export any more that has ended.
+const RELEASE: Duration = Duration::from_secs(1);
 
 /// Has the exports work that the settings declare. Those that are declared as before go on as they are. Of the others each
 /// event goes to the old one or to the new one; the old one writes what it has, within a bound, and what it cannot write is
@@ -51,10 +53,14 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
     let standby: Vec<Arc<Queue>> = gone.iter().filter_map(|sink| sink.export.as_ref()).map(queue).collect();
     state.fanout.exchange(&old, &[queues.clone(), standby.clone()].concat());
     end(&gone);
+    // Handles hold their spools, so that all go before the spools are opened anew.
+    let was: Vec<ExportDef> = gone.iter().filter_map(|sink| sink.export.clone()).collect();
+    state.sinks.exchange(&gone, Vec::new());
+    drop((now, running, gone));
     let mut handles = Vec::new();
     let mut failed = None;
     for ((export, opened), queue) in ready.into_iter().zip(&queues) {
-        let opened = opened.map_or_else(|| named(export, open(export, settings)), Ok);
+        let opened = opened.map_or_else(|| named(export, open_again(export, settings)), Ok);
         match opened.and_then(|opened| named(export, work(export, opened, queue))) {
             Ok(handle) => handles.push(handle),
             Err(error) => {
@@ -67,22 +73,22 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
         state.fanout.exchange(&standby, &[]);
         let names = |sinks: &mut dyn Iterator<Item = &'static str>| sinks.collect::<Vec<_>>().join(", ");
         tracing::info!(
-            ended = names(&mut gone.iter().map(|sink| sink.name)),
-            begun = names(&mut handles.iter().map(|sink| sink.name)),
+            ended = names(&mut standby.iter().map(|queue| queue.stage())),
+            begun = names(&mut queues.iter().map(|queue| queue.stage())),
             "the exports were exchanged"
         );
-        state.sinks.exchange(&gone, handles);
+        state.sinks.exchange(&[], handles);
         return Ok(());
     };
     // Back to what there was: the old ones begin anew with what has come since.
     state.fanout.exchange(&queues, &[]);
     let begun: Vec<Arc<SinkHandle>> = handles.into_iter().map(Arc::new).collect();
     end(&begun);
+    drop(begun);
     let mut lost = Vec::new();
     let mut restored = Vec::new();
-    for (sink, queue) in gone.iter().zip(&standby) {
-        let Some(export) = &sink.export else { continue };
-        match open(export, settings).and_then(|opened| work(export, opened, queue)) {
+    for (export, queue) in was.iter().zip(&standby) {
+        match open_again(export, settings).and_then(|opened| work(export, opened, queue)) {
             Ok(handle) => restored.push(handle),
             Err(error) => {
                 state.fanout.exchange(&[Arc::clone(queue)], &[]);
@@ -90,11 +96,22 @@ pub(crate) fn exchange(settings: &Settings, state: &State) -> Result<()> {
             }
         }
     }
-    state.sinks.exchange(&gone, restored);
+    state.sinks.exchange(&[], restored);
     if lost.is_empty() {
         return Err(error);
     }
     Err(error.context(format!("and these exports could not be begun again: {}", lost.join("; "))))
+}
+
+/// Opens an export whose spool another has just left, which whoever looks at that one may hold for a moment.
+fn open_again(export: &ExportDef, settings: &Settings) -> Result<Opened> {
+    let end = Instant::now() + RELEASE;
+    loop {
+        match open(export, settings) {
+            Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn named<T>(export: &ExportDef, outcome: Result<T>) -> Result<T> {
