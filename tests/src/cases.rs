@@ -42,6 +42,7 @@ pub mod reload;
 pub mod rotation;
 pub mod service;
 pub mod start;
+pub mod terminal;
 pub mod thread;
 pub mod workload_hooks;
 pub mod workloads;
@@ -59,6 +60,7 @@ pub const TABLES: &[&[Case]] = &[
     client::CASES,
     filters::CASES,
     cli::CASES,
+    terminal::CASES,
     start::CASES,
     loss::CASES,
     fault::CASES,

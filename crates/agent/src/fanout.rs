@@ -28,6 +28,15 @@ impl Fanout {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Puts new queues in the place of others: each event gets into the ones or the others.
+    pub fn exchange(&self, gone: &[Arc<Queue>], new: &[Arc<Queue>]) {
+        let mut queues = self.lock();
+        queues.retain(|queue| !gone.iter().any(|gone| Arc::ptr_eq(gone, queue)));
+        queues.extend(new.iter().cloned());
+        // Under the lock: a publisher that takes the number takes the list after it.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     /// Events that clients which have gone did not get.
     #[must_use]
     pub fn dropped_by_gone(&self) -> u64 {

@@ -81,7 +81,7 @@ impl Sensors for Kernel {
         Ok(self.sensors.stats()?)
     }
 
-    fn memory(&self) -> u64 {
+    fn memory(&self) -> Vec<(String, u64)> {
         self.sensors.memory()
     }
 

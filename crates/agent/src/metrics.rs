@@ -3,8 +3,11 @@
 //! Each metric is defined once in [`METRICS`]; the text for Prometheus and the reference page are made from it.
 //! Names that begin with `tetragon_` are those of Tetragon, where they mean the same here. Label sets are closed.
 
+mod absent;
 mod collect;
+mod compatible;
 mod http;
+mod series;
 
 use std::fmt::Write;
 
@@ -43,6 +46,9 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 /// Labels of the metrics of hooks; the index is the place among all hooks of the policy.
 const HOOK: &[&str] = &["domain", "function", "hook_index", "policy", "policy_namespace"];
 
+/// Labels of what programs of hooks cost.
+const OVERHEAD: &[&str] = &["attach", "policy", "policy_namespace", "section", "sensor"];
+
 /// Labels of the metric of selectors.
 const SELECTOR: &[&str] =
     &["action", "hook", "hook_index", "policy", "policy_namespace", "selector_index", "selector_label"];
@@ -77,9 +83,31 @@ pub const METRICS: &[MetricDef] = &[
         "tetragon_tracingpolicy_selector_actions_total",
         SELECTOR,
         "What selectors of policies did: post is an event, nopost a call that was not to be told, monitor_ what was not done, for the \
-         policy only tells or enforcement is switched off; beyond 10,000 values all labels but `action` are `other`",
+         policy only tells or enforcement is switched off; beyond the bound all labels but `action` are `other`",
     ),
     counter("tetragon_missed_prog_probes_total", &["attach", "policy"], "Calls a policy's hooks did not look at, at most: the program was running on that CPU"),
+    counter("tetragon_missed_link_probes_total", &["attach", "policy"], "Calls the kernel left out where a policy's functions are hooked in one step; it tells since Linux 6.7"),
+    counter("tetragon_overhead_program_runs_total", OVERHEAD, "Runs of a policy's programs while BPF statistics were on (as `saker top` switches them); section: how they are attached"),
+    counter("tetragon_overhead_program_seconds_total", OVERHEAD, "Time of these runs"),
+    counter("tetragon_bpf_error_metrics_total", &["error", "error_name", "file_name", "helper_func", "line_number"], "Failures of kernel helpers; file_name is the place, see saker_helper_failures_total, error the newest at that place on a CPU, line_number is empty"),
+    counter("tetragon_cri_cgidmap_resolutions_total", &[], "Control groups of which it was found out which container they are"),
+    counter("tetragon_cri_cgidmap_resolutions_errors_total", &[], "Control groups of which the runtime knew no container in time"),
+    gauge("tetragon_data_cache_capacity", &[], "Bound of the parts of long values that wait for their record, in bytes"),
+    gauge("tetragon_data_cache_size", &[], "Parts that wait, in bytes"),
+    counter("tetragon_data_cache_evictions_total", &[], "Parts given up at the bound"),
+    counter("tetragon_data_events_total", &["event"], "Parts of long values: Received, Appended (kept), Matched (their record came), NotMatched (it did not), Bad (out of order or too long)"),
+    gauge("tetragon_event_cache_entries", &[], "Events that wait until their container is known, those behind them included"),
+    counter("tetragon_event_cache_inserts_total", &[], "Events that had to wait"),
+    counter("tetragon_event_cache_fetch_retries_total", &["entry_type"], "Looks that did not end the wait"),
+    counter("tetragon_event_cache_fetch_failures_total", &["entry_type", "event_type"], "Events told without knowing their container; event_type is empty"),
+    counter("tetragon_generic_kprobe_merge_pushed_total", &[], "Entries of hooked functions kept for their return"),
+    counter("tetragon_generic_kprobe_merge_total", &["curr_fn", "curr_type", "prev_fn", "prev_type", "status"], "Entries and returns of hooked functions that met (ok) or not (error); names of functions are empty"),
+    counter("tetragon_handler_errors_total", &["error", "opcode"], "Records that could not be handled"),
+    gauge("tetragon_map_capacity", &["map"], "Bound of a map"),
+    gauge("tetragon_map_entries", &["map"], "Entries of a map"),
+    counter("tetragon_map_errors_update_total", &["map"], "Entries that there was no room for"),
+    counter("tetragon_policyfilter_operations_total", &["error", "operation", "subsys"], "Containers that hooks of the runtime told of"),
+    counter("tetragon_process_loader_stats", &["count"], "Loads of files into memory that were told"),
     gauge("tetragon_build_info", &["commit", "go_version", "modified", "time", "version"], "Always 1; go_version names the compiler"),
     counter("saker_records_produced_total", &["kind"], "Records the kernel side made, sent or not"),
     counter("saker_records_received_total", &["kind"], "Records decoded"),
@@ -104,6 +132,8 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_policies_refused_total", &[], "Policies whose texts the engine had no room for; their records are counted as unknown_policy"),
     gauge("saker_processes_alive", &[], "Live processes in the table"),
     gauge("saker_process_table_bytes", &[], "Memory of the table without the processes"),
+    gauge("saker_memory_bytes", &["component"], "Memory that a part of the agent holds, about: process_table with the processes, long_values (parts that wait for their record), waiting_calls, pods, sink_queues, client_queues"),
+    gauge("saker_kernel_object_bytes", &["object"], "Kernel memory of the sensors' programs, of each of their maps, and of policies together"),
     counter("saker_helper_failures_total", &["place"], "Failures of kernel helpers, by place"),
     counter("saker_missed_runs_total", &["sensor"], "Times a sensor went unseen, at most: it was running on that CPU"),
     gauge("saker_policies_capacity", &[], "Bound of the number of policies"),
@@ -129,7 +159,7 @@ pub const METRICS: &[MetricDef] = &[
     counter("saker_sink_offered_total", &["sink"], "Events offered to a sink; to a recording, which is called `recording`: what the engine was told"),
     counter("saker_sink_written_total", &["sink"], "Events a sink wrote, gap events included"),
     counter("saker_sink_bytes_total", &["sink"], "Bytes a sink wrote"),
-    counter("saker_sink_dropped_total", &["cause", "sink"], "Events a sink did not get: queue_full; given_up at the end; ended_early of a recording; of exports also refused (the destination does not want it), too_long, unreachable (told afterwards), spool_damaged"),
+    counter("saker_sink_dropped_total", &["cause", "sink"], "Events a sink did not get: queue_full; given_up at the end; ended_early of a recording; of exports also refused (the destination does not want it), too_long, unreachable (told afterwards), spool_damaged; those of exports that the configuration has no more are `removed`"),
     counter("saker_sink_filtered_total", &["cause", "sink"], "Events a sink was not to get: filter, rate_limit"),
     counter("saker_sink_folded_total", &["sink"], "Events that became part of another one (aggregation)"),
     counter("saker_sink_unfolded_total", &["sink"], "Events that were not folded because too many waited already"),
@@ -139,6 +169,10 @@ pub const METRICS: &[MetricDef] = &[
     gauge("saker_sink_spool_capacity_bytes", &["sink"], "Bound of these bytes"),
     gauge("saker_queue_length", &["queue", "unit"], "What waits in a queue; that of all gRPC clients together is `grpc`"),
     gauge("saker_queue_capacity", &["queue", "unit"], "Bound of a queue; for `grpc` of one client's"),
+    counter("saker_client_events_total", &["client"], "Events sent to a gRPC client that is connected; streams of one client are one"),
+    counter("saker_client_filtered_total", &["client"], "Events it did not want, and those its rate limit held back"),
+    counter("saker_client_dropped_total", &["client"], "Events it did not get, for it was slow"),
+    gauge("saker_client_queue_length", &["client"], "Events that wait for it"),
     gauge("saker_clients", &[], "gRPC clients that receive events"),
     gauge("saker_connections", &["listener"], "Open connections: through the socket (unix), to the address (tcp), of the health service (health)"),
     counter("saker_connections_total", &["fate", "listener"], "Connections: served, refused (there were too many), handshake_failed (of TLS), silent (said nothing for 10 s)"),
@@ -151,6 +185,9 @@ pub const METRICS: &[MetricDef] = &[
     counter("process_cpu_seconds_total", &[], "CPU time of the agent"),
     gauge("process_resident_memory_bytes", &[], "Resident memory of the agent"),
     gauge("process_virtual_memory_bytes", &[], "Virtual memory of the agent"),
+    gauge("process_virtual_memory_max_bytes", &[], "Most virtual memory the agent may have"),
+    counter("process_network_receive_bytes_total", &[], "Bytes that the agent's network namespace received over IP, for whomever"),
+    counter("process_network_transmit_bytes_total", &[], "Bytes that it sent"),
     gauge("process_open_fds", &[], "Open file descriptors of the agent"),
     gauge("process_max_fds", &[], "Most file descriptors the agent may open"),
     gauge("process_start_time_seconds", &[], "When the agent started, seconds since 1970"),
@@ -169,7 +206,8 @@ pub fn reference() -> String {
          comes later is counted with `other` as labels of the process. Series of a pod go a minute after it, if somebody\n\
          asks for metrics. With `enable-event-metrics` off, all labels of the process are empty.\n\n\
          Other values of labels come from closed sets. Those of policies and hooks are there while the\n\
-         policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again.\n\
+         policy is in the list, at most 256 of them; counters of hooks begin anew when a policy is loaded again. They and\n\
+         those of clients are bounded by `metrics-series-max` too, with `other` for all labels of what comes later in the list.\n\
          `tetragon_tracingpolicy_selector_actions_total` tells an action of a selector from the first time on, and `post` from the\n\
          beginning; `hook_index` is the place among all hooks of the policy, and a hook without selectors has no `selector_index`.\n\
          `tetragon_policy_events_total` goes on after that.\n\n\
@@ -179,6 +217,14 @@ pub fn reference() -> String {
         let kind = if metric.kind == MetricKind::Counter { "counter" } else { "gauge" };
         let labels = if metric.labels.is_empty() { "-".to_owned() } else { metric.labels.join(", ") };
         let _ = writeln!(text, "| `{}` | {kind} | {labels} | {} |", metric.name, metric.help);
+    }
+    text.push_str(
+        "\n## Metrics of Tetragon that are not served\n\n\
+         There is nothing here that they could count.\n\n\
+         | metric | why |\n|---|---|\n",
+    );
+    for (name, why) in absent::ABSENT {
+        let _ = writeln!(text, "| `{name}` | {why} |");
     }
     text
 }

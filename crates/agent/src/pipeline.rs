@@ -38,6 +38,9 @@ const SAMPLE_PATIENCE: u32 = 200;
 /// Events published at once, at most: a snapshot has thousands.
 const PUBLISH_MAX: usize = 1024;
 
+/// Time between two looks at the memory of all processes in the table: a full table takes some milliseconds.
+const WEIGH: Duration = Duration::from_secs(10);
+
 /// Nice values: on a machine that is all busy, what floods the ring must not starve those who empty it.
 const READER_NICE: i32 = -10;
 const ENGINE_NICE: i32 = -5;
@@ -77,6 +80,7 @@ pub struct Gauges {
     event_totals: Mutex<EventTotals>,
     held: Mutex<HeldCounts>,
     table_bytes: AtomicUsize,
+    process_bytes: AtomicUsize,
     /// Batches between reader and engine.
     queued: AtomicUsize,
     queued_max: AtomicUsize,
@@ -125,6 +129,12 @@ impl Gauges {
     #[must_use]
     pub fn table_bytes(&self) -> usize {
         self.table_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the processes in it, about, as of the last seconds.
+    #[must_use]
+    pub fn process_bytes(&self) -> usize {
+        self.process_bytes.load(Ordering::Relaxed)
     }
 
     /// Batches between reader and engine: now, and at most so far.
@@ -236,6 +246,7 @@ impl Pipeline {
                 events: Vec::new(),
                 counts,
                 told: Instant::now(),
+                weighed: None,
                 asked_resync: false,
                 asked_sample: false,
             };
@@ -422,6 +433,8 @@ struct Working {
     events: Vec<Arc<Event>>,
     counts: EventCounts,
     told: Instant,
+    /// When the processes were weighed last.
+    weighed: Option<Instant>,
     asked_resync: bool,
     asked_sample: bool,
 }
@@ -551,6 +564,10 @@ impl Working {
         *self.gauges.held.lock().unwrap_or_else(PoisonError::into_inner) = self.holding.counts();
         self.gauges.late_lookups.store(self.lookups.late(), Ordering::Relaxed);
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
+        if self.weighed.is_none_or(|at| at.elapsed() >= WEIGH) {
+            self.weighed = Some(self.told);
+            self.gauges.process_bytes.store(self.engine.process_bytes(), Ordering::Relaxed);
+        }
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();
         }

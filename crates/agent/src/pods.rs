@@ -10,6 +10,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,19 +40,32 @@ const UNNAMED: Duration = Duration::from_millis(500);
 /// News that may wait; what has no room is found at the next look at all groups.
 const NEWS: usize = 1024;
 
-/// What is wrong with following containers; empty: nothing.
+/// How following containers goes.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<String>);
+pub struct Health {
+    /// What is wrong; empty: nothing.
+    wrong: Mutex<String>,
+    /// Control groups of which it was found out which container they are.
+    identified: AtomicU64,
+    /// Those of which the runtime knew none in time.
+    unidentified: AtomicU64,
+}
 
 impl Health {
     /// In words.
     #[must_use]
     pub fn problem(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Control groups of which the container was found out, and of which it was not.
+    #[must_use]
+    pub fn counts(&self) -> [u64; 2] {
+        [&self.identified, &self.unidentified].map(|count| count.load(Ordering::Relaxed))
     }
 
     fn set(&self, problem: String) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != problem {
             if problem.is_empty() {
                 tracing::info!("the container runtime answers");
@@ -199,6 +213,7 @@ impl Follower {
         self.waiting.remove(&group);
         self.placed.insert(id.clone(), group);
         tracing::debug!(container = id, group, "introduced by a hook of the runtime");
+        self.health.identified.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -373,6 +388,7 @@ impl Follower {
         match self.workloads.identify(group, Some(described(container))) {
             Ok(true) => {
                 tracing::debug!(container = container.id, group, "identified");
+                self.health.identified.fetch_add(1, Ordering::Relaxed);
                 self.waiting.remove(&group);
                 self.seen.remove(&container.id);
                 self.placed.insert(container.id.clone(), group);
@@ -410,6 +426,7 @@ impl Follower {
         match claimed {
             Ok(Some(group)) => {
                 tracing::debug!(container = container.id, group, path, "found by its first process");
+                self.health.identified.fetch_add(1, Ordering::Relaxed);
                 self.seen.remove(&container.id);
                 self.placed.insert(container.id.clone(), group);
             }
@@ -445,6 +462,7 @@ impl Follower {
         let late = |(group, since): (&u64, &Instant)| (since.elapsed() >= PATIENCE).then_some(*group);
         for group in self.waiting.iter().filter_map(late).collect::<Vec<_>>() {
             tracing::debug!(group, "the runtime knows no container of this group");
+            self.health.unidentified.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = self.workloads.identify(group, None) {
                 tracing::warn!(group, "its policies cannot be told: {error:#}");
             }

@@ -6,8 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Config, ConfigErrors, OPTIONS, Settings, is_secret};
-use crate::server::Service;
+use anyhow::{Context, Result};
+
+use crate::config::{Config, OPTIONS, Settings, is_secret};
+use crate::server::{Certificates, Service};
 use crate::state::State;
 use crate::{logging, sinks};
 
@@ -17,13 +19,23 @@ pub(crate) const LIVE: &[&str] = &[
     "enable-deprecated-tracingpolicy-grpc",
     "event-queue-size",
     "export-allowlist",
+    "export-config",
     "export-denylist",
     "export-file-max-backups",
     "export-file-max-size-mb",
     "export-file-rotation-interval",
+    "export-rate-limit",
     "log-level",
     "max-clients",
     "server-allow-changes",
+];
+
+/// The same of an address that has TLS at the start and still.
+pub(crate) const OF_TLS: &[&str] = &[
+    "server-tls-cert-file",
+    "server-tls-client-ca-files",
+    "server-tls-key-file",
+    "server-tls-require-client-cert",
 ];
 
 /// What became of attempts.
@@ -76,29 +88,45 @@ impl Reloader {
     /// Reads all sources again.
     pub(crate) fn run(&self) {
         match self.begun.again().and_then(|config| Ok((config.settings()?, config))) {
-            Ok((settings, config)) => self.take_up(&settings, &config),
+            Ok((settings, config)) => {
+                if let Err(error) = self.take_up(&settings, &config) {
+                    self.refuse(&format!("{error:#}"));
+                }
+            }
             Err(errors) => self.refuse(&errors),
         }
     }
 
-    fn refuse(&self, errors: &ConfigErrors) {
+    fn refuse(&self, errors: &dyn std::fmt::Display) {
         let reloads = &self.state.reloads;
         reloads.failed.fetch_add(1, Ordering::Relaxed);
         tracing::error!("the configuration is not taken up, the old one stays: {errors}");
         reloads.set_problem(format!("the changed configuration is not in force: {errors}"));
     }
 
-    fn take_up(&self, settings: &Settings, config: &Config) {
+    /// What can fail comes first, so that all or nothing takes effect.
+    fn take_up(&self, settings: &Settings, config: &Config) -> Result<()> {
+        let certificates = self.state.served.certificates().zip(settings.server.tls.clone());
+        let is_secure = certificates.is_some();
+        let taken = certificates
+            .map(|(certificates, files)| anyhow::Ok((certificates, Certificates::read(files)?)))
+            .transpose()
+            .context("the server's certificates")?;
+        sinks::exchange(settings, &self.state)?;
+        if let Some((certificates, taken)) = taken {
+            certificates.take(taken);
+        }
+        let is_live = |name: &str| LIVE.contains(&name) || is_secure && OF_TLS.contains(&name);
         // Those that stay, as they are in force.
         let options = told(config).into_iter().map(|(name, text)| {
-            let live = LIVE.contains(&name.as_str());
+            let live = is_live(&name);
             let text = if live { text } else { self.begun.get(&name).to_owned() };
             (name, text)
         });
         self.service.reconfigure(&settings.server, options.collect());
         logging::set_level_named(&settings.log_level);
         if let (Some(export), Some(sink)) =
-            (&settings.export, self.state.sinks.iter().find(|sink| sink.rotation.is_some()))
+            (&settings.export, self.state.sinks.all().iter().find(|sink| sink.rotation.is_some()))
         {
             sink.change_rotation(|rotation| *rotation = sinks::rotation(&export.file));
             if let Some(filters) = &sink.filters {
@@ -111,7 +139,7 @@ impl Reloader {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let waiting = needs_restart(&self.begun, config);
+        let waiting = needs_restart(&self.begun, config, is_live);
         let reloads = &self.state.reloads;
         reloads.done.fetch_add(1, Ordering::Relaxed);
         reloads.set_problem(if waiting.is_empty() {
@@ -125,12 +153,13 @@ impl Reloader {
             );
             format!("changes of these options need a restart of the agent: {names}")
         });
+        Ok(())
     }
 }
 
 /// Options that changed since the start and take effect with the next one only.
-fn needs_restart(begun: &Config, now: &Config) -> Vec<&'static str> {
-    let changed = |name: &&str| !LIVE.contains(name) && begun.get(name) != now.get(name);
+fn needs_restart(begun: &Config, now: &Config, is_live: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let changed = |name: &&str| !is_live(name) && begun.get(name) != now.get(name);
     OPTIONS.iter().map(|option| option.name).filter(changed).collect()
 }
 
@@ -141,7 +170,7 @@ mod tests {
     #[test]
     fn every_live_option_is_one() {
         assert!(LIVE.is_sorted());
-        for name in LIVE {
+        for name in LIVE.iter().chain(OF_TLS) {
             assert!(crate::config::find(name).is_some(), "{name}");
         }
     }

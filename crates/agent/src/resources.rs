@@ -15,6 +15,8 @@ pub struct Usage {
     pub resident_peak: u64,
     /// Virtual bytes.
     pub virtual_bytes: u64,
+    /// Most virtual bytes allowed.
+    pub virtual_max: u64,
     /// CPU time in user mode.
     pub user_seconds: f64,
     /// CPU time in the kernel.
@@ -91,12 +93,30 @@ pub fn usage() -> Usage {
         resident: number("VmRSS") * 1024,
         resident_peak: number("VmHWM") * 1024,
         virtual_bytes: number("VmSize") * 1024,
+        virtual_max: getrlimit(Resource::As).current.unwrap_or(u64::MAX),
         user_seconds: seconds(11),
         system_seconds: seconds(12),
         threads: u32::try_from(number("Threads")).unwrap_or(0),
         open_files: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u32),
         max_files: limit.current.unwrap_or(u64::MAX),
     }
+}
+
+/// Bytes that the network namespace of this process received and sent over IP since it was made, those of other processes
+/// included. 0: the system does not tell.
+#[must_use]
+pub fn network() -> [u64; 2] {
+    octets(&fs::read_to_string("/proc/self/net/netstat").unwrap_or_default())
+}
+
+/// The two counters in the text of netstat: a line of names, and one of their values.
+fn octets(text: &str) -> [u64; 2] {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IpExt:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return [0; 2] };
+    let pairs = || names.split_whitespace().zip(values.split_whitespace());
+    ["InOctets", "OutOctets"].map(|wanted| {
+        pairs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    })
 }
 
 #[cfg(test)]
@@ -112,6 +132,14 @@ mod tests {
         let before = getrlimit(Resource::Nofile);
         let now = raise_files();
         assert!(before.maximum.is_none_or(|given| now >= given), "{before:?} {now}");
+    }
+
+    #[test]
+    fn counters_of_the_network_are_found_by_their_names() {
+        let text = "TcpExt: InOctets\nTcpExt: 9\nIpExt: InMcastPkts InOctets OutOctets InMcastOctets\nIpExt: 1 20 300 4\n";
+        assert_eq!(octets(text), [20, 300]);
+        assert_eq!(octets("IpExt: InOctets\nIpExt: 7\n"), [7, 0]);
+        assert_eq!(octets(""), [0, 0]);
     }
 
     #[test]

@@ -127,6 +127,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         recorded,
         processes: settings.kernel.processes,
         client_queue: settings.server.queue,
+        series: settings.event_metrics.series,
         policies,
         protection,
         requester: Some(requester),
@@ -472,7 +473,7 @@ impl Agent {
             }
             Ok(Request::Sinks(order)) => {
                 tracing::info!(?order, "signal for the export file");
-                self.state.sinks.iter().for_each(|sink| sink.worker.control(order));
+                self.state.sinks.all().iter().for_each(|sink| sink.worker.control(order));
             }
             Ok(Request::Processes(reply)) => self.pipeline.processes(reply),
             Ok(Request::Reload) => {
@@ -490,7 +491,7 @@ impl Agent {
         if !self.state.policies.is_alive() {
             bail!("the thread of the policies ended unexpectedly");
         }
-        if let Some(sink) = self.state.sinks.iter().find(|sink| sink.worker.is_dead()) {
+        if let Some(sink) = self.state.sinks.all().iter().find(|sink| sink.worker.is_dead()) {
             bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.name, sink.target);
         }
         if is_due(self.last.look, TICK) {
@@ -590,13 +591,14 @@ impl Agent {
         for queue in fanout.all() {
             queue.close();
         }
-        let working = || self.state.sinks.iter().filter(|sink| !sink.worker.is_finished());
+        let sinks = self.state.sinks.all();
+        let working = || sinks.iter().filter(|sink| !sink.worker.is_finished());
         while Instant::now() < deadline && working().next().is_some() {
             std::thread::sleep(Duration::from_millis(2));
         }
         // All at once, so that those that hang take their time together.
         working().for_each(|sink| sink.worker.give_up());
-        for sink in &self.state.sinks {
+        for sink in sinks.iter() {
             if !sink.worker.finish(deadline) {
                 let dropped = sink.worker.queue().stats().dropped + sink.worker.stats().given_up;
                 tracing::warn!(sink = sink.name, dropped, "not all events could be written before the end");

@@ -1,7 +1,10 @@
 //! The sinks that the configuration asks for.
 
+mod exchange;
+
+use std::collections::BTreeSet;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use saker_api::compact::Compact;
@@ -18,6 +21,7 @@ use crate::config::{Console, Output, Settings};
 use crate::fanout::Fanout;
 use crate::pipeline::Request;
 use crate::state::SinkHandle;
+pub(crate) use exchange::exchange;
 
 /// Opens all sinks, starts their workers, and adds their queues.
 ///
@@ -61,8 +65,25 @@ pub fn start(
     Ok(sinks)
 }
 
-/// Opens an export of the configuration. Where it goes need not be there yet, unless it is a file.
+/// Opens an export of the configuration, and has it work.
 fn declared(export: &ExportDef, settings: &Settings, fanout: &Arc<Fanout>) -> Result<SinkHandle> {
+    let opened = open(export, settings)?;
+    let queue = queue(export);
+    let handle = work(export, opened, &queue)?;
+    fanout.add(queue);
+    Ok(handle)
+}
+
+/// An export that is open and does not work yet.
+pub(crate) struct Opened {
+    sink: Box<dyn Sink>,
+    encoder: Encoder,
+    batching: Batching,
+    delivery: Option<Delivery>,
+}
+
+/// Opens an export. Where it goes need not be there yet, unless it is a file.
+fn open(export: &ExportDef, settings: &Settings) -> Result<Opened> {
     let mut batching = Batching::default();
     let mut delivery = None;
     let lines = || json_lines(Arc::clone(&export.wanted));
@@ -95,13 +116,44 @@ fn declared(export: &ExportDef, settings: &Settings, fanout: &Arc<Fanout>) -> Re
             (Box::new(sink), otlp_encoder(Arc::clone(&export.wanted), lines()))
         }
     };
-    // Exports are made once, at the start, and at most so many: what their names take is never asked back.
-    let name: &'static str = Box::leak(export.name.clone().into_boxed_str());
+    Ok(Opened { sink, encoder, batching, delivery })
+}
+
+/// The queue of an export.
+fn queue(export: &ExportDef) -> Arc<Queue> {
+    Arc::new(Queue::new(interned(&export.name), export.queue))
+}
+
+/// Starts the thread of an export.
+fn work(export: &ExportDef, opened: Opened, queue: &Arc<Queue>) -> Result<SinkHandle> {
+    let Opened { sink, encoder, batching, delivery } = opened;
+    let name = queue.stage();
     let on_closed = Box::new(move || tracing::error!(sink = name, "nobody reads it any more; it ends"));
     let config = WorkerConfig { on_closed, batching, ..worker(encoder, &export.wanted) };
-    let (kind, target) = (export.kind.name(), export.kind.target());
-    let place = Place { name, kind, target, queue: export.queue, delivery };
-    start_one(place, sink, config, fanout)
+    let worker = Worker::spawn(Arc::clone(queue), sink, config)
+        .with_context(|| format!("cannot start the thread of the sink {name}"))?;
+    Ok(SinkHandle {
+        name,
+        kind: export.kind.name(),
+        target: export.kind.target(),
+        worker,
+        delivery,
+        rotation: None,
+        filters: None,
+        export: Some(export.clone()),
+    })
+}
+
+/// A name that lives as long as the process. Each is kept once: they are short, and people write them.
+fn interned(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.insert(name);
+    name
 }
 
 /// Ends the agent when nobody reads what it writes any more.
@@ -142,7 +194,8 @@ fn start_one(
     let worker = Worker::spawn(Arc::clone(&queue), sink, config)
         .with_context(|| format!("cannot start the thread of the sink {name}"))?;
     fanout.add(queue);
-    Ok(SinkHandle { name, kind, target, worker, delivery, rotation: None, filters: None })
+    let filters = None;
+    Ok(SinkHandle { name, kind, target, worker, delivery, rotation: None, filters, export: None })
 }
 
 /// When the configuration has the file rotated.

@@ -44,8 +44,8 @@ pub trait Sensors {
     /// They cannot be read.
     fn stats(&self) -> anyhow::Result<Vec<Stats>>;
 
-    /// Kernel memory of programs and maps, in bytes.
-    fn memory(&self) -> u64;
+    /// Kernel memory in bytes: of all programs together, and of each map.
+    fn memory(&self) -> Vec<(String, u64)>;
 
     /// Ends the stream at its source: what happens from here on is not told. What was told can still be read.
     fn detach(&mut self);

@@ -1,6 +1,8 @@
 //! What the agent knows about itself, for status, metrics and the log.
 
+mod memory;
 mod problems;
+mod sink_list;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
@@ -14,6 +16,7 @@ use saker_engine::Remembered;
 use saker_export::{Control, Delivery, Loss as SinkLoss, Rotation, Worker};
 use tokio::sync::oneshot;
 
+use crate::config::exports::ExportDef;
 use crate::fanout::Fanout;
 use crate::pipeline::{Gauges, Request};
 use crate::pods::{Health, HookCounts, Hooks, PodTable};
@@ -26,6 +29,8 @@ use crate::resources::{self, Usage};
 use crate::server::{self, Served};
 use crate::vitals::Vitals;
 use crate::workloads::Workloads;
+pub(crate) use sink_list::REMOVED;
+pub use sink_list::SinkList;
 
 /// Time that reading the kernel's counters may take.
 const REFRESH: Duration = Duration::from_millis(300);
@@ -52,6 +57,8 @@ pub struct SinkHandle {
     pub rotation: Option<Mutex<Rotation>>,
     /// Its filters; `None`: they cannot be exchanged.
     pub filters: Option<Arc<LiveFilters>>,
+    /// As what it was declared; `None`: options ask for it.
+    pub(crate) export: Option<ExportDef>,
 }
 
 impl SinkHandle {
@@ -76,8 +83,8 @@ impl SinkHandle {
 pub struct KernelSample {
     /// Counters of each CPU.
     pub stats: Vec<Stats>,
-    /// Bytes of programs and maps.
-    pub memory: u64,
+    /// Bytes of programs together, and of each map.
+    pub memory: Vec<(String, u64)>,
     /// Times exec, fork and exit went unseen, at most, because the kernel ran none of their programs.
     pub missed: [u64; 3],
 }
@@ -107,13 +114,15 @@ pub struct State {
     /// All queues.
     pub fanout: Arc<Fanout>,
     /// Sinks with worker threads.
-    pub sinks: Vec<SinkHandle>,
+    pub sinks: SinkList,
     /// The recording, if one is made.
     pub recorded: Option<Arc<Recorded>>,
     /// Bound of the process table.
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// Bound of the series of a metric.
+    pub series: usize,
     /// The policies.
     pub policies: Arc<Policies>,
     /// The agent's protection of itself.
@@ -159,6 +168,8 @@ pub struct Parts {
     pub processes: usize,
     /// Events that may wait for one client.
     pub client_queue: usize,
+    /// Bound of the series of a metric.
+    pub series: usize,
     /// The policies.
     pub policies: Arc<Policies>,
     /// The agent's protection of itself.
@@ -190,10 +201,11 @@ impl State {
             gauges: parts.gauges,
             input_capacity: parts.input_capacity,
             fanout: parts.fanout,
-            sinks: parts.sinks,
+            sinks: SinkList::new(parts.sinks),
             recorded: parts.recorded,
             processes: parts.processes,
             client_queue: parts.client_queue,
+            series: parts.series,
             policies: parts.policies,
             protection: parts.protection,
             requester: parts.requester,
@@ -331,8 +343,9 @@ impl State {
         if counters.undecodable_total() > 0 {
             status.stage_drops.push(drops("decoder", "undecodable", counters.undecodable_total()));
         }
+        let sinks = self.sinks.all();
         for sink in &status.sinks {
-            let own = self.sinks.iter().find(|own| own.name == sink.name && sink.kind != server::STAGE);
+            let own = sinks.iter().find(|own| own.name == sink.name && sink.kind != server::STAGE);
             match own {
                 Some(own) => status.stage_drops.extend(drops_of(own)),
                 None if sink.dropped > 0 => {
@@ -342,6 +355,8 @@ impl State {
                 None => {}
             }
         }
+        let removed = self.sinks.removed().into_iter();
+        status.stage_drops.extend(removed.map(|(cause, count)| drops(REMOVED, cause, count)));
         let gone = self.fanout.dropped_by_gone();
         if gone > 0 {
             status.stage_drops.push(drops(server::STAGE, "queue_full_of_gone_clients", gone));
@@ -378,12 +393,14 @@ impl State {
             events_per_second_1m: rate,
             threads: usage.threads,
             open_files: usage.open_files,
+            memory: self.memory(),
+            kernel_memory: self.kernel_objects(kernel),
         }
     }
 
     /// Bytes of programs and maps in the kernel, those of policies included.
     pub(crate) fn kernel_memory(&self, kernel: &KernelSample) -> u64 {
-        kernel.memory + self.policies.views().iter().map(|view| view.memory).sum::<u64>()
+        self.kernel_objects(kernel).iter().map(|part| part.bytes).sum()
     }
 
     fn queues(&self) -> Vec<saker_v1::Queue> {
@@ -408,7 +425,7 @@ impl State {
     }
 
     fn sinks(&self) -> Vec<saker_v1::Sink> {
-        let mut sinks: Vec<_> = self.sinks.iter().map(sink).collect();
+        let mut sinks: Vec<_> = self.sinks.all().iter().map(|one| sink(one)).collect();
         sinks.extend(self.recorded.as_deref().map(recording));
         for queue in self.fanout.of_stage(server::STAGE) {
             let (stats, passage) = (queue.stats(), queue.passage().now());

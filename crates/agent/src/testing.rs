@@ -88,6 +88,7 @@ impl World {
             recorded,
             processes: 1000,
             client_queue: 100,
+            series: 1000,
             policies: Arc::new(kernel.policies(Sources::default())),
             protection: Arc::default(),
             requester: None,
@@ -133,7 +134,16 @@ fn sink(kind: &'static str, encoder: Encoder) -> SinkHandle {
     };
     let worker = Worker::spawn(queue, Box::new(StdoutSink::to(std::io::sink())), config).unwrap();
     let rotation = (kind == "file").then(|| Mutex::new(saker_export::Rotation::default()));
-    SinkHandle { name: kind, kind, target: "/target".into(), worker, delivery: None, rotation, filters: None }
+    SinkHandle {
+        name: kind,
+        kind,
+        target: "/target".into(),
+        worker,
+        delivery: None,
+        rotation,
+        filters: None,
+        export: None,
+    }
 }
 
 /// An execution of this process.

@@ -64,6 +64,7 @@ macro_rules! described {
 described! {
     crate::saker_v1::ArgumentExtra = "saker.v1.ArgumentExtra",
     crate::saker_v1::Enforcement = "saker.v1.Enforcement",
+    crate::saker_v1::Event = "saker.v1.Event",
     crate::saker_v1::ExitExtra = "saker.v1.ExitExtra",
     crate::saker_v1::Gap = "saker.v1.Gap",
     crate::saker_v1::GetStatusResponse = "saker.v1.GetStatusResponse",

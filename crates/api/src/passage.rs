@@ -117,7 +117,8 @@ pub struct Passage {
 
 #[derive(Debug)]
 struct Limited {
-    bucket: RateLimit,
+    /// `None`: there is no limit any more.
+    bucket: Option<RateLimit>,
     /// Events held back since the last report, and the newest.
     held: Option<(u64, Arc<Event>)>,
     reported: Instant,
@@ -129,7 +130,7 @@ impl Passage {
     pub fn new(subscription: Arc<Subscription>, audience: Audience) -> Self {
         let now = Instant::now();
         let limit =
-            |per_minute| Limited { bucket: RateLimit::new(per_minute, now), held: None, reported: now };
+            |per_minute| Limited { bucket: Some(RateLimit::new(per_minute, now)), held: None, reported: now };
         Self {
             fold: subscription.aggregation.map(Fold::new),
             limit: subscription.rate.map(limit),
@@ -239,7 +240,10 @@ impl Passage {
     }
 
     fn passes(&mut self, event: &Event) -> bool {
-        let filters = match &mut self.followed {
+        if let Some(rate) = self.followed.as_mut().and_then(live::Followed::changed_rate) {
+            self.follow_rate(rate);
+        }
+        let filters = match &self.followed {
             Some(followed) => &followed.get().filters,
             None => &self.subscription.filters,
         };
@@ -252,10 +256,25 @@ impl Passage {
         }
     }
 
+    /// Has another rate limit, or none, from now on. What the old one held back is still reported.
+    fn follow_rate(&mut self, rate: Option<u32>) {
+        let now = Instant::now();
+        let bucket = RateLimit::new(rate.unwrap_or(0), now);
+        match &mut self.limit {
+            Some(limit) => limit.bucket = rate.map(|_| bucket),
+            None if rate.is_some() => {
+                self.limit = Some(Limited { bucket: Some(bucket), held: None, reported: now });
+            }
+            None => {}
+        }
+    }
+
     /// Whether the rate limit lets it pass; gaps it does.
     fn admits(&mut self, event: &Arc<Event>, count: u64, now: Instant) -> bool {
         let Some(limit) = &mut self.limit else { return true };
-        if matches!(event.kind, EventKind::Gap(_)) || limit.bucket.admit(now) {
+        if matches!(event.kind, EventKind::Gap(_))
+            || limit.bucket.as_mut().is_none_or(|bucket| bucket.admit(now))
+        {
             return true;
         }
         self.counts.limited.fetch_add(1, Ordering::Relaxed);

@@ -101,6 +101,8 @@ pub struct Counters {
     pub table: TableCounters,
     /// Long values.
     pub chunks: ChunkCounters,
+    /// Bound of the bytes of their parts that wait, those for arguments and those for contents together.
+    pub chunks_bound: u64,
     /// Snapshots that were applied.
     pub snapshots: u64,
     /// Snapshots without any usable task, which are not believed.

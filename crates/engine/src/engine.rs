@@ -187,6 +187,7 @@ impl Engine {
         counters.calls.waiting = self.calls.len() as u64;
         counters.calls.waiting_bytes = self.calls.bytes() as u64;
         counters.policies = self.policies.len() as u64;
+        counters.chunks_bound = 2 * self.factory.config.pending_bytes as u64;
         counters.chunks.waiting_bytes = (self.chunks.bytes() + self.contents.bytes()) as u64;
         counters
     }
@@ -195,6 +196,12 @@ impl Engine {
     #[must_use]
     pub fn table_bytes(&self) -> usize {
         self.table.heap_bytes()
+    }
+
+    /// Bytes of the processes that the table holds, about, with their encoded forms. It goes through all of them.
+    #[must_use]
+    pub fn process_bytes(&self) -> usize {
+        self.table.iter().map(|entry| entry.state.heap_bytes()).sum()
     }
 
     fn tell_gaps(&mut self, stats: &[Stats], out: &mut Vec<Arc<Event>>) {

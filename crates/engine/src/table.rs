@@ -33,6 +33,16 @@ pub(crate) enum State {
     Shared(Arc<Process>),
 }
 
+impl State {
+    /// Bytes behind the pointer, about.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Forked(_) => size_of::<Forked>(),
+            Self::Shared(process) => process.heap_bytes(),
+        }
+    }
+}
+
 /// A process between its creation and its first exec.
 #[derive(Clone, Debug)]
 pub(crate) struct Forked {

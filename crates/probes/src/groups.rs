@@ -67,6 +67,9 @@ pub struct Groups {
 }
 
 impl Groups {
+    /// Groups that the kernel's table has room for.
+    pub const CAPACITY: usize = GROUPS_MAX as usize;
+
     /// Begins to keep all groups. `named`: somebody says by [`Groups::decide`] which filters containers fulfil, and
     /// until then it is not known; otherwise they fulfil none.
     ///

@@ -293,14 +293,19 @@ impl Sensors {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).take(counts)
     }
 
-    /// Kernel memory of all maps and programs in bytes, as the kernel charges it.
+    /// Kernel memory in bytes, as the kernel charges it: of all programs together, which are called `programs`, and of
+    /// each map.
     #[must_use]
-    pub fn memory(&self) -> u64 {
+    pub fn memory(&self) -> Vec<(String, u64)> {
         use libbpf_rs::skel::Skel;
         let object = self.skel.object();
-        let maps = object.maps().filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
         let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
-        maps.chain(programs).sum()
+        let programs = ("programs".to_owned(), programs.sum());
+        let map = |map: libbpf_rs::Map<'_>| {
+            let bytes = program_fdinfo(map.as_fd(), "memlock:")?;
+            Some((map.name().to_string_lossy().into_owned(), bytes))
+        };
+        std::iter::once(programs).chain(object.maps().filter_map(map)).collect()
     }
 
     /// Whether process records are kept in task storage (else in a hash).

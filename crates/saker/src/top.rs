@@ -2,6 +2,7 @@
 
 mod show;
 mod tally;
+mod terminal;
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal};
@@ -15,7 +16,7 @@ use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use saker_api::saker_v1::{Event, GetStatusRequest, ListPoliciesRequest, Resources};
 use saker_api::tetragon::{EventType, Filter};
 use saker_probes::statistics::Statistics;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::Streaming;
 use tonic::transport::Channel;
 
@@ -23,12 +24,15 @@ use crate::client::{self, MAX_MESSAGE, ServerArgs, refused};
 use crate::output::{self, Data, Usage};
 use show::View;
 use tally::{Interval, Sums, Tally};
+use terminal::Fullscreen;
 
 /// The shortest and the longest interval.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Lines of a screen that are not rows of the tables: titles, blank lines and the head.
 const OVERHEAD: usize = 12;
+/// SIGTSTP: the key that stops programs was pressed.
+const STOP_KEY: i32 = rustix::process::Signal::TSTP.as_raw();
 
 /// Arguments of `saker top`.
 #[derive(Args)]
@@ -37,7 +41,9 @@ Files and connections are those that policies tell. What policies take of the CP
 to, which this does if it may (root); --no-statistics leaves it out, for it costs a few nanoseconds for each run of any BPF \
 program. The agent sends only what is shown: with --show policies no events at all.
 
-Exit status: 0 it was ended by --once, --count or an interrupt; 1 the agent cannot be reached or ended; 2 wrong command line")]
+On a terminal q ends it.
+
+Exit status: 0 it was ended by --once, --count, q or an interrupt; 1 the agent cannot be reached or ended; 2 wrong command line")]
 pub struct TopArgs {
     /// Time of an interval, such as 500ms or 5s
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = saker_agent::config::duration)]
@@ -139,11 +145,18 @@ async fn watch(args: &TopArgs, timed: bool) -> Result<()> {
         }
     };
     let mut asked = Asked::new(channel, args).await?;
-    let mut ended = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let wait_for = |kind| signal(kind).context("cannot wait for signals");
+    let mut ended = wait_for(SignalKind::terminate())?;
+    let mut hung_up = wait_for(SignalKind::hangup())?;
     let left = if args.once { Some(1) } else { args.count };
     let screen =
         (!args.once && args.output == Data::Table && io::stdout().is_terminal()).then(Fullscreen::begin);
     let screen = screen.transpose()?;
+    // Without a screen it stops as anything does.
+    let mut paused = screen.as_ref().map(|_| wait_for(SignalKind::from_raw(STOP_KEY))).transpose()?;
+    // One for all intervals: events must not keep it from looking.
+    let pressed = key(screen.as_ref());
+    tokio::pin!(pressed);
     let mut number = 0;
     while left.is_none_or(|left| number < left) {
         let begin = Instant::now();
@@ -155,6 +168,9 @@ async fn watch(args: &TopArgs, timed: bool) -> Result<()> {
                 () = &mut time => break,
                 interrupted = tokio::signal::ctrl_c() => return interrupted.context("cannot wait for signals"),
                 _ = ended.recv() => return Ok(()),
+                _ = hung_up.recv() => return Ok(()),
+                pressed = &mut pressed => return pressed,
+                () = received(paused.as_mut()) => screen.as_ref().map_or(Ok(()), Fullscreen::pause)?,
                 event = next(&mut stream) => match event.map_err(|status| refused(&status))? {
                     Some(event) => tally.add(&event, args.by_pid),
                     None => bail!("the agent ended"),
@@ -165,7 +181,11 @@ async fn watch(args: &TopArgs, timed: bool) -> Result<()> {
         let view = View::new(&interval, args, timed);
         match (args.output, &screen) {
             (Data::Json, _) => output::print(&format!("{}\n", view.json(args.rows.into())))?,
-            (Data::Table, Some(screen)) => screen.draw(&view, args)?,
+            (Data::Table, Some(screen)) => {
+                let tables = args.show.len().max(1);
+                let room = usize::max(Fullscreen::size().1, OVERHEAD + tables) - OVERHEAD;
+                screen.draw(&view.text((room / tables).clamp(1, args.rows.into())))?;
+            }
             (Data::Table, None) => {
                 let gap = if number > 0 { "\n" } else { "" };
                 output::print(&format!("{gap}{}", view.text(args.rows.into())))?;
@@ -174,6 +194,23 @@ async fn watch(args: &TopArgs, timed: bool) -> Result<()> {
         number += 1;
     }
     Ok(())
+}
+
+/// Waits for the key that ends it; for ever where there are no keys.
+async fn key(screen: Option<&Fullscreen>) -> Result<()> {
+    match screen {
+        Some(screen) => screen.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 async fn next(stream: &mut Option<Streaming<Event>>) -> Result<Option<Event>, tonic::Status> {
@@ -217,38 +254,6 @@ impl Asked {
         let agent_memory = resources.as_ref().map_or(0, |resources| resources.memory_rss_bytes);
         (self.policies, self.resources) = (now, resources);
         Ok(Interval { time, tally, policies, agent_cpu, agent_memory })
-    }
-}
-
-/// The terminal's other screen, which is left when this is dropped.
-struct Fullscreen;
-
-impl Fullscreen {
-    fn begin() -> Result<Self> {
-        output::print("\x1b[?1049h\x1b[?25l\x1b[H\x1b[2Jwaiting for the first interval\n")?;
-        Ok(Self)
-    }
-
-    fn draw(&self, view: &View<'_>, args: &TopArgs) -> Result<()> {
-        let (columns, lines) =
-            terminal_size::terminal_size().map_or((80, 24), |(w, h)| (w.0.into(), h.0.into()));
-        let tables = args.show.len().max(1);
-        let room = usize::max(lines, OVERHEAD + tables) - OVERHEAD;
-        let text = view.text((room / tables).clamp(1, args.rows.into()));
-        let mut all = String::from("\x1b[H");
-        for line in text.lines().take(lines.saturating_sub(1)) {
-            all.extend(line.chars().take(columns));
-            all.push_str("\x1b[K\r\n");
-        }
-        all.push_str("\x1b[J");
-        output::print(&all)
-    }
-}
-
-impl Drop for Fullscreen {
-    fn drop(&mut self) {
-        // Whoever closed the terminal does not miss it.
-        let _ = output::print("\x1b[?25h\x1b[?1049l");
     }
 }
 

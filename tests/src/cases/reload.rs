@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     alone("manager-is-notified", notified).on_any_kernel(),
     alone("health-by-http-and-grpc", healthy).on_any_kernel(),
     alone("configuration-read-again", again).on_any_kernel(),
+    alone("exports-read-again", exports).on_any_kernel(),
     alone("log-level-at-run-time", level).on_any_kernel(),
 ];
 
@@ -210,6 +211,94 @@ fn again() -> Result<()> {
         Ok((!agent.status()?.problems().contains("configuration")).then_some(()))
     })?;
     same("level", level_of(&agent)?.as_str(), "info")?;
+    agent.stop()
+}
+
+/// Names and targets of the declared exports, and what was written to the first.
+fn declared(agent: &Agent) -> Result<Vec<(String, String)>> {
+    let status = agent.status()?;
+    let sinks = status.0["sinks"].as_array().cloned().unwrap_or_default();
+    let text = |sink: &serde_json::Value, key: &str| sink[key].as_str().unwrap_or_default().to_owned();
+    let all = sinks.iter().map(|sink| (text(sink, "name"), text(sink, "target")));
+    Ok(all.filter(|(name, _)| ["kept", "moved", "new"].contains(&name.as_str())).collect())
+}
+
+/// Exports come, go and change with the files that declare them; the others go on, and nothing is lost on the way.
+fn exports() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let programs = Programs::install(&scratch)?;
+    let dir = scratch.fresh("agent")?;
+    let config = dir.join("exports");
+    fs::create_dir(&config)?;
+    let target = |name: &str| dir.join(name).display().to_string();
+    let export = |name: &str, file: &str| format!("- {{name: {name}, kind: file, path: {}}}\n", target(file));
+    fs::write(config.join("kept.yaml"), export("kept", "kept.json"))?;
+    fs::write(config.join("moved.yaml"), export("moved", "one.json"))?;
+    let flag = format!("--export-config={}", config.display());
+    let mut agent = Agent::spawn(&dir, &[&flag])?;
+    agent.wait_ready()?;
+    let has_end = |file: &str, pid: u32| -> Result<bool> {
+        let own = format!("\"pid\":{pid},");
+        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        Ok(text.lines().any(|line| line.starts_with("{\"process_exit\"") && line.contains(&own)))
+    };
+    let await_end = |file: &str, pid: u32| {
+        wait::until(&format!("the end of {pid} in {file}"), wait::LONG, || {
+            Ok(has_end(file, pid)?.then_some(()))
+        })
+    };
+    let first = programs.start(&scratch, &["marker"])?.finish()?;
+    await_end("kept.json", first.pid)?;
+    await_end("one.json", first.pid)?;
+
+    // A mistake in one file: all go on as they are, although another file asks for a change that could be had.
+    fs::write(config.join("moved.yaml"), export("moved", "two.json"))?;
+    fs::write(config.join("new.yaml"), "- {name: new, kind: pigeon}\n")?;
+    agent.signal(Signal::HUP)?;
+    wait_for_log(&agent, "the configuration is not taken up, the old one stays")?;
+    ensure!(agent.log()?.contains("pigeon"), "the log does not name the mistake");
+    // One that only shows when it is opened.
+    fs::write(config.join("new.yaml"), export("new", "nowhere/new.json"))?;
+    agent.signal(Signal::HUP)?;
+    wait_for_log(&agent, "export `new`")?;
+    let problems = agent.status()?.problems();
+    ensure!(problems.contains("the changed configuration is not in force"), "{problems}");
+    let before =
+        [("kept", "kept.json"), ("moved", "one.json")].map(|(name, file)| (name.to_owned(), target(file)));
+    same("exports", declared(&agent)?, before.to_vec())?;
+
+    // One goes elsewhere, one is new, one stays. Processes that run meanwhile are in the old file or in the new one.
+    fs::write(config.join("new.yaml"), export("new", "new.json"))?;
+    let mut pids = Vec::new();
+    agent.signal(Signal::HUP)?;
+    wait::until("the other exports", wait::LONG, || {
+        pids.push(programs.start(&scratch, &["marker"])?.finish()?.pid);
+        Ok((declared(&agent)?.len() == 3).then_some(()))
+    })?;
+    let last = programs.start(&scratch, &["marker"])?.finish()?;
+    for file in ["kept.json", "two.json", "new.json"] {
+        await_end(file, last.pid)?;
+    }
+    for pid in pids {
+        same(
+            "files with this end",
+            usize::from(has_end("one.json", pid)?) + usize::from(has_end("two.json", pid)?),
+            1,
+        )?;
+        ensure!(has_end("kept.json", pid)?, "the export that stays missed {pid}");
+    }
+    let after = [("kept", "kept.json"), ("moved", "two.json"), ("new", "new.json")];
+    let mut found = declared(&agent)?;
+    found.sort();
+    same("exports", found, after.map(|(name, file)| (name.to_owned(), target(file))).to_vec())?;
+
+    // Gone: nothing is written any more.
+    fs::remove_file(config.join("new.yaml"))?;
+    agent.signal(Signal::HUP)?;
+    wait::until("the export to go", wait::LONG, || Ok((declared(&agent)?.len() == 2).then_some(())))?;
+    let last = programs.start(&scratch, &["marker"])?.finish()?;
+    await_end("two.json", last.pid)?;
+    ensure!(!has_end("new.json", last.pid)?, "an export that is gone was written to");
     agent.stop()
 }
 

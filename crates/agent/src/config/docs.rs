@@ -73,7 +73,9 @@ for others. For a directory on a read-only mount that does not matter.
 
 Signals: SIGTERM and SIGINT end the agent, the second one at once; SIGUSR1 rotates the export file; SIGHUP opens it
 anew after it was moved, and has the configuration and the policies of files read again, that of `tracing-policy` too.
-These options take effect then without a restart: LIVE. Of others that changed, the log and
+These options take effect then without a restart: LIVE; where the server has TLS at the start and still, TLS too.
+Exports of files that are declared as before go on as they are; one that is declared otherwise gives its place to another, and one that
+is gone ends, both with up to three seconds for what waits. Of others that changed, the log and
 `saker status` say that they need one. A configuration with a mistake changes nothing, and the log says what is wrong. An agent
 with `output` that was started from a terminal ends with it, by SIGHUP.
 
@@ -100,7 +102,10 @@ events of the same shape.
 #[must_use]
 pub fn reference() -> String {
     let live: Vec<_> = crate::reload::LIVE.iter().map(|name| format!("`{name}`")).collect();
-    let mut text = INTRODUCTION.replace("LIVE", &live.join(", "));
+    let of_tls: Vec<_> = crate::reload::OF_TLS.iter().map(|name| format!("`{name}`")).collect();
+    let mut text = INTRODUCTION
+        .replace("LIVE", &live.join(", "))
+        .replace("TLS too", &format!("{} too", of_tls.join(", ")));
     let mut group = None;
     for option in OPTIONS {
         if group.replace(option.group) != Some(option.group) {

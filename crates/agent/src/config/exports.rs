@@ -32,8 +32,19 @@ const MAX_FILTERS: usize = 1_000;
 /// Characters of a name.
 const MAX_NAME: usize = 63;
 /// Names of stages and sinks that are there without being declared.
-const RESERVED: &[&str] =
-    &["decoder", "engine", "file", "grpc", "kernel", "reader", "recording", "requests", "sensor", "stdout"];
+const RESERVED: &[&str] = &[
+    "decoder",
+    "engine",
+    "file",
+    "grpc",
+    "kernel",
+    "reader",
+    "recording",
+    "removed",
+    "requests",
+    "sensor",
+    "stdout",
+];
 
 /// One export.
 #[derive(Clone, Debug)]
@@ -46,6 +57,26 @@ pub struct ExportDef {
     pub wanted: Arc<Subscription>,
     /// Bounds of its queue.
     pub queue: Limits,
+    /// What was written of it.
+    source: Value,
+}
+
+impl ExportDef {
+    /// Whether both ask for the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source && self.queue == other.queue
+    }
+
+    /// Whether it holds a directory that none can use beside it: a spool.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        let spool = |export: &Self| match export.kind {
+            ExportKind::File(_) => None,
+            _ => export.kind.owned_path().map(Path::to_owned),
+        };
+        spool(self).is_some_and(|dir| spool(other) == Some(dir))
+    }
 }
 
 /// What is there for those that say nothing else.
@@ -179,6 +210,7 @@ fn one(item: &Node, at: &At, defaults: &Defaults<'_>, report: &mut Report) -> Op
             events: events.and_then(|events| usize::try_from(events).ok()).unwrap_or(defaults.queue.events),
             bytes: bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(defaults.queue.bytes),
         },
+        source: json(item),
     })
 }
 

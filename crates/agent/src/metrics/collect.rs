@@ -7,29 +7,32 @@ use std::time::{Instant, UNIX_EPOCH};
 
 use saker_abi::{Kind, Loss, Place};
 use saker_api::event::Family;
+use saker_api::passage::CountsNow;
 use saker_api::tetragon::EventType;
 use saker_engine::{Counters, KINDS, Outcome, Unjoined, kind_name};
+use saker_export::QueueStats;
 use saker_policy::names::syscalls;
 
-use super::{METRICS, MetricKind};
+use super::series::Sums;
+use super::{METRICS, MetricKind, compatible};
 use crate::pipeline::{EventTotals, Labels, PolicyHook};
 use crate::policies::{MAX_POLICIES, State as PolicyState, View};
 use crate::requests;
 use crate::resources;
 use crate::server;
-use crate::state::{KernelSample, SENSORS, State, drop_causes};
+use crate::state::{KernelSample, REMOVED, SENSORS, State, drop_causes};
 
 /// Values by name; each with the values of its labels in the order of the definition.
 #[derive(Default)]
-struct Values(BTreeMap<&'static str, Vec<(Vec<String>, f64)>>);
+pub(super) struct Values(BTreeMap<&'static str, Vec<(Vec<String>, f64)>>);
 
 impl Values {
-    fn set(&mut self, name: &'static str, labels: &[&str], value: f64) {
+    pub(super) fn set(&mut self, name: &'static str, labels: &[&str], value: f64) {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
         self.0.entry(name).or_default().push((labels, value));
     }
 
-    fn count(&mut self, name: &'static str, labels: &[&str], value: u64) {
+    pub(super) fn count(&mut self, name: &'static str, labels: &[&str], value: u64) {
         self.set(name, labels, value as f64);
     }
 }
@@ -51,6 +54,7 @@ pub fn render(state: &State) -> String {
     requested(&mut values, state);
     servers(&mut values, state);
     process(&mut values, state, &kernel);
+    compatible::all(&mut values, state, &counters, &kernel);
     write(&values)
 }
 
@@ -287,7 +291,7 @@ fn table(values: &mut Values, state: &State, counters: &Counters) {
 
 fn sinks(values: &mut Values, state: &State) {
     let mut file = saker_export::WorkerStats::default();
-    for sink in &state.sinks {
+    for sink in state.sinks.all().iter() {
         let (queue, worker) = (sink.worker.queue().stats(), sink.worker.stats());
         let name = sink.name;
         if name == "file" {
@@ -316,6 +320,9 @@ fn sinks(values: &mut Values, state: &State) {
         values.count("saker_queue_length", &[name, "events"], queue.queued);
         values.count("saker_queue_capacity", &[name, "events"], sink.worker.queue().limits().events as u64);
     }
+    for (cause, count) in state.sinks.removed() {
+        values.count("saker_sink_dropped_total", &[cause, REMOVED], count);
+    }
     if let Some(recorded) = &state.recorded {
         let name = crate::state::RECORDING;
         let (offered, written, failed) =
@@ -337,6 +344,18 @@ fn sinks(values: &mut Values, state: &State) {
     values.count("tetragon_notify_overflowed_events_total", &[], dropped);
     values.count("saker_sink_dropped_total", &["queue_full", server::STAGE], dropped);
     values.count("saker_clients", &[], clients.len() as u64);
+    for (name, count) in [
+        ("saker_client_events_total", (|stats, _| stats.passed) as fn(QueueStats, CountsNow) -> u64),
+        ("saker_client_filtered_total", |stats, passage| stats.filtered + passage.limited),
+        ("saker_client_dropped_total", |stats, _| stats.dropped),
+        ("saker_client_queue_length", |stats, _| stats.queued),
+    ] {
+        let mut sums: Sums<1, u64> = Sums::new(state.series, 0);
+        for queue in &clients {
+            sums.add([queue.label()], count(queue.stats(), queue.passage().now()));
+        }
+        sums.iter().for_each(|(labels, count)| values.count(name, &labels, count));
+    }
     let waiting = clients.iter().map(|queue| queue.stats().queued).sum();
     values.count("saker_queue_length", &[server::STAGE, "events"], waiting);
     values.count("saker_queue_capacity", &[server::STAGE, "events"], state.client_queue as u64);
@@ -358,19 +377,27 @@ fn policies(values: &mut Values, state: &State) {
         values.count("tetragon_tracingpolicy_loaded", &[name], in_state(states));
     }
     values.count("saker_policies_capacity", &[], MAX_POLICIES as u64);
-    selectors(values, &views);
-    // Policies of several domains, and hooks of one function, share their labels.
+    selectors(values, &views, state.series);
+    hooks(values, &views, state.series);
+    compatible::programs(values, &views, state.series);
+    // Policies of several domains share their labels.
     let mut memory: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    let mut missed: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for view in &views {
+        *memory.entry((&view.key.name, &view.key.namespace)).or_default() += view.memory;
+    }
+    for ((name, namespace), bytes) in memory {
+        values.count("tetragon_tracingpolicy_kernel_memory_bytes", &[name, namespace], bytes);
+    }
+}
+
+/// What each hook counted.
+fn hooks(values: &mut Values, views: &[View], bound: usize) {
+    let mut sums: BTreeMap<&'static str, Sums<5, u64>> = BTreeMap::new();
+    for view in views.iter().filter(|view| view.state.is_enabled()) {
         let (domain, name, namespace) = (&*view.key.domain, &*view.key.name, &*view.key.namespace);
-        *memory.entry((name, namespace)).or_default() += view.memory;
-        if !view.state.is_enabled() {
-            continue;
-        }
         for (index, hook) in view.hooks.iter().enumerate() {
             let counts = hook.counts;
-            *missed.entry((&hook.function, name)).or_default() += counts.missed;
+            let index = index.to_string();
             for (metric, count) in [
                 ("saker_hook_calls_total", counts.calls),
                 ("saker_hook_matched_total", counts.matched),
@@ -381,28 +408,25 @@ fn policies(values: &mut Values, state: &State) {
                 ("saker_hook_missed_total", counts.missed),
                 ("saker_hook_undecided_total", counts.undecided),
             ] {
-                values.count(metric, &[domain, &hook.function, &index.to_string(), name, namespace], count);
+                let sums = sums.entry(metric).or_insert_with(|| Sums::new(bound, 0));
+                sums.add([domain, &hook.function, &index, name, namespace], count);
             }
         }
     }
-    for ((name, namespace), bytes) in memory {
-        values.count("tetragon_tracingpolicy_kernel_memory_bytes", &[name, namespace], bytes);
-    }
-    for ((function, policy), count) in missed {
-        values.count("tetragon_missed_prog_probes_total", &[function, policy], count);
+    for (metric, sums) in &sums {
+        sums.iter().for_each(|(labels, count)| values.count(metric, &labels, count));
     }
 }
 
-/// Values of selectors that are told apart.
-const SELECTORS_MAX: usize = 10_000;
-
 /// What each selector did, by action. Policies of several domains share their labels.
-fn selectors(values: &mut Values, views: &[View]) {
-    let mut sums: BTreeMap<[String; 7], u64> = BTreeMap::new();
+fn selectors(values: &mut Values, views: &[View], bound: usize) {
+    let mut sums: Sums<7, u64> = Sums::new(bound, 1);
     for view in views.iter().filter(|view| view.state.is_enabled()) {
         for (index, hook) in view.hooks.iter().enumerate() {
+            let hook_index = index.to_string();
             for selector in &hook.selectors {
                 let counts = selector.counts;
+                let index = selector.index.map(|index| index.to_string()).unwrap_or_default();
                 for (action, count) in [
                     ("post", counts.posted),
                     ("nopost", counts.unposted),
@@ -414,34 +438,17 @@ fn selectors(values: &mut Values, views: &[View]) {
                     if count == 0 && action != "post" {
                         continue;
                     }
-                    let labels = [
-                        action.to_owned(),
-                        hook.function.clone(),
-                        index.to_string(),
-                        view.key.name.clone(),
-                        view.key.namespace.clone(),
-                        selector.index.map(|index| index.to_string()).unwrap_or_default(),
-                        selector.label.clone(),
-                    ];
-                    *sums.entry(bounded(&sums, labels)).or_default() += count;
+                    let (name, namespace) = (&*view.key.name, &*view.key.namespace);
+                    let labels =
+                        [action, &hook.function, &hook_index, name, namespace, &index, &selector.label];
+                    sums.add(labels, count);
                 }
             }
         }
     }
-    for (labels, count) in &sums {
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        values.count("tetragon_tracingpolicy_selector_actions_total", &labels, *count);
+    for (labels, count) in sums.iter() {
+        values.count("tetragon_tracingpolicy_selector_actions_total", &labels, count);
     }
-}
-
-/// These labels, or those of what there is no room for.
-fn bounded(sums: &BTreeMap<[String; 7], u64>, labels: [String; 7]) -> [String; 7] {
-    if sums.len() < SELECTORS_MAX || sums.contains_key(&labels) {
-        return labels;
-    }
-    let [action, rest @ ..] = labels;
-    let [a, b, c, d, e, f] = rest.map(|_| "other".to_owned());
-    [action, a, b, c, d, e, f]
 }
 
 fn enforcement(values: &mut Values, state: &State) {
@@ -490,7 +497,17 @@ fn process(values: &mut Values, state: &State, kernel: &KernelSample) {
     values.count("saker_kernel_memory_bytes", &[], state.kernel_memory(kernel));
     values.set("process_cpu_seconds_total", &[], resources::cpu_time().as_secs_f64());
     values.count("process_resident_memory_bytes", &[], usage.resident);
+    for part in state.memory() {
+        values.count("saker_memory_bytes", &[&part.name], part.bytes);
+    }
+    for part in state.kernel_objects(kernel) {
+        values.count("saker_kernel_object_bytes", &[&part.name], part.bytes);
+    }
+    let [received, sent] = resources::network();
+    values.count("process_network_receive_bytes_total", &[], received);
+    values.count("process_network_transmit_bytes_total", &[], sent);
     values.count("process_virtual_memory_bytes", &[], usage.virtual_bytes);
+    values.count("process_virtual_memory_max_bytes", &[], usage.virtual_max);
     values.count("process_open_fds", &[], u64::from(usage.open_files));
     values.count("process_max_fds", &[], usage.max_files);
     let started = state.start_time().duration_since(UNIX_EPOCH).unwrap_or_default();

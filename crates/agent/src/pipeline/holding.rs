@@ -49,6 +49,12 @@ pub struct HeldCounts {
     pub late: u64,
     /// Told with the mark, for there was no room.
     pub no_room: u64,
+    /// Events that had to wait, those behind them included.
+    pub entered: u64,
+    /// Of these, those that wait now.
+    pub waiting: u64,
+    /// Looks at an event that did not end its wait.
+    pub retries: u64,
 }
 
 /// An event that waits.
@@ -93,7 +99,7 @@ impl Holding {
 
     /// What became of events so far.
     pub(super) fn counts(&self) -> HeldCounts {
-        self.counts
+        HeldCounts { waiting: self.held as u64, ..self.counts }
     }
 
     /// Whether nothing waits.
@@ -190,6 +196,7 @@ impl Holding {
             return;
         }
         self.held += 1;
+        self.counts.entered += 1;
         self.waiting.entry(pid).or_default().push_back(Held { event, question });
     }
 
@@ -216,6 +223,7 @@ impl Holding {
                         out.push(held.event);
                     }
                     Some((None, false)) => {
+                        self.counts.retries += 1;
                         queue.push_front(held);
                         break;
                     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use prost::Message;
 use saker_api::tetragon;
 use saker_engine::PodNames;
 use saker_k8s::Container;
@@ -50,6 +51,16 @@ impl PodTable {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut pods = known.pods.iter().filter(|(_, pod)| pod.name == name && pod.namespace == namespace);
         pods.any(|(id, _)| !known.gone.contains(id))
+    }
+
+    /// Bytes that the table takes, about: texts of pods with it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = size_of::<(Box<str>, Arc<tetragon::Pod>)>() + size_of::<tetragon::Pod>() + SHOWN;
+        // The message has the texts once more or less as long as they are in memory.
+        let texts: usize = known.pods.values().map(|pod| pod.encoded_len()).sum();
+        known.pods.len() * entry + texts + known.gone.len() * (size_of::<Box<str>>() + SHOWN)
     }
 
     /// The pod of a container.

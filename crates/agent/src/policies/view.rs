@@ -186,6 +186,18 @@ impl SelectorView {
 }
 
 impl HookView {
+    /// Name of the peer's sensor that serves such hooks.
+    #[must_use]
+    pub fn sensor(&self) -> String {
+        let section = self.section().0;
+        let name = match section {
+            "fentries" => "fentry",
+            "lsmhooks" => "lsm",
+            _ => section.trim_end_matches('s'),
+        };
+        format!("generic_{name}")
+    }
+
     /// The section of the policy it stands in, such as `kprobes`, and its place there.
     #[must_use]
     pub fn section(&self) -> (&str, u32) {
@@ -225,16 +237,7 @@ impl View {
     /// Names of the peer's sensors that serve such hooks.
     #[must_use]
     pub fn sensors(&self) -> Vec<String> {
-        let sensor = |hook: &HookView| {
-            let section = hook.section().0;
-            let name = match section {
-                "fentries" => "fentry",
-                "lsmhooks" => "lsm",
-                _ => section.trim_end_matches('s'),
-            };
-            format!("generic_{name}")
-        };
-        self.hooks.iter().map(sensor).collect::<BTreeSet<_>>().into_iter().collect()
+        self.hooks.iter().map(HookView::sensor).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What all its hooks counted.
@@ -248,6 +251,7 @@ impl View {
             lost: sum.lost + hook.counts.lost,
             unpaired: sum.unpaired + hook.counts.unpaired,
             missed: sum.missed + hook.counts.missed,
+            missed_at_once: sum.missed_at_once + hook.counts.missed_at_once,
             signalled: sum.signalled + hook.counts.signalled,
             overridden: sum.overridden + hook.counts.overridden,
             monitored_signal: sum.monitored_signal + hook.counts.monitored_signal,

@@ -15,8 +15,8 @@ impl Sensors for NoSensors {
         Ok(vec![Stats::default()])
     }
 
-    fn memory(&self) -> u64 {
-        0
+    fn memory(&self) -> Vec<(String, u64)> {
+        Vec::new()
     }
 
     fn detach(&mut self) {}
@@ -63,6 +63,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         recorded: None,
         processes: 1,
         client_queue: 1,
+        series: 1000,
         policies: Arc::new(policies),
         protection: Arc::default(),
         requester: None,

@@ -1,5 +1,6 @@
 //! Rotation of the JSON export, read and changed at run time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use saker_api::tetragon as api;
@@ -17,8 +18,9 @@ const NANOSECONDS: f64 = 1e9;
 
 impl Service {
     /// The JSON export, and when it is rotated.
-    fn export(&self) -> Result<(&SinkHandle, Rotation), Status> {
-        let found = self.inner.state.sinks.iter().find_map(|sink| Some((sink, sink.rotation()?)));
+    fn export(&self) -> Result<(Arc<SinkHandle>, Rotation), Status> {
+        let found = self.inner.state.sinks.all();
+        let found = found.iter().find_map(|sink| Some((Arc::clone(sink), sink.rotation()?)));
         found.ok_or_else(|| {
             Status::failed_precondition("events are written to no file (option export-filename)")
         })

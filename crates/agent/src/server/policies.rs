@@ -265,6 +265,7 @@ fn counters(counts: &HookCounts) -> saker_v1::HookCounters {
         lost,
         unpaired,
         missed,
+        missed_at_once: _,
         undecided,
         signalled,
         overridden,

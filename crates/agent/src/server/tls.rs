@@ -69,11 +69,19 @@ type Fingerprint = Option<(u64, u64, u64, i64, i64, i64, i64)>;
 /// The certificates in force.
 #[derive(Debug)]
 pub struct Certificates {
-    files: TlsFiles,
+    files: RwLock<TlsFiles>,
     current: RwLock<Arc<ServerConfig>>,
     seen: Mutex<Vec<Fingerprint>>,
     problem: Mutex<String>,
     reloads: [AtomicU64; 2],
+}
+
+/// Certificates that are read and not in force yet.
+#[derive(Debug)]
+pub struct Taken {
+    files: TlsFiles,
+    seen: Vec<Fingerprint>,
+    config: Arc<ServerConfig>,
 }
 
 impl Certificates {
@@ -85,7 +93,13 @@ impl Certificates {
         // Before they are read: what changes meanwhile is seen at the next look.
         let seen = Mutex::new(fingerprints(&files));
         let current = RwLock::new(Arc::new(config(&files)?));
-        Ok(Self { files, current, seen, problem: Mutex::default(), reloads: Default::default() })
+        Ok(Self {
+            files: RwLock::new(files),
+            current,
+            seen,
+            problem: Mutex::default(),
+            reloads: Default::default(),
+        })
     }
 
     /// For a connection that begins now.
@@ -106,6 +120,33 @@ impl Certificates {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Reads other files, which [`Certificates::take`] puts in the place of those that are followed.
+    ///
+    /// # Errors
+    /// What is wrong with which of them.
+    pub fn read(files: TlsFiles) -> Result<Taken, TlsError> {
+        let seen = fingerprints(&files);
+        let config = Arc::new(config(&files)?);
+        Ok(Taken { files, seen, config })
+    }
+
+    /// For connections that begin from now on.
+    pub fn take(&self, taken: Taken) {
+        let Taken { files, seen, config } = taken;
+        // Held first, so that no look at the old files comes between.
+        let mut known = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if *now == files && *known == seen {
+            return;
+        }
+        tracing::info!(certificate = %files.certificate.display(), "the server has other certificates; connections that are open stay");
+        (*now, *known) = (files, seen);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.reloads[0].fetch_add(1, Ordering::Relaxed);
+        problem.clear();
+    }
+
     /// Follows the files for ever.
     pub async fn follow(self: Arc<Self>) {
         loop {
@@ -117,20 +158,21 @@ impl Certificates {
 
     /// Takes up files that have changed since the last look. Without success the old certificates stay.
     fn look(&self) {
-        let found = fingerprints(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = fingerprints(&files);
         if *seen == found {
             return;
         }
         *seen = found;
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        match config(&self.files) {
+        match config(&files) {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 self.reloads[0].fetch_add(1, Ordering::Relaxed);
                 problem.clear();
                 tracing::info!(
-                    certificate = %self.files.certificate.display(),
+                    certificate = %files.certificate.display(),
                     "the server's certificates were read again; connections that are open stay"
                 );
             }

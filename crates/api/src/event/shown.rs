@@ -61,6 +61,31 @@ impl EventKind {
 }
 
 impl Process {
+    /// Bytes that it takes with its encoded forms, about: texts that it shares with other processes are counted as its own.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let texts = [&self.exec_id, &self.cwd, &self.binary, &self.flags, &self.parent_exec_id];
+        let more = [&self.extra.canonical_path, &self.extra.command];
+        let shared: usize = texts.into_iter().chain(more).map(|text| text.len()).sum();
+        let environment: usize = self.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let argv: usize = self.extra.argv.iter().map(|text| text.len() + size_of::<Box<str>>()).sum();
+        let boxes = self.creds.as_ref().map_or(0, |_| size_of::<super::Credentials>())
+            + self.namespaces.as_ref().map_or(0, |_| size_of::<super::Namespaces>());
+        let proto =
+            |form: &std::sync::OnceLock<super::ProtoForm>| form.get().map_or(0, |form| form.bytes.len());
+        let encoded = self.encoded.json.get().map_or(0, |form| form.text.len())
+            + proto(&self.encoded.proto)
+            + proto(&self.encoded.extra);
+        size_of::<Self>()
+            + size_of::<ProcessExtra>()
+            + shared
+            + self.arguments.len()
+            + environment
+            + argv
+            + boxes
+            + encoded
+    }
+
     /// Whether its user ids and thread are known: not of a process that no record and no scan told about
     /// (flag `unknown`), of which only the PID and the start are shown.
     pub(crate) fn has_identity(&self) -> bool {

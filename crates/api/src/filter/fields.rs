@@ -1,8 +1,15 @@
 //! Which fields of an event a receiver gets.
+//!
+//! All filters of a list become one [`Mask`] for each kind of event, which works on the protobuf bytes of an event, and one
+//! [`Names`], which works on its JSON line.
+
+mod mask;
+mod names;
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use prost::Message;
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 use super::{FilterError, Place};
 use crate::descriptors::Described;
@@ -10,6 +17,8 @@ use crate::event::{Event, EventKind};
 use crate::saker_v1;
 use crate::tetragon::{self, EventType, FieldFilterAction, GetEventsResponse};
 use crate::view::EventView;
+use mask::{Mask, Rule};
+use names::Names;
 
 /// Field filters of one request, and paths in one of them.
 const MAX_FIELD_FILTERS: usize = 256;
@@ -20,7 +29,18 @@ const MAX_PATHS: usize = 4_096;
 /// They concern what stands inside an event; its time and node are always there. Fields that only Saker tells
 /// are called as in the JSON line, e.g. `process.canonical_path`.
 #[derive(Debug, Default)]
-pub struct FieldFilters(Vec<FieldFilter>);
+pub struct FieldFilters(BTreeMap<EventType, KindMask>);
+
+/// What a kind of event keeps.
+#[derive(Debug)]
+struct KindMask {
+    /// Of the message of the compatible service.
+    compatible: Mask,
+    /// Of our own.
+    own: Mask,
+    /// Of the JSON line; `None`: it has not all parts that are told apart.
+    names: Option<Names>,
+}
 
 #[derive(Debug)]
 struct FieldFilter {
@@ -51,7 +71,18 @@ impl FieldFilters {
             return Err(FilterError::TooMany { list, what: "field filters", given, limit });
         }
         let compile = |(index, filter)| FieldFilter::compile(Place { list, index }, filter);
-        filters.iter().enumerate().map(compile).collect::<Result<_, _>>().map(Self)
+        let filters: Vec<FieldFilter> = filters.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
+        let events = GetEventsResponse::descriptor();
+        let mut kinds = BTreeMap::new();
+        for field in events.fields().filter(is_event) {
+            let Some(kind) = EventType::from_str_name(&field.name().to_uppercase()) else { continue };
+            let concerned: Vec<&FieldFilter> =
+                filters.iter().filter(|filter| filter.concerns(kind)).collect();
+            if kind != EventType::RateLimitInfo && !concerned.is_empty() {
+                kinds.extend(KindMask::new(&field, &concerned).map(|mask| (kind, mask)));
+            }
+        }
+        Ok(Self(kinds))
     }
 
     /// Whether every event keeps all its fields.
@@ -63,54 +94,90 @@ impl FieldFilters {
     /// Whether an event may lose fields. A gap, which has none of a process, keeps all.
     #[must_use]
     pub fn concern(&self, event: &Event) -> bool {
-        !self.is_empty()
-            && !matches!(event.kind, EventKind::Gap(_))
-            && self.0.iter().any(|filter| filter.concerns(event.kind.event_type()))
+        self.of(event).is_some()
+    }
+
+    fn of(&self, event: &Event) -> Option<&KindMask> {
+        if self.is_empty() || matches!(event.kind, EventKind::Gap(_)) {
+            return None;
+        }
+        self.0.get(&event.kind.event_type())
     }
 
     /// What remains of a compatible event.
     #[must_use]
     pub fn apply(&self, event: &GetEventsResponse) -> GetEventsResponse {
-        let kind = EventView::from(event).event_type;
-        if kind == EventType::RateLimitInfo || !self.0.iter().any(|filter| filter.concerns(kind)) {
-            return event.clone();
+        match self.0.get(&EventView::from(event).event_type) {
+            Some(mask) => remaining(event, &mask.compatible),
+            None => event.clone(),
         }
-        let mut dynamic = event.to_dynamic();
-        for filter in self.0.iter().filter(|filter| filter.concerns(kind)) {
-            for (field, value) in dynamic.fields_mut() {
-                if is_event(&field) {
-                    filter.paths.prune_value(value, filter.action);
-                }
-            }
-        }
-        GetEventsResponse::from_dynamic(&dynamic).unwrap_or_default()
     }
 
     /// What remains of an event in our form.
     #[must_use]
     pub fn apply_event(&self, event: &saker_v1::Event) -> saker_v1::Event {
-        let mut kept = event.clone();
-        let Some(response) = &event.event else { return kept };
-        if event.gap.is_some() {
-            return kept;
+        let kind = event.event.as_ref().map(|response| EventView::from(response).event_type);
+        match kind.and_then(|kind| self.0.get(&kind)) {
+            Some(mask) if event.gap.is_none() => remaining(event, &mask.own),
+            _ => event.clone(),
         }
-        let kind = EventView::from(response).event_type;
-        kept.event = Some(self.apply(response));
-        for filter in self.0.iter().filter(|filter| filter.concerns(kind)) {
-            filter.prune_part("process", &mut kept.process);
-            filter.prune_part("parent", &mut kept.parent);
-            kept.ancestors = std::mem::take(&mut kept.ancestors)
-                .into_iter()
-                .filter_map(|ancestor| {
-                    let mut ancestor = Some(ancestor);
-                    filter.prune_part("ancestors", &mut ancestor);
-                    ancestor
-                })
-                .collect();
-            kept.exit = kept.exit.map(|exit| filter.paths.pruned(&exit, filter.action));
-            kept.hook = kept.hook.map(|hook| filter.paths.pruned(&hook, filter.action));
-        }
-        kept
+    }
+
+    /// What remains of the bytes of an event in the compatible form.
+    pub(crate) fn apply_bytes(&self, event: &Event, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.of(event).map(|mask| mask.compatible.pruned(bytes))
+    }
+
+    /// What remains of its bytes in our form.
+    pub(crate) fn apply_own_bytes(&self, event: &Event, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.of(event).map(|mask| mask.own.pruned(bytes))
+    }
+
+    /// Leaves in its JSON line, which begins there and is the last, what remains of it. False: that cannot be done with the
+    /// line, and it is as it was.
+    pub(crate) fn apply_line(&self, event: &Event, lines: &mut Vec<u8>, begin: usize) -> bool {
+        self.of(event).is_none_or(|mask| mask.names.as_ref().is_some_and(|names| names.prune(lines, begin)))
+    }
+}
+
+/// A message without what it is not to keep.
+fn remaining<M: Message + Default>(message: &M, mask: &Mask) -> M {
+    M::decode(&*mask.pruned(&message.encode_to_vec())).unwrap_or_default()
+}
+
+impl KindMask {
+    /// Of the events in this field of the envelope, by all these filters. `None`: the field is no message.
+    fn new(kind: &FieldDescriptor, filters: &[&FieldFilter]) -> Option<Self> {
+        let inner = message_of(kind)?;
+        let whole = |message: &MessageDescriptor| {
+            let masks = filters.iter().map(|filter| Mask::compile(message, &filter.paths, filter.action));
+            masks.reduce(|one, other| one.both(&other)).unwrap_or_default()
+        };
+        // A part of our form that stands for what is called so in the compatible one.
+        let part = |name: &str| {
+            let extra = saker_v1::ProcessExtra::descriptor();
+            let rules = filters
+                .iter()
+                .map(|filter| Rule::of(filter.paths.below.get(name), filter.action, || Some(extra.clone())));
+            rules.reduce(Rule::both).unwrap_or_default()
+        };
+        let event = whole(&inner);
+        let compatible = Mask::keeping([(kind.number(), Rule::Into(Box::new(event.clone())))]);
+        let [exit, hook] = [saker_v1::ExitExtra::descriptor(), saker_v1::HookExtra::descriptor()];
+        let (of_exit, of_hook) = (whole(&exit), whole(&hook));
+        let parts = ["process", "parent", "ancestors"].map(|name| (name, part(name)));
+        let own = saker_v1::Event::descriptor();
+        let number = |name: &str| own.get_field_by_name(name).map_or(0, |field| field.number());
+        let envelope = [
+            (number("event"), Rule::Into(Box::new(compatible.clone()))),
+            (number("exit"), Rule::Into(Box::new(of_exit.clone()))),
+            (number("hook"), Rule::Into(Box::new(of_hook.clone()))),
+        ];
+        let beside = parts.iter().map(|(name, rule)| (number(name), rule.clone()));
+        let extra = saker_v1::ProcessExtra::descriptor();
+        let process = parts.iter().map(|(name, rule)| (*name, &extra, rule));
+        let names = Names::new(&[(&inner, &event), (&exit, &of_exit), (&hook, &of_hook)], process.collect());
+        Some(Self { own: Mask::keeping(envelope.into_iter().chain(beside)), compatible, names })
     }
 }
 
@@ -144,51 +211,12 @@ impl FieldFilter {
     fn concerns(&self, kind: EventType) -> bool {
         self.event_set.is_empty() || self.event_set.contains(&kind) != self.inverted
     }
-
-    /// Prunes what stands beside the compatible fields of `name`.
-    fn prune_part(&self, name: &str, part: &mut Option<saker_v1::ProcessExtra>) {
-        match (self.paths.below.get(name), self.action) {
-            (None, FieldFilterAction::Include) => *part = None,
-            (None, FieldFilterAction::Exclude) => {}
-            (Some(paths), FieldFilterAction::Include) if paths.whole => {}
-            (Some(paths), FieldFilterAction::Exclude) if paths.whole => *part = None,
-            (Some(paths), action) => *part = part.take().map(|part| paths.pruned(&part, action)),
-        }
-    }
 }
 
 impl Paths {
     fn insert(&mut self, path: &str) {
         let end = path.split('.').fold(self, |paths, part| paths.below.entry(part.to_owned()).or_default());
         end.whole = true;
-    }
-
-    fn pruned<M: Described>(&self, message: &M, action: FieldFilterAction) -> M {
-        let mut dynamic = message.to_dynamic();
-        self.prune(&mut dynamic, action);
-        M::from_dynamic(&dynamic).unwrap_or_default()
-    }
-
-    fn prune(&self, message: &mut DynamicMessage, action: FieldFilterAction) {
-        let fields: Vec<FieldDescriptor> = message.fields().map(|(field, _)| field).collect();
-        for field in fields {
-            match (self.below.get(field.name()), action) {
-                (None, FieldFilterAction::Include) => message.clear_field(&field),
-                (None, FieldFilterAction::Exclude) => {}
-                (Some(paths), FieldFilterAction::Include) if paths.whole => {}
-                (Some(paths), FieldFilterAction::Exclude) if paths.whole => message.clear_field(&field),
-                (Some(paths), action) => paths.prune_value(message.get_field_mut(&field), action),
-            }
-        }
-    }
-
-    fn prune_value(&self, value: &mut Value, action: FieldFilterAction) {
-        match value {
-            Value::Message(message) => self.prune(message, action),
-            Value::List(list) => list.iter_mut().for_each(|value| self.prune_value(value, action)),
-            // No path leads below a value without fields; see check_path.
-            _ => {}
-        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! Filters of an export that can be exchanged while it works.
+//! Filters and rate limit of an export that can be exchanged while it works.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::filter::Subscription;
 
-/// The filters in force: those of a subscription of which nothing else counts. Who asks them for each event looks at a
+/// The filters and the rate limit in force: those of a subscription of which nothing else counts. Who asks them for each event looks at a
 /// number only, unless they were exchanged.
 #[derive(Debug, Default)]
 pub struct LiveFilters {
@@ -44,13 +44,19 @@ impl Followed {
         Self { live: Arc::clone(live), seen: live.exchanged.load(Ordering::Acquire), filters: live.now() }
     }
 
-    /// Those in force.
-    pub fn get(&mut self) -> &Subscription {
+    /// The rate limit that is in force now; outer `None`: as before.
+    pub fn changed_rate(&mut self) -> Option<Option<u32>> {
         let exchanged = self.live.exchanged.load(Ordering::Acquire);
-        if exchanged != self.seen {
-            self.seen = exchanged;
-            self.filters = self.live.now();
+        if exchanged == self.seen {
+            return None;
         }
+        self.seen = exchanged;
+        let before = std::mem::replace(&mut self.filters, self.live.now());
+        (before.rate != self.filters.rate).then_some(self.filters.rate)
+    }
+
+    /// Those in force at the last look.
+    pub fn get(&self) -> &Subscription {
         &self.filters
     }
 }

@@ -367,3 +367,26 @@ fn the_next_event_meets_exchanged_filters() {
     live.set(Arc::default());
     assert!(passes(1) && passes(2));
 }
+
+#[test]
+fn the_next_event_meets_an_exchanged_rate_limit() {
+    let limited = |rate| Arc::new(Subscription { rate, ..Subscription::default() });
+    let live = LiveFilters::new(limited(Some(2)));
+    let mut passage = Passage::new(limited(Some(2)), Audience::Export).following(&live);
+    let one = process(1);
+    let told = |passage: &mut Passage, count: usize| {
+        let now = Instant::now();
+        (0..count).filter(|_| passage.take(&exit(&one), now) == Verdict::Tell).count()
+    };
+    assert_eq!(told(&mut passage, 5), 2);
+    live.set(limited(Some(3)));
+    assert_eq!(told(&mut passage, 5), 3);
+    live.set(limited(None));
+    assert_eq!(told(&mut passage, 5), 5);
+    // What was held back is told of although there is no limit any more.
+    let reported = passage.next(Instant::now() + RATE_REPORT);
+    assert!(matches!(reported, Some(Ready::Limited { held: 5, .. })), "{reported:?}");
+    live.set(limited(Some(1)));
+    assert_eq!(told(&mut passage, 5), 1);
+    assert_eq!(passage.counts().now().limited, 9);
+}

@@ -97,17 +97,24 @@ impl Told<'_> {
     /// Appends the JSON line, its newline included.
     pub fn write_json(&self, writer: &mut Writer, fields: &FieldFilters, out: &mut Vec<u8>) {
         match *self {
-            Self::Event { event, count } if !fields.concern(event) => {
+            Self::Event { event, count } => {
+                let begin = out.len();
                 writer.write_event(event, out);
+                if !fields.apply_line(event, out, begin) {
+                    out.truncate(begin);
+                    return self.write_message(fields, out);
+                }
                 if count > 1 {
                     json::add_count(count, out);
                 }
             }
-            _ => {
-                out.extend_from_slice(json::message_line(&self.message(fields)).as_bytes());
-                out.push(b'\n');
-            }
+            Self::Limited { .. } => self.write_message(fields, out),
         }
+    }
+
+    fn write_message(&self, fields: &FieldFilters, out: &mut Vec<u8>) {
+        out.extend_from_slice(json::message_line(&self.message(fields)).as_bytes());
+        out.push(b'\n');
     }
 
     /// Appends the compact line, its newline included.
@@ -133,14 +140,12 @@ impl Told<'_> {
                 return EncodedEvent(in_form(form, response).into());
             }
         };
-        let whole = if fields.concern(event) {
-            match form {
-                Form::Compatible => fields.apply(&event.into()).encode_to_vec().into(),
-                Form::Own => fields.apply_event(&event.into()).encode_to_vec().into(),
-            }
-        } else {
-            shared(event)
+        let whole = shared(event);
+        let pruned = match form {
+            Form::Compatible => fields.apply_bytes(event, &whole),
+            Form::Own => fields.apply_own_bytes(event, &whole),
         };
+        let whole = pruned.map_or(whole, Bytes::from);
         let Some(info) = info(count) else { return EncodedEvent(whole) };
         // Parts of one message that follow each other are one message.
         let addition = GetEventsResponse { aggregation_info: Some(info), ..GetEventsResponse::default() };

@@ -7,6 +7,7 @@ mod conformance;
 mod filter;
 mod forms;
 mod golden;
+mod masks;
 mod samples;
 mod verdicts;
 mod wire;

@@ -34,6 +34,8 @@ pub struct HookCounts {
     pub undecided: u64,
     /// Calls that were not looked at, because the program was running on that CPU already.
     pub missed: u64,
+    /// Of these, those that the kernel left out where functions are hooked in one step.
+    pub missed_at_once: u64,
     /// Signals sent.
     pub signalled: u64,
     /// Calls in whose place a result was given.
@@ -128,7 +130,8 @@ impl LoadedHook {
             sum.undecided += cpu.undecided;
             sum.unposted += cpu.unposted;
         }
-        sum.missed = self.missed_at_once();
+        sum.missed_at_once = self.missed_at_once();
+        sum.missed = sum.missed_at_once;
         for runs in self.programs.iter().filter_map(|program| runs(program.as_fd())) {
             sum.missed += runs.left_out;
             sum.runs += runs.count;

@@ -87,7 +87,7 @@ impl World {
     }
 
     fn counts(&self) -> (u64, u64, u64, u64) {
-        let HeldCounts { meant, dropped, late, no_room } = self.holding.counts();
+        let HeldCounts { meant, dropped, late, no_room, .. } = self.holding.counts();
         (meant, dropped, late, no_room)
     }
 }

@@ -216,6 +216,32 @@ async fn changed_files_are_taken_up_and_bad_ones_are_not() {
     before.get_version(GetVersionRequest {}).await.expect("open connections stay");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn other_files_take_the_place_of_those_that_are_followed() {
+    let authority = Authority::new();
+    authority.issue("server");
+    let served = serve(authority.files(&[]));
+    let old = served.certificates.current();
+    let other = |name: &str| TlsFiles {
+        certificate: authority.path(&format!("{name}.pem")),
+        key: authority.path(&format!("{name}.key")),
+        ..authority.files(&[])
+    };
+    Certificates::read(other("nothing")).unwrap_err();
+    assert!(Arc::ptr_eq(&old, &served.certificates.current()));
+    authority.issue("second");
+    // The same as before is nothing new.
+    served.certificates.take(Certificates::read(authority.files(&[])).unwrap());
+    assert_eq!(served.certificates.reloads(), [0, 0]);
+    served.certificates.take(Certificates::read(other("second")).unwrap());
+    assert_eq!(served.certificates.reloads(), [1, 0]);
+    assert!(!Arc::ptr_eq(&old, &served.certificates.current()));
+    served.connect(&authority, None, &TLS13).await.unwrap();
+    // From now on these are followed.
+    authority.issue("second");
+    until("the changed certificate", || served.certificates.reloads()[0] >= 2).await;
+}
+
 #[test]
 fn what_cannot_be_used_is_refused_with_the_reason() {
     let authority = Authority::new();
