@@ -10,6 +10,7 @@ pub mod egress;
 pub mod exec;
 pub mod exports;
 pub mod exports_http;
+pub mod exports_kafka;
 pub mod exports_nats;
 pub mod exports_syslog;
 pub mod facts;
@@ -67,6 +68,7 @@ pub const TABLES: &[&[Case]] = &[
     console::CASES,
     exports::CASES,
     exports_http::CASES,
+    exports_kafka::CASES,
     exports_nats::CASES,
     exports_syslog::CASES,
     rotation::CASES,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Registry, filter, fmt, reload};
 
 use crate::config::LogFormat;
 
@@ -46,7 +46,9 @@ pub fn start(level: &str, format: LogFormat) {
         // It would tell of failures by `eprintln`.
         .log_internal_errors(false)
         .with_target(false);
-    let registry = tracing_subscriber::registry().with(filter);
+    // The Kafka client tells each connection and failure, without bounds; the latter come back to us, who tell them.
+    let own = filter::filter_fn(|metadata| !metadata.target().starts_with("rskafka"));
+    let registry = tracing_subscriber::registry().with(filter).with(own);
     let result = match format {
         LogFormat::Text => registry.with(messages.with_ansi(io::stderr().is_terminal() && !plain)).try_init(),
         LogFormat::Json => registry.with(messages.json().flatten_event(true).with_ansi(false)).try_init(),

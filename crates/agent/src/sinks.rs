@@ -12,8 +12,8 @@ use saker_api::filter::Subscription;
 use saker_api::json;
 use saker_api::passage::{Audience, LiveFilters, Passage};
 use saker_export::{
-    Batching, Delivery, Encoder, FileConfig, FileSink, Limits, OtlpSink, Queue, Resource, Rotation, Sink,
-    SpoolSink, StdoutSink, SyslogSink, WebhookSink, Worker, WorkerConfig, otlp_encoder, syslog_encoder,
+    Batching, Delivery, Encoder, FileConfig, FileSink, KafkaKey, Limits, OtlpSink, Queue, Resource, Rotation,
+    Sink, SpoolSink, StdoutSink, SyslogSink, WebhookSink, Worker, WorkerConfig, otlp_encoder, syslog_encoder,
 };
 
 use crate::config::exports::{ExportDef, ExportKind, OtlpConfig, WebhookConfig};
@@ -105,6 +105,15 @@ fn open(export: &ExportDef, settings: &Settings) -> Result<Opened> {
         }
         ExportKind::Nats(config) => {
             let sink = SpoolSink::nats(config.clone())?;
+            delivery = Some(sink.delivery());
+            (Box::new(sink), lines())
+        }
+        ExportKind::Kafka(config) => {
+            let mut config = config.clone();
+            if let KafkaKey::Fixed(key) = &mut config.key {
+                *key = crate::run::node_name(settings);
+            }
+            let sink = SpoolSink::kafka(config)?;
             delivery = Some(sink.delivery());
             (Box::new(sink), lines())
         }

@@ -4,7 +4,7 @@
 //! engine thread ──▶ Queue ("file") ──▶ Worker thread: passage, encoder ──▶ FileSink
 //!               ──▶ Queue ("stdout") ─▶ Worker thread ───────────────────────▶ StdoutSink
 //!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SyslogSink, WebhookSink, OtlpSink
-//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SpoolSink ──▶ Spool ──▶ thread ──▶ JetStream
+//!               ──▶ Queue (an export) ▶ Worker thread ───────▶ SpoolSink ──▶ Spool ──▶ thread ──▶ JetStream, Kafka
 //!               ──▶ Queue ("grpc") ───▶ a client's task (in the agent)
 //! ```
 //!
@@ -16,8 +16,10 @@
 mod backoff;
 mod backups;
 mod batch;
+mod delivery;
 mod file;
 mod http;
+mod kafka;
 mod nats;
 mod otlp;
 mod queue;
@@ -30,9 +32,11 @@ mod webhook;
 mod worker;
 
 pub use batch::Batch;
+pub use delivery::{Delivery, DeliveryError, DeliveryStats, SpoolSink};
 pub use file::{FileConfig, FileSink};
 pub use http::{HttpError, HttpTarget, Secret};
-pub use nats::{Delivery, DeliveryStats, NatsConfig, NatsError, NatsLogin, SpoolSink};
+pub use kafka::{Compression, KafkaConfig, KafkaKey, KafkaLogin, Mechanism};
+pub use nats::{NatsConfig, NatsLogin, NatsStream};
 pub use otlp::{OtlpSink, Protocol, Resource, count_records, otlp_encoder};
 pub use queue::{Limits, Popped, Queue, QueueStats, Taken};
 pub use saker_api::passage::Form;

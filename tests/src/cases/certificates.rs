@@ -25,10 +25,11 @@ const POLICY: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetad
                       selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: [\"770997\"]}]\n";
 
 /// An authority and what it issued, in a directory.
-struct Authority(PathBuf);
+#[derive(Debug)]
+pub(crate) struct Authority(PathBuf);
 
 impl Authority {
-    fn new(folder: PathBuf) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf) -> Result<Self> {
         let authority = Self(folder);
         authority.openssl(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
@@ -45,7 +46,7 @@ impl Authority {
         Ok(())
     }
 
-    fn issue(&self, name: &str) -> Result<()> {
+    pub(crate) fn issue(&self, name: &str) -> Result<()> {
         self.openssl(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
         ))?;
@@ -55,7 +56,7 @@ impl Authority {
         Ok(fs::set_permissions(self.path(&format!("{name}.key")), fs::Permissions::from_mode(0o600))?)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

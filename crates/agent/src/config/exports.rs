@@ -2,6 +2,7 @@
 //!
 //! Every mistake of all files is reported, with file, line, column and a hint.
 
+mod brokers;
 mod fields;
 mod kinds;
 

@@ -105,6 +105,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The values of a list by the reader of their kind; those that cannot be read are reported.
+    pub(super) fn values<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Vec<T> {
+        let nodes = self.list(name);
+        nodes.into_iter().filter_map(|(node, at)| self.scalar(node, &at, &read)).collect()
+    }
+
     /// A map of texts.
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<(String, String)> {
         let Some((node, at)) = self.node(name) else { return Vec::new() };

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use saker_export::{
-    Batching, Body, FACILITIES, FileConfig, Framing, HttpTarget, MessageConfig, NatsConfig, NatsLogin,
-    Protocol, SEVERITIES, SPOOL_MIN, Secret, SpoolConfig, Sync, SyslogConfig, TlsFiles, Transport,
+    Batching, Body, FACILITIES, FileConfig, Framing, HttpTarget, KafkaConfig, MessageConfig, NatsConfig,
+    Protocol, SEVERITIES, Secret, SyslogConfig, TlsFiles, Transport,
 };
 
+use super::brokers;
 use super::fields::{Fields, absolute};
 use crate::config::Output;
 use crate::config::value::{self, ValueError};
@@ -30,6 +31,8 @@ pub enum ExportKind {
     Webhook(WebhookConfig),
     /// Messages to NATS JetStream, through a spool on disk.
     Nats(NatsConfig),
+    /// Records to Kafka, through a spool on disk.
+    Kafka(KafkaConfig),
     /// Log records to an OpenTelemetry collector.
     Otlp(OtlpConfig),
 }
@@ -66,6 +69,7 @@ impl ExportKind {
             Self::Syslog(..) => "syslog",
             Self::Webhook(_) => "webhook",
             Self::Nats(_) => "nats",
+            Self::Kafka(_) => "kafka",
             Self::Otlp(_) => "otlp",
         }
     }
@@ -82,6 +86,7 @@ impl ExportKind {
                 let scheme = if config.tls.is_some() { "tls" } else { "nats" };
                 format!("{scheme}://{} {}", config.server, config.subject)
             }
+            Self::Kafka(config) => format!("{} {}", config.brokers.join(","), config.topic),
             Self::Otlp(config) => shown(&config.target),
         }
     }
@@ -92,13 +97,14 @@ impl ExportKind {
         match self {
             Self::File(config) => Some(&config.path),
             Self::Nats(config) => Some(&config.spool.dir),
+            Self::Kafka(config) => Some(&config.spool.dir),
             _ => None,
         }
     }
 }
 
 /// The words of `kind`.
-const KINDS: &[&str] = &["file", "stdout", "syslog", "webhook", "nats", "otlp"];
+const KINDS: &[&str] = &["file", "stdout", "syslog", "webhook", "nats", "kafka", "otlp"];
 
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<ExportKind> {
     fields.required("kind", |text| {
@@ -109,7 +115,8 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<ExportKind> {
         "file" => file(fields).map(ExportKind::File),
         "syslog" => syslog(fields),
         "webhook" => webhook(fields).map(ExportKind::Webhook),
-        "nats" => nats(fields).map(ExportKind::Nats),
+        "nats" => brokers::nats(fields).map(ExportKind::Nats),
+        "kafka" => brokers::kafka(fields).map(ExportKind::Kafka),
         "otlp" => otlp(fields).map(ExportKind::Otlp),
         _ => Some(ExportKind::Stdout(stdout(fields))),
     }
@@ -151,7 +158,7 @@ fn stdout(fields: &mut Fields<'_>) -> Output {
 }
 
 /// The time a destination has for a connection or an answer.
-fn timeout(fields: &mut Fields<'_>) -> Duration {
+pub(super) fn timeout(fields: &mut Fields<'_>) -> Duration {
     let given = fields.value("timeout", |text| match value::duration(text)? {
         Duration::ZERO => Err(ValueError::Other("a connection needs some time, such as 10s".into())),
         time if time > Duration::from_secs(600) => Err(ValueError::Other("at most 10m".into())),
@@ -161,7 +168,7 @@ fn timeout(fields: &mut Fields<'_>) -> Duration {
 }
 
 /// Files of certificates. `secure`: the address asks for TLS; else they would have no effect.
-fn tls(fields: &mut Fields<'_>, secure: bool) -> TlsFiles {
+pub(super) fn tls(fields: &mut Fields<'_>, secure: bool) -> TlsFiles {
     let (authorities, certificate, key) =
         (fields.path("tls-ca"), fields.path("tls-certificate"), fields.path("tls-key"));
     let server_name = fields.text("tls-server-name");
@@ -190,7 +197,7 @@ fn tls(fields: &mut Fields<'_>, secure: bool) -> TlsFiles {
 }
 
 /// `HOST:PORT` or `[IPV6]:PORT`, the port of which may be left out if there is a usual one.
-fn host_and_port(text: &str, usual: Option<u16>) -> Result<(String, u16), ValueError> {
+pub(super) fn host_and_port(text: &str, usual: Option<u16>) -> Result<(String, u16), ValueError> {
     let (host, port) = crate::config::settings::host_and_port(text)?;
     match (host.is_empty(), port.or(usual)) {
         (false, Some(port)) => Ok((host, port)),
@@ -199,7 +206,7 @@ fn host_and_port(text: &str, usual: Option<u16>) -> Result<(String, u16), ValueE
     }
 }
 
-fn joined((host, port): &(String, u16)) -> String {
+pub(super) fn joined((host, port): &(String, u16)) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
@@ -336,68 +343,6 @@ fn webhook(fields: &mut Fields<'_>) -> Option<WebhookConfig> {
     };
     let batching = batching(fields, 100, Duration::from_secs(1));
     target.map(|target| WebhookConfig { target, body, batching })
-}
-
-/// Bytes of a spool, unless given.
-const SPOOL_BYTES: u64 = 256 << 20;
-
-fn nats(fields: &mut Fields<'_>) -> Option<NatsConfig> {
-    let address = fields.required("address", |text| match text.split_once("://") {
-        Some(("nats", rest)) => Ok((false, host_and_port(rest, Some(4222))?)),
-        Some(("tls", rest)) => Ok((true, host_and_port(rest, Some(4222))?)),
-        _ => Err(ValueError::Address("expected nats://HOST:PORT or tls://HOST:PORT".into())),
-    });
-    let secure = address.as_ref().is_none_or(|(secure, _)| *secure);
-    let files = tls(fields, secure);
-    if files.server_name.is_some() {
-        fields.wrong("tls-server-name", "NATS checks the host of the address; give the name there");
-    }
-    let subject = fields.required("subject", |text| {
-        let valid = !text.is_empty()
-            && text.len() <= 255
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>')
-            && text.split('.').all(|token| !token.is_empty());
-        let what = "a subject has words with dots between them, and neither spaces nor wildcards";
-        if valid { Ok(text.to_owned()) } else { Err(ValueError::Other(what.into())) }
-    });
-    let (token, user, password) =
-        (fields.path("token-file"), fields.text("user"), fields.path("password-file"));
-    let login = match (token, user, password) {
-        (None, None, None) => NatsLogin::Anonymous,
-        (Some(path), None, None) => NatsLogin::Token(path),
-        (None, Some(user), Some(path)) => NatsLogin::Password(user, path),
-        _ => {
-            fields.wrong("user", "give either `token-file`, or `user` with `password-file`");
-            NatsLogin::Anonymous
-        }
-    };
-    let (remote, named) = match &address {
-        Some((_, (host, _))) => (!crate::config::settings::is_local(host), login != NatsLogin::Anonymous),
-        None => (false, false),
-    };
-    if remote && named && !secure {
-        fields.wrong("address", "a secret would be sent unencrypted to another machine; use tls://");
-    }
-    let dir = fields.required("spool-dir", absolute);
-    let max_bytes = fields.value("spool-size", |text| match value::size(text)? {
-        size if size < SPOOL_MIN => Err(ValueError::Other("at least 1M".into())),
-        size => Ok(size),
-    });
-    let sync = match fields.choice("spool-sync", &["always", "interval", "never"]) {
-        Some(0) => Sync::Always,
-        Some(2) => Sync::Never,
-        _ => Sync::Interval,
-    };
-    let timeout = timeout(fields);
-    let (secure, address) = address?;
-    Some(NatsConfig {
-        server: joined(&address),
-        tls: secure.then_some(files),
-        login,
-        subject: subject?,
-        spool: SpoolConfig { dir: dir?, max_bytes: max_bytes.unwrap_or(SPOOL_BYTES), sync },
-        timeout,
-    })
 }
 
 fn otlp(fields: &mut Fields<'_>) -> Option<OtlpConfig> {

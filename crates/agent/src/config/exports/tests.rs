@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use saker_export::Protocol;
+use saker_export::{Compression, KafkaKey, Mechanism, NatsLogin, NatsStream, Protocol};
 
 use super::*;
 use crate::config::Output;
@@ -56,7 +56,7 @@ fn every_mistake_is_told_with_its_place() {
         "f.yaml:3:3: error: [0].pth: there is no such field",
         "did you mean `path`?",
         "f.yaml:1:3: error: [0]: `path` is missing",
-        "f.yaml:5:9: error: [1].kind: `fax`: expected one of: file, stdout, syslog, webhook, nats, otlp",
+        "f.yaml:5:9: error: [1].kind: `fax`: expected one of: file, stdout, syslog, webhook, nats, kafka, otlp",
         "f.yaml:6:3: error: [2]: `name` is missing",
         "f.yaml:7:15: error: [2].rate-limit: `many`: expected a whole number",
         "[3].name: `grpc`: `grpc` names something else already",
@@ -194,16 +194,108 @@ fn brokers_and_collectors() {
         "[0]: `spool-dir` is missing",
         "[0].spool-size: `1K`: at least 1M",
         "[1].address: a secret would be sent unencrypted",
-        "[2].user: give either `token-file`",
+        "[2].user: give one of `token-file`",
         "[3].url: over gRPC the address has no path",
     ] {
         assert!(wrong.contains(expected), "{expected}\nis not in\n{wrong}");
     }
 }
 
+#[test]
+fn logins_and_streams_of_nats() {
+    let (exports, wrong) = read(
+        "- {name: a, kind: nats, address: 'nats://far.example', subject: s, spool-dir: /a, credentials-file: /c, create-stream: true, \
+         stream: EVENTS, stream-size: 5M, stream-max-age: 1h, stream-replicas: 3}\n\
+         - {name: b, kind: nats, address: 'tls://x', subject: s, spool-dir: /b, nkey-file: /k}\n",
+    );
+    assert_eq!(wrong, "");
+    let ExportKind::Nats(nats) = &exports[0].kind else { panic!("{exports:?}") };
+    assert_eq!(nats.login, NatsLogin::Credentials("/c".into()));
+    let hour = Some(Duration::from_secs(3600));
+    let stream = NatsStream { name: "EVENTS".into(), max_bytes: 5 << 20, max_age: hour, replicas: 3 };
+    assert_eq!(nats.create, Some(stream));
+    let ExportKind::Nats(nats) = &exports[1].kind else { panic!("{exports:?}") };
+    assert_eq!((&nats.login, &nats.create), (&NatsLogin::NKey("/k".into()), &None));
+    let (_, wrong) = read(
+        "- {name: a, kind: nats, address: 'nats://127.0.0.1', subject: s, spool-dir: /a, stream: X, nkey-file: /k, token-file: /t}\n\
+         - {name: b, kind: nats, address: 'nats://127.0.0.1', subject: s, spool-dir: /b, create-stream: true}\n\
+         - {name: c, kind: nats, address: 'nats://127.0.0.1', subject: s, spool-dir: /c, create-stream: true, stream: a.b}\n",
+    );
+    for expected in [
+        "[0].stream: it has no effect without `create-stream: true`",
+        "[0]: give one of `token-file`",
+        "[1].create-stream: give the name of the stream",
+        "[2].stream: `a.b`: a stream's name has no",
+    ] {
+        assert!(wrong.contains(expected), "{expected}\nis not in\n{wrong}");
+    }
+}
+
+#[test]
+fn kafka_with_all_it_can_be_told() {
+    let (exports, wrong) = read(
+        "- {name: a, kind: kafka, brokers: [one.example, '10.0.0.1:9093'], topic: saker.events, spool-dir: /a}\n\
+         - name: b\n  kind: kafka\n  brokers: '[::1]'\n  topic: t\n  spool-dir: /b\n  key: process\n  compression: gzip\n  \
+         sasl: scram-sha-512\n  user: u\n  password-file: /p\n  client-id: node-7\n  batch-size: 9\n  batch-time: 1s\n  \
+         max-request-size: 2M\n  timeout: 3s\n",
+    );
+    assert_eq!(wrong, "");
+    let ExportKind::Kafka(kafka) = &exports[0].kind else { panic!("{exports:?}") };
+    assert_eq!(kafka.brokers, ["one.example:9092", "10.0.0.1:9093"]);
+    assert_eq!((kafka.max_bytes, kafka.batch_events, &kafka.login), (1_000_000, 512, &None));
+    assert!(matches!(kafka.key, KafkaKey::Fixed(_)) && kafka.tls.is_none());
+    assert_eq!(exports[0].kind.target(), "one.example:9092,10.0.0.1:9093 saker.events");
+    let ExportKind::Kafka(kafka) = &exports[1].kind else { panic!("{exports:?}") };
+    assert_eq!((kafka.key.clone(), kafka.compression), (KafkaKey::Process, Compression::Gzip));
+    assert_eq!(kafka.login.as_ref().map(|login| login.mechanism), Some(Mechanism::ScramSha512));
+    assert_eq!((kafka.batch_events, kafka.max_bytes, kafka.timeout), (9, 2 << 20, Duration::from_secs(3)));
+    let (exports, wrong) = read(
+        "- {name: a, kind: kafka, topic: 'a b', spool-dir: /a, tls-ca: /c}\n\
+         - {name: b, kind: kafka, brokers: [far.example], topic: t, spool-dir: /b, sasl: plain, user: u, password-file: /p}\n\
+         - {name: c, kind: kafka, brokers: ['[::1]'], topic: t, spool-dir: /c, tls: true, user: u, tls-server-name: x}\n\
+         - {name: d, kind: kafka, brokers: [':1', 'tls://x'], topic: t, spool-dir: /d, max-request-size: 1}\n",
+    );
+    assert!(exports.is_empty(), "{exports:?}");
+    for expected in [
+        "[0]: `brokers` is missing",
+        "[0].topic: the text \"a b\": a topic has 1 to 249",
+        "[0].tls-ca: it has no effect",
+        "[1].brokers: a login would be sent unencrypted",
+        "[2].brokers: over TLS give names",
+        "[2]: `sasl`, `user` and `password-file` go together",
+        "[2].tls-server-name: Kafka checks",
+        "[3].brokers[0]: the text \":1\": the host is missing",
+        "[3].brokers[1]: ",
+        "[3].max-request-size: `1`: from 1000 to 16M",
+    ] {
+        assert!(wrong.contains(expected), "{expected}\nis not in\n{wrong}");
+    }
+}
+
+/// Names of fields of all kinds.
+const FIELDS: &str = "allow|deny|field-filters|aggregation-window-size|aggregation-buffer-size|rate-limit|queue-size|queue-bytes|path|\
+                      max-size-mb|max-backups|max-age|rotation-interval|compress|perm|format|address|framing|facility|severity|\
+                      severity-enforcement|structured-data|app-name|byte-order-mark|timeout|tls|tls-ca|tls-certificate|tls-key|\
+                      tls-server-name|url|body|batch-size|batch-time|headers|bearer-token-file|secret-header|secret-header-file|subject|\
+                      spool-dir|spool-size|spool-sync|token-file|user|password-file|credentials-file|nkey-file|create-stream|stream|\
+                      stream-size|stream-max-age|stream-replicas|brokers|topic|key|compression|sasl|client-id|max-request-size|protocol";
+
+const VALUES: &str = "-?[0-9]{1,20}[KMGTsmh]?|true|~|''|/[a-z/]{0,9}|(nats|tls|tcp|udp|unix|http|https)://\\[?[a-zé0-9:.@?]{0,12}\\]?(:[0-9]{0,6})?|\
+                      \\[[a-z0-9:,]{0,9}\\]|\\{[a-z]{1,4}: [a-z0-9]{0,4}\\}|\"[^\"\\\\]{0,12}\"|[a-z][a-z0-9@.=-]{0,40}";
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "(- |name|kind|file|: |\n  |allow|\\[|\\]|\\{|\\}|[a-z0-9&*!,\"'#]){0,30}") {
         let _ = read(&text);
+    }
+
+    /// Values of all shapes in fields that are there.
+    #[test]
+    fn no_value_panics(
+        kind in "file|stdout|syslog|webhook|nats|kafka|otlp",
+        fields in proptest::collection::vec((FIELDS, VALUES), 0..12),
+    ) {
+        let fields: String = fields.iter().map(|(name, value)| format!("  {name}: {value}\n")).collect();
+        let _ = read(&format!("- name: a\n  kind: {kind}\n{fields}"));
     }
 }
