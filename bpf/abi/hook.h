@@ -80,9 +80,10 @@ enum saker_withheld {
 /* From this bit of saker_hook.flags on: enum saker_withheld. */
 #define SAKER_HOOK_WITHHELD_SHIFT 16
 
-#define SAKER_HASH_MAX	    64	/* bytes of a hash */
-#define SAKER_HASH_BUILD_ID 254 /* instead of an algorithm: it is the build id, of its own length; 0: none   \
-				 */
+#define SAKER_HASH_MAX 64 /* bytes of a hash */
+#define SAKER_HASH_BUILD_ID                                                                                  \
+	254 /* instead of an algorithm: it is the build id, of its own length; 0: none                       \
+	     */
 
 #define SAKER_SYSCALL_NARROW 0x80000000 /* beside the number of a system call of 32-bit programs */
 

@@ -162,7 +162,8 @@ impl Courier for Kafka {
     }
 
     async fn session(&mut self, shared: &Shared) -> Result<(), String> {
-        let mut session = Session::open(&self.config, shared.spool().id()).await?;
+        let id = shared.spool().id();
+        let mut session = Session::open(&self.config, id).await?;
         loop {
             if self.window.is_empty() && !self.fill(shared).await? {
                 if shared.is_stopping() {

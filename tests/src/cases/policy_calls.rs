@@ -13,7 +13,7 @@ use crate::case::{Case, alone};
 use crate::observe::same;
 
 /// The table.
-pub const CASES: &[Case] = &[alone("policy-calls-refused", refused)];
+pub const CASES: &[Case] = &[alone("policy-calls-refused", refused).spread()];
 
 /// What refuses `openat` of a file to one program: at the call, and by an enforcer. Both refuse by EPERM.
 const WAYS: [(&str, &str); 2] = [

@@ -20,12 +20,12 @@ use crate::scratch::Scratch;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("policy-hash-refuses", refuses),
-    alone("policy-hash-parallel", parallel),
-    alone("policy-hash-allows", allows),
-    alone("policy-hash-programs", programs),
-    alone("policy-hash-modes", modes),
-    alone("policy-hash-library", library),
-    alone("policy-hash-kept", kept),
+    alone("policy-hash-parallel", parallel).long(),
+    alone("policy-hash-allows", allows).spread(),
+    alone("policy-hash-programs", programs).long(),
+    alone("policy-hash-modes", modes).long(),
+    alone("policy-hash-library", library).long(),
+    alone("policy-hash-kept", kept).spread(),
     alone("policy-hash-build-ids", build_ids),
 ];
 

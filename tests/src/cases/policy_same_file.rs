@@ -17,8 +17,8 @@ use crate::wait;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("policy-same-file", same_file),
-    alone("policy-same-file-replaced", replaced),
-    alone("policy-same-file-moved", moved),
+    alone("policy-same-file-replaced", replaced).spread(),
+    alone("policy-same-file-moved", moved).spread(),
 ];
 
 /// Attempts of each thread while names change places.
