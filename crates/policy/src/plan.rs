@@ -456,8 +456,10 @@ pub struct Mechanisms {
     /// kprobe and kretprobe.
     pub kprobe: bool,
     /// A program of a trampoline can lose its CPU while it runs, and is left out for whoever has it meanwhile; so it
-    /// must not be what an operation is refused by. Programs of LSM hooks are not left out.
+    /// must not be what an operation is refused by.
     pub preemptible: bool,
+    /// Programs of LSM hooks are left out likewise, as from Linux 5.12 to 6.1 without later corrections.
+    pub lsm_left_out: bool,
 }
 
 /// What a kernel says of itself. Implemented for the running one, and by tests.

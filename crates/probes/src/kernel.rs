@@ -179,11 +179,14 @@ fn mechanisms() -> Mechanisms {
         // What runs behind a function is called by the same trampoline as what runs before it, and to attach is most of
         // what a trial costs.
         let tried = mechanisms::try_features(&["fentry", "kprobe", "lsm"]);
+        let preemptible = preemption::is_possible();
+        let lsm = tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf");
         Mechanisms {
             trampoline: tried.works("fentry"),
-            lsm: tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf"),
+            lsm,
             kprobe: tried.works("kprobe"),
-            preemptible: preemption::is_possible(),
+            preemptible,
+            lsm_left_out: lsm && preemptible && preemption::leaves_lsm_programs_out(),
         }
     })
 }

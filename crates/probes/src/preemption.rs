@@ -19,6 +19,20 @@ pub(crate) fn is_possible() -> bool {
     of(&version, &read(IN_FORCE), &read("/proc/cmdline"), &read(&config))
 }
 
+/// Whether a program of an LSM hook is left out while a task has it that lost the CPU. Linux 5.12 began to do so with all
+/// programs of trampolines, and a correction of 6.2, which some 6.1 have too, ended it for these: since then there are two
+/// functions that lead into programs. Source: ca06f55b9002 and 271de525e1d7, `bpf_prog_check_recur`.
+pub(crate) fn leaves_lsm_programs_out() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    left_out(&release, super::kernel::runs_sleeping_programs_at_once)
+}
+
+fn left_out(release: &str, corrected: impl FnOnce() -> bool) -> bool {
+    let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else { return true };
+    ((5, 12)..(6, 2)).contains(&(major, minor)) && !corrected()
+}
+
 /// The same, by the kernel's version text, its model in force, its command line and its configuration, each empty
 /// where it cannot be read.
 fn of(version: &str, in_force: &str, command_line: &str, config: &str) -> bool {
@@ -41,7 +55,19 @@ fn of(version: &str, in_force: &str, command_line: &str, config: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{left_out, of};
+
+    #[test]
+    fn programs_of_security_hooks_are_left_out_by_some_releases() {
+        for release in ["5.12.0", "5.15.0-generic", "6.1.5"] {
+            assert!(left_out(release, || false), "{release}");
+            assert!(!left_out(release, || true), "{release}: corrected");
+        }
+        for release in ["5.10.0-46-amd64", "6.2.0", "7.2"] {
+            assert!(!left_out(release, || false), "{release}");
+        }
+        assert!(left_out("unknown", || true));
+    }
 
     const DYNAMIC: &str = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.100-1 (2024-01-01)";
 

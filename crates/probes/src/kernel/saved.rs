@@ -41,6 +41,7 @@ struct Facts {
     lsm: bool,
     kprobe: bool,
     preemptible: bool,
+    lsm_left_out: bool,
     tells_places: bool,
     functions_at_once: bool,
     returns_at_once: bool,
@@ -116,7 +117,7 @@ impl RunningKernel {
     }
 
     fn facts(&self) -> Facts {
-        let Mechanisms { trampoline, lsm, kprobe, preemptible } = self.mechanisms;
+        let Mechanisms { trampoline, lsm, kprobe, preemptible, lsm_left_out } = self.mechanisms;
         let mut hooks = Vec::new();
         self.types.each_function(|name| hooks.extend(name.strip_prefix("bpf_lsm_").map(str::to_owned)));
         let is_file = |(_, kind): &(String, TypeKind)| matches!(kind, TypeKind::Pointer(of) if FILES.contains(&of.as_str()));
@@ -136,6 +137,7 @@ impl RunningKernel {
             lsm,
             kprobe,
             preemptible,
+            lsm_left_out,
             tells_places: self.tells_places(),
             functions_at_once: self.hooks_functions_at_once(),
             returns_at_once: self.hooks_returns_at_once(),
@@ -209,8 +211,8 @@ impl Kernel for SavedKernel {
     }
 
     fn mechanisms(&self) -> Mechanisms {
-        let Facts { trampoline, lsm, kprobe, preemptible, .. } = self.facts;
-        Mechanisms { trampoline, lsm, kprobe, preemptible }
+        let Facts { trampoline, lsm, kprobe, preemptible, lsm_left_out, .. } = self.facts;
+        Mechanisms { trampoline, lsm, kprobe, preemptible, lsm_left_out }
     }
 
     fn tells_places(&self) -> bool {

@@ -189,7 +189,8 @@ fn stronger(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Prob
         )));
     }
     let same = |lsm: &Signature| same_arguments(Some(lsm), Some(&signature));
-    let lsm = cx.kernel.lsm_hook(hook).filter(|lsm| mechanisms.lsm && !on_return && same(lsm));
+    let whole = mechanisms.lsm && !mechanisms.lsm_left_out;
+    let lsm = cx.kernel.lsm_hook(hook).filter(|lsm| whole && !on_return && same(lsm));
     // No call is left out at an LSM hook; a program of a trampoline is left out while another task has it preempted.
     if let Some(lsm) = lsm {
         let words = lsm.arguments.len();
@@ -209,7 +210,9 @@ fn stronger(cx: &Lowering<'_>, name: &str, on_return: bool) -> Result<Site, Prob
                 "on this kernel ({release}) a program at {name} is left out when it is preempted, so that some calls \
                      would not be refused"
             ),
-            if on_return && mechanisms.lsm {
+            if mechanisms.lsm_left_out {
+                "boot with `preempt=voluntary`, or a kernel from Linux 6.2 on"
+            } else if on_return && mechanisms.lsm {
                 "take `return` out: then it decides at the LSM hook, where none is left out"
             } else {
                 "boot with `bpf` in `lsm=`: then it decides at the LSM hook, where none is left out"
@@ -246,6 +249,18 @@ pub(super) fn check_lsm(cx: &mut Lowering<'_>, hook: &Hook, signature: &Signatur
     if overrides(hook) && !decides(signature) {
         let message = "this LSM hook does not decide about anything: it has no result that could refuse it";
         cx.report.error_hint(at, message, "take `Override` out, or hook what comes before it");
+    }
+}
+
+/// Checks that no call is left out at LSM hooks, where this one is to refuse.
+pub(super) fn check_left_out(cx: &mut Lowering<'_>, hook: &Hook, at: &At) {
+    if overrides(hook) && cx.kernel.mechanisms().lsm_left_out {
+        let message = format!(
+            "on this kernel ({}) a program at an LSM hook is left out when it is preempted, so that some calls would not \
+             be refused",
+            cx.kernel.release()
+        );
+        cx.report.error_hint(at, message, "boot with `preempt=voluntary`, or a kernel from Linux 6.2 on");
     }
 }
 

@@ -753,6 +753,7 @@ fn lsm(cx: &mut Lowering<'_>, hook: &Hook, name: &Spanned<String>, at: &At) -> O
         cx.report.error_hint(at, message, hint);
         return None;
     }
+    enforce::check_left_out(cx, hook, at);
     let words = signature.arguments.len();
     let attach = Attach::Lsm(name.value.clone());
     Some(Site::new(attach, name.value.clone(), Reads::Function(Some(signature)), words))

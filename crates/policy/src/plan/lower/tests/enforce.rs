@@ -19,7 +19,8 @@ fn deciding(action: &str) -> String {
 }
 
 fn preemptible(lsm: bool) -> Fake {
-    let mechanisms = Mechanisms { trampoline: true, lsm, kprobe: true, preemptible: true };
+    let mechanisms =
+        Mechanisms { trampoline: true, lsm, kprobe: true, preemptible: true, lsm_left_out: false };
     Fake { mechanisms, ..Fake::default() }
 }
 
@@ -94,6 +95,19 @@ fn what_would_let_some_calls_through_is_refused() {
     let all = "lists: [{name: all, type: generated_syscalls}]\nkprobes: [{call: 'list:all', syscall: true, selectors: \
                [{matchActions: [{action: Override, argError: -1}]}]}]";
     assert_refused(&with_spec(all), &injecting(), &["all system calls together cannot be overridden"]);
+}
+
+#[test]
+fn hooks_that_are_left_out_refuse_nothing() {
+    let mechanisms = Mechanisms { lsm_left_out: true, ..preemptible(true).mechanisms };
+    let kernel = Fake { mechanisms, ..Fake::default() };
+    let words = ["is left out when it is preempted", "boot with `preempt=voluntary`"];
+    assert_refused(&deciding("action: Override, argError: -1"), &kernel, &words);
+    let hook =
+        "lsmhooks: [{hook: file_open, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]";
+    assert_refused(&with_spec(hook), &kernel, &words);
+    // Whoever only tells loses nothing but what is counted.
+    assert_eq!(super::planned(&with_spec("lsmhooks: [{hook: file_open}]"), &kernel).hooks.len(), 1);
 }
 
 /// A kernel with error injection, 64-bit programs only.

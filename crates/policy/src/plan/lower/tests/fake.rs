@@ -46,7 +46,8 @@ impl Default for Fake {
             cgroup: 18,
             user: 19,
         };
-        let mechanisms = Mechanisms { trampoline: true, lsm: true, kprobe: true, preemptible: false };
+        let mechanisms =
+            Mechanisms { trampoline: true, lsm: true, kprobe: true, preemptible: false, lsm_left_out: false };
         Self {
             mechanisms,
             host,
@@ -67,7 +68,10 @@ impl Default for Fake {
 impl Fake {
     /// With these ways of hooking.
     pub(super) fn with(trampoline: bool, kprobe: bool, lsm: bool) -> Self {
-        Self { mechanisms: Mechanisms { trampoline, lsm, kprobe, preemptible: false }, ..Self::default() }
+        Self {
+            mechanisms: Mechanisms { trampoline, lsm, kprobe, preemptible: false, lsm_left_out: false },
+            ..Self::default()
+        }
     }
 }
 
