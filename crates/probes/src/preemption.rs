@@ -21,7 +21,7 @@ pub(crate) fn is_possible() -> bool {
 
 /// Whether a program of an LSM hook is left out while a task has it that lost the CPU. Linux 5.12 began to do so with all
 /// programs of trampolines, and a correction of 6.2, which some 6.1 have too, ended it for these: since then there are two
-/// functions that lead into programs. Source: ca06f55b9002 and 271de525e1d7, `bpf_prog_check_recur`.
+/// functions that lead into programs. Source: `bpf_trampoline_enter` of kernel/bpf/trampoline.c.
 pub(crate) fn leaves_lsm_programs_out() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     left_out(&release, super::kernel::runs_sleeping_programs_at_once)

@@ -209,13 +209,17 @@ fn brokers(fields: &mut Fields<'_>, secure: bool, named: bool) -> Option<Vec<Str
     } else if texts.len() > MAX_BROKERS {
         fields.wrong(BROKERS, format!("more than {MAX_BROKERS} addresses; some of the brokers are enough"));
     }
+    // Also of this machine: they name others, to which the login goes.
+    if named && !secure {
+        fields.wrong(
+            BROKERS,
+            "a login would be sent unencrypted to whatever brokers these name; add `tls: true`",
+        );
+    }
     for (host, _) in &texts {
         if secure && host.contains(':') {
             fields
                 .wrong(BROKERS, "over TLS give names or IPv4 addresses, which certificates are checked for");
-        }
-        if named && !secure && !is_local(host) {
-            fields.wrong(BROKERS, "a login would be sent unencrypted to another machine; add `tls: true`");
         }
     }
     (fields.report.errors() == before).then(|| texts.iter().map(joined).collect())

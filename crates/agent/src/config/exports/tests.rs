@@ -235,7 +235,7 @@ fn logins_and_streams_of_nats() {
 fn kafka_with_all_it_can_be_told() {
     let (exports, wrong) = read(
         "- {name: a, kind: kafka, brokers: [one.example, '10.0.0.1:9093'], topic: saker.events, spool-dir: /a}\n\
-         - name: b\n  kind: kafka\n  brokers: '[::1]'\n  topic: t\n  spool-dir: /b\n  key: process\n  compression: gzip\n  \
+         - name: b\n  kind: kafka\n  brokers: localhost\n  tls: true\n  topic: t\n  spool-dir: /b\n  key: process\n  compression: gzip\n  \
          sasl: scram-sha-512\n  user: u\n  password-file: /p\n  client-id: node-7\n  batch-size: 9\n  batch-time: 1s\n  \
          max-request-size: 2M\n  timeout: 3s\n",
     );
