@@ -144,7 +144,7 @@ fn plans_and_their_sets_have_the_layout_of_the_object() {
         btf,
         saker_clause { op, value, flags, first, pool, count, set, selector, beginning, beginnings, number }
     );
-    same_layout!(btf, saker_stage { value, beginnings, zero, clause, count, selectors });
+    same_layout!(btf, saker_stage { value, beginnings, files, zero, clause, count, selectors });
     same_layout!(btf, saker_beginning { word, mask });
     same_layout!(
         btf,
