@@ -18,7 +18,7 @@ use crate::wait;
 pub const CASES: &[Case] = &[
     alone("tree-of-a-file", tree_of_file).on_any_kernel(),
     shared("tree-of-the-live-agent", tree_of_agent).on_any_kernel(),
-    alone("top-tells-rates-and-costs", top),
+    alone("top-tells-rates-and-costs", top).spread(),
     shared("metrics-without-a-server", metrics).on_any_kernel(),
     alone("bugreport-without-secrets", bugreport).on_any_kernel(),
     shared("version-of-both", version).on_any_kernel(),

@@ -11,7 +11,7 @@ use crate::case::{Case, alone};
 use crate::observe::same;
 
 /// The table.
-pub const CASES: &[Case] = &[alone("keep-egress", siege)];
+pub const CASES: &[Case] = &[alone("keep-egress", siege).spread()];
 
 /// Agents come and go in the middle of a siege, by every way there is, and not one connection is made.
 fn siege() -> Result<()> {
