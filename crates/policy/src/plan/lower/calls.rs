@@ -13,7 +13,7 @@ use crate::plan::Attach;
 
 /// Calls that programs of 32 bits can also make by `socketcall` or `ipc`. Source: include/uapi/linux/net.h,
 /// include/uapi/linux/ipc.h.
-const MULTIPLEXED: [&str; 31] = [
+const MULTIPLEXED: [&str; 32] = [
     "accept",
     "accept4",
     "bind",
@@ -45,6 +45,7 @@ const MULTIPLEXED: [&str; 31] = [
     "shmget",
     "shutdown",
     "socket",
+    "socketpair",
 ];
 /// Before and behind the name of a call in the names of functions that serve 32-bit programs: earlier forms of the call,
 /// and times and offsets of another size. Source: arch/x86/entry/syscalls/syscall_32.tbl.

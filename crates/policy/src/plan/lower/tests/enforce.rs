@@ -160,7 +160,9 @@ fn calls_that_some_could_still_make_are_not_refused() {
         &narrow,
         &["which function serves sys_lseek to 32-bit programs"],
     );
-    assert_refused(&overriding("i386/sys_connect"), &narrow, &["by `socketcall` or `ipc`"]);
+    for call in ["connect", "socketpair"] {
+        assert_refused(&overriding(&format!("i386/sys_{call}")), &narrow, &["by `socketcall` or `ipc`"]);
+    }
     let bare = Fake { injects: true, ..Fake::with(false, true, true) };
     assert_refused(&overriding("sys_lseek"), &bare, &["it has no BPF trampolines"]);
 }
