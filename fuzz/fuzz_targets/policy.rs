@@ -141,6 +141,7 @@ fn check_plan(policy: &saker_policy::model::Policy) {
             kprobe: ways & 2 != 0,
             lsm: ways & 3 == 3,
             preemptible: ways & 4 != 0,
+            lsm_left_out: ways & 3 == 0,
         };
         let plan = match lower(policy, &Anything(mechanisms)) {
             Ok(plan) => plan,
