@@ -49,6 +49,8 @@ pub struct Keep {
     pins: bool,
     earlier: Mutex<Vec<Earlier>>,
     leaving: AtomicBool,
+    /// Pins of this agent that could not be removed, deepest first: what they pin is attached as long as they are there.
+    stuck: Mutex<Vec<PathBuf>>,
     /// The texts of earlier policies are known, so that what their hooks told can be read.
     told: AtomicBool,
     /// Locked as long as this lives.
@@ -82,22 +84,37 @@ pub(crate) struct Pinned {
     paths: Vec<PathBuf>,
 }
 
+impl Pinned {
+    /// Whether they could be removed now.
+    pub(crate) fn can_go(&self) -> Result<(), Error> {
+        self.keep.can_remove()
+    }
+}
+
 impl Drop for Pinned {
     fn drop(&mut self) {
         if !self.keep.is_leaving() {
             // First what says that the whole is there.
-            for path in self.paths.iter().rev() {
-                remove(path);
-            }
+            let stuck = self.paths.iter().rev().filter(|path| !removed(path));
+            let stuck: Vec<PathBuf> = stuck.cloned().collect();
+            self.keep.stuck.lock().unwrap_or_else(PoisonError::into_inner).extend(stuck);
         }
     }
 }
 
-fn remove(path: &Path) {
-    let gone = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
-    if let Err(error) = gone {
-        tracing::warn!(path = %path.display(), "a pin cannot be removed: {error}");
+/// Removes a pin, or a directory of them. False: it is there still.
+fn removed(path: &Path) -> bool {
+    match unpin(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), "a pin cannot be removed: {error}");
+            false
+        }
+        _ => true,
     }
+}
+
+fn unpin(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
 }
 
 fn failed(operation: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -185,6 +202,7 @@ impl Keep {
             pins,
             told: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            stuck: Mutex::default(),
             earlier: Mutex::new(earlier),
             _lock: lock,
             root,
@@ -307,6 +325,35 @@ impl Keep {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Whether pins of this agent could be removed now, without which nothing that is pinned can be taken out of force.
+    ///
+    /// # Errors
+    /// They could not; the directory was mounted anew, to be read only.
+    pub(crate) fn can_remove(&self) -> Result<(), Error> {
+        let own = self.own();
+        let may = rustix::fs::access(&own, rustix::fs::Access::WRITE_OK);
+        may.map_err(|error| failed("remove pins below", &own)(error.into()))
+    }
+
+    /// Tries again to remove what could not be removed, and says what is in force because of what is left; none: nothing is.
+    pub fn clear(&self) -> Option<String> {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reason = None;
+        stuck.retain(|path| match unpin(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                reason.get_or_insert_with(|| format!("{}: {error}", path.display()));
+                true
+            }
+            _ => false,
+        });
+        reason.map(|reason| {
+            format!(
+                "what was taken out of force is in force still, for its pins cannot be removed: {reason}; they are removed as \
+                 soon as they can be"
+            )
+        })
     }
 
     /// Readers of what earlier agents' programs told, oldest first.
