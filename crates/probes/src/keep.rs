@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
-use saker_abi::generated::saker_process;
+use saker_abi::generated::{saker_process, saker_stats};
 use zerocopy::FromBytes;
 
-use crate::{Error, Reader};
+use crate::{Error, Reader, sensors};
 
 /// Where the BPF file system is mounted, unless a whole path says otherwise.
 pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
@@ -31,6 +31,8 @@ const TURN: &str = "turn";
 /// The switch of all policies that act, also of earlier agents.
 const SWITCH: &str = "switch";
 const BASE: &str = "base";
+/// What the sensors counted.
+pub(crate) const STATS: &str = "stats";
 /// Of a policy; pinned when all its links are.
 const TEXT: &str = "text";
 const ONLY: [u8; 4] = 0_u32.to_ne_bytes();
@@ -367,7 +369,10 @@ impl Keep {
             let open = |name: &str| MapHandle::from_pinned_path(base.join(name));
             // An agent that was killed while it pinned them has told nothing since.
             let (Ok(ring), Ok(reader)) = (open("ring"), open("reader")) else { continue };
-            readers.push(EarlierReader { generation: one.generation, reader: Reader::new(ring, reader)? });
+            // Agents of earlier versions did not keep them, or had others.
+            let stats = open(STATS).ok().filter(|map| map.value_size() as usize == size_of::<saker_stats>());
+            let reader = Reader::new(ring, reader)?;
+            readers.push(EarlierReader { generation: one.generation, reader, stats });
         }
         Ok(readers)
     }
@@ -651,4 +656,14 @@ pub struct EarlierReader {
     pub generation: u32,
     /// The ring.
     pub reader: Reader,
+    stats: Option<MapHandle>,
+}
+
+impl EarlierReader {
+    /// The number of the last record that was made on each CPU, whether there was room for it or not; empty: it is not known.
+    #[must_use]
+    pub fn last_numbers(&self) -> Vec<u64> {
+        let stats = self.stats.as_ref().and_then(|map| sensors::stats_in(map).ok());
+        stats.into_iter().flatten().map(|cpu| cpu.seq).collect()
+    }
 }

@@ -522,20 +522,22 @@ fn named_programs(bench: &mut Bench, id: &str, named: &Files) -> Result<()> {
     let text = asked.policy(&bench.program()).replace("matchFileHashes", "matchBuildIds");
     let other = bench.lab.programs.nop.clone();
     ensure!(build_id(&other).ok().as_deref() != Some(id), "both programs have one build id");
-    let mut run = named.all("execute")?;
+    let all = named.all("execute")?;
+    // The one in another file system may not be executed anyhow.
+    let mut run = [&all[..4], &all[5..]].concat();
     run.push(other.to_str().context("no text")?);
     let before = bench.lab.observe(&run)?;
     bench.add("hashed.yaml", &text)?;
     let seen = bench.lab.observe(&run)?;
-    for number in 1..=5 {
+    for number in 1..=4 {
         let name = format!("execute.{number}.status");
         ensure!(before.run.facts.number(&name)? != REFUSED, "{name}: it is not executed without the policy");
         same(&name, seen.run.facts.number(&name)?, REFUSED)?;
     }
-    let name = "execute.6.status";
+    let name = "execute.5.status";
     same(name, seen.run.facts.text(name)?, before.run.facts.text(name)?)?;
     let events = told(&seen);
-    same("events", events.len(), 5)?;
+    same("events", events.len(), 4)?;
     for event in events {
         same("withheld", event.text("action_withheld"), "")?;
         same("build id", event.text("ima_hash"), format!("build-id:{id}").as_str())?;
