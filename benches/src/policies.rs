@@ -35,8 +35,7 @@ const WHATS: [&str; 11] = [
     "connections",
 ];
 /// Bytes of the files of `small-maps` and `large-maps`.
-const MAPPED: [(&str, &str, usize); 2] =
-    [("small-maps", "small", 4_096), ("large-maps", "large", 1 << 20)];
+const MAPPED: [(&str, &str, usize); 2] = [("small-maps", "small", 4_096), ("large-maps", "large", 1 << 20)];
 /// Where a policy refuses a connection, the second.
 const ADDRESSES: [(&str, &str); 2] = [("other-connects", "127.0.0.3"), ("watched-connects", "127.0.0.2")];
 
@@ -156,7 +155,8 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
         Ok(())
     };
     let count = args.files.to_string();
-    let of = |kinds: &[&str]| args.files > 0 && (["none", "agent"].contains(&loaded) || kinds.contains(&loaded));
+    let of =
+        |kinds: &[&str]| args.files > 0 && (["none", "agent"].contains(&loaded) || kinds.contains(&loaded));
     if of(&["same-file", "same-folder"]) {
         let folder = bench.path("deep/1/2/3");
         fs::create_dir_all(&folder)?;
@@ -203,8 +203,9 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
 /// Events of hooks in the export.
 fn events(subject: &Subject) -> u64 {
     let text = fs::read(&subject.export).unwrap_or_default();
-    let is_hook =
-        |line: &&[u8]| [&b"{\"process_kprobe\""[..], b"{\"process_lsm\""].iter().any(|kind| line.starts_with(kind));
+    let is_hook = |line: &&[u8]| {
+        [&b"{\"process_kprobe\""[..], b"{\"process_lsm\""].iter().any(|kind| line.starts_with(kind))
+    };
     let lines = text.split(|byte| *byte == b'\n').filter(is_hook);
     lines.count() as u64
 }

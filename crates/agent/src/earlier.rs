@@ -72,9 +72,10 @@ impl Earlier {
     /// Records that were made and had no room, when all that had was read. Nothing is known of a CPU of which there was none.
     fn missing(&self) -> u64 {
         let last = self.ring.last_numbers();
-        let behind = self.numbers.iter().map(|(cpu, number)| {
-            last.get(*cpu as usize).map_or(0, |last| last.saturating_sub(*number))
-        });
+        let behind = self
+            .numbers
+            .iter()
+            .map(|(cpu, number)| last.get(*cpu as usize).map_or(0, |last| last.saturating_sub(*number)));
         self.missing + behind.sum::<u64>()
     }
 }

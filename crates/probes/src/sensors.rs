@@ -488,6 +488,14 @@ impl Drop for LibraryLog {
     }
 }
 
+/// What each CPU counted, in a map of the sensors of this agent or of another.
+pub(crate) fn stats_in(map: &impl MapCore) -> Result<Vec<saker_stats>, Error> {
+    let values = map.lookup_percpu(0_u32.as_bytes(), MapFlags::ANY);
+    let values = values.map_err(|source| Error::Map { map: "saker_stats", source })?.unwrap_or_default();
+    let read = values.iter().map(|bytes| saker_stats::read_from_prefix(bytes));
+    Ok(read.map(|read| read.map(|(stats, _)| stats).unwrap_or_default()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,12 +507,4 @@ mod tests {
         assert!(ring_size(4096).unwrap_err().to_string().contains("rb-size-total"));
         assert!(ring_size(usize::MAX).is_err());
     }
-}
-
-/// What each CPU counted, in a map of the sensors of this agent or of another.
-pub(crate) fn stats_in(map: &impl MapCore) -> Result<Vec<saker_stats>, Error> {
-    let values = map.lookup_percpu(0_u32.as_bytes(), MapFlags::ANY);
-    let values = values.map_err(|source| Error::Map { map: "saker_stats", source })?.unwrap_or_default();
-    let read = values.iter().map(|bytes| saker_stats::read_from_prefix(bytes));
-    Ok(read.map(|read| read.map(|(stats, _)| stats).unwrap_or_default()).collect())
 }

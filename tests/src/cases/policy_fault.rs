@@ -114,7 +114,9 @@ fn stuck(bench: &mut Bench, pins: &Pins, folder: &Path) -> Result<()> {
         Ok((!told.contains("is in force still")).then_some(()))
     })?;
     // The kernel detaches what is pinned no longer a moment later.
-    wait::until("what is left to tell alone", wait::LONG, || Ok((messages(bench)? == ["again"]).then_some(())))?;
+    wait::until("what is left to tell alone", wait::LONG, || {
+        Ok((messages(bench)? == ["again"]).then_some(()))
+    })?;
     bench.order(&["replace", &third.to_string_lossy()])?;
     same("messages of what replaced it", messages(bench)?, vec!["third".to_owned()])
 }

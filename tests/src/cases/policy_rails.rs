@@ -281,7 +281,9 @@ fn on_the_agent() -> Result<()> {
 /// one of the test's own machine.
 fn on_init() -> Result<()> {
     if !lsm()? || fs::read_to_string("/proc/1/comm")?.trim() != "init" {
-        println!("        not tried: LSM programs take no effect, or the first process is none that a test may touch");
+        println!(
+            "        not tried: LSM programs take no effect, or the first process is none that a test may touch"
+        );
         return Ok(());
     }
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: first}\nspec:\n  lsmhooks:\n  \

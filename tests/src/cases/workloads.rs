@@ -313,7 +313,8 @@ fn egress(bench: &mut Bench, runtime: &Runtime, root: &Path, [web, db]: [&str; 2
         filters("TCP, UDP", port.parse()?)
     );
     bench.add("egress.yaml", &text)?;
-    let attempt = |container: &str| runtime.exec(container, &["egress-one", "-", "udp-sent", FORBIDDEN, &port]);
+    let attempt =
+        |container: &str| runtime.exec(container, &["egress-one", "-", "udp-sent", FORBIDDEN, &port]);
     let sent = |what: &str, datagrams: usize| -> Result<()> {
         wait::until("datagrams", wait::LONG, || Ok((closed.came()?.1 >= datagrams).then_some(())))
             .with_context(|| what.to_owned())
@@ -336,8 +337,13 @@ fn egress(bench: &mut Bench, runtime: &Runtime, root: &Path, [web, db]: [&str; 2
         "echo 0 > '{}/cgroup.procs' && exec \"$0\" egress-one - udp-sent {FORBIDDEN} {port}",
         nested.0.display()
     );
-    let status =
-        Command::new("/bin/sh").arg("-c").arg(script).arg(&program).env("LEAF", "-").env("NOP", "-").status()?;
+    let status = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(script)
+        .arg(&program)
+        .env("LEAF", "-")
+        .env("NOP", "-")
+        .status()?;
     ensure!(status.success(), "an attempt in a group within a container: {status}");
     same("of a group within", closed.came()?, (0, 0))?;
     same("refused", bench.hook("egress")?["overridden"].as_u64(), Some(2))?;

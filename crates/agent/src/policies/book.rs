@@ -220,7 +220,9 @@ impl Book {
 
     /// A policy that somebody asks to be rid of must not go on acting when that was confirmed.
     fn check_can_go(&self, key: &Key) -> Result<(), PolicyError> {
-        let Some(Entry { content: Content::Loaded(active), .. }) = self.entries.get(key) else { return Ok(()) };
+        let Some(Entry { content: Content::Loaded(active), .. }) = self.entries.get(key) else {
+            return Ok(());
+        };
         let stays = |error| PolicyError::Stays { key: key.clone(), reason: format!("{error:#}") };
         active.can_go().map_err(stays)
     }

@@ -114,7 +114,8 @@ fn what_was_moved_away_counts_also_when_events_were_lost() {
     // So many that their numbers are longer than a digit.
     let paths: Vec<_> = (0..20).map(|number| folder.path().join(format!("file-{number}"))).collect();
     paths.iter().for_each(|path| fs::write(path, "x").unwrap());
-    let files = Files::find(&named(&paths.iter().map(|path| path.as_path()).collect::<Vec<_>>())).unwrap();
+    let files =
+        Files::find(&named(&paths.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())).unwrap();
     files.refresh(true);
     let stays: Vec<u64> = paths[2..].iter().map(|path| inode(path)).collect();
     let (kept, gone) = (folder.path().join("kept"), folder.path().join("gone"));
