@@ -19,6 +19,7 @@ pub mod filters;
 pub mod guard;
 pub mod keep;
 pub mod keep_egress;
+pub mod keep_files;
 pub mod loss;
 pub mod metrics;
 pub mod place;
@@ -92,6 +93,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_foreign::CASES,
     keep::CASES,
     keep_egress::CASES,
+    keep_files::CASES,
     guard::CASES,
     policy_rails::CASES,
     workloads::CASES,

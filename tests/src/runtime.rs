@@ -25,7 +25,7 @@ use proto::runtime_service_client::RuntimeServiceClient;
 /// The image: the workload program.
 const IMAGE: &str = "localhost/saker-test:1";
 /// The control group that pods are put into.
-const PARENT: &str = "saker-test-pods";
+pub const PARENT: &str = "saker-test-pods";
 /// The namespace of containerd that its CRI uses.
 const NAMESPACE: &str = "k8s.io";
 /// `NODE` of the interface's modes of namespaces.

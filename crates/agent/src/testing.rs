@@ -278,7 +278,7 @@ impl RecordReader for Stream {
             records += 1;
             batch.push(&record);
         }
-        Ok(ReadOutcome { records, idle: true })
+        Ok(ReadOutcome { records, idle: true, ..ReadOutcome::default() })
     }
 }
 
