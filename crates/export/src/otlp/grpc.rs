@@ -18,6 +18,7 @@ use tonic::{Code, Request, Status};
 use tower::service_fn;
 
 use super::message::ExportResponse;
+use crate::http::reasons;
 use crate::{HttpError, HttpTarget};
 
 const METHOD: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -123,7 +124,7 @@ impl GrpcClient {
         });
         Endpoint::from(uri).connect_with_connector(connect).await.map_err(|error| {
             // The error itself says no more than that there is one.
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let cause = std::error::Error::source(&error).map(reasons);
             io::Error::other(cause.unwrap_or_else(|| error.to_string()))
         })
     }
