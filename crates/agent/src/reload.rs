@@ -106,7 +106,6 @@ impl Reloader {
         }
     }
 
-
     /// What can fail comes first, so that all or nothing takes effect.
     fn take_up(&self, settings: &Settings, config: &Config) -> Result<()> {
         let certificates = self.state.served.certificates().zip(settings.server.tls.clone());

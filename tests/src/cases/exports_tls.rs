@@ -103,7 +103,9 @@ fn told_at(seen: &[Seen], path: &str) -> Result<Vec<u64>> {
             continue;
         }
         for event in serde_json::from_slice::<Vec<Value>>(&request.body)? {
-            told.push(event["process_exit"]["process"]["pid"].as_u64().context("something else than an end")?);
+            told.push(
+                event["process_exit"]["process"]["pid"].as_u64().context("something else than an end")?,
+            );
         }
     }
     Ok(told)

@@ -121,10 +121,7 @@ impl Login {
         let proof = BASE64_STANDARD.decode(proof)?;
         ensure!(proof.len() == length, "a proof of another length");
         let shown: Vec<u8> = proof.iter().zip(signature.as_ref()).map(|(proof, sign)| proof ^ sign).collect();
-        ensure!(
-            digest::digest(functions.digest, &shown).as_ref() == stored.as_ref(),
-            "another password"
-        );
+        ensure!(digest::digest(functions.digest, &shown).as_ref() == stored.as_ref(), "another password");
         let own = sign(sign(&salted, b"Server Key").as_ref(), all.as_bytes());
         Ok(Step { answer: format!("v={}", BASE64_STANDARD.encode(own)), is_done: true })
     }

@@ -157,8 +157,8 @@ fn others_go_on_while_one_that_goes_writes_what_it_has() {
     all.publish(1);
     comes.recv().unwrap();
     let going = all.find("slow").unwrap();
+    let exports = [file("kept"), file("new")].concat();
     std::thread::scope(|scope| {
-        let exports = [file("kept"), file("new")].concat();
         let exchange = scope.spawn(|| all.exchange_within(&exports, Duration::from_secs(600)));
         while all.world.fanout.of_stage("new").is_empty() {
             std::thread::sleep(Duration::from_millis(5));
