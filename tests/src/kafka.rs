@@ -82,8 +82,9 @@ impl Front {
     ///
     /// # Errors
     /// When there is no port for it.
-    pub fn start(brokers: &str, config: Arc<ServerConfig>, rules: Rules) -> Result<Self> {
+    pub fn start(brokers: &str, config: ServerConfig, rules: Rules) -> Result<Self> {
         let runtime = peer::runtime()?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let (mut places, mut listeners) = (Vec::new(), Vec::new());
         for broker in brokers.split(',') {
             let (host, port) = broker.rsplit_once(':').context("a broker without port")?;
@@ -95,7 +96,7 @@ impl Front {
         let brokers = places.iter().map(|place| format!("127.0.0.1:{}", place.seeming)).collect();
         let shared = Arc::new(Shared { rules, places: places.clone(), seen: Mutex::default() });
         for (place, listener) in places.into_iter().zip(listeners) {
-            let (shared, acceptor) = (Arc::clone(&shared), TlsAcceptor::from(Arc::clone(&config)));
+            let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
             runtime.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let (shared, acceptor, place) = (Arc::clone(&shared), acceptor.clone(), place.clone());

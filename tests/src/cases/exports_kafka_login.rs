@@ -1,7 +1,6 @@
 //! Logins of Kafka, with the real client and a server that checks them, before the brokers that kcat has within itself.
 
 use std::fs;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -44,7 +43,7 @@ fn by_login() -> Result<()> {
     let config = receiver::tls(&authority.path("server.pem"), &authority.path("server.key"), None)?;
     let cluster = Cluster::start(&scratch)?;
     let rules = Rules { user: "saker".to_owned(), password: RIGHT.to_owned(), largest: 8_000 };
-    let front = Front::start(&cluster.brokers, Arc::new(config), rules)?;
+    let front = Front::start(&cluster.brokers, config, rules)?;
     let password = scratch.path().join("password");
     fs::write(&password, format!("{WRONG}\n"))?;
     let mut text = String::new();

@@ -45,6 +45,11 @@ pub(super) fn is_temporary(code: Code) -> bool {
     )
 }
 
+/// A status that the collector did not send, but that stands for a connection that broke.
+fn is_of_connection(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(|error| error.is::<tonic::transport::Error>())
+}
+
 impl GrpcClient {
     pub(super) fn new(target: HttpTarget) -> Result<Self, HttpError> {
         let mut metadata = Vec::new();
@@ -105,6 +110,8 @@ impl GrpcClient {
         let path = PathAndQuery::from_static(METHOD);
         match client.unary(request, path, RawCodec).await {
             Ok(response) => Ok(Ok(response.into_inner())),
+            // Nobody answered: the connection broke, as that of a client whose certificate is refused.
+            Err(status) if is_of_connection(&status) => Err(io::Error::other(reasons(&status))),
             Err(status) if is_temporary(status.code()) => {
                 // The connection may be gone; the next attempt makes another.
                 self.channel = None;
