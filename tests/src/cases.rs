@@ -11,8 +11,10 @@ pub mod exec;
 pub mod exports;
 pub mod exports_http;
 pub mod exports_kafka;
+pub mod exports_kafka_login;
 pub mod exports_nats;
 pub mod exports_syslog;
+pub mod exports_tls;
 pub mod facts;
 pub mod fault;
 pub mod filters;
@@ -70,8 +72,10 @@ pub const TABLES: &[&[Case]] = &[
     exports::CASES,
     exports_http::CASES,
     exports_kafka::CASES,
+    exports_kafka_login::CASES,
     exports_nats::CASES,
     exports_syslog::CASES,
+    exports_tls::CASES,
     rotation::CASES,
     metrics::CASES,
     service::CASES,
