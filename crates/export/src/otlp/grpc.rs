@@ -47,7 +47,8 @@ pub(super) fn is_temporary(code: Code) -> bool {
 
 /// A status that the collector did not send, but that stands for a connection that broke.
 fn is_of_connection(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(|error| error.is::<tonic::transport::Error>())
+    std::error::Error::source(status)
+        .is_some_and(<dyn std::error::Error + 'static>::is::<tonic::transport::Error>)
 }
 
 impl GrpcClient {
