@@ -45,6 +45,7 @@ pub mod service;
 pub mod start;
 pub mod terminal;
 pub mod thread;
+pub mod watchdog;
 pub mod workload_hooks;
 pub mod workloads;
 
@@ -75,6 +76,7 @@ pub const TABLES: &[&[Case]] = &[
     metrics::CASES,
     service::CASES,
     reload::CASES,
+    watchdog::CASES,
     certificates::CASES,
     policy::CASES,
     policy_asking::CASES,
