@@ -21,6 +21,7 @@ pub mod keep;
 pub mod keep_egress;
 pub mod loss;
 pub mod metrics;
+pub mod oci_hook;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
@@ -98,4 +99,5 @@ pub const TABLES: &[&[Case]] = &[
     policy_rails::CASES,
     workloads::CASES,
     workload_hooks::CASES,
+    oci_hook::CASES,
 ];
