@@ -24,6 +24,7 @@ pub mod keep_egress;
 pub mod keep_files;
 pub mod loss;
 pub mod metrics;
+pub mod oci_hook;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
@@ -48,6 +49,7 @@ pub mod service;
 pub mod start;
 pub mod terminal;
 pub mod thread;
+pub mod watchdog;
 pub mod workload_hooks;
 pub mod workloads;
 
@@ -80,6 +82,7 @@ pub const TABLES: &[&[Case]] = &[
     metrics::CASES,
     service::CASES,
     reload::CASES,
+    watchdog::CASES,
     certificates::CASES,
     policy::CASES,
     policy_asking::CASES,
@@ -102,4 +105,5 @@ pub const TABLES: &[&[Case]] = &[
     policy_rails::CASES,
     workloads::CASES,
     workload_hooks::CASES,
+    oci_hook::CASES,
 ];
