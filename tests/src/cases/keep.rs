@@ -30,7 +30,7 @@ pub const CASES: &[Case] = &[
     alone("keep-delivers", delivers),
     alone("keep-tells-once", tells_once).long(),
     alone("keep-tells-losses", tells_losses).on_any_kernel(),
-    alone("keep-storm", storm),
+    alone("keep-storm", storm).spread(),
     alone("keep-successor-fails", successor_fails).spread(),
     alone("keep-policies-of-calls", policies_of_calls).on_any_kernel(),
     alone("keep-one-agent", one_agent).on_any_kernel(),
