@@ -107,13 +107,7 @@ impl Agent {
         Self::run(binary, log, &[], dir, flags)
     }
 
-    fn run(
-        binary: &Path,
-        log: File,
-        variables: &[(&str, &str)],
-        dir: &Path,
-        flags: &[&str],
-    ) -> Result<Self> {
+    fn run(binary: &Path, log: File, variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
         let export = dir.join("events.json");
         let child = command(binary, dir)
             .envs(variables.iter().copied())

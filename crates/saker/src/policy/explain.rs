@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use saker_policy::model::Policy;
-use saker_policy::plan::cost::{Cost, cost};
+use saker_policy::plan::cost::{Content, Cost, cost};
 use saker_policy::plan::{HookPlan, Kernel, lower};
 use saker_policy::{Diagnostic, Explanation, explain, to_json};
 use saker_probes::{KernelFacts, RunningKernel, SavedKernel};
@@ -140,6 +140,22 @@ fn in_words(cost: Option<Cost>) -> String {
     if let Some(each) = cost.system_calls {
         parts.push(format!("{each} for every system call of the machine"));
     }
+    if let Some(folders) = cost.folders {
+        let (once, each) = (folders.once, folders.each);
+        parts.push(format!(
+            "where a value of `SameFile` is a folder, {once} more for a call, and {each} for each folder above its file"
+        ));
+    }
+    match cost.content {
+        None => {}
+        Some(Content::Hash { small, each_kib }) => parts.push(format!(
+            "{small} more for a call whose file is hashed, if it has up to 4 KiB, and {each_kib} for each KiB beyond, \
+             as was measured of SHA-256"
+        )),
+        Some(Content::BuildId(each)) => {
+            parts.push(format!("{each} more for a call of whose file the build id is read"));
+        }
+    }
     format!("Costs about, in instructions: {}.", parts.join("; "))
 }
 
@@ -157,10 +173,16 @@ fn as_json(file: &str, told: &Explanation, served: &Option<(&str, Served)>) -> V
 }
 
 fn hook_json(hook: &HookPlan) -> Value {
+    let content = |content: Content| match content {
+        Content::Hash { small, each_kib } => json!({"hash_up_to_4_kib": small, "hash_kib_beyond": each_kib}),
+        Content::BuildId(each) => json!({"build_id": each}),
+    };
     let cost = cost(hook).map(|cost| {
         json!({
             "other_process": cost.other_process, "other_values": cost.other_values, "told": cost.told,
             "agent": cost.agent, "system_calls": cost.system_calls,
+            "folders": cost.folders.map(|folders| json!({"call": folders.once, "folder_above": folders.each})),
+            "content": cost.content.map(content),
         })
     });
     json!({
