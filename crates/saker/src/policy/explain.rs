@@ -190,3 +190,39 @@ fn hook_json(hook: &HookPlan) -> Value {
         "note": hook.note, "missing": hook.missing, "instructions": cost,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use saker_policy::plan::cost::Folders;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_costs_is_said() {
+        let plain = Cost {
+            other_process: Some(330),
+            other_values: None,
+            told: 4_700,
+            agent: 11_000,
+            system_calls: None,
+            folders: None,
+            content: None,
+        };
+        let said = "330 for a call of another process; 4700 for one that is told, and 11000 of the agent for its event";
+        assert_eq!(in_words(Some(plain)), format!("Costs about, in instructions: {said}."));
+        let hash = Content::Hash { small: 231_000, each_kib: 56_500 };
+        let hashed = Cost { folders: Some(Folders { once: 700, each: 510 }), content: Some(hash), ..plain };
+        let words = in_words(Some(hashed));
+        assert!(words.contains("is a folder, 700 more for a call, and 510 for each folder above"), "{words}");
+        assert!(
+            words.contains(
+                "231000 more for a call whose file is hashed, if it has up to 4 KiB, and 56500 for each KiB"
+            ),
+            "{words}"
+        );
+        let named = Cost { content: Some(Content::BuildId(4_900)), ..plain };
+        assert!(
+            in_words(Some(named)).ends_with("; 4900 more for a call of whose file the build id is read.")
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::fake::Fake;
 use super::hook;
+use crate::plan::SocketPrograms;
 use crate::plan::cost::{Content, Folders, cost};
 use crate::testing::with_spec;
 
@@ -79,7 +80,9 @@ fn programs_of_a_control_group_cost_what_was_measured() {
          - matchArgs: [{index: 0, operator: Protocol, values: [TCP, UDP]}, {index: 1, operator: SAddr, values: [127.0.0.2]}]\n    \
          matchActions: [{action: Override, argError: -1}]",
     );
-    let other = cost(&hook(&text, &Fake::default())).unwrap().other_values.unwrap();
+    let sockets = SocketPrograms { group: "/groups".into(), is_part: false, errors: true, signals: true };
+    let kernel = Fake { sockets: Some(sockets), ..Fake::default() };
+    let other = cost(&hook(&text, &kernel)).unwrap().other_values.unwrap();
     assert!((2_400..2_800).contains(&other), "{other}");
 }
 
