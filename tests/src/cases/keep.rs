@@ -143,7 +143,11 @@ impl Line {
             Some(other) => other,
             None => {
                 let copy = self.scratch.fresh("upgraded")?.join("saker");
-                fs::copy(&self.binary, &copy)?;
+                // Without what is for debuggers, where that can be: in a machine its files are in memory.
+                let stripped = Command::new("strip").arg("-o").arg(&copy).arg(&self.binary).status();
+                if !stripped.is_ok_and(|status| status.success()) {
+                    fs::copy(&self.binary, &copy).context("no room for a copy of the agent")?;
+                }
                 fs::OpenOptions::new().append(true).open(&copy)?.write_all(b"1")?;
                 copy
             }
