@@ -21,13 +21,15 @@ const ROOT: &str = "/var/tmp/saker-bench";
 const CALLS: i64 = 2;
 
 /// What is measured, in the order of the report.
-const WHATS: [&str; 11] = [
+const WHATS: [&str; 13] = [
     "other-files",
     "deep-files",
     "root-files",
     "watched-files",
     "other-opens",
     "watched-opens",
+    "other-children",
+    "watched-children",
     "small-maps",
     "large-maps",
     "other-connects",
@@ -181,14 +183,22 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     if args.files > 0 && ["none", "agent", "files"].contains(&loaded) {
         run("watched-files", &["file", &count, &ours.to_string_lossy()])?;
     }
-    if of(&["refusal", "guard"]) {
-        // Refused is the second, where the policy is loaded.
-        for (what, path) in [("other-opens", &other), ("watched-opens", &ours)] {
-            if !path.exists() {
-                fs::write(path, "")?;
-            }
-            run(what, &["open", &count, &path.to_string_lossy()])?;
+    for path in [&other, &ours] {
+        if !path.exists() {
+            fs::write(path, "")?;
         }
+    }
+    if of(&["refusal", "guard", "kill"]) {
+        // Refused is the second, where the policy is loaded.
+        run("other-opens", &["open", &count, &other.to_string_lossy()])?;
+        if loaded != "kill" {
+            run("watched-opens", &["open", &count, &ours.to_string_lossy()])?;
+        }
+    }
+    if of(&["kill"]) {
+        // Who opens the second is killed, where the policy is loaded.
+        run("other-children", &["child", &count, &other.to_string_lossy()])?;
+        run("watched-children", &["child", &count, &ours.to_string_lossy()])?;
     }
     if args.connections > 0 && ["none", "agent", "connections"].contains(&loaded) {
         run("connections", &["crr", &args.connections.to_string()])?;
@@ -232,9 +242,10 @@ fn apply(subject: &Subject, bench: &Bench, texts: &[String]) -> Result<Value> {
     order(&["add", &path.to_string_lossy()])?;
     let list: Value = serde_json::from_str(&order(&["list", "-o", "json"])?.2)?;
     let memory = list["policies"][0]["kernel_memory_bytes"].clone();
+    let mechanism = list["policies"][0]["hooks"][0]["mechanism"].clone();
     Ok(json!({
         "policies": last, "apply_cpu_ns": added.0, "apply_wall_ns": added.1, "delete_cpu_ns": deleted.0,
-        "kernel_memory_bytes": memory,
+        "kernel_memory_bytes": memory, "mechanism": mechanism,
     }))
 }
 
@@ -244,6 +255,12 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
         vec![format!(
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: bench-0\nspec:\n  kprobes:\n{hooks}"
         )]
+    };
+    let opened = |action: &str| {
+        one(&format!(
+            "  - call: security_file_open\n    syscall: false\n    args: [{{index: 0, type: file}}]\n    selectors:\n    \
+             - matchArgs: [{{index: 0, operator: Prefix, values: [{WATCHED}/]}}]\n      matchActions: [{action}]\n"
+        ))
     };
     let permission = |filter: &str| {
         one(&format!(
@@ -266,11 +283,8 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
                 format!("  - call: {call}\n    syscall: false\n    args: [{{index: 0, type: sock}}]\n")
             })
             .concat()),
-        "refusal" => one(&format!(
-            "  - call: security_file_open\n    syscall: false\n    args: [{{index: 0, type: file}}]\n    selectors:\n    \
-             - matchArgs: [{{index: 0, operator: Prefix, values: [{WATCHED}/]}}]\n      \
-             matchActions: [{{action: Override, argError: -1}}]\n"
-        )),
+        "refusal" => opened("{action: Override, argError: -1}"),
+        "kill" => opened("{action: Sigkill}"),
         "process" => permission(process),
         "integer" => permission("matchArgs: [{index: 1, operator: Equal, values: [\"64\"]}]"),
         "prefix" => permission("matchArgs: [{index: 0, operator: Prefix, values: [/srv/data/]}]"),

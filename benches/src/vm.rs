@@ -25,6 +25,10 @@ pub struct Machine {
     /// Seconds before the machine is stopped
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
+    /// Further kernel arguments, such as `lsm=capability`, without which programs of LSM hooks go before fmod_ret
+    /// (repeatable)
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    append: Vec<String>,
     /// Where the figures go as JSON
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -46,6 +50,9 @@ impl Machine {
         command.args(["xtask", "vm", "--icount", "--kernel", &self.kernel]);
         command.args(["--mem", &self.mem.to_string(), "--timeout", &self.timeout.to_string()]);
         command.args(["--possible-cpus", &self.possible_cpus.to_string()]);
+        for further in &self.append {
+            command.args(["--append", further]);
+        }
         command.arg("--env").arg(format!("SAKER_BIN={}", subject::saker_binary()?.display()));
         command.arg("--").arg(std::env::current_exe()?).args(arguments);
         let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo xtask vm")?;

@@ -6,6 +6,7 @@
  *     churn N PROG WIDTH           like burst; every 8th child has a child of its own and long arguments
  *     file  N PATH...              open, write 64 B, read 64 B, close; paths used in turn
  *     open  N PATH...              open for reading, close; what is refused with EPERM is not closed
+ *     child N PATH...              fork; the child opens for reading, closes and leaves, or is killed; wait
  *     map   N PATH...              open, map a page to be executed, unmap, close
  *     udp   N ADDRESS...           connect a datagram socket to port 9 there, refused with EPERM or not
  *     crr   N                      TCP connect, request, response, close on loopback
@@ -190,6 +191,24 @@ static void op_open(long i)
 		close(fd);
 }
 
+/* Of a file whose opening may be answered by SIGKILL, which arrives when the call returns. */
+static void op_child(long i)
+{
+	pid_t p = fork();
+	int st;
+
+	if (p == 0) {
+		int fd = open(av[i % ac], O_RDONLY);
+
+		if (fd < 0)
+			_exit(1);
+		close(fd);
+		_exit(0);
+	}
+	if (p < 0 || waitpid(p, &st, 0) != p || (st && !(WIFSIGNALED(st) && WTERMSIG(st) == SIGKILL)))
+		die("child");
+}
+
 static void op_map(long i)
 {
 	int fd = open(av[i % ac], O_RDONLY);
@@ -261,7 +280,8 @@ static const struct operation {
 } operations[] = {
 	{"exec", op_exec, 1, 0}, {"burst", op_burst, 2, 1}, {"churn", op_churn, 2, 1},
 	{"file", op_file, 1, 0}, {"open", op_open, 1, 0},   {"crr", op_crr, 0, 0},
-	{"map", op_map, 1, 0},	 {"udp", op_udp, 1, 0},	    {"null", op_null, 0, 0},
+	{"map", op_map, 1, 0},	 {"udp", op_udp, 1, 0},	    {"child", op_child, 1, 0},
+	{"null", op_null, 0, 0},
 };
 
 static int cmp(const void *a, const void *b)

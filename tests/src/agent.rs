@@ -78,8 +78,7 @@ impl Agent {
     /// # Errors
     /// When the program cannot be run.
     pub fn spawn(dir: &Path, flags: &[&str]) -> Result<Self> {
-        let log = File::options().append(true).create(true).open(dir.join("log"))?;
-        Self::spawn_logging_to(log, dir, flags)
+        Self::spawn_of(&binary()?, dir, flags)
     }
 
     /// As [`Agent::spawn`], with these variables too.
@@ -88,7 +87,7 @@ impl Agent {
     /// When the program cannot be run.
     pub fn spawn_within(variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
         let log = File::options().append(true).create(true).open(dir.join("log"))?;
-        Self::run(log, variables, dir, flags)
+        Self::run(&binary()?, log, variables, dir, flags)
     }
 
     /// As [`Agent::spawn`], with its messages in this file.
@@ -96,13 +95,21 @@ impl Agent {
     /// # Errors
     /// When the program cannot be run.
     pub fn spawn_logging_to(log: File, dir: &Path, flags: &[&str]) -> Result<Self> {
-        Self::run(log, &[], dir, flags)
+        Self::run(&binary()?, log, &[], dir, flags)
     }
 
-    fn run(log: File, variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
-        let binary = binary()?;
+    /// As [`Agent::spawn`], of this program.
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn spawn_of(binary: &Path, dir: &Path, flags: &[&str]) -> Result<Self> {
+        let log = File::options().append(true).create(true).open(dir.join("log"))?;
+        Self::run(binary, log, &[], dir, flags)
+    }
+
+    fn run(binary: &Path, log: File, variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
         let export = dir.join("events.json");
-        let child = command(&binary, dir)
+        let child = command(binary, dir)
             .envs(variables.iter().copied())
             .arg("--export-filename")
             .arg(&export)
@@ -113,7 +120,7 @@ impl Agent {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
-        Ok(Self { child, binary, dir: dir.to_owned(), export, ended: false })
+        Ok(Self { child, binary: binary.to_owned(), dir: dir.to_owned(), export, ended: false })
     }
 
     /// Waits until it says that it is ready: its info file is there then.

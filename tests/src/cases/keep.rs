@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Restarts of the storm, unless `SAKER_KEEP_RESTARTS` says otherwise.
-const RESTARTS: u32 = 6;
+const RESTARTS: u32 = 8;
+/// Ways in which an agent ends there: by SIGKILL, by SIGTERM with an upgrade, by SIGTERM, by SIGKILL as well as its
+/// successor while that starts.
+const WAYS: u32 = 4;
 
 /// A BPF file system of the case's own, so that nothing of this machine is touched.
 pub(super) struct Pins(PathBuf);
@@ -92,6 +96,9 @@ impl Drop for Pins {
 /// Agents that follow one another, in one run directory.
 pub(super) struct Line {
     pub(super) programs: Programs,
+    /// The program of the next agent, and the one of an upgrade from it.
+    binary: PathBuf,
+    other: Option<PathBuf>,
     dir: PathBuf,
     pub(super) pins: Pins,
     pub(super) flags: Vec<String>,
@@ -114,7 +121,7 @@ impl Line {
             format!("--persist-grpc-policies-dir={}", store.display()),
             format!("--tracing-policy-dir={}", policies.display()),
         ]);
-        Ok(Self { programs, dir, pins, flags, scratch })
+        Ok(Self { programs, binary: agent::binary()?, other: None, dir, pins, flags, scratch })
     }
 
     fn spawn(&self, further: &[&str]) -> Result<Agent> {
@@ -126,7 +133,27 @@ impl Line {
             fs::rename(&export, before)?;
         }
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).chain(further.iter().copied()).collect();
-        Agent::spawn(&self.dir, &flags)
+        Agent::spawn_of(&self.binary, &self.dir, &flags)
+    }
+
+    /// The next agent is of another program: of a copy with other bytes at another place, and after that of the first
+    /// again.
+    fn upgrade(&mut self) -> Result<()> {
+        let other = match self.other.take() {
+            Some(other) => other,
+            None => {
+                let copy = self.scratch.fresh("upgraded")?.join("saker");
+                // Without what is for debuggers, where that can be: in a machine its files are in memory.
+                let stripped = Command::new("strip").arg("-o").arg(&copy).arg(&self.binary).status();
+                if !stripped.is_ok_and(|status| status.success()) {
+                    fs::copy(&self.binary, &copy).context("no room for a copy of the agent")?;
+                }
+                fs::OpenOptions::new().append(true).open(&copy)?.write_all(b"1")?;
+                copy
+            }
+        };
+        self.other = Some(std::mem::replace(&mut self.binary, other));
+        Ok(())
     }
 
     pub(super) fn start(&self) -> Result<Agent> {
@@ -147,19 +174,20 @@ impl Line {
         Ok(())
     }
 
-    /// Ends an agent in one of the ways there are.
-    pub(super) fn end(&self, agent: &mut Agent, round: u32) -> Result<()> {
-        match round % 3 {
+    /// Ends an agent in one of the ways there are; the next may be of another program.
+    pub(super) fn end(&mut self, agent: &mut Agent, round: u32) -> Result<()> {
+        match round % WAYS {
             0 => kill(agent),
             1 => {
-                agent.signal(Signal::TERM)?;
-                agent.wait().map(drop)
+                self.upgrade()?;
+                terminate(agent)
             }
+            2 => terminate(agent),
             // In the middle of its start.
             _ => {
                 kill(agent)?;
                 let mut starting = self.spawn(&["--keep-sensors-on-exit"])?;
-                std::thread::sleep(Duration::from_millis(200 * u64::from(1 + round / 3 % 12)));
+                std::thread::sleep(Duration::from_millis(200 * u64::from(1 + round / WAYS % 12)));
                 kill(&mut starting)
             }
         }
@@ -183,6 +211,11 @@ impl Line {
 
 pub(super) fn kill(agent: &mut Agent) -> Result<()> {
     agent.signal(Signal::KILL)?;
+    agent.wait().map(drop)
+}
+
+fn terminate(agent: &mut Agent) -> Result<()> {
+    agent.signal(Signal::TERM)?;
     agent.wait().map(drop)
 }
 
@@ -389,7 +422,7 @@ fn add_refusing(line: &Line, agent: &Agent, secret: &str) -> Result<bool> {
 
 /// Agents come and go in the middle of a storm, by every way there is, and not one attempt succeeds.
 fn storm() -> Result<()> {
-    let line = Line::new()?;
+    let mut line = Line::new()?;
     let mut agent = line.start()?;
     let secret = secret(&line)?;
     if !add_refusing(&line, &agent, &secret)? {

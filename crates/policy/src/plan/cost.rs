@@ -4,8 +4,8 @@
 //! its parts. Paths are taken to be in the root file system; each mount below it takes some 240 more.
 
 use saker_abi::generated::{
-    SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE, SAKER_TYPE_FILENAME, SAKER_TYPE_KIOCB,
-    SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
+    SAKER_HASH_BUILD_ID, SAKER_PLAN_BY_HASH, SAKER_TYPE_DENTRY, SAKER_TYPE_FD, SAKER_TYPE_FILE,
+    SAKER_TYPE_FILENAME, SAKER_TYPE_KIOCB, SAKER_TYPE_LINUX_BINPRM, SAKER_TYPE_PATH, saker_plan,
 };
 
 use super::{Attach, HookPlan};
@@ -16,8 +16,15 @@ const PROCESS: u32 = 150;
 const VALUE: u32 = 180;
 /// Each comparison more.
 const COMPARISON: u32 = 40;
-/// A file that is looked up by what it is, with four folders above it. Not measured: the sum of its reads and look-ups.
-const SAME_FILE: u32 = 1_800;
+/// A file that is looked up by what it is, where the values are files: it and its folders, four of which cost no more
+/// than one.
+const SAME_FILE: u32 = 1_350;
+/// Where a value is a folder the tree is gone up, which costs so much more, and so much for each folder above the file.
+const SAME_FOLDER: (u32, u32) = (700, 510);
+/// A file of 4 KiB that IMA hashes by SHA-256, and each KiB of a larger one.
+const HASH: (u32, u32) = (231_000, 56_500);
+/// The build id of a file that is read (Linux 7.2), however large.
+const BUILD_ID: u32 = 4_900;
 /// A path that is put together and compared.
 const COMPARED_PATH: u32 = 400;
 /// A record of a call.
@@ -50,6 +57,35 @@ pub struct Cost {
     pub agent: u32,
     /// Every system call of the machine costs so much beside that, also those that nobody asked for.
     pub system_calls: Option<u32>,
+    /// What `SameFile` costs more where a value is a folder, which is known when the policy is loaded. None: nothing
+    /// asks so.
+    pub folders: Option<Folders>,
+    /// What a call costs more of which all else holds, so that the content of its file decides. None: nothing asks for
+    /// it.
+    pub content: Option<Content>,
+}
+
+/// Instructions more where a file is looked for below folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// For a call.
+    pub once: u32,
+    /// For each folder above the call's file.
+    pub each: u32,
+}
+
+/// Instructions more for the content of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It is hashed.
+    Hash {
+        /// If it has up to 4 KiB.
+        small: u32,
+        /// For each KiB beyond that.
+        each_kib: u32,
+    },
+    /// Its build id is read.
+    BuildId(u32),
 }
 
 /// An empty program at such a place; none: that was not measured.
@@ -61,7 +97,9 @@ fn empty(attach: &Attach) -> Option<u32> {
         Attach::RawTracepoint(_) => (112, false, 0),
         Attach::Syscalls { on_return } => (112, *on_return, 112),
         Attach::Tracepoint { .. } => (347, false, 0),
-        Attach::Group { .. } | Attach::Uprobe { .. } => return None,
+        // That of connect, which finds its socket out first; not an empty one, but what it costs beside its values.
+        Attach::Group { .. } => (2_380, false, 0),
+        Attach::Uprobe { .. } => return None,
     };
     Some(entry + if on_return { at_return } else { 0 })
 }
@@ -70,6 +108,15 @@ fn empty(attach: &Attach) -> Option<u32> {
 fn rounded(cost: u32) -> u32 {
     let step = if cost < 1_000 { 10 } else { 100 };
     (cost + step / 2) / step * step
+}
+
+/// What the content of a file costs; none: the hook does not ask for it.
+fn content(plan: &saker_plan) -> Option<Content> {
+    match (plan.flags & SAKER_PLAN_BY_HASH, plan.hash_algorithm) {
+        (0, _) => None,
+        (_, SAKER_HASH_BUILD_ID) => Some(Content::BuildId(BUILD_ID)),
+        _ => Some(Content::Hash { small: HASH.0, each_kib: HASH.1 }),
+    }
 }
 
 /// What a hook costs; none: an empty program at such a place was not measured.
@@ -110,5 +157,10 @@ pub fn cost(hook: &HookPlan) -> Option<Cost> {
         told: rounded(judged.saturating_add(RECORD).saturating_add(PATH.saturating_mul(paths))),
         agent: AGENT,
         system_calls,
+        folders: stages
+            .iter()
+            .any(|stage| stage.files != 0)
+            .then_some(Folders { once: SAME_FOLDER.0, each: SAME_FOLDER.1 }),
+        content: content(plan),
     })
 }

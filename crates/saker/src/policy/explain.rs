@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use saker_policy::model::Policy;
-use saker_policy::plan::cost::{Cost, cost};
+use saker_policy::plan::cost::{Content, Cost, cost};
 use saker_policy::plan::{HookPlan, Kernel, lower};
 use saker_policy::{Diagnostic, Explanation, explain, to_json};
 use saker_probes::{KernelFacts, RunningKernel, SavedKernel};
@@ -140,6 +140,22 @@ fn in_words(cost: Option<Cost>) -> String {
     if let Some(each) = cost.system_calls {
         parts.push(format!("{each} for every system call of the machine"));
     }
+    if let Some(folders) = cost.folders {
+        let (once, each) = (folders.once, folders.each);
+        parts.push(format!(
+            "where a value of `SameFile` is a folder, {once} more for a call, and {each} for each folder above its file"
+        ));
+    }
+    match cost.content {
+        None => {}
+        Some(Content::Hash { small, each_kib }) => parts.push(format!(
+            "{small} more for a call whose file is hashed, if it has up to 4 KiB, and {each_kib} for each KiB beyond, \
+             as was measured of SHA-256"
+        )),
+        Some(Content::BuildId(each)) => {
+            parts.push(format!("{each} more for a call of whose file the build id is read"));
+        }
+    }
     format!("Costs about, in instructions: {}.", parts.join("; "))
 }
 
@@ -157,14 +173,56 @@ fn as_json(file: &str, told: &Explanation, served: &Option<(&str, Served)>) -> V
 }
 
 fn hook_json(hook: &HookPlan) -> Value {
+    let content = |content: Content| match content {
+        Content::Hash { small, each_kib } => json!({"hash_up_to_4_kib": small, "hash_kib_beyond": each_kib}),
+        Content::BuildId(each) => json!({"build_id": each}),
+    };
     let cost = cost(hook).map(|cost| {
         json!({
             "other_process": cost.other_process, "other_values": cost.other_values, "told": cost.told,
             "agent": cost.agent, "system_calls": cost.system_calls,
+            "folders": cost.folders.map(|folders| json!({"call": folders.once, "folder_above": folders.each})),
+            "content": cost.content.map(content),
         })
     });
     json!({
         "path": hook.path, "function": hook.target(), "mechanism": hook.attach.mechanism(),
         "note": hook.note, "missing": hook.missing, "instructions": cost,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use saker_policy::plan::cost::Folders;
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_costs_is_said() {
+        let plain = Cost {
+            other_process: Some(330),
+            other_values: None,
+            told: 4_700,
+            agent: 11_000,
+            system_calls: None,
+            folders: None,
+            content: None,
+        };
+        let said = "330 for a call of another process; 4700 for one that is told, and 11000 of the agent for its event";
+        assert_eq!(in_words(Some(plain)), format!("Costs about, in instructions: {said}."));
+        let hash = Content::Hash { small: 231_000, each_kib: 56_500 };
+        let hashed = Cost { folders: Some(Folders { once: 700, each: 510 }), content: Some(hash), ..plain };
+        let words = in_words(Some(hashed));
+        assert!(words.contains("is a folder, 700 more for a call, and 510 for each folder above"), "{words}");
+        assert!(
+            words.contains(
+                "231000 more for a call whose file is hashed, if it has up to 4 KiB, and 56500 for each KiB"
+            ),
+            "{words}"
+        );
+        let named = Cost { content: Some(Content::BuildId(4_900)), ..plain };
+        assert!(
+            in_words(Some(named)).ends_with("; 4900 more for a call of whose file the build id is read.")
+        );
+    }
 }
