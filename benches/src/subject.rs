@@ -45,15 +45,15 @@ impl Subject {
     pub fn saker(bench: &Bench, flags: &[&str]) -> Result<Self> {
         let dir = bench.fresh("saker")?;
         let export = format!("--export-filename={}", dir.join("events.json").display());
-        Self::start(dir, &[&[export.as_str(), "--export-file-max-size-mb=0"], flags].concat())
+        Self::start(&dir, &[&[export.as_str(), "--export-file-max-size-mb=0"], flags].concat())
     }
 
     /// Starts Saker with its defaults, with which nobody receives events.
     pub fn without_file(bench: &Bench, flags: &[&str]) -> Result<Self> {
-        Self::start(bench.fresh("saker")?, flags)
+        Self::start(&bench.fresh("saker")?, flags)
     }
 
-    fn start(dir: PathBuf, flags: &[&str]) -> Result<Self> {
+    fn start(dir: &Path, flags: &[&str]) -> Result<Self> {
         let (export, socket) = (dir.join("events.json"), dir.join("saker.sock"));
         let binary = saker_binary()?;
         let log = File::create(dir.join("log"))?;
