@@ -165,8 +165,8 @@ fn one(args: &Args, bench: &Bench, kind: &str) -> Result<Figures> {
     let mut receivers = Receivers::prepare(kind, bench)?;
     let subject = receivers.agent(bench)?;
     let watched = [subject.pid()];
-    // Connections, threads and tables are made by the first events.
-    bench.flood(&watched, "burst", args.processes / 10)?;
+    // Connections, threads and tables are made by the first events. The next measurement waits until all is settled.
+    bench.flood(&[], "burst", args.processes / 10)?;
     let before = Counts::of(&subject)?;
     let burst = bench.flood(&watched, "burst", args.processes)?;
     let after = Counts::of(&subject)?;
