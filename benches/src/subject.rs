@@ -60,7 +60,7 @@ impl Subject {
         let begin = Instant::now();
         let mut child = Command::new(&binary)
             .args(["agent", "--run-dir"])
-            .arg(&dir)
+            .arg(dir)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

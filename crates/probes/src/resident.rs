@@ -18,8 +18,8 @@ pub fn give_back() -> io::Result<u64> {
     for mapping in unwritten(&fs::read_to_string("/proc/self/smaps")?) {
         let Range { start, end } = mapping.at;
         // SAFETY: all pages of this mapping are those of its file, for none of it was ever written: it has no anonymous page,
-        // and nothing can be written to it. What is read there next is therefore what was there before. It is no mapping that
-        // a library could have taken away meanwhile to put another at its place, as the start is the only thing that unmaps.
+        // and nothing can be written to it. What is read there next is therefore what was there before. Another mapping
+        // cannot have taken its place meanwhile: it is of the program or of a library, which nobody unmaps.
         let refused = unsafe {
             libc::madvise(std::ptr::without_provenance_mut(start), end - start, libc::MADV_DONTNEED)
         };
@@ -31,37 +31,54 @@ pub fn give_back() -> io::Result<u64> {
     Ok(sum)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Mapping {
+#[derive(Debug)]
+struct Mapping<'a> {
     at: Range<usize>,
+    rights: &'a str,
+    path: &'a str,
     /// Bytes.
     resident: u64,
+    /// Bytes of it that are no longer those of the file.
+    anonymous: u64,
 }
 
-/// The private mappings of executables, in the form of `/proc/PID/smaps` (`man 5 proc_pid_smaps`), that cannot be written
-/// and have no page that was: relocated data and places where somebody set a breakpoint have some.
-fn unwritten(smaps: &str) -> Vec<Mapping> {
-    let mut found: Vec<Mapping> = Vec::new();
-    // Whether the lines that follow are about the newest of them.
-    let mut is_ours = false;
+/// The mappings of executables, in the form of `/proc/PID/smaps` (`man 5 proc_pid_smaps`), that cannot be written and have no
+/// page that was: relocated data and places where somebody set a breakpoint have some. A file that is only read may be
+/// unmapped at any time; one part of which is executed stays.
+fn unwritten(smaps: &str) -> Vec<Mapping<'_>> {
+    let mut found = Vec::new();
+    let mut rest = mappings(smaps).into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let mut parts = vec![first];
+        while let Some(next) = rest.next_if(|next| {
+            parts.last().is_some_and(|last| last.path == next.path && last.at.end == next.at.start)
+        }) {
+            parts.push(next);
+        }
+        let is_executed = parts.iter().any(|part| part.rights == "r-xp" && part.path.starts_with('/'));
+        found.extend(
+            parts
+                .into_iter()
+                .filter(|part| is_executed && ["r-xp", "r--p"].contains(&part.rights) && part.anonymous == 0),
+        );
+    }
+    found
+}
+
+fn mappings(smaps: &str) -> Vec<Mapping<'_>> {
+    let mut found: Vec<Mapping<'_>> = Vec::new();
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
-        let kib = || value.parse::<u64>().unwrap_or(0);
-        match name {
-            "Rss:" if is_ours => {
-                found.iter_mut().next_back().into_iter().for_each(|it| it.resident = kib() * 1024)
-            }
-            "Anonymous:" if is_ours && kib() != 0 => drop(found.pop()),
-            _ if name.ends_with(':') => {}
-            _ => {
-                // Address, rights, offset, device, inode, path.
-                let at = range(name).filter(|_| value == "r-xp" || value == "r--p");
+        let bytes = || value.parse::<u64>().unwrap_or(0) * 1024;
+        match (name, found.last_mut()) {
+            ("Rss:", Some(newest)) => newest.resident = bytes(),
+            ("Anonymous:", Some(newest)) => newest.anonymous = bytes(),
+            // Address, rights, offset, device, inode, path.
+            _ => found.extend(range(name).map(|at| {
                 let path = words.nth(3).unwrap_or_default();
-                let at = at.filter(|_| path.starts_with('/') && !path.starts_with("/dev/"));
-                is_ours = at.is_some();
-                found.extend(at.map(|at| Mapping { at, resident: 0 }));
-            }
+                Mapping { at, rights: value, path, resident: 0, anonymous: 0 }
+            })),
         }
     }
     found
@@ -102,13 +119,15 @@ Anonymous:             0 kB
 5a00-5b00 r-xp 00000000 00:00 0  [vdso]
 Rss:                   4 kB
 Anonymous:             0 kB
+5a80-5b00 r--p 00000000 fe:00 45  /var/lib/read
+Rss:                   4 kB
+Anonymous:             0 kB
 5b00-5c00 r-xp 00000000 fe:00 44  /usr/lib/libc.so.6
 Rss:                   12 kB
 Anonymous:             0 kB
 ";
-        let expected =
-            [Mapping { at: 0x5600..0x5700, resident: 8192 }, Mapping { at: 0x5b00..0x5c00, resident: 12288 }];
-        assert_eq!(unwritten(text), expected);
+        let found: Vec<_> = unwritten(text).into_iter().map(|part| (part.at, part.resident)).collect();
+        assert_eq!(found, [(0x5600..0x5700, 8192), (0x5b00..0x5c00, 12288)]);
     }
 
     fn resident(at: usize) -> u64 {
@@ -133,13 +152,15 @@ Anonymous:             0 kB
     fn what_is_given_back_is_there_again_and_what_was_written_stays() {
         let mut file = tempfile::tempfile_in("/var/tmp").unwrap();
         file.write_all(&[b'a'; 2 * PAGE]).unwrap();
-        let read = map(&file, libc::PROT_READ);
+        let read = map(&file, libc::PROT_READ | libc::PROT_EXEC);
         let written = map(&file, libc::PROT_READ | libc::PROT_WRITE);
         assert_eq!((read[0], read[PAGE]), (b'a', b'a'));
         written[0] = b'b';
         // As the loader does with what it has relocated.
         // SAFETY: nothing writes there any more.
-        let refused = unsafe { libc::mprotect(written.as_mut_ptr().cast(), 2 * PAGE, libc::PROT_READ) };
+        let refused = unsafe {
+            libc::mprotect(written.as_mut_ptr().cast(), 2 * PAGE, libc::PROT_READ | libc::PROT_EXEC)
+        };
         assert_eq!(refused, 0);
         let (of_read, of_written) = (read.as_ptr().addr(), written.as_ptr().addr());
         assert_eq!((resident(of_read), resident(of_written)), (8, 4));
