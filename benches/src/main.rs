@@ -6,6 +6,7 @@
 //! target/release/saker-benches policies --kernel 6.12    instructions with policies that do and do not match
 //! target/release/saker-benches ratio               this machine, interleaved rounds with and without the agent
 //! target/release/saker-benches memory              this machine: memory at start, after processes, after churn
+//! target/release/saker-benches receivers           this machine: what each kind of receiver costs, and takes
 //! target/release/saker-benches replay              one core of this machine: records to JSON lines
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod memory;
 mod policies;
 mod ratio;
+mod receivers;
 mod replay;
 mod report;
 mod session;
@@ -47,6 +49,14 @@ enum What {
     Ratio(ratio::Args),
     /// Resident memory at start, after many processes and after churn
     Memory(memory::Args),
+    /// What each kind of receiver costs the agent, and how many events it takes
+    Receivers(receivers::Args),
+    /// A server that receives what the agent sends, as a process of its own: what `receivers` runs
+    #[command(hide = true)]
+    Receiver(receivers::ServerArgs),
+    /// Clients of the agent, as a process of their own: what `receivers` runs
+    #[command(hide = true)]
+    Clients(receivers::ClientArgs),
     /// Events a second that one core makes of recorded records
     Replay(replay::Args),
 }
@@ -59,6 +69,9 @@ fn main() -> ExitCode {
         What::PoliciesSession(args) => policies::session(&args),
         What::Ratio(args) => ratio::run(&args),
         What::Memory(args) => memory::run(&args),
+        What::Receivers(args) => receivers::run(&args),
+        What::Receiver(args) => receivers::serve(&args),
+        What::Clients(args) => receivers::follow(&args),
         What::Replay(args) => replay::run(&args),
     };
     match done {

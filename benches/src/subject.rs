@@ -44,16 +44,23 @@ impl Subject {
     /// Starts Saker with its defaults and the JSON file on.
     pub fn saker(bench: &Bench, flags: &[&str]) -> Result<Self> {
         let dir = bench.fresh("saker")?;
+        let export = format!("--export-filename={}", dir.join("events.json").display());
+        Self::start(&dir, &[&[export.as_str(), "--export-file-max-size-mb=0"], flags].concat())
+    }
+
+    /// Starts Saker with its defaults, with which nobody receives events.
+    pub fn without_file(bench: &Bench, flags: &[&str]) -> Result<Self> {
+        Self::start(&bench.fresh("saker")?, flags)
+    }
+
+    fn start(dir: &Path, flags: &[&str]) -> Result<Self> {
         let (export, socket) = (dir.join("events.json"), dir.join("saker.sock"));
         let binary = saker_binary()?;
         let log = File::create(dir.join("log"))?;
         let begin = Instant::now();
         let mut child = Command::new(&binary)
             .args(["agent", "--run-dir"])
-            .arg(&dir)
-            .arg("--export-filename")
-            .arg(&export)
-            .arg("--export-file-max-size-mb=0")
+            .arg(dir)
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -106,6 +113,11 @@ impl Subject {
         Ok(subject)
     }
 
+    /// The address of Saker's socket.
+    pub fn address(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
     /// Its PID.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -150,9 +162,8 @@ impl Subject {
     /// Runs `saker policy VERB` with the rest of the arguments.
     pub fn policy(&self, arguments: &[&str]) -> Result<Output> {
         let (verb, rest) = arguments.split_first().context("no verb")?;
-        let address = format!("unix://{}", self.socket.display());
         let mut command = Command::new(&self.binary);
-        command.args(["policy", verb, "--server-address", &address]).args(rest);
+        command.args(["policy", verb, "--server-address", &self.address()]).args(rest);
         command.output().context("cannot run saker policy")
     }
 
@@ -160,7 +171,7 @@ impl Subject {
     pub fn lift(&self) -> Result<()> {
         let mut command = Command::new(&self.binary);
         command.args(["protect", "off", "--for", "1h", "--server-address"]);
-        let output = command.arg(format!("unix://{}", self.socket.display())).output()?;
+        let output = command.arg(self.address()).output()?;
         let message = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "saker protect off failed: {message}");
         Ok(())
@@ -170,7 +181,7 @@ impl Subject {
     pub fn status(&self) -> Result<Value> {
         let output = Command::new(&self.binary)
             .args(["status", "-o", "json", "--server-address"])
-            .arg(format!("unix://{}", self.socket.display()))
+            .arg(self.address())
             .output()?;
         let message = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "saker status failed: {message}");

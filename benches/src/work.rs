@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -62,6 +62,12 @@ impl Bench {
         let text = String::from_utf8_lossy(&output.stdout);
         let pairs = text.split_whitespace().filter_map(|word| word.split_once('='));
         pairs.map(|(name, value)| Ok((name.to_owned(), value.parse()?))).collect()
+    }
+
+    /// Begins a flood of system calls, and goes on until it is killed.
+    pub fn calls(&self) -> Result<Child> {
+        let mut command = Command::new(self.path("bench"));
+        command.args(["null", "1000000000000"]).stdout(Stdio::null()).spawn().context("cannot run bench")
     }
 
     /// fork + exec + wait of the smallest program.

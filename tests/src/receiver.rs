@@ -141,6 +141,12 @@ impl Receiver {
         lock(&self.shared.seen).clone()
     }
 
+    /// The requests since it was last asked, which it then forgets.
+    #[must_use]
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *lock(&self.shared.seen))
+    }
+
     /// Why connections over TLS were not made.
     #[must_use]
     pub fn failed(&self) -> Vec<String> {

@@ -155,6 +155,11 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
         Ok(Flow::Go) => {
             ready = true;
             agent.state.set_ready();
+            // It costs nothing but memory if that fails.
+            match saker_probes::resident::give_back() {
+                Ok(bytes) => tracing::debug!(bytes, "pages that the start needed are given back"),
+                Err(error) => tracing::debug!("pages that the start needed stay: {error}"),
+            }
             run_dir.announce(&settings)?;
             tracing::info!(startup = ?started.1.elapsed(), "ready");
             notify::ready();

@@ -1,11 +1,12 @@
-//! What stands between an event and a receiver costs, in nanoseconds for an event, its JSON line included: nothing,
-//! filters, field filters, folding.
+//! What stands between an event and a receiver costs, in nanoseconds of CPU time for an event, its JSON line included: nothing,
+//! filters, field filters, folding. And what its line or its protobuf bytes cost alone, by how much of it is there already:
+//! the text of its process, and with [`Writer`] all of the line but values and time.
 //!
 //! `cargo run --release -p saker-api --example passage [EVENTS]`
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use saker_api::event::{
     Argument, ArgumentValue, Caller, Event, EventKind, HookEvent, HookInfo, Node, Process, ProcessView,
@@ -14,8 +15,9 @@ use saker_api::event::{
 use saker_api::filter::{
     FieldFilters, FilterError, Filters, Offered, Subscription, parse_field_filters, parse_filters,
 };
-use saker_api::json::Writer;
-use saker_api::passage::{Aggregation, Audience, Passage, Told, Verdict};
+use saker_api::json::{self, Writer};
+use saker_api::passage::{Aggregation, Audience, Form, Passage, Told, Verdict};
+use saker_api::proto;
 use saker_api::redaction::Redaction;
 use saker_api::tetragon::RedactionFilter;
 
@@ -24,6 +26,8 @@ fn main() -> Result<(), FilterError> {
     let filters = |text: &str| Filters::compile(&parse_filters(text)?, &[], &Offered::everything());
     let with = |text: &str| filters(text).map(|filters| Subscription { filters, ..Subscription::default() });
     let masked = FieldFilters::compile(&parse_field_filters(r#"{"fields":"parent","action":"EXCLUDE"}"#)?)?;
+    let chosen = r#"{"fields":"process.exec_id,process.pid,process.binary,args","action":"INCLUDE"}"#;
+    let chosen = FieldFilters::compile(&parse_field_filters(chosen)?)?;
     let other = r#"{"fields":"parent","action":"EXCLUDE","event_set":["PROCESS_EXIT"]}"#;
     let other = FieldFilters::compile(&parse_field_filters(other)?)?;
     for (what, subscription) in [
@@ -41,7 +45,8 @@ fn main() -> Result<(), FilterError> {
             "cel_expression of another kind, no match",
             with(r#"{"cel_expression":["process_exec.process.pid == 1u"]}"#)?,
         ),
-        ("field filter", Subscription { fields: masked, ..Subscription::default() }),
+        ("field filter, exclude", Subscription { fields: masked, ..Subscription::default() }),
+        ("field filter, include", Subscription { fields: chosen, ..Subscription::default() }),
         ("field filter of another kind", Subscription { fields: other, ..Subscription::default() }),
         (
             "folding, nothing equal",
@@ -60,12 +65,74 @@ fn main() -> Result<(), FilterError> {
         RedactionFilter { redact: vec!["--password[= ](\\S+)".into()], ..RedactionFilter::default() };
     let redaction = Redaction::compile(&[filter])?;
     let mut process = process();
-    let start = Instant::now();
+    let start = cpu_time();
     for _ in 0..count {
         redaction.apply(black_box(&mut process));
     }
     println!("redaction of a process, no match: {:.0} ns", per(start, count));
+    encoding(count)
+}
+
+/// What an event costs as JSON and as protobuf.
+fn encoding(count: u32) -> Result<(), FilterError> {
+    let mut out = Vec::new();
+    for (known, what) in [(false, "written anew"), (true, "known")] {
+        let line = encode(count, known, |event| {
+            out.clear();
+            json::write_event(event, &mut out);
+            black_box(&out);
+        });
+        let bytes = encode(count, known, |event| drop(black_box(proto::encode_response(event))));
+        println!("process {what}: JSON line {line:.0} ns, protobuf {bytes:.0} ns");
+    }
+    let mut writer = Writer::default();
+    let line = encode(count, true, |event| {
+        out.clear();
+        writer.write_event(event, &mut out);
+        black_box(&out);
+    });
+    println!("all known but values and time: JSON line {line:.0} ns");
+    let exclude = r#"{"fields":"parent","action":"EXCLUDE"}"#;
+    let include = r#"{"fields":"process.exec_id,process.pid,process.binary,args","action":"INCLUDE"}"#;
+    for (what, mask) in [("exclude", exclude), ("include", include)] {
+        let fields = FieldFilters::compile(&parse_field_filters(mask)?)?;
+        // As a client gets it: the bytes of the event are made once for all.
+        let bytes = encode(count, true, |event| {
+            let told = Told::Event { event, count: 1 };
+            drop(black_box(told.encode(Form::Compatible, &fields, proto::encode_response)));
+        });
+        println!("field filter, {what}: protobuf {bytes:.0} ns");
+    }
     Ok(())
+}
+
+/// Encodes events of one process, or each of a process whose text and bytes nobody has made yet; its parent's are there.
+fn encode(count: u32, known: bool, mut write: impl FnMut(&Event)) -> f64 {
+    const BATCH: u32 = 1_000;
+    let mut spent = Duration::ZERO;
+    let (mut warm, batches) = (Vec::new(), count.div_ceil(BATCH));
+    for _ in 0..batches {
+        let mut events = events(BATCH, false);
+        let Some(Event { kind: EventKind::Hook(first), .. }) = events.first().map(|event| &**event) else {
+            break;
+        };
+        let parent = first.parent.clone();
+        // One process for all, and the parent's forms: by an event that does not count.
+        json::write_event(&events[0], &mut warm);
+        drop(black_box(proto::encode_response(&events[0])));
+        warm.clear();
+        if !known {
+            for event in &mut events {
+                let Some(Event { kind: EventKind::Hook(hook), .. }) = Arc::get_mut(event) else { continue };
+                hook.process = ProcessView { process: Arc::new(process()), refcnt: 1 };
+                hook.parent.clone_from(&parent);
+            }
+        }
+        let start = cpu_time();
+        events.iter().for_each(|event| write(event));
+        spent += cpu_time().saturating_sub(start);
+    }
+    spent.as_secs_f64() * 1e9 / f64::from(batches * BATCH)
 }
 
 fn cost(subscription: Subscription, events: &[Arc<Event>]) -> f64 {
@@ -77,7 +144,7 @@ fn cost(subscription: Subscription, events: &[Arc<Event>]) -> f64 {
         told.write_json(&mut writer, &subscription.fields, &mut out);
         black_box(&out);
     };
-    let start = Instant::now();
+    let start = cpu_time();
     for event in events {
         let now = passage.clock();
         while let Some(ready) = passage.next(now) {
@@ -90,8 +157,14 @@ fn cost(subscription: Subscription, events: &[Arc<Event>]) -> f64 {
     per(start, events.len() as u32)
 }
 
-fn per(start: Instant, count: u32) -> f64 {
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(count)
+fn per(start: Duration, count: u32) -> f64 {
+    cpu_time().saturating_sub(start).as_secs_f64() * 1e9 / f64::from(count)
+}
+
+/// What this thread has used: what else the machine does is not in it.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn process() -> Process {

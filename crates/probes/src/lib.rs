@@ -14,6 +14,8 @@ pub mod keep;
 pub mod kernel;
 pub mod mapped;
 pub mod reader;
+#[expect(unsafe_code, reason = "no library has a safe form of this system call")]
+pub mod resident;
 pub mod sensors;
 pub mod snapshot;
 mod socket_programs;

@@ -28,13 +28,19 @@ pub const CASES: &[Case] = &[
 const TOPIC: &str = "saker.events";
 
 /// A cluster of two brokers, as long as it lives.
-pub(crate) struct Cluster {
+#[derive(Debug)]
+pub struct Cluster {
     child: Child,
-    pub(crate) brokers: String,
+    /// Where they are, each `HOST:PORT`, separated by commas.
+    pub brokers: String,
 }
 
 impl Cluster {
-    pub(crate) fn start(scratch: &Scratch) -> Result<Self> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When kcat is not there, or does not tell where the brokers are.
+    pub fn start(scratch: &Scratch) -> Result<Self> {
         let path = scratch.fresh("kafka")?.join("log");
         // A producer that is never given anything to produce.
         let child = Command::new("kcat")
@@ -73,7 +79,10 @@ impl Cluster {
     }
 
     /// Makes a topic.
-    pub(crate) fn make(&self, topic: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn make(&self, topic: &str) -> Result<()> {
         self.kcat(&["-L", "-t", topic], "").map(drop)
     }
 

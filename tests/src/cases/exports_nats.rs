@@ -36,14 +36,20 @@ const PUBLIC: &str = "UAMMBNV2EYR65NYZZ7IAK5SIR5ODNTTERJOBOF4KJLMWI45YOXOSWULM";
 
 const STREAM: &str = "EVENTS";
 
-struct Server {
+/// A server of streams, as long as it lives.
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     dir: PathBuf,
     port: u16,
 }
 
 impl Server {
-    fn start(dir: &Path, port: u16) -> Result<Self> {
+    /// Starts it, with its streams in this directory.
+    ///
+    /// # Errors
+    /// When it is not there, or does not serve streams.
+    pub fn start(dir: &Path, port: u16) -> Result<Self> {
         let store = dir.join("store").display().to_string();
         let flags = ["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd", &store];
         Self::run(dir, port, &flags, || {

@@ -22,13 +22,18 @@ use crate::workload::Programs;
 pub const CASES: &[Case] = &[alone("exports-to-syslog", to_rsyslog).on_any_kernel()];
 
 /// rsyslogd in a directory of its own.
-struct Rsyslog {
+#[derive(Debug)]
+pub struct Rsyslog {
     child: Child,
     dir: PathBuf,
 }
 
 impl Rsyslog {
-    fn start(dir: &Path, port: u16) -> Result<Self> {
+    /// Starts it; what it receives it writes to the file `out` of the directory.
+    ///
+    /// # Errors
+    /// When it is not there, or does not listen.
+    pub fn start(dir: &Path, port: u16) -> Result<Self> {
         let path = dir.display();
         let text = format!(
             r#"global(workDirectory="{path}" maxMessageSize="128k")
