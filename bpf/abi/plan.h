@@ -477,4 +477,22 @@ struct saker_known {
 	__u64 zero[11];
 };
 
+/* The components that the path of a mount begins with, of each CPU in as many slots: the mount says which. */
+#define SAKER_ABOVE_SLOTS 8
+
+struct saker_above {
+	__u64 mnt;		     /* address of its struct vfsmount; 0: nothing is known */
+	__u64 root_dentry, root_mnt; /* of the process */
+	__u32 renames, mounts;	     /* the kernel's sequences */
+	__u64 word[6];		     /* as struct saker_beginning has them */
+	__u32 components;	     /* how many, three at most */
+	__u32 taken;		     /* somebody uses it */
+	__u64 zero[5];
+};
+
+/* Where the sequences of rename_lock and mount_lock are; 0: not known. */
+struct saker_sequences {
+	__u64 renames, mounts;
+};
+
 #endif

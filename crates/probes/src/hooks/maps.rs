@@ -22,7 +22,7 @@ pub(super) const PARENTS: &str = "saker_parents";
 pub(super) const SOCKETS: &str = "saker_sockets";
 
 /// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
-pub(super) const SHARED: [&str; 9] = [
+pub(super) const SHARED: [&str; 11] = [
     "saker_hook_scratch",
     "saker_hook_levels",
     CALLS,
@@ -32,6 +32,8 @@ pub(super) const SHARED: [&str; 9] = [
     "saker_binary_prefixes",
     "saker_binary_columns",
     KNOWN,
+    ABOVE,
+    SEQUENCES,
 ];
 
 /// Which control group belongs to which container, see [`Groups`].
@@ -48,6 +50,12 @@ pub(super) const MODE: &str = "saker_mode";
 
 /// What each CPU found out last of the task it runs.
 pub(super) const KNOWN: &str = "saker_known";
+
+/// Where mounts hang, as each CPU found out.
+pub(super) const ABOVE: &str = "saker_above";
+
+/// Where the kernel counts renames and changes of mounts.
+pub(super) const SEQUENCES: &str = "saker_sequences";
 
 /// Counters of a hook.
 pub(super) const STATS: &str = "saker_hook_stats";
