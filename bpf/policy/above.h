@@ -17,7 +17,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__uint(value_size, SAKER_ABOVE_SLOTS * sizeof(struct saker_above));
+	__uint(value_size, sizeof(struct saker_above));
 } saker_above SEC(".maps");
 
 struct {
@@ -93,29 +93,46 @@ static __always_inline void put_first(u64 *to, u64 first, u64 second)
 	to[1] = second;
 }
 
-static __always_inline struct saker_above *above_at(u32 at)
+static __always_inline struct saker_above *above_of(u32 cpu)
 {
 	struct saker_above *all = FIRST_OF(saker_above);
 
-	forget(at);
-	if (!all || at >= saker_cpus * SAKER_ABOVE_SLOTS)
+	forget(cpu);
+	if (!all || cpu >= saker_cpus)
 		return NULL;
-	all += (u64)at;
+	all += (u64)cpu;
 	forget(all);
 	return all;
 }
 
-/* Walks up from the root of a mount, and leaves in a slot, which the caller has taken, the components that
- * its path begins with. Returns how many these are, three at most; less than 0: not known. Not static: the
- * verifier checks it once, by itself. */
-__noinline int saker_walk_above(u64 dentry, u64 mnt, u64 root_dentry, u64 root_mnt, u32 at)
+static __always_inline struct saker_mount *mount_in(struct saker_above *above)
+{
+	u32 slot = *(volatile u32 *)&above->slot & (SAKER_ABOVE_SLOTS - 1);
+
+	forget(slot);
+	return &above->mount[slot & (SAKER_ABOVE_SLOTS - 1)];
+}
+
+/* Walks up from the root of the mount that a CPU asks for, and leaves in its slot the components that the
+ * path of the mount begins with. Returns how many these are, three at most; less than 0: not known. Not
+ * static: the verifier checks it once, by itself. */
+__noinline int saker_walk_above(u32 cpu)
 {
 	u32 own = bpf_core_field_offset(struct mount, mnt);
-	struct saker_above *to = above_at(at);
+	struct saker_above *above = above_of(cpu);
+	u64 dentry, mnt, root_dentry, root_mnt;
 	struct whole_mount mount;
+	struct saker_mount *to;
 	int found = 0;
 
-	if (!to || !saker_task_storage || !read_whole_mount(&mount, mnt))
+	if (!above || !saker_task_storage)
+		return -1;
+	to = mount_in(above);
+	dentry = above->dentry;
+	mnt = above->mnt;
+	root_dentry = above->root_dentry;
+	root_mnt = above->root_mnt;
+	if (!read_whole_mount(&mount, mnt))
 		return -1;
 	for (int i = 0; i < ABOVE_STEPS; i++) {
 		struct whole_step step;
@@ -165,30 +182,30 @@ static __always_inline bool read_sequences(u32 *renames, u32 *mounts)
 
 /* Walks, and keeps what was found if nothing changed meanwhile. Only where what is read later is not read
  * before (x86, whose loads keep their order). */
-static __always_inline int find_above(struct saker_above *slot, u32 at, u64 dentry, u64 mnt,
-				      const struct walk_root *root, bool counted, u32 renames, u32 mounts)
+static __always_inline int find_above(struct saker_above *above, struct saker_mount *to, u32 cpu,
+				      bool counted, u32 renames, u32 mounts)
 {
 	u32 renames_after = 0, mounts_after = 0;
 	int found;
 
-	*(volatile u64 *)&slot->mnt = 0;
-	found = saker_walk_above(dentry, mnt, root->dentry, root->mnt, at);
+	*(volatile u64 *)&to->mnt = 0;
+	found = saker_walk_above(cpu);
 #if defined(__TARGET_ARCH_x86)
 	if (found < 0 || !counted || !read_sequences(&renames_after, &mounts_after) ||
 	    renames_after != renames || mounts_after != mounts)
 		return found;
-	slot->root_dentry = root->dentry;
-	slot->root_mnt = root->mnt;
-	slot->renames = renames;
-	slot->mounts = mounts;
-	slot->components = found;
-	*(volatile u64 *)&slot->mnt = mnt;
+	to->root_dentry = above->root_dentry;
+	to->root_mnt = above->root_mnt;
+	to->renames = renames;
+	to->mounts = mounts;
+	to->components = found;
+	*(volatile u64 *)&to->mnt = above->mnt;
 #endif
 	return found;
 }
 
 /* Puts the components of what is above before those of a path. */
-static __always_inline void put_before(struct beginning *to, const struct saker_above *above, int found)
+static __always_inline void put_before(struct beginning *to, const struct saker_mount *above, int found)
 {
 	if (found == 1) {
 		put_first(to->word, above->word[0], above->word[1]);
@@ -203,30 +220,43 @@ static __always_inline void put_before(struct beginning *to, const struct saker_
 	}
 }
 
+/* What the sequences were when the walk of a slot was made is what they are now. */
+static __always_inline bool is_kept(const struct saker_above *above, const struct saker_mount *mount,
+				    u32 renames, u32 mounts)
+{
+	return mount->mnt == above->mnt && mount->root_dentry == above->root_dentry &&
+	       mount->root_mnt == above->root_mnt && mount->renames == renames && mount->mounts == mounts;
+}
+
 /* Goes on from the root of a mount, which dentry is. Returns whether the components are those that the path
  * begins with; those that are there already follow. */
-static __noinline bool put_above(u64 dentry, u64 mnt, const struct walk_root *root, struct beginning *to)
+static __noinline bool put_above(void *dentry, void *mnt, const struct walk_root *root, struct beginning *to)
 {
-	u32 slot_of = ((u32)(mnt >> 6) * 0x9e3779b1u) >> 29, renames = 0, mounts = 0;
-	u32 at = bpf_get_smp_processor_id() * SAKER_ABOVE_SLOTS + slot_of;
-	struct saker_above *slot = above_at(at);
+	u32 cpu = bpf_get_smp_processor_id(), renames = 0, mounts = 0;
+	struct saker_above *above = above_of(cpu);
+	struct saker_mount *mount;
 	int found = -1;
 	bool counted;
 
-	if (!slot)
+	if (!above)
 		return false;
-	/* Whoever is preempted here by another hook has the slot to itself. */
-	__sync_fetch_and_add(&slot->taken, 1);
-	if (*(volatile u32 *)&slot->taken == 1) {
+	/* Whoever is preempted here by another hook has the entry to itself. */
+	__sync_fetch_and_add(&above->taken, 1);
+	if (*(volatile u32 *)&above->taken == 1) {
+		*(volatile u64 *)&above->dentry = (u64)dentry;
+		*(volatile u64 *)&above->mnt = (u64)mnt;
+		*(volatile u64 *)&above->root_dentry = root->dentry;
+		*(volatile u64 *)&above->root_mnt = root->mnt;
+		above->slot = ((u32)(*(volatile u64 *)&above->mnt >> 6) * 0x9e3779b1u) >> 29;
+		mount = mount_in(above);
 		counted = read_sequences(&renames, &mounts);
-		if (counted && slot->mnt == mnt && slot->root_dentry == root->dentry &&
-		    slot->root_mnt == root->mnt && slot->renames == renames && slot->mounts == mounts)
-			found = slot->components;
+		if (counted && is_kept(above, mount, renames, mounts))
+			found = mount->components;
 		else
-			found = find_above(slot, at, dentry, mnt, root, counted, renames, mounts);
-		put_before(to, slot, found);
+			found = find_above(above, mount, cpu, counted, renames, mounts);
+		put_before(to, mount, found);
 	}
-	__sync_fetch_and_add(&slot->taken, -1);
+	__sync_fetch_and_add(&above->taken, -1);
 	return found >= 0;
 }
 

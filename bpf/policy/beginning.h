@@ -82,7 +82,7 @@ static __noinline bool begins(struct dentry *dentry, struct vfsmount *mnt, struc
 	if (third && !name_words(third, &to->word[4]))
 		return false;
 	if (top && (u64)dentry != end)
-		return put_above((u64)dentry, (u64)mnt, &root, to);
+		return put_above(dentry, mnt, &root, to);
 	return true;
 }
 

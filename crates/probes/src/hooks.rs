@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_ABOVE_SLOTS, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
     SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key,
     saker_hook_stats, saker_known, saker_plan, saker_prefix_key, saker_text_key,
 };
@@ -536,8 +536,7 @@ impl Hooks {
             |entries: u32, entry: usize| entries.saturating_mul(u32::try_from(entry).unwrap_or(u32::MAX));
         open_map(open, STATS)?
             .set_value_size(sized(cpus.saturating_add(1), size_of::<saker_hook_stats>()))?;
-        let above = cpus.saturating_mul(SAKER_ABOVE_SLOTS);
-        open_map(open, ABOVE)?.set_value_size(sized(above, size_of::<saker_above>()))?;
+        open_map(open, ABOVE)?.set_value_size(sized(cpus, size_of::<saker_above>()))?;
         open_map(open, KNOWN)?.set_value_size(sized(cpus, size_of::<saker_known>()))?;
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
