@@ -24,9 +24,9 @@ use std::sync::{Arc, Weak};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
-    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key,
-    saker_hook_stats, saker_known, saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
+    SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key, saker_hook_stats, saker_known,
+    saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -38,7 +38,7 @@ use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
     ABOVE, CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SEQUENCES,
-    SETS, SHARED, SOCKETS, STATS, handle, open_map,
+    SETS, SHARED, SHARED_BY_HOOKS, SOCKETS, STATS, handle, open_map,
 };
 use self::needs::{
     Hashes, acts, asks_for_changes, counts_selectors, file_sets, hash_of, hashes, needs_program_calls,
@@ -584,14 +584,17 @@ impl Hooks {
     }
 
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
-        if self.shared.is_empty() {
-            for name in SHARED {
+        let missing = |shared: &[(&str, MapHandle)], name| shared.iter().all(|(known, _)| *known != name);
+        for name in SHARED.into_iter().chain(SHARED_BY_HOOKS) {
+            if missing(&self.shared, name) {
                 self.shared.push((name, handle(skel, name)?));
+                if name == SEQUENCES && self.task_storage {
+                    sequences::find(handle(skel, name)?);
+                }
             }
+        }
+        if self.calls.is_none() {
             self.calls = Some(Arc::new(handle(skel, CALLS)?));
-            if self.task_storage {
-                sequences::find(handle(skel, SEQUENCES)?);
-            }
         }
         Ok(())
     }
