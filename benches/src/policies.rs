@@ -20,6 +20,25 @@ const ROOT: &str = "/var/tmp/saker-bench";
 /// Calls of `security_file_permission` in one turn of the operation `file`: a write and a read.
 const CALLS: i64 = 2;
 
+/// What is measured, in the order of the report.
+const WHATS: [&str; 11] = [
+    "other-files",
+    "deep-files",
+    "root-files",
+    "watched-files",
+    "other-opens",
+    "watched-opens",
+    "small-maps",
+    "large-maps",
+    "other-connects",
+    "watched-connects",
+    "connections",
+];
+/// Bytes of the files of `small-maps` and `large-maps`.
+const MAPPED: [(&str, &str, usize); 2] = [("small-maps", "small", 4_096), ("large-maps", "large", 1 << 20)];
+/// Where a policy refuses a connection, the second.
+const ADDRESSES: [(&str, &str); 2] = [("other-connects", "127.0.0.3"), ("watched-connects", "127.0.0.2")];
+
 /// Arguments of `policies`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -64,8 +83,7 @@ fn print(args: &Args, lines: Vec<Value>) -> Result<()> {
     );
     let mut report =
         Report::new(&title, &["workload CPU", "over none", "over none, a call", "agent CPU", "events"]);
-    for what in ["other-files", "root-files", "watched-files", "other-opens", "watched-opens", "connections"]
-    {
+    for what in WHATS {
         let of = |line: &Value, name: &str| line["figures"][name].as_u64().unwrap_or(0);
         let bare = lines.iter().find(|line| line["what"] == what && line["loaded"] == "none");
         let bare = bare.map_or(0, |line| of(line, "cpu_ns"));
@@ -113,8 +131,15 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     let tell = |what: &str, figures: Value| {
         println!("{}", json!({ "loaded": loaded, "what": what, "figures": figures }));
     };
-    let subject = if loaded == "none" { None } else { Some(Subject::saker(bench, &[])?) };
-    if let Some(subject) = subject.as_ref().filter(|_| loaded != "agent") {
+    let subject = match loaded {
+        "none" => None,
+        "guard" => Some(Subject::saker(bench, &["--self-protection"])?),
+        _ => Some(Subject::saker(bench, &[])?),
+    };
+    if loaded.starts_with("same-") {
+        fs::write(Path::new(WATCHED).join("other"), "")?;
+    }
+    if let Some(subject) = subject.as_ref().filter(|_| !["agent", "guard"].contains(&loaded)) {
         tell("apply", apply(subject, bench, &texts(loaded)?)?);
     }
     if let Some(subject) = &subject {
@@ -130,14 +155,33 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
         Ok(())
     };
     let count = args.files.to_string();
-    if args.files > 0 && loaded != "connections" {
+    let of =
+        |kinds: &[&str]| args.files > 0 && (["none", "agent"].contains(&loaded) || kinds.contains(&loaded));
+    if of(&["same-file", "same-folder"]) {
+        let folder = bench.path("deep/1/2/3");
+        fs::create_dir_all(&folder)?;
+        run("deep-files", &["file", &count, &folder.join("file").to_string_lossy()])?;
+    }
+    if of(&["hash", "build-id"]) {
+        for (what, name, size) in MAPPED {
+            let path = bench.path(name);
+            fs::write(&path, vec![1; size])?;
+            run(what, &["map", &count, &path.to_string_lossy()])?;
+        }
+    }
+    if of(&["egress"]) {
+        for (what, address) in ADDRESSES {
+            run(what, &["udp", &count, address])?;
+        }
+    }
+    if args.files > 0 && !["connections", "hash", "build-id", "egress"].contains(&loaded) {
         run("other-files", &["file", &count, &other.to_string_lossy()])?;
         run("root-files", &["file", &count, &Path::new(ROOT).join("file").to_string_lossy()])?;
     }
     if args.files > 0 && ["none", "agent", "files"].contains(&loaded) {
         run("watched-files", &["file", &count, &ours.to_string_lossy()])?;
     }
-    if args.files > 0 && ["none", "agent", "refusal"].contains(&loaded) {
+    if of(&["refusal", "guard"]) {
         // Refused is the second, where the policy is loaded.
         for (what, path) in [("other-opens", &other), ("watched-opens", &ours)] {
             if !path.exists() {
@@ -149,13 +193,20 @@ fn measure(args: &SessionArgs, bench: &Bench, loaded: &str) -> Result<()> {
     if args.connections > 0 && ["none", "agent", "connections"].contains(&loaded) {
         run("connections", &["crr", &args.connections.to_string()])?;
     }
-    subject.map_or(Ok(()), Subject::stop)
+    let Some(subject) = subject else { return Ok(()) };
+    if loaded == "guard" {
+        subject.lift()?;
+    }
+    subject.stop()
 }
 
 /// Events of hooks in the export.
 fn events(subject: &Subject) -> u64 {
     let text = fs::read(&subject.export).unwrap_or_default();
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{\"process_kprobe\""));
+    let is_hook = |line: &&[u8]| {
+        [&b"{\"process_kprobe\""[..], b"{\"process_lsm\""].iter().any(|kind| line.starts_with(kind))
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter(is_hook);
     lines.count() as u64
 }
 
@@ -223,11 +274,25 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
         "process" => permission(process),
         "integer" => permission("matchArgs: [{index: 1, operator: Equal, values: [\"64\"]}]"),
         "prefix" => permission("matchArgs: [{index: 0, operator: Prefix, values: [/srv/data/]}]"),
+        // On the file system of the bench's own folder: that of ROOT may be an overlay, which cannot be named so.
         "same-file" => {
-            permission(&format!("matchArgs: [{{index: 0, operator: SameFile, values: [{ROOT}/other]}}]"))
+            permission(&format!("matchArgs: [{{index: 0, operator: SameFile, values: [{WATCHED}/other]}}]"))
         }
-        // On the file system of ROOT, so that folders above files there are gone through.
-        "same-folder" => permission("matchArgs: [{index: 0, operator: SameFile, values: [/etc/ssl]}]"),
+        // Folders above files there are gone through.
+        "same-folder" => {
+            permission(&format!("matchArgs: [{{index: 0, operator: SameFile, values: [{WATCHED}]}}]"))
+        }
+        "hash" => mapped(&format!("matchFileHashes: [{{operator: In, values: ['sha256:{:064}']}}]", 0)),
+        "build-id" => mapped("matchBuildIds: [{operator: In, values: ['00ff00ff']}]"),
+        "egress" => vec![format!(
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: bench-0}}\nspec:\n  \
+             options: [{{name: override-method, value: cgroup}}]\n  lsmhooks:\n  - hook: socket_connect\n    \
+             args: [{{index: 0, type: socket}}, {{index: 1, type: sockaddr}}]\n    selectors:\n    \
+             - matchArgs: [{{index: 0, operator: Protocol, values: [TCP, UDP]}}, \
+             {{index: 1, operator: SAddr, values: [{}]}}]\n      \
+             matchActions: [{{action: Override, argError: -1}}]\n",
+            ADDRESSES[1].1
+        )],
         _ => match loaded.rsplit_once('-').and_then(|(kind, count)| Some((kind, count.parse().ok()?))) {
             Some(("values", count)) => permission(&paths(count)),
             Some(("process", count)) => {
@@ -237,6 +302,16 @@ fn texts(loaded: &str) -> Result<Vec<String>> {
             _ => anyhow::bail!("there is nothing to load named {loaded}"),
         },
     })
+}
+
+/// Refuses what is mapped to be executed, by its content.
+fn mapped(filter: &str) -> Vec<String> {
+    vec![format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: bench-0}}\nspec:\n  lsmhooks:\n  \
+         - hook: mmap_file\n    args: [{{index: 0, type: file}}, {{index: 2, type: uint64}}]\n    selectors:\n    \
+         - matchArgs: [{{index: 2, operator: Mask, values: ['4']}}]\n      {filter}\n      \
+         matchActions: [{{action: Override, argError: -1}}]\n"
+    )]
 }
 
 /// File monitoring: access, mapping and cutting, with results, below a list of folders.

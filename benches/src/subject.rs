@@ -156,6 +156,16 @@ impl Subject {
         command.output().context("cannot run saker policy")
     }
 
+    /// Lifts the agent's protection of itself, without which it cannot be ended.
+    pub fn lift(&self) -> Result<()> {
+        let mut command = Command::new(&self.binary);
+        command.args(["protect", "off", "--for", "1h", "--server-address"]);
+        let output = command.arg(format!("unix://{}", self.socket.display())).output()?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "saker protect off failed: {message}");
+        Ok(())
+    }
+
     /// Saker's counters.
     pub fn status(&self) -> Result<Value> {
         let output = Command::new(&self.binary)

@@ -6,6 +6,8 @@
  *     churn N PROG WIDTH           like burst; every 8th child has a child of its own and long arguments
  *     file  N PATH...              open, write 64 B, read 64 B, close; paths used in turn
  *     open  N PATH...              open for reading, close; what is refused with EPERM is not closed
+ *     map   N PATH...              open, map a page to be executed, unmap, close
+ *     udp   N ADDRESS...           connect a datagram socket to port 9 there, refused with EPERM or not
  *     crr   N                      TCP connect, request, response, close on loopback
  *     null  N                      getppid() only
  *   -p: a process, with all its threads, whose CPU time is told too; -s: wait at most so long after the end
@@ -22,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -187,6 +190,28 @@ static void op_open(long i)
 		close(fd);
 }
 
+static void op_map(long i)
+{
+	int fd = open(av[i % ac], O_RDONLY);
+	void *at = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+
+	if (at == MAP_FAILED)
+		die(av[i % ac]);
+	munmap(at, 4096);
+	close(fd);
+}
+
+static void op_udp(long i)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9)};
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (s < 0 || inet_pton(AF_INET, av[i % ac], &at.sin_addr) != 1 ||
+	    (connect(s, (void *)&at, sizeof(at)) && errno != EPERM))
+		die(av[i % ac]);
+	close(s);
+}
+
 static struct sockaddr_in to = {.sin_family = AF_INET};
 static void op_crr(long i)
 {
@@ -236,7 +261,7 @@ static const struct operation {
 } operations[] = {
 	{"exec", op_exec, 1, 0}, {"burst", op_burst, 2, 1}, {"churn", op_churn, 2, 1},
 	{"file", op_file, 1, 0}, {"open", op_open, 1, 0},   {"crr", op_crr, 0, 0},
-	{"null", op_null, 0, 0},
+	{"map", op_map, 1, 0},	 {"udp", op_udp, 1, 0},	    {"null", op_null, 0, 0},
 };
 
 static int cmp(const void *a, const void *b)

@@ -185,3 +185,25 @@ int task_iterator(void *ctx)
 {
 	return 0;
 }
+
+/* Whether one program may call a function of its own and jump into another program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} jumps SEC(".maps");
+
+static __noinline int before_jump(void *ctx)
+{
+	return ctx ? bpf_get_smp_processor_id() : 0;
+}
+
+SEC("raw_tp/sched_process_exit")
+int calls_and_jumps(void *ctx)
+{
+	int number = before_jump(ctx);
+
+	bpf_tail_call(ctx, &jumps, 0);
+	return number & 1;
+}

@@ -11,16 +11,20 @@ pub mod exec;
 pub mod exports;
 pub mod exports_http;
 pub mod exports_kafka;
+pub mod exports_kafka_login;
 pub mod exports_nats;
 pub mod exports_syslog;
+pub mod exports_tls;
 pub mod facts;
 pub mod fault;
 pub mod filters;
 pub mod guard;
 pub mod keep;
 pub mod keep_egress;
+pub mod keep_files;
 pub mod loss;
 pub mod metrics;
+pub mod oci_hook;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
@@ -45,6 +49,7 @@ pub mod service;
 pub mod start;
 pub mod terminal;
 pub mod thread;
+pub mod watchdog;
 pub mod workload_hooks;
 pub mod workloads;
 
@@ -69,12 +74,15 @@ pub const TABLES: &[&[Case]] = &[
     exports::CASES,
     exports_http::CASES,
     exports_kafka::CASES,
+    exports_kafka_login::CASES,
     exports_nats::CASES,
     exports_syslog::CASES,
+    exports_tls::CASES,
     rotation::CASES,
     metrics::CASES,
     service::CASES,
     reload::CASES,
+    watchdog::CASES,
     certificates::CASES,
     policy::CASES,
     policy_asking::CASES,
@@ -92,8 +100,10 @@ pub const TABLES: &[&[Case]] = &[
     policy_foreign::CASES,
     keep::CASES,
     keep_egress::CASES,
+    keep_files::CASES,
     guard::CASES,
     policy_rails::CASES,
     workloads::CASES,
     workload_hooks::CASES,
+    oci_hook::CASES,
 ];

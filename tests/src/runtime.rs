@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime as Tasks};
 use tonic::transport::{Channel, Endpoint};
 
@@ -25,7 +26,7 @@ use proto::runtime_service_client::RuntimeServiceClient;
 /// The image: the workload program.
 const IMAGE: &str = "localhost/saker-test:1";
 /// The control group that pods are put into.
-const PARENT: &str = "saker-test-pods";
+pub const PARENT: &str = "saker-test-pods";
 /// The namespace of containerd that its CRI uses.
 const NAMESPACE: &str = "k8s.io";
 /// `NODE` of the interface's modes of namespaces.
@@ -73,14 +74,34 @@ impl Runtime {
     /// # Errors
     /// When it does not answer, or does not take the image.
     pub fn start(scratch: &Scratch, programs: &Programs) -> Result<Self> {
+        Self::start_with_hook(scratch, programs, None)
+    }
+
+    /// As [`Runtime::start`], with a hook in the specification that containers are made from.
+    ///
+    /// # Errors
+    /// When it does not answer, or does not take the image.
+    pub fn start_with_hook(scratch: &Scratch, programs: &Programs, hook: Option<&Value>) -> Result<Self> {
         let folder = scratch.fresh("containerd")?;
+        let mut runc = String::new();
+        if let Some(hook) = hook {
+            let mut spec: Value = serde_json::from_str(&run(program("ctr").args(["oci", "spec"]))?)?;
+            spec["hooks"] = serde_json::json!({ "createRuntime": [hook] });
+            let path = folder.join("spec.json");
+            fs::write(&path, spec.to_string())?;
+            runc = format!(
+                "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runc]\n\
+                 runtime_type = 'io.containerd.runc.v2'\nbase_runtime_spec = '{}'\n",
+                path.display()
+            );
+        }
         let at = |name: &str| folder.join(name).display().to_string();
         let config = format!(
             "version = 2\nroot = '{}'\nstate = '{}'\n[grpc]\naddress = '{}'\n[ttrpc]\naddress = '{}'\n\
              [plugins.'io.containerd.internal.v1.opt']\npath = '{}'\n\
              [plugins.'io.containerd.grpc.v1.cri']\nsandbox_image = '{IMAGE}'\nrestrict_oom_score_adj = true\n\
              [plugins.'io.containerd.grpc.v1.cri'.containerd]\nsnapshotter = 'native'\n\
-             [plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '{}'\n",
+             [plugins.'io.containerd.grpc.v1.cri'.cni]\nconf_dir = '{}'\n{runc}",
             at("root"),
             at("state"),
             at("containerd.sock"),
@@ -305,7 +326,7 @@ fn run(command: &mut Command) -> Result<String> {
 
 /// The labels of a pod in an event.
 #[must_use]
-pub fn labels(value: &serde_json::Value) -> BTreeMap<String, String> {
+pub fn labels(value: &Value) -> BTreeMap<String, String> {
     let of = value.as_object().into_iter().flatten();
     of.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
 }

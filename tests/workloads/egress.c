@@ -430,7 +430,8 @@ static int egress_send(int argc, char **argv)
 	return 0;
 }
 
-/* egress-one GROUP tcp|udp|send ADDRESS PORT: one attempt, of which nothing is waited for. Fact: one. */
+/* egress-one GROUP tcp|udp|send|udp-sent ADDRESS PORT: one attempt, of which nothing is waited for; the last
+ * also sends something then. Fact: one. */
 static int egress_one(int argc, char **argv)
 {
 	int type = argc == 5 && !strcmp(argv[2], "tcp") ? SOCK_STREAM : SOCK_DGRAM, fd;
@@ -444,6 +445,8 @@ static int egress_one(int argc, char **argv)
 	fd = open_socket(to.any.sa_family, type | SOCK_NONBLOCK, 0);
 	if (!strcmp(argv[2], "send"))
 		outcome("one", sendto(fd, "x", 1, 0, &to.any, len) < 0);
+	else if (!strcmp(argv[2], "udp-sent"))
+		outcome("one", connect(fd, &to.any, len) || send(fd, "x", 1, 0) != 1);
 	else
 		outcome("one", connect(fd, &to.any, len));
 	return 0;

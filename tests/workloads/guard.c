@@ -282,9 +282,29 @@ static int first_signals(int argc, char **argv)
 	return 0;
 }
 
+/* hold-thread TID: one thread of a process stands still while this runs, and the others go on. */
+static int hold_thread(int argc, char **argv)
+{
+	pid_t thread = argc > 1 ? atoi(argv[1]) : 0;
+	int status;
+	char end;
+
+	if (ptrace(PTRACE_SEIZE, thread, 0, 0) || ptrace(PTRACE_INTERRUPT, thread, 0, 0) ||
+	    waitpid(thread, &status, __WALL) != thread)
+		die("holding a thread");
+	fact("held", "%d", thread);
+	/* Until the test lets go; the kernel does it if this ends otherwise. */
+	while (read(0, &end, 1) > 0)
+		;
+	if (ptrace(PTRACE_DETACH, thread, 0, 0))
+		die("letting a thread go");
+	return 0;
+}
+
 const struct workload guard_workloads[] = {
 	{"first-signals", first_signals},
 	{"attack-agent", attack_agent},
 	{"detach-agent", detach_agent},
+	{"hold-thread", hold_thread},
 	{NULL, NULL},
 };

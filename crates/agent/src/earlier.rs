@@ -34,6 +34,8 @@ pub(crate) struct Rings {
     keep: Option<Arc<Keep>>,
     /// It has been seen that it is this agent's turn.
     has_turn: bool,
+    /// Records of earlier agents' programs that are missing and not told to be.
+    missing: u64,
 }
 
 /// One of them.
@@ -65,6 +67,16 @@ impl Earlier {
             batch.push(&record);
         }
         Ok(found.len())
+    }
+
+    /// Records that were made and had no room, when all that had was read. Nothing is known of a CPU of which there was none.
+    fn missing(&self) -> u64 {
+        let last = self.ring.last_numbers();
+        let behind = self
+            .numbers
+            .iter()
+            .map(|(cpu, number)| last.get(*cpu as usize).map_or(0, |last| last.saturating_sub(*number)));
+        self.missing + behind.sum::<u64>()
     }
 }
 
@@ -135,7 +147,8 @@ impl Rings {
         let waiting = Batches::default();
         let is_empty = earlier.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let first = Waiting { earlier: Arc::clone(&earlier), waiting: Arc::clone(&waiting) };
-        let rings = Self { own: sensors.reader()?, has_turn: keep.is_none(), keep, earlier, waiting };
+        let has_turn = keep.is_none();
+        let rings = Self { own: sensors.reader()?, has_turn, keep, earlier, waiting, missing: 0 };
         Ok((rings, (!is_empty).then_some(first)))
     }
 
@@ -152,16 +165,20 @@ impl Rings {
                 return Ok(records);
             }
         }
+        let mut found = 0;
         earlier.retain(|one| {
             let stays = one.detached.is_none_or(|since| since.elapsed() < GRACE);
-            if !stays && one.missing > 0 {
+            let missing = if stays { 0 } else { one.missing() };
+            if missing > 0 {
                 tracing::warn!(
-                    records = one.missing,
+                    records = missing,
                     "there was no room for all that was to be told while no agent ran; see rb-size-total"
                 );
             }
+            found += missing;
             stays
         });
+        self.missing += found;
         Ok(0)
     }
 }
@@ -169,7 +186,7 @@ impl Rings {
 impl RecordReader for Rings {
     fn read(&mut self, timeout: Duration, batch: &mut RecordBatch) -> Result<ReadOutcome> {
         if let Some(keep) = self.keep.clone() {
-            let nothing = ReadOutcome { records: 0, idle: true };
+            let nothing = ReadOutcome { idle: true, ..ReadOutcome::default() };
             if keep.is_leaving() {
                 // What is there is for the next agent.
                 return Ok(nothing);
@@ -181,13 +198,13 @@ impl RecordReader for Rings {
             if let Some(first) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
                 let records = first.len();
                 *batch = first;
-                return Ok(ReadOutcome { records, idle: false });
+                return Ok(ReadOutcome { records, ..ReadOutcome::default() });
             }
             // Asked first: what earlier programs told before it was this agent's turn comes before its own.
             let has_turn = self.has_turn || keep.has_turn();
             let records = self.read_earlier(batch)?;
             if records > 0 {
-                return Ok(ReadOutcome { records, idle: false });
+                return Ok(ReadOutcome { records, ..ReadOutcome::default() });
             }
             self.has_turn = has_turn;
             if !has_turn {
@@ -196,10 +213,12 @@ impl RecordReader for Rings {
             }
             if !self.earlier.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
                 let outcome = self.own.read(timeout.min(LOOK), batch)?;
-                return Ok(ReadOutcome { records: outcome.records, idle: outcome.idle });
+                let missing = std::mem::take(&mut self.missing);
+                return Ok(ReadOutcome { records: outcome.records, idle: outcome.idle, missing });
             }
         }
         let outcome = self.own.read(timeout, batch)?;
-        Ok(ReadOutcome { records: outcome.records, idle: outcome.idle })
+        let missing = std::mem::take(&mut self.missing);
+        Ok(ReadOutcome { records: outcome.records, idle: outcome.idle, missing })
     }
 }

@@ -402,6 +402,12 @@ impl Reading {
 
     fn read(&mut self, timeout: Duration) -> anyhow::Result<Result<crate::source::ReadOutcome, EngineGone>> {
         let outcome = self.reader.read(timeout, &mut self.batch)?;
+        if outcome.missing > 0 {
+            let lost = EngineInput::Lost { stage: "earlier", lost: outcome.missing };
+            if let Err(gone) = self.send(Input::Other(lost)) {
+                return Ok(Err(gone));
+            }
+        }
         if self.batch.is_empty() {
             return Ok(Ok(outcome));
         }

@@ -131,6 +131,14 @@ pub enum PolicyError {
         /// Everything that stands against it.
         reason: String,
     },
+    /// It would go on acting.
+    #[error("nothing has changed, because the policy {key} cannot be taken out of force: {reason}")]
+    Stays {
+        /// Which.
+        key: Key,
+        /// What the system says.
+        reason: String,
+    },
     /// It belongs to a file.
     #[error("the policy {key} comes from {}; change that file instead", path.display())]
     Owned {
@@ -181,6 +189,8 @@ struct Shared {
     loading: Mutex<Option<View>>,
     /// What is wrong with the sources.
     problems: Mutex<Vec<String>>,
+    /// What is in force although it was taken out of force.
+    stays: Mutex<Option<String>>,
     /// Why the file of the option is not in force.
     unmet: Mutex<Option<String>>,
     started: AtomicBool,
@@ -202,6 +212,10 @@ impl Shared {
 
     fn set_unmet(&self, reason: Option<String>) {
         *self.unmet.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    fn set_stays(&self, stays: Option<String>) {
+        *self.stays.lock().unwrap_or_else(PoisonError::into_inner) = stays;
     }
 
     fn set_problems(&self, problems: Vec<String>) {
@@ -308,10 +322,12 @@ impl Policies {
         views
     }
 
-    /// What is wrong with the sources of policies, in words.
+    /// What is wrong with the sources of policies, and what is in force without being one of them, in words.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut problems = self.shared.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        problems.extend(self.shared.stays.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        problems
     }
 
     /// Has the counters read. Without an answer in time, because a policy is being loaded, older ones have to do.

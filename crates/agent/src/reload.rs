@@ -1,17 +1,19 @@
 //! Reads the configuration again while the agent runs (SIGHUP).
 //!
 //! What can be changed takes effect at once; of the rest the log says that it needs a restart. A configuration with a
-//! mistake changes nothing.
+//! mistake changes nothing. It is done by a thread of its own, for exports that go have some seconds to write what they have.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::config::{Config, OPTIONS, Settings, is_secret};
 use crate::server::{Certificates, Service};
 use crate::state::State;
-use crate::{logging, sinks};
+use crate::{logging, notify, sinks};
 
 /// Options that take effect without a restart.
 pub(crate) const LIVE: &[&str] = &[
@@ -71,6 +73,13 @@ pub(crate) fn told(config: &Config) -> Vec<(String, String)> {
     shown.map(|option| (option.name.to_owned(), config.get(option.name).to_owned())).collect()
 }
 
+fn refuse(state: &State, errors: &dyn std::fmt::Display) {
+    let reloads = &state.reloads;
+    reloads.failed.fetch_add(1, Ordering::Relaxed);
+    tracing::error!("the configuration is not taken up, the old one stays: {errors}");
+    reloads.set_problem(format!("the changed configuration is not in force: {errors}"));
+}
+
 /// The configuration in force, and what goes by it.
 pub(crate) struct Reloader {
     /// As the agent started.
@@ -90,18 +99,11 @@ impl Reloader {
         match self.begun.again().and_then(|config| Ok((config.settings()?, config))) {
             Ok((settings, config)) => {
                 if let Err(error) = self.take_up(&settings, &config) {
-                    self.refuse(&format!("{error:#}"));
+                    refuse(&self.state, &format!("{error:#}"));
                 }
             }
-            Err(errors) => self.refuse(&errors),
+            Err(errors) => refuse(&self.state, &errors),
         }
-    }
-
-    fn refuse(&self, errors: &dyn std::fmt::Display) {
-        let reloads = &self.state.reloads;
-        reloads.failed.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("the configuration is not taken up, the old one stays: {errors}");
-        reloads.set_problem(format!("the changed configuration is not in force: {errors}"));
     }
 
     /// What can fail comes first, so that all or nothing takes effect.
@@ -154,6 +156,64 @@ impl Reloader {
             format!("changes of these options need a restart of the agent: {names}")
         });
         Ok(())
+    }
+}
+
+/// Has the configuration read again by a thread that is there as long as it takes; what is asked for meanwhile is done once
+/// more after that.
+pub(crate) struct Reloading {
+    reload: Arc<dyn Fn() + Send + Sync>,
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+    again: bool,
+}
+
+impl Reloading {
+    pub(crate) fn new(reload: Arc<dyn Fn() + Send + Sync>, state: Arc<State>) -> Self {
+        Self { reload, state, thread: None, again: false }
+    }
+
+    /// Somebody wants it.
+    pub(crate) fn ask(&mut self) {
+        self.again = true;
+        self.tend();
+    }
+
+    /// Begins what was asked for while another was under way, if that has ended. False: it ended by a defect.
+    pub(crate) fn tend(&mut self) -> bool {
+        let mut sound = true;
+        if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
+            sound = thread.join().is_ok();
+        }
+        if self.again && self.thread.is_none() {
+            self.again = false;
+            let reload = Arc::clone(&self.reload);
+            let begun = std::thread::Builder::new().name("saker-reload".into()).spawn(move || {
+                notify::reloading();
+                reload();
+                notify::ready();
+            });
+            match begun {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => refuse(&self.state, &format!("there is no thread for it: {error}")),
+            }
+        }
+        sound
+    }
+
+    /// Whether something that was asked for is not done.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.again || self.thread.is_some()
+    }
+
+    /// Waits for the end of what is under way; what else was asked for is not begun. False: it did not end in time.
+    pub(crate) fn finish(&mut self, deadline: Instant) -> bool {
+        self.again = false;
+        let Some(thread) = self.thread.take() else { return true };
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        thread.is_finished()
     }
 }
 

@@ -29,7 +29,7 @@ use crate::pods::{self, Health, Hooks, PodTable, Pods};
 use crate::policies::Policies;
 use crate::protection::{self, Protection};
 use crate::recording::{Recorded, Recorder};
-use crate::reload::{self, Reloader};
+use crate::reload::{self, Reloader, Reloading};
 use crate::requests::Requester;
 use crate::rundir::RunDir;
 use crate::server::{Certificates, Listeners, Service, ServiceConfig};
@@ -60,6 +60,10 @@ const CLOCK_STEP: u64 = 1_000_000;
 const POLICIES: Duration = Duration::from_secs(60);
 /// Time that detaching them may take.
 const POLICIES_END: Duration = Duration::from_secs(2);
+/// Time between two looks whether the configuration has been read again.
+const RELOAD_LOOK: Duration = Duration::from_millis(50);
+/// Time that this may take at the end: two exchanges of exports, if one goes back.
+const RELOAD_END: Duration = Duration::from_secs(9);
 /// Time that listing the processes of a start may take.
 const START: Duration = Duration::from_secs(60);
 
@@ -144,7 +148,7 @@ pub fn run(config: &Config, load: impl FnOnce(&Settings) -> Result<Source>) -> R
     let beside = Beside { metrics, health, interval: settings.health_interval };
     beside.serve(&runtime, &state, stopping);
     let reloader = Reloader::new(config.clone(), service, Arc::clone(&state));
-    let mut agent = Agent::new(pipeline, sensors, state, requested, Box::new(move || reloader.run()));
+    let mut agent = Agent::new(pipeline, sensors, state, requested, Arc::new(move || reloader.run()));
     agent.look(true);
     let mut ready = false;
     let outcome = match agent.await_policies(settings.policies.file.as_deref()) {
@@ -403,8 +407,7 @@ struct Agent {
     state: Arc<State>,
     requested: Receiver<Request>,
     last: Last,
-    /// Reads the configuration again.
-    reload: Box<dyn Fn()>,
+    reloading: Reloading,
     pulse: Pulse,
 }
 
@@ -421,9 +424,10 @@ impl Agent {
         sensors: Box<dyn Sensors>,
         state: Arc<State>,
         requested: Receiver<Request>,
-        reload: Box<dyn Fn()>,
+        reload: Arc<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { pipeline, sensors, state, requested, last: Last::default(), reload, pulse: Pulse::begin() }
+        let reloading = Reloading::new(reload, Arc::clone(&state));
+        Self { pipeline, sensors, state, requested, last: Last::default(), reloading, pulse: Pulse::begin() }
     }
 
     /// Works until the end is asked for (`Ok`) or forced by a failure.
@@ -476,11 +480,7 @@ impl Agent {
                 self.state.sinks.all().iter().for_each(|sink| sink.worker.control(order));
             }
             Ok(Request::Processes(reply)) => self.pipeline.processes(reply),
-            Ok(Request::Reload) => {
-                notify::reloading();
-                (self.reload)();
-                notify::ready();
-            }
+            Ok(Request::Reload) => self.reloading.ask(),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(Flow::End),
         }
@@ -490,6 +490,9 @@ impl Agent {
         }
         if !self.state.policies.is_alive() {
             bail!("the thread of the policies ended unexpectedly");
+        }
+        if !self.reloading.tend() {
+            bail!("the thread that reads the configuration again ended unexpectedly");
         }
         if let Some(sink) = self.state.sinks.all().iter().find(|sink| sink.worker.is_dead()) {
             bail!("the thread that writes to the sink {} {} ended unexpectedly", sink.name, sink.target);
@@ -508,7 +511,10 @@ impl Agent {
         let due = |last: Option<Instant>, pause: Duration| {
             last.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()))
         };
-        let look = due(self.last.look, TICK).min(self.pulse.pause());
+        let mut look = due(self.last.look, TICK).min(self.pulse.pause());
+        if self.reloading.is_busy() {
+            look = look.min(RELOAD_LOOK);
+        }
         if self.last.resync_wanted { look.min(due(self.last.resync, RESYNC_PAUSE)) } else { look }
     }
 
@@ -578,6 +584,10 @@ impl Agent {
         } else {
             // In a storm the ring would never be empty.
             self.sensors.detach();
+        }
+        // So that no sink comes or goes any more.
+        if !self.reloading.finish(Instant::now() + RELOAD_END) {
+            tracing::warn!("the configuration was still being read again at the end");
         }
         let deadline = Instant::now() + END;
         if !self.state.policies.stop(Instant::now() + POLICIES_END) {

@@ -18,6 +18,8 @@ pub struct ReadOutcome {
     pub records: usize,
     /// Nothing more was there.
     pub idle: bool,
+    /// Records that are missing for good, for which there was no room while no agent ran.
+    pub missing: u64,
 }
 
 /// The stream of records. Read by one thread.

@@ -43,7 +43,7 @@ pub(crate) struct World {
     /// What policies are loaded into.
     pub(crate) kernel: FakeKernel,
     publisher: Mutex<crate::fanout::Publisher>,
-    _requested: Receiver<Request>,
+    _requested: Mutex<Receiver<Request>>,
 }
 
 impl World {
@@ -104,7 +104,7 @@ impl World {
             stats: vec![saker_abi::Stats::default(); 2],
             ..Default::default()
         });
-        Self { state: Arc::new(state), fanout, kernel, publisher, _requested: requested }
+        Self { state: Arc::new(state), fanout, kernel, publisher, _requested: Mutex::new(requested) }
     }
 
     /// Loads a policy with one hook.
@@ -278,7 +278,7 @@ impl RecordReader for Stream {
             records += 1;
             batch.push(&record);
         }
-        Ok(ReadOutcome { records, idle: true })
+        Ok(ReadOutcome { records, idle: true, ..ReadOutcome::default() })
     }
 }
 

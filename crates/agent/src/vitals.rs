@@ -11,6 +11,8 @@ use crate::pipeline::Gauges;
 
 /// Time after which a thread that has something to do and does not move hangs.
 pub const HANGS: Duration = Duration::from_secs(30);
+/// Least time after which one does, however short the time is that a service manager gives.
+const PATIENCE_MIN: Duration = Duration::from_secs(2);
 
 /// How the agent is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,14 +140,19 @@ impl Seen {
 pub struct Watch {
     reader: Seen,
     engine: Seen,
+    /// Time after which a thread hangs.
+    patience: Duration,
 }
 
 impl Watch {
-    /// Begins to look.
+    /// Begins to look. A service manager that wants to hear of the agent within a shorter time than [`HANGS`] takes a thread that
+    /// does not move for that long for one that hangs.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, within: Option<Duration>) -> Self {
         let seen = || Seen { turns: 0, since: now };
-        Self { reader: seen(), engine: seen() }
+        // The reader turns twice a second when nothing happens.
+        let patience = within.map_or(HANGS, |within| within.clamp(PATIENCE_MIN, HANGS));
+        Self { reader: seen(), engine: seen(), patience }
     }
 
     /// Why reader or engine hang; `None`: they move.
@@ -160,10 +167,10 @@ impl Watch {
             engine = Duration::ZERO;
         }
         // The reader waits for an engine that is behind, so what holds it up is told first.
-        if engine >= HANGS {
+        if engine >= self.patience {
             return Some(format!("the engine has been at one batch of records for {} s", engine.as_secs()));
         }
-        (reader >= HANGS).then(|| format!("no records have been read for {} s", reader.as_secs()))
+        (reader >= self.patience).then(|| format!("no records have been read for {} s", reader.as_secs()))
     }
 }
 
@@ -177,7 +184,7 @@ mod tests {
     fn a_thread_that_does_not_move_is_told_and_an_idle_one_not() {
         let gauges = Gauges::default();
         let begin = Instant::now();
-        let mut watch = Watch::new(begin);
+        let mut watch = Watch::new(begin, None);
         let mut look = |second: u32| watch.look(&gauges, begin + SECOND * second);
         for second in 0..100 {
             gauges.reader_turns.fetch_add(1, Ordering::Relaxed);
@@ -197,6 +204,18 @@ mod tests {
         assert!(told.starts_with("no records have been read for 3"), "{told}");
         gauges.reader_turns.fetch_add(1, Ordering::Relaxed);
         assert_eq!(look(161), None);
+    }
+
+    #[test]
+    fn a_service_manager_with_less_patience_is_followed() {
+        let gauges = Gauges::default();
+        gauges.engine_busy.store(true, Ordering::Relaxed);
+        let begin = Instant::now();
+        for (within, hangs) in [(None, 30), (Some(60), 30), (Some(10), 10), (Some(0), 2)] {
+            let mut watch = Watch::new(begin, within.map(Duration::from_secs));
+            let mut told = (0..100).map(|second| watch.look(&gauges, begin + SECOND * second).is_some());
+            assert_eq!(told.position(|hangs| hangs), Some(hangs), "{within:?}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) const ENTRY_FINDINGS: u8 = 10;
 pub(crate) const ENTRY_LAST: u8 = ENTRY_FINDINGS;
 
 /// Stages that may tell of a loss.
-const STAGES: [&str; 4] = ["reader", "decoder", "queue", "sensor"];
+const STAGES: [&str; 5] = ["reader", "decoder", "queue", "sensor", "earlier"];
 
 /// The sequence numbers of the capture do not start at 1.
 const FEATURE_SEQUENCE_UNKNOWN: u64 = 1;

@@ -173,7 +173,7 @@ impl HttpClient {
         if answer.is_err() {
             self.sender = None;
         }
-        answer
+        answer.map_err(|error| io::Error::new(error.kind(), reasons(&error)))
     }
 
     async fn exchange(
@@ -246,6 +246,20 @@ impl HttpClient {
             runtime.shutdown_background();
         }
     }
+}
+
+/// What an error says, and what the errors say that it comes from: those of connections say no more than that there is one.
+pub(crate) fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut told = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        next = error.source();
+    }
+    told
 }
 
 /// A request that hyper gave back unsent.

@@ -1,8 +1,9 @@
 //! Which containers are of which pods: asked of the container runtime of this node ([`cri`]), kept and compared with
-//! what was known before ([`containers`]).
+//! what was known before ([`containers`]); what it tells its hooks is read by [`oci`].
 
 pub mod containers;
 pub mod cri;
+pub mod oci;
 
 pub use containers::{Changes, Container, Containers, Pod};
 pub use cri::{CriError, Runtime};

@@ -182,7 +182,17 @@ pub struct LoadedPolicy {
 
 /// What has a policy stay when the agent is gone. Dropping it takes the pins away.
 pub struct PinnedPolicy {
-    _pinned: Pinned,
+    pinned: Pinned,
+}
+
+impl PinnedPolicy {
+    /// Whether the pins could be taken away now.
+    ///
+    /// # Errors
+    /// They could not: dropped, the policy would stay in force.
+    pub fn can_go(&self) -> Result<(), Error> {
+        self.pinned.can_go()
+    }
 }
 
 impl LoadedPolicy {
@@ -192,7 +202,7 @@ impl LoadedPolicy {
     /// One of its links cannot be pinned, as those of perf events before Linux 5.15: then none is.
     pub fn pin(&mut self, keep: &Arc<Keep>, number: u32, text: &[u8]) -> Result<PinnedPolicy, Error> {
         let hooks = self.hooks.iter_mut().map(|hook| hook.links.as_mut_slice());
-        Ok(PinnedPolicy { _pinned: keep.pin_policy(number, hooks, text)? })
+        Ok(PinnedPolicy { pinned: keep.pin_policy(number, hooks, text)? })
     }
 }
 

@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
-use saker_abi::generated::saker_process;
+use saker_abi::generated::{saker_process, saker_stats};
 use zerocopy::FromBytes;
 
-use crate::{Error, Reader};
+use crate::{Error, Reader, sensors};
 
 /// Where the BPF file system is mounted, unless a whole path says otherwise.
 pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
@@ -31,6 +31,8 @@ const TURN: &str = "turn";
 /// The switch of all policies that act, also of earlier agents.
 const SWITCH: &str = "switch";
 const BASE: &str = "base";
+/// What the sensors counted.
+pub(crate) const STATS: &str = "stats";
 /// Of a policy; pinned when all its links are.
 const TEXT: &str = "text";
 const ONLY: [u8; 4] = 0_u32.to_ne_bytes();
@@ -49,6 +51,8 @@ pub struct Keep {
     pins: bool,
     earlier: Mutex<Vec<Earlier>>,
     leaving: AtomicBool,
+    /// Pins of this agent that could not be removed, deepest first: what they pin is attached as long as they are there.
+    stuck: Mutex<Vec<PathBuf>>,
     /// The texts of earlier policies are known, so that what their hooks told can be read.
     told: AtomicBool,
     /// Locked as long as this lives.
@@ -82,22 +86,37 @@ pub(crate) struct Pinned {
     paths: Vec<PathBuf>,
 }
 
+impl Pinned {
+    /// Whether they could be removed now.
+    pub(crate) fn can_go(&self) -> Result<(), Error> {
+        self.keep.can_remove()
+    }
+}
+
 impl Drop for Pinned {
     fn drop(&mut self) {
         if !self.keep.is_leaving() {
             // First what says that the whole is there.
-            for path in self.paths.iter().rev() {
-                remove(path);
-            }
+            let stuck = self.paths.iter().rev().filter(|path| !removed(path));
+            let stuck: Vec<PathBuf> = stuck.cloned().collect();
+            self.keep.stuck.lock().unwrap_or_else(PoisonError::into_inner).extend(stuck);
         }
     }
 }
 
-fn remove(path: &Path) {
-    let gone = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
-    if let Err(error) = gone {
-        tracing::warn!(path = %path.display(), "a pin cannot be removed: {error}");
+/// Removes a pin, or a directory of them. False: it is there still.
+fn removed(path: &Path) -> bool {
+    match unpin(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), "a pin cannot be removed: {error}");
+            false
+        }
+        _ => true,
     }
+}
+
+fn unpin(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
 }
 
 fn failed(operation: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -185,6 +204,7 @@ impl Keep {
             pins,
             told: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            stuck: Mutex::default(),
             earlier: Mutex::new(earlier),
             _lock: lock,
             root,
@@ -309,6 +329,35 @@ impl Keep {
         self.leaving.load(Ordering::Acquire)
     }
 
+    /// Whether pins of this agent could be removed now, without which nothing that is pinned can be taken out of force.
+    ///
+    /// # Errors
+    /// They could not; the directory was mounted anew, to be read only.
+    pub(crate) fn can_remove(&self) -> Result<(), Error> {
+        let own = self.own();
+        let may = rustix::fs::access(&own, rustix::fs::Access::WRITE_OK);
+        may.map_err(|error| failed("remove pins below", &own)(error.into()))
+    }
+
+    /// Tries again to remove what could not be removed, and says what is in force because of what is left; none: nothing is.
+    pub fn clear(&self) -> Option<String> {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reason = None;
+        stuck.retain(|path| match unpin(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                reason.get_or_insert_with(|| format!("{}: {error}", path.display()));
+                true
+            }
+            _ => false,
+        });
+        reason.map(|reason| {
+            format!(
+                "what was taken out of force is in force still, for its pins cannot be removed: {reason}; they are removed as \
+                 soon as they can be"
+            )
+        })
+    }
+
     /// Readers of what earlier agents' programs told, oldest first.
     ///
     /// # Errors
@@ -320,7 +369,10 @@ impl Keep {
             let open = |name: &str| MapHandle::from_pinned_path(base.join(name));
             // An agent that was killed while it pinned them has told nothing since.
             let (Ok(ring), Ok(reader)) = (open("ring"), open("reader")) else { continue };
-            readers.push(EarlierReader { generation: one.generation, reader: Reader::new(ring, reader)? });
+            // Agents of earlier versions did not keep them, or had others.
+            let stats = open(STATS).ok().filter(|map| map.value_size() as usize == size_of::<saker_stats>());
+            let reader = Reader::new(ring, reader)?;
+            readers.push(EarlierReader { generation: one.generation, reader, stats });
         }
         Ok(readers)
     }
@@ -604,4 +656,14 @@ pub struct EarlierReader {
     pub generation: u32,
     /// The ring.
     pub reader: Reader,
+    stats: Option<MapHandle>,
+}
+
+impl EarlierReader {
+    /// The number of the last record that was made on each CPU, whether there was room for it or not; empty: it is not known.
+    #[must_use]
+    pub fn last_numbers(&self) -> Vec<u64> {
+        let stats = self.stats.as_ref().and_then(|map| sensors::stats_in(map).ok());
+        stats.into_iter().flatten().map(|cpu| cpu.seq).collect()
+    }
 }

@@ -146,6 +146,15 @@ pub(crate) fn takes_kprobe(function: &str) -> Result<(), String> {
     found.attach_kprobe(false, function).map(drop).map_err(|e| reason(&e))
 }
 
+/// Whether the kernel takes a program that calls functions of its own and jumps into another program (tail call): on x86-64
+/// since v5.10, on arm64 since v6.0.
+pub(crate) fn calls_and_jumps() -> bool {
+    libbpf_rs::set_print(None);
+    let _lock = loader::lock();
+    let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
+    open_one("calls_and_jumps", None, None, &mut place).is_ok()
+}
+
 /// Whether, of two programs of a hook of security modules, the one that was attached last runs first; `Err` says why that
 /// is not known. Two are attached for a moment, to see.
 pub(crate) fn last_runs_first() -> Result<bool, String> {

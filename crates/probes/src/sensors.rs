@@ -10,7 +10,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, Prog
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::keep::{Keep, Pinned, Processes};
+use crate::keep::{self, Keep, Pinned, Processes};
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::{Missed, left_out};
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
@@ -160,6 +160,7 @@ impl Sensors {
         let mut kept = vec![
             ("ring", handle(&maps.saker_ring, "saker_ring")?),
             ("reader", handle(&maps.data_reader, ".data.reader")?),
+            (keep::STATS, handle(&maps.saker_stats, "saker_stats")?),
         ];
         if self.task_storage {
             kept.push(("processes", handle(&maps.saker_processes, "saker_processes")?));
@@ -270,18 +271,7 @@ impl Sensors {
     /// # Errors
     /// The map cannot be read.
     pub fn stats(&self) -> Result<Vec<saker_stats>, Error> {
-        let map = "saker_stats";
-        let values = self
-            .skel
-            .maps
-            .saker_stats
-            .lookup_percpu(0_u32.as_bytes(), MapFlags::ANY)
-            .map_err(|source| Error::Map { map, source })?
-            .unwrap_or_default();
-        Ok(values
-            .iter()
-            .map(|bytes| saker_stats::read_from_prefix(bytes).map(|(stats, _)| stats).unwrap_or_default())
-            .collect())
+        stats_in(&self.skel.maps.saker_stats)
     }
 
     /// Times exec, fork and exit went unseen because the kernel ran none of their programs, at most: each is a
@@ -496,6 +486,14 @@ impl Drop for LibraryLog {
     fn drop(&mut self) {
         libbpf_rs::set_print(None);
     }
+}
+
+/// What each CPU counted, in a map of the sensors of this agent or of another.
+pub(crate) fn stats_in(map: &impl MapCore) -> Result<Vec<saker_stats>, Error> {
+    let values = map.lookup_percpu(0_u32.as_bytes(), MapFlags::ANY);
+    let values = values.map_err(|source| Error::Map { map: "saker_stats", source })?.unwrap_or_default();
+    let read = values.iter().map(|bytes| saker_stats::read_from_prefix(bytes));
+    Ok(read.map(|read| read.map(|(stats, _)| stats).unwrap_or_default()).collect())
 }
 
 #[cfg(test)]

@@ -160,3 +160,29 @@ fn calls_of_this_process_are_told_and_replayed() {
     let line = String::from_utf8_lossy(&lines);
     println!("{}", line.lines().find(|line| line.contains("/proc/self/stat\"")).unwrap_or_default());
 }
+
+/// What Tetragon's clients ask for that Saker has no use for itself: what is found fits the release of the kernel.
+#[test]
+fn probes_of_the_peer_follow_the_kernel() {
+    let facts = saker_probes::KernelFacts::discover().unwrap();
+    if !facts.missing_capabilities.is_empty() {
+        println!("these capabilities are missing: {:?}: NOT RUN", facts.missing_capabilities);
+        return;
+    }
+    let mut numbers =
+        facts.release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let release: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
+    let probes = saker_probes::peer_probes(&facts);
+    for (name, since) in [
+        ("buildid", (5, 12)),
+        ("missed_stats_kprobe", (6, 7)),
+        ("missed_stats_kprobe_multi", (6, 7)),
+        // On arm64 later.
+        ("mix_bpf_and_tail_calls", if cfg!(target_arch = "x86_64") { (5, 10) } else { (6, 0) }),
+        ("large", (5, 2)),
+        ("batch_update", (5, 6)),
+    ] {
+        let found = probes.iter().find(|(own, _)| *own == name).map(|(_, enabled)| *enabled);
+        assert_eq!(found, Some(release >= since), "{name} on {}", facts.release);
+    }
+}

@@ -18,8 +18,9 @@ use crate::output;
 #[derive(Args)]
 #[command(after_help = "\
 The archive is readable only for its owner. manifest.json in it says what was taken from where, what was cut and what could not be \
-taken. Values of options whose names sound like secrets, passwords in addresses and private keys are replaced by [redacted]; \
-environments of processes, texts of policies and events are not taken. Names of programs, files, pods and addresses are in it: look \
+taken. Values whose names sound like secrets are replaced by [redacted], and so is what looks like one wherever it stands: private \
+keys, passwords in addresses, what follows Basic and Bearer, JSON Web Tokens, and keys of AWS, GitHub, GitLab, Slack, Google, Stripe, \
+npm and NATS. Environments of processes, texts of policies and events are not taken. Names of programs, files, pods and addresses are in it: look \
 at it before you give it away. A part has at most 8 MB, all together 64 MB.
 
 Exit status: 0 the archive is written, though parts may be missing; 1 it is not; 2 wrong command line")]

@@ -93,16 +93,26 @@ impl ServerArgs {
             left = left.saturating_sub(1);
             match connected {
                 Ok(channel) => return Ok(channel),
-                Err(error) if left == 0 => {
-                    return Err(error).with_context(|| {
-                        format!("no agent answers at {text}; is it running, and may you use its socket?")
-                    });
-                }
+                Err(error) if left == 0 => return Err(unreachable(&text, &error)),
                 Err(_) => tokio::time::sleep(pause).await,
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
+}
+
+/// Nobody answers: the reason, and what to look at.
+fn unreachable(address: &str, error: &dyn std::error::Error) -> anyhow::Error {
+    let reason = root(error);
+    anyhow!("no agent answers at {address} ({reason}); is it running, and may you use its socket?")
+}
+
+/// What began a chain of errors; those of the transport name only themselves.
+fn root<'a>(mut error: &'a (dyn std::error::Error + 'a)) -> &'a (dyn std::error::Error + 'a) {
+    while let Some(deeper) = error.source() {
+        error = deeper;
+    }
+    error
 }
 
 /// Runs a client on this thread.
@@ -116,10 +126,7 @@ pub fn runtime() -> Result<Runtime> {
 /// What went wrong with a call, for people: what the agent answered, or that the connection broke.
 pub fn refused(status: &tonic::Status) -> anyhow::Error {
     // Whatever comes from the transport and not from the agent has a cause.
-    if let Some(mut cause) = status.source() {
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
+    if let Some(cause) = status.source().map(root) {
         return anyhow!(
             "the connection to the agent broke ({cause}); it may have ended: see its log, and `saker status`"
         );
@@ -140,6 +147,15 @@ mod tests {
         for wrong in ["0", "0s", "", "x", "-1"] {
             timeout(wrong).unwrap_err();
         }
+    }
+
+    #[test]
+    fn that_nobody_answers_is_said_with_the_reason_in_one_sentence() {
+        let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = unreachable("unix:///x", &tonic::Status::from_error(Box::new(cause)));
+        let wanted =
+            "no agent answers at unix:///x (entity not found); is it running, and may you use its socket?";
+        assert_eq!(crate::output::chain(&error), wanted);
     }
 
     #[test]

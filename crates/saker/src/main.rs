@@ -15,6 +15,7 @@ mod loglevel;
 mod man;
 mod mapped;
 mod metrics;
+mod oci_hook;
 mod output;
 mod policy;
 mod probe;
@@ -87,6 +88,8 @@ enum Command {
     Uninstall(uninstall::UninstallArgs),
     /// Show what the container runtime of this machine tells
     Cri(cri::CriArgs),
+    /// As a hook of a container runtime: have the agent know a container before its first process runs
+    OciHook(Box<oci_hook::OciHookArgs>),
     /// Gather what is needed to understand a problem into an archive, without secrets
     #[command(visible_alias = "bugtool")]
     Bugreport(bugreport::BugreportArgs),
@@ -138,6 +141,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::StacktraceTree(args) => stacktrace_tree::run(&args),
         Command::Cri(args) => cri::run(&args),
+        Command::OciHook(args) => oci_hook::run(&args),
         Command::Bugreport(args) => bugreport::run(&args),
         Command::Man(args) => man::run(&args, command()),
         Command::Probe(args) => probe::run(&args),

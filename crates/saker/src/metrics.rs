@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use regex::Regex;
+use saker_agent::logging::say;
 use saker_api::saker_v1::GetMetricsRequest;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use serde_json::{Map, Value, json};
@@ -61,6 +62,9 @@ pub fn run(args: &MetricsArgs) -> Result<()> {
         .filter(|sample| wanted(&sample.name) && !(args.nonzero && sample.value.parse() == Ok(0.0)))
         .collect();
     match args.output {
+        Form::Table if samples.is_empty() => {
+            say("saker: there is no such metric with a value; see `saker metrics`");
+        }
         Form::Json => output::print(&format!("{}\n", document(&samples)))?,
         Form::Table => args.screen.show(&table(&samples))?,
         Form::Prometheus => output::print(&filtered(&text, &wanted, args.nonzero))?,
@@ -143,10 +147,12 @@ fn table(samples: &[Sample]) -> String {
     let mut rows = vec![["METRIC", "VALUE", "LABELS"].map(str::to_owned).to_vec()];
     for Sample { name, labels, value } in samples {
         let mut shown = String::new();
-        for (label, value) in labels {
+        // One without value is as none.
+        for (label, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
             // Writing to a string cannot fail.
             let _ = write!(shown, "{label}={} ", saker_api::compact::quoted(value));
         }
+        shown.truncate(shown.trim_end().len());
         rows.push(vec![name.clone(), value.clone(), shown]);
     }
     output::columns(&rows)
@@ -187,6 +193,16 @@ mod tests {
             (&value["a_total"][1]["labels"]["y"], &value["b"][0]["value"]),
             (&json!("z"), &json!(1.5))
         );
+    }
+
+    #[test]
+    fn labels_without_value_are_not_shown() {
+        let all: Vec<Sample> = samples(TEXT).collect();
+        let table = table(&all);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[1].split_whitespace().nth(2), Some("x=\"1"), "{table}");
+        assert!(lines[1].ends_with("}\""), "{table}");
+        assert!(lines[2].ends_with("x=2 y=z"), "{table}");
     }
 
     #[test]

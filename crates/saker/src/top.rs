@@ -316,6 +316,7 @@ mod tests {
         // 10 ms in two seconds are half a percent; 200 runs of 50 us.
         assert_eq!(row("files")[..8], ["100.0", "0.0", "0.0", "0.0", "0.0", "0.0", "0.500", "50000"]);
         assert!(text.contains("! 5 records or events were lost") && text.contains("agent: 25.0 %"), "{text}");
+        assert!(text.ends_with("\n\nno connections\n") && !text.contains("CONNECTION TO"), "{text}");
         let value = View::new(&interval, &args, false).json(10);
         assert_eq!(
             (&value["policies"][0]["calls"], &value["policies"][0]["cpu"]),

@@ -90,7 +90,8 @@ pub fn run(args: &TreeArgs) -> Result<()> {
         Form::Tree if args.summary => args.screen.show(&show::summary(&picture, true))?,
         Form::Tree => {
             let tree = show::tree(&picture, args.screen.screen(), args.ascii);
-            args.screen.show(&format!("{tree}\n{}", show::summary(&picture, false)))?;
+            let gap = if tree.is_empty() { "" } else { "\n" };
+            args.screen.show(&format!("{tree}{gap}{}", show::summary(&picture, false)))?;
         }
     }
     taken.check()?;

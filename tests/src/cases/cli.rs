@@ -1,6 +1,7 @@
 //! Commands that look at an agent and at what it wrote: `saker tree`, `top`, `metrics`, `bugreport`, `version`.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +24,30 @@ pub const CASES: &[Case] = &[
     alone("bugreport-without-secrets", bugreport).on_any_kernel(),
     shared("version-of-both", version).on_any_kernel(),
 ];
+
+/// Secrets as they may stand in texts, with what must not be told of each.
+const PLANTED: [(&str, &str); 6] = [
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N", "dozjgNryP4J3jVmNHl0w5N"),
+    ("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
+    ("postgres://shop:plan:ted@pass@db/orders", "ted@pass"),
+    ("Basic cGxhbnRlZDpwYXNzd29yZA==", "cGxhbnRlZDpwYXNzd29yZA"),
+    ("Bearer mF_9.B5f-4.1JqM", "mF_9.B5f-4.1JqM"),
+    ("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIplanted\n-----END PRIVATE KEY-----", "BCIEIplanted"),
+];
+
+/// The texts of all files of a folder.
+fn everything(folder: &Path) -> Result<String> {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            all.push_str(&everything(&path)?);
+        } else {
+            all.push_str(&String::from_utf8_lossy(&fs::read(&path)?));
+        }
+    }
+    Ok(all)
+}
 
 fn parsed(output: &Output) -> Result<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
@@ -124,18 +149,72 @@ fn metrics(lab: &mut Lab) -> Result<()> {
     same("metrics", value.as_object().map(serde_json::Map::len), Some(1))?;
     let text = lab.agent.ask("metrics", &["-o", "prometheus", "saker_clients"])?;
     ensure!(String::from_utf8_lossy(&text.stdout).contains("# TYPE saker_clients gauge\n"), "no explanation");
-    same("status without such a metric", lab.agent.ask("metrics", &["nonsense"])?.status.code(), Some(3))
+    let none = lab.agent.ask("metrics", &["nonsense"])?;
+    same("status without such a metric", none.status.code(), Some(3))?;
+    ensure!(
+        none.stdout.is_empty() && String::from_utf8_lossy(&none.stderr).contains("no such metric"),
+        "{none:?}"
+    );
+    nothing_to_show(lab)
+}
+
+/// Without anything to show, and without an agent, commands say so.
+fn nothing_to_show(lab: &Lab) -> Result<()> {
+    for words in [["list"], ["status"]] {
+        let none = lab.agent.ask_deep("policy", &words)?;
+        let (out, err) = (String::from_utf8_lossy(&none.stdout), String::from_utf8_lossy(&none.stderr));
+        ensure!(none.status.success() && out.lines().count() == 1, "{words:?}: {out}");
+        ensure!(err.starts_with("saker: no policies are loaded"), "{words:?}: {err}");
+    }
+    let mut tree = Command::new(agent::binary()?);
+    let tree = tree.arg("tree").stdin(Stdio::null()).output()?;
+    same("status of a tree of nothing", tree.status.code(), Some(3))?;
+    let text = String::from_utf8_lossy(&tree.stdout);
+    same("tree of nothing", text.as_ref(), "0 of 0 processes shown; 0 events; 0 killed, 0 failed\n")?;
+    let socket = lab.agent.dir.join("nobody.sock").display().to_string();
+    for words in [&["status"][..], &["top", "--once"], &["metrics"], &["events"], &["policy", "list"]] {
+        let mut command = Command::new(agent::binary()?);
+        let output = command.args(words).args(["--server-address", &format!("unix://{socket}")]);
+        let output = output.stdin(Stdio::null()).output()?;
+        same("status without an agent", output.status.code(), Some(1))?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        let wanted = format!(
+            "saker: no agent answers at unix://{socket} (No such file or directory (os error 2)); is it running, and may you use its socket?\n"
+        );
+        same("message without an agent", told.as_ref(), wanted.as_str())?;
+        ensure!(output.stdout.is_empty(), "{words:?} prints something");
+    }
+    Ok(())
 }
 
 fn bugreport() -> Result<()> {
     let scratch = Scratch::new()?;
-    let mut agent = Agent::start(&scratch, &[])?;
+    // One of each kind: what it looks like in the agent's command line, what in its configuration, log and policies.
+    let flag = format!("--cluster-name={}", PLANTED[0].0);
+    let mut agent = Agent::start(&scratch, &[&flag])?;
+    let log_text: String = PLANTED
+        .iter()
+        .fold("a line\n".to_owned(), |text, (secret, _)| format!("{text}cannot reach {secret} x\n"));
+    let log_file = scratch.path().join("agent.log");
+    fs::write(&log_file, log_text)?;
+    let policy = scratch.path().join("planted.yaml");
+    let message = PLANTED.map(|(secret, _)| secret.replace('\n', " ")).join(" ");
+    fs::write(
+        &policy,
+        getpriority("planted", Path::new("/nowhere"), &message.chars().take(200).collect::<String>(), ""),
+    )?;
+    let added = agent.ask_deep("policy", &["add", &policy.to_string_lossy()])?;
+    ensure!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let path = scratch.path().join("report.tar.gz");
     let run_dir = agent.dir.display().to_string();
     let output = agent
         .client("bugreport")
-        .args(["--run-dir", &run_dir, "--no-log", "--out"])
+        .args(["--run-dir", &run_dir, "--unit", "saker-none", "--out"])
         .arg(&path)
+        .arg("--log-file")
+        .arg(&log_file)
+        // An option that is set so is in the configuration that is collected.
+        .env("SAKER_NODE_NAME", PLANTED[1].0)
         .env("SAKER_TEST_PASSWORD", "hunter2")
         .output()?;
     let messages = String::from_utf8_lossy(&output.stderr);
@@ -158,6 +237,16 @@ fn bugreport() -> Result<()> {
         ensure!(fs::metadata(folder.join(name))?.len() > 0, "{name} is empty");
     }
     ensure!(!folder.join("agent/process/environ").exists(), "the environment is in it");
+    let all = everything(&folder)?;
+    for (_, secret) in PLANTED {
+        ensure!(!all.contains(secret), "{secret} is in the archive");
+    }
+    for (file, places) in
+        [("agent/process/cmdline", 1), ("config/effective.yaml", 1), ("agent/file.log", PLANTED.len())]
+    {
+        let text = fs::read_to_string(folder.join(file))?;
+        ensure!(text.matches("[redacted]").count() >= places, "{file}: {text}");
+    }
     let status: Value = serde_json::from_str(&fs::read_to_string(folder.join("agent/status.json"))?)?;
     same("PID", number(status.get("pid")), u64::from(agent.pid()))?;
     agent.stop()

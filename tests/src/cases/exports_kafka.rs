@@ -28,13 +28,13 @@ pub const CASES: &[Case] = &[
 const TOPIC: &str = "saker.events";
 
 /// A cluster of two brokers, as long as it lives.
-struct Cluster {
+pub(crate) struct Cluster {
     child: Child,
-    brokers: String,
+    pub(crate) brokers: String,
 }
 
 impl Cluster {
-    fn start(scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn start(scratch: &Scratch) -> Result<Self> {
         let path = scratch.fresh("kafka")?.join("log");
         // A producer that is never given anything to produce.
         let child = Command::new("kcat")
@@ -69,12 +69,22 @@ impl Cluster {
 
     /// Makes the topic.
     fn make_topic(&self) -> Result<()> {
-        self.kcat(&["-L", "-t", TOPIC], "").map(drop)
+        self.make(TOPIC)
+    }
+
+    /// Makes a topic.
+    pub(crate) fn make(&self, topic: &str) -> Result<()> {
+        self.kcat(&["-L", "-t", topic], "").map(drop)
     }
 
     /// All messages of the topic so far.
     fn messages(&self) -> Result<Vec<Value>> {
-        let text = self.kcat(&["-C", "-t", TOPIC, "-o", "beginning", "-e", "-J"], "")?;
+        self.messages_of(TOPIC)
+    }
+
+    /// All messages of a topic so far.
+    pub(crate) fn messages_of(&self, topic: &str) -> Result<Vec<Value>> {
+        let text = self.kcat(&["-C", "-t", topic, "-o", "beginning", "-e", "-J"], "")?;
         text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 

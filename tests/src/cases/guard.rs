@@ -21,7 +21,7 @@ use crate::wait;
 /// The table.
 pub const CASES: &[Case] = &[
     alone("guard-refuses", refuses),
-    alone("guard-is-lifted", is_lifted),
+    alone("guard-is-lifted", is_lifted).spread(),
     alone("guard-first-process", first_process),
     alone("guard-pins", pins),
     alone("guard-needs-all", needs_all),

@@ -29,8 +29,9 @@ use crate::workload::Programs;
 pub const CASES: &[Case] = &[
     alone("keep-delivers", delivers),
     alone("keep-tells-once", tells_once).long(),
-    alone("keep-storm", storm),
-    alone("keep-successor-fails", successor_fails),
+    alone("keep-tells-losses", tells_losses).on_any_kernel(),
+    alone("keep-storm", storm).spread(),
+    alone("keep-successor-fails", successor_fails).spread(),
     alone("keep-policies-of-calls", policies_of_calls).on_any_kernel(),
     alone("keep-one-agent", one_agent).on_any_kernel(),
     alone("keep-half-made", half_made),
@@ -276,6 +277,34 @@ fn delivers() -> Result<()> {
     third.stop()?;
     same("left", line.pins.entries(), Vec::new())?;
     Ok(())
+}
+
+/// What had no room while no agent ran is told to be missing, and counted.
+fn tells_losses() -> Result<()> {
+    const CALLS: u32 = 20_000;
+    let mut line = Line::new()?;
+    line.flags.push("--rb-size-total=65536".to_owned());
+    let mut agent = line.start()?;
+    let file = line.write("seen.yaml", &getpriority("seen", &line.programs.workload, "seen", ""))?;
+    ask(&agent, &["add", &file.to_string_lossy()])?;
+    kill(&mut agent)?;
+    let pid = line.calls(CALLS)?;
+    let mut agent = line.start()?;
+    let mut stream = agent.stream();
+    let lost = wait::until("a gap", wait::LONG, || {
+        line.settle(&mut stream)?;
+        let gaps = stream.events.iter().filter(|event| event.kind == Kind::Gap);
+        Ok(gaps.filter(|event| event.text("stage") == "earlier").map(|event| event.number("lost")).max())
+    })?;
+    let told = told(&stream.events).get(&pid).map_or(0, |what| what.values().sum::<usize>()) as u64;
+    // Others of this machine are told as well, and have less room by that.
+    println!("        {told} of {CALLS} calls were told, {lost} records were told to be missing");
+    ensure!(told > 0 && told < CALLS.into(), "{told} were told: nothing was lost, or all");
+    ensure!(told + lost >= u64::from(CALLS), "{told} told, {lost} lost");
+    let counted = agent.status()?.0["gap_records"].to_string();
+    ensure!(agent.log()?.contains("there was no room for all"), "the log does not say so");
+    ensure!(counted.trim_matches('"').parse::<u64>().is_ok_and(|count| count >= lost), "counted: {counted}");
+    agent.stop()
 }
 
 /// How often agents are to come and go.

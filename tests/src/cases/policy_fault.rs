@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -12,6 +13,7 @@ use super::policy::{Bench, getpriority, hooks};
 use crate::case::{Case, alone};
 use crate::observe::same;
 use crate::scratch::Scratch;
+use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
@@ -56,7 +58,9 @@ fn short_of_descriptors_pinned() -> Result<()> {
     let flags = ["--keep-sensors-on-exit", &format!("--bpf-dir={}", pins.dir().display())];
     let pinned = at_each_step(Bench::start(&flags)?, || pins.entries())?;
     ensure!(pinned > 0, "nothing was pinned");
-    let mut bench = Bench::start(&flags)?;
+    let folder = scratch.fresh("followed")?;
+    let followed = format!("--tracing-policy-dir={}", folder.display());
+    let mut bench = Bench::start(&[&flags as &[&str], &[&followed]].concat())?;
     let program = bench.program();
     pins.read_only(true)?;
     let answer = bench.add("held.yaml", &getpriority("held", &program, "held", ""));
@@ -72,7 +76,49 @@ fn short_of_descriptors_pinned() -> Result<()> {
     let told = note(&bench)?;
     ensure!(!told.contains("it ends with the agent"), "where it can be pinned: {told}");
     same("messages where it can", messages(&mut bench)?, vec!["again".to_owned()])?;
+    stuck(&mut bench, &pins, &folder)?;
     bench.lab.agent.stop()
+}
+
+/// What is pinned where nothing can be removed goes on acting: so whoever asks to be rid of it is refused, and what went with its
+/// file is told until it is gone.
+fn stuck(bench: &mut Bench, pins: &Pins, folder: &Path) -> Result<()> {
+    let program = &bench.program();
+    let third = bench.write("third.yaml", &getpriority("held", program, "third", ""))?;
+    let file = folder.join("of-file.yaml");
+    fs::write(&file, getpriority("of-file", program, "file", ""))?;
+    wait::until("the policy of a file", wait::LONG, || {
+        Ok((messages(bench)?.iter().any(|message| message == "file")).then_some(()))
+    })?;
+    pins.read_only(true)?;
+    let tried = (|| {
+        let replace = ["replace", &third.to_string_lossy()];
+        for order in [&replace as &[&str], &["delete", "held"], &["disable", "held"]] {
+            let output = bench.ask(order)?;
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(!output.status.success(), "{order:?}: it was done, and the pins are there still");
+            ensure!(told.contains("nothing has changed") && told.contains("Read-only file system"), "{told}");
+        }
+        same("state", bench.policy("held")?["state"].as_str(), Some("TP_STATE_ENABLED"))?;
+        fs::remove_file(&file)?;
+        wait::until("the policy that stays to be told", wait::LONG, || {
+            Ok(bench.lab.agent.status()?.problems().contains("is in force still").then_some(()))
+        })?;
+        ensure!(messages(bench)?.iter().any(|message| message == "again"), "what is held tells nothing");
+        Ok(())
+    })();
+    pins.read_only(false)?;
+    tried?;
+    wait::until("the policy to be gone", wait::LONG, || {
+        let told = bench.lab.agent.status()?.problems();
+        Ok((!told.contains("is in force still")).then_some(()))
+    })?;
+    // The kernel detaches what is pinned no longer a moment later.
+    wait::until("what is left to tell alone", wait::LONG, || {
+        Ok((messages(bench)? == ["again"]).then_some(()))
+    })?;
+    bench.order(&["replace", &third.to_string_lossy()])?;
+    same("messages of what replaced it", messages(bench)?, vec!["third".to_owned()])
 }
 
 /// Replaces a policy with ever more descriptors, until that succeeds. `pins` tells names of what is pinned. Returns how

@@ -427,8 +427,24 @@ fn kept() -> Result<()> {
     check()?;
     kill(&mut agent)?;
     check().context("while no agent runs")?;
+    // Another content takes the place of one that is listed, and a listed one of another.
+    let (good, listed) = (fs::read(&files.neighbour)?, content());
+    for (path, content) in [(&files.bad, &good), (&files.neighbour, &listed)] {
+        let new = path.with_extension("new");
+        fs::write(&new, content)?;
+        fs::rename(&new, path)?;
+    }
+    let changed = || -> Result<()> {
+        let facts = line.programs.start(&line.scratch, &files.all("map")?)?.finish()?.facts;
+        same("what is harmless now", facts.number("map.1")?, 0)?;
+        for number in 2..=5 {
+            same("a file of this content now", facts.number(&format!("map.{number}"))?, EPERM)?;
+        }
+        Ok(())
+    };
+    changed().context("exchanged while no agent runs")?;
     let mut agent = line.start()?;
-    check().context("with the next agent")?;
+    changed().context("with the next agent")?;
     agent.stop()
 }
 
@@ -493,5 +509,38 @@ fn build_ids() -> Result<()> {
             }
         }
     }
+    bench.order(&["delete", "hashed"])?;
+    named_programs(&mut bench, &id, &named)?;
     bench.lab.agent.stop()
+}
+
+/// Nor can it be executed, under any name; a program with another build id can.
+fn named_programs(bench: &mut Bench, id: &str, named: &Files) -> Result<()> {
+    let values = [id.to_owned()];
+    let asked =
+        Asked { hook: "bprm_check_security", operator: "In", values: &values, without: "", action: REFUSE };
+    let text = asked.policy(&bench.program()).replace("matchFileHashes", "matchBuildIds");
+    let other = bench.lab.programs.nop.clone();
+    ensure!(build_id(&other).ok().as_deref() != Some(id), "both programs have one build id");
+    let all = named.all("execute")?;
+    // The one in another file system may not be executed anyhow.
+    let mut run = [&all[..4], &all[5..]].concat();
+    run.push(other.to_str().context("no text")?);
+    let before = bench.lab.observe(&run)?;
+    bench.add("hashed.yaml", &text)?;
+    let seen = bench.lab.observe(&run)?;
+    for number in 1..=4 {
+        let name = format!("execute.{number}.status");
+        ensure!(before.run.facts.number(&name)? != REFUSED, "{name}: it is not executed without the policy");
+        same(&name, seen.run.facts.number(&name)?, REFUSED)?;
+    }
+    let name = "execute.5.status";
+    same(name, seen.run.facts.text(name)?, before.run.facts.text(name)?)?;
+    let events = told(&seen);
+    same("events", events.len(), 4)?;
+    for event in events {
+        same("withheld", event.text("action_withheld"), "")?;
+        same("build id", event.text("ima_hash"), format!("build-id:{id}").as_str())?;
+    }
+    Ok(())
 }

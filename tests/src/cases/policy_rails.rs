@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::policy::Bench;
-use super::policy_enforce::{BY_FUNCTION, Files, added, hooks, refusing};
+use super::policy_enforce::{BY_FUNCTION, Files, added, hooks, lsm, refusing};
 use crate::agent;
 use crate::case::{Case, alone};
 use crate::event::Kind;
@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     alone("policy-selectors-counted", selectors),
     alone("policy-dry-run", dry_run).on_any_kernel(),
     alone("policy-on-the-agent", on_the_agent).long(),
+    alone("policy-on-init", on_init).spread(),
 ];
 
 /// Status of commands that found the other answer.
@@ -272,6 +273,43 @@ fn on_the_agent() -> Result<()> {
         let hook = bench.hook("refusing")?;
         let count = |name: &str| hook[name].as_u64().unwrap_or_default();
         ensure!((count("overridden") > 0) == hit && (count("spared") > 0) != hit, "with {flags:?}: {hook}");
+    }
+    Ok(())
+}
+
+/// A policy that names the first process refuses it something only with the option that allows that. Only where that process is
+/// one of the test's own machine.
+fn on_init() -> Result<()> {
+    if !lsm()? || fs::read_to_string("/proc/1/comm")?.trim() != "init" {
+        println!(
+            "        not tried: LSM programs take no effect, or the first process is none that a test may touch"
+        );
+        return Ok(());
+    }
+    let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: first}\nspec:\n  lsmhooks:\n  \
+                - hook: task_kill\n    args: [{index: 2, type: int}]\n    selectors:\n    \
+                - matchPIDs: [{operator: In, values: [1]}]\n      \
+                matchArgs: [{index: 2, operator: Equal, values: ['15']}]\n      \
+                matchActions: [{action: Override, argError: -13}]\n";
+    for (flags, error) in [(&[] as &[&str], "0"), (&["--enforce-on-init"], "13")] {
+        let mut bench = Bench::start(flags)?;
+        bench.add("first.yaml", text)?;
+        let mut target = Command::new("/bin/sleep").arg("600").spawn()?;
+        let seen = bench.lab.observe(&["first-signals", &target.id().to_string()]);
+        let ended = target.try_wait();
+        target.kill()?;
+        let status = target.wait()?;
+        same("the first process's call", seen?.run.facts.text("may.first")?, error)?;
+        if error != "0" {
+            ensure!(ended?.is_none(), "the signal was sent: {status}");
+        } else {
+            same("signal", std::os::unix::process::ExitStatusExt::signal(&status), Some(15))?;
+        }
+        let hook = bench.hook("first")?;
+        let count = |name: &str| hook[name].as_u64().unwrap_or_default();
+        let hit = u64::from(error != "0");
+        same(&format!("with {flags:?}: {hook}"), (count("overridden"), count("spared")), (hit, 1 - hit))?;
+        bench.lab.agent.stop()?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::policy::Bench;
 use super::policy_enforce::{hooks, lsm};
 use crate::case::{Case, alone};
 use crate::observe::same;
+use crate::scratch::Scratch;
 use crate::wait;
 
 /// The table.
@@ -25,11 +26,11 @@ pub const CASES: &[Case] = &[
 const ROUNDS: &str = "300";
 
 /// A file system of its own, gone with this.
-struct Place(PathBuf);
+pub(super) struct Place(PathBuf);
 
 impl Place {
-    fn make(bench: &Bench) -> Result<Self> {
-        let base = bench.lab.scratch.fresh("place")?;
+    pub(super) fn make(scratch: &Scratch) -> Result<Self> {
+        let base = scratch.fresh("place")?;
         mount("tmpfs", &base, "tmpfs", MountFlags::empty(), None).context("mount a file system")?;
         let place = Self(base);
         for folder in ["protected/deep/er", "protected-not", "neighbour"] {
@@ -52,11 +53,11 @@ impl Place {
         Ok(place)
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.at(name).display().to_string()
     }
 }
@@ -68,7 +69,7 @@ impl Drop for Place {
 }
 
 /// Refuses a program what it asks of these files.
-fn refusing(program: &Path, hooks: &[(&str, &str)], values: &[String]) -> String {
+pub(super) fn refusing(program: &Path, hooks: &[(&str, &str)], values: &[String]) -> String {
     let program = program.display();
     let values = values.join(", ");
     let hook = |(name, ty): &(&str, &str)| {
@@ -85,7 +86,7 @@ fn refusing(program: &Path, hooks: &[(&str, &str)], values: &[String]) -> String
     )
 }
 
-fn without_lsm() -> Result<bool> {
+pub(super) fn without_lsm() -> Result<bool> {
     if lsm()? {
         return Ok(false);
     }
@@ -99,7 +100,7 @@ fn same_file() -> Result<()> {
         return Ok(());
     }
     let mut bench = Bench::start(&[])?;
-    let place = Place::make(&bench)?;
+    let place = Place::make(&bench.lab.scratch)?;
     let values = [place.text("protected"), place.text("single")];
     bench.add("same.yaml", &refusing(&bench.program(), &[("file_open", "file")], &values))?;
     let base = place.0.display().to_string();
@@ -203,7 +204,7 @@ fn replaced() -> Result<()> {
         return Ok(());
     }
     let mut bench = Bench::start(&[])?;
-    let place = Place::make(&bench)?;
+    let place = Place::make(&bench.lab.scratch)?;
     let values = [place.text("single"), place.text("later"), place.text("folder")];
     bench.add("same.yaml", &refusing(&bench.program(), &[("file_open", "file")], &values))?;
     let note = bench.hook("same")?["note"].as_str().unwrap_or_default().to_owned();
@@ -255,7 +256,7 @@ fn moved() -> Result<()> {
         return Ok(());
     }
     let mut bench = Bench::start(&[])?;
-    let place = Place::make(&bench)?;
+    let place = Place::make(&bench.lab.scratch)?;
     let others = [("path_link", "dentry"), ("path_unlink", "path"), ("bprm_check_security", "linux_binprm")];
     let values = [place.text("protected"), place.text("single")];
     let mut text = refusing(&bench.program(), &others, &values);

@@ -34,10 +34,27 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// What a manager is told, message by message.
-struct Manager(UnixDatagram);
+pub(super) struct Manager(pub(super) UnixDatagram);
 
 impl Manager {
-    fn wait_for(&self, wanted: &str) -> Result<String> {
+    /// What it was told and has not read yet.
+    pub(super) fn so_far(&self) -> Result<Vec<String>> {
+        self.0.set_nonblocking(true)?;
+        let mut seen = Vec::new();
+        let mut buffer = [0; 4096];
+        while let Ok(length) = self.0.recv(&mut buffer) {
+            seen.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+        self.0.set_nonblocking(false)?;
+        Ok(seen)
+    }
+
+    /// Forgets what it was told so far.
+    pub(super) fn forget(&self) -> Result<()> {
+        self.so_far().map(drop)
+    }
+
+    pub(super) fn wait_for(&self, wanted: &str) -> Result<String> {
         let mut seen = Vec::new();
         wait::until(&format!("the notification {wanted}"), wait::LONG, || {
             let mut buffer = [0; 4096];

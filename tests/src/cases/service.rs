@@ -39,22 +39,30 @@ spec:
     - matchArgs: [{index: 1, operator: Equal, values: [\"770999\"]}]
 ";
 
-/// Probes that clients of Tetragon look for and that Saker can tell of.
+/// Probes that clients of Tetragon look for.
 const PROBES: &[&str] = &[
     "audit_loginuid",
     "batch_update",
+    "buildid",
+    "copy_from_user_str",
     "fentry",
     "fmodret",
+    "fmodret_syscall",
     "get_func_ret",
     "kprobe_multi",
     "large",
     "link_pin",
     "lsm",
+    "missed_stats_kprobe",
+    "missed_stats_kprobe_multi",
+    "mix_bpf_and_tail_calls",
     "override_return",
     "probe_write_user",
     "signal",
+    "substring_kfunc",
     "uprobe_multi",
     "uprobe_refctroff",
+    "uprobe_regs_change",
 ];
 
 /// That a call is refused in this way.

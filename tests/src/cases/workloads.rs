@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::egress::{ADDRESS, FORBIDDEN, Listeners, filters};
 use super::policy::Bench;
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
 use crate::observe::{same, settle};
-use crate::runtime::{Runtime, labels};
+use crate::runtime::{PARENT, Runtime, labels};
 use crate::wait;
 
 /// The table.
@@ -298,11 +300,66 @@ fn allowed_programs(bench: &Bench, runtime: &Runtime, [web, db]: [&str; 2]) -> R
     exec(runtime, web, 33).context("the policy is gone")
 }
 
+/// Programs of a control group refuse connections to the pods that they are for, and to nobody else.
+fn egress(bench: &mut Bench, runtime: &Runtime, root: &Path, [web, db]: [&str; 2]) -> Result<()> {
+    let closed = Listeners::at(SocketAddr::new(FORBIDDEN.parse()?, 0))?;
+    let port = closed.tcp.local_addr()?.port().to_string();
+    let text = policy("TracingPolicy", "egress", "", "  podSelector: {matchLabels: {app: web}}\n", "");
+    let (head, _) = text.split_once("  kprobes:").context("no hooks")?;
+    let text = format!(
+        "{head}  options: [{{name: override-method, value: cgroup}}]\n  lsmhooks:\n  - hook: socket_connect\n    \
+         args: [{{index: 0, type: socket}}{ADDRESS}]\n    selectors:\n    - matchArgs: [{}]\n      \
+         matchActions: [{{action: Override, argError: -1}}]\n",
+        filters("TCP, UDP", port.parse()?)
+    );
+    bench.add("egress.yaml", &text)?;
+    let attempt =
+        |container: &str| runtime.exec(container, &["egress-one", "-", "udp-sent", FORBIDDEN, &port]);
+    let sent = |what: &str, datagrams: usize| -> Result<()> {
+        wait::until("datagrams", wait::LONG, || Ok((closed.came()?.1 >= datagrams).then_some(())))
+            .with_context(|| what.to_owned())
+    };
+    attempt(db)?;
+    sent("of another pod", 1)?;
+    attempt(web)?;
+    same("of the pod", closed.came()?, (0, 0))?;
+    let hook = bench.hook("egress")?;
+    same("refused", hook["overridden"].as_u64(), Some(1))?;
+    let text = fs::read_to_string(&bench.lab.agent.export)?;
+    let own: Vec<&str> = text.lines().filter(|line| line.contains("\"policy_name\":\"egress\"")).collect();
+    let [event] = own[..] else { anyhow::bail!("not one event: {own:?}") };
+    let event = Event::parse(1, event)?;
+    same("pod", event.text("process/pod/name"), "web-1")?;
+    // A group that the pod's processes make within the container is the pod's as well.
+    let nested = Group::make(&find_group(root, web)?, "egress")?;
+    let program = bench.program();
+    let script = format!(
+        "echo 0 > '{}/cgroup.procs' && exec \"$0\" egress-one - udp-sent {FORBIDDEN} {port}",
+        nested.0.display()
+    );
+    let status = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(script)
+        .arg(&program)
+        .env("LEAF", "-")
+        .env("NOP", "-")
+        .status()?;
+    ensure!(status.success(), "an attempt in a group within a container: {status}");
+    same("of a group within", closed.came()?, (0, 0))?;
+    same("refused", bench.hook("egress")?["overridden"].as_u64(), Some(2))?;
+    drop(nested);
+    bench.order(&["delete", "egress"])?;
+    attempt(web)?;
+    sent("without the policy", 1)
+}
+
 fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     let web = runtime.run_pod("shop", "web-1", &[("app", "web"), ("tier", "front")])?;
     let web_container = runtime.run_container(&web, "nginx", BASE + 1)?;
     let endpoint = format!("--cri-endpoint=unix://{socket}");
-    let mut bench = Bench::start(&["--enable-cri", &endpoint, "--log-level=debug"])?;
+    // Programs about sockets see no others than the pods.
+    let sockets = format!("--socket-cgroup={}", root.join(PARENT).display());
+    let mut bench = Bench::start(&["--enable-cri", &endpoint, "--log-level=debug", &sockets])?;
     for (name, workloads) in [
         ("everything", ""),
         ("host", "  hostSelector: {}\n"),
@@ -356,6 +413,7 @@ fn with_runtime(runtime: &Runtime, socket: &str, root: &Path) -> Result<()> {
     check_pod(event, &web_container)?;
     drop(nested);
     allowed_programs(&bench, runtime, [&web_container, &db_container])?;
+    egress(&mut bench, runtime, root, [&web_container, &db_container])?;
 
     // Nothing of a container is missed before it is known: it is told, with a mark.
     let first: BTreeSet<u64> = numbers(&all, "bank").into_iter().collect();

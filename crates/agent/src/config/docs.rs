@@ -82,7 +82,8 @@ with `output` that was started from a terminal ends with it, by SIGHUP.
 The log level can also be changed by `saker loglevel set`, until the configuration is read again.
 
 A service manager like systemd is told of the start (READY), of a reload (RELOADING), of the end (STOPPING) and, if it asks for
-that (WatchdogSec), that the agent lives: only while the threads that read records, make events and look after both move.
+that (WatchdogSec), that the agent lives: only while the threads that read records, make events and look after both move. One that
+has something to do and does not move for 30 seconds, or for WatchdogSec where that is shorter, hangs; a sink that stands still does not count.
 Health checks get the same answers: GetHealth of the compatible service; `/livez` (the threads move), `/readyz` and `/healthz` (and
 the agent is ready) beside `/metrics`; the standard gRPC health service with the names `liveness`, `readiness` and \"\" (the
 same as `readiness`).

@@ -35,6 +35,7 @@ const MAX_NAME: usize = 63;
 /// Names of stages and sinks that are there without being declared.
 const RESERVED: &[&str] = &[
     "decoder",
+    "earlier",
     "engine",
     "file",
     "grpc",

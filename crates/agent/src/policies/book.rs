@@ -162,7 +162,7 @@ impl Book {
             Some(Entry { origin: Origin::File(path), .. }) => {
                 return Err(PolicyError::Owned { key, path: path.clone() });
             }
-            Some(_) => {}
+            Some(_) => self.check_can_go(&key)?,
         }
         let outcome = self.exchange(&key, policy, mode);
         if outcome.is_ok() {
@@ -208,6 +208,7 @@ impl Book {
 
     /// Detaches and forgets.
     pub(super) fn delete(&mut self, key: &Key) -> Result<(), PolicyError> {
+        self.check_can_go(key)?;
         // First on disk: what is gone must not come back.
         self.forget(key)?;
         if !self.remove(key) {
@@ -215,6 +216,15 @@ impl Book {
         }
         self.publish();
         Ok(())
+    }
+
+    /// A policy that somebody asks to be rid of must not go on acting when that was confirmed.
+    fn check_can_go(&self, key: &Key) -> Result<(), PolicyError> {
+        let Some(Entry { content: Content::Loaded(active), .. }) = self.entries.get(key) else {
+            return Ok(());
+        };
+        let stays = |error| PolicyError::Stays { key: key.clone(), reason: format!("{error:#}") };
+        active.can_go().map_err(stays)
     }
 
     /// Attaches or detaches. A mode is looked at first, so that a call with both changes all or nothing.
@@ -228,6 +238,9 @@ impl Book {
         if mode == Some(Asked::Enforce) && Mode::of(&entry.policy) == Mode::MonitorOnly {
             let reason = NOTHING_TO_ENFORCE.to_owned();
             return Err(PolicyError::Mode { key: key.clone(), reason });
+        }
+        if enable == Some(false) {
+            self.check_can_go(key)?;
         }
         if let Some(mode) = mode {
             self.set_mode(key, mode)?;
@@ -396,6 +409,11 @@ impl Book {
                 self.texts.removed(number);
             }
         }
+    }
+
+    /// Tries again to take out of force what could not be, and says what is in force because of that.
+    pub(super) fn clear(&mut self) -> Option<String> {
+        self.loader.as_mut().ok()?.clear()
     }
 
     /// Lets go what can be made again.

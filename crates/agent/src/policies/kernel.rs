@@ -145,6 +145,10 @@ impl Loader for KernelLoader {
         Ok(self.keep.as_ref().map_or(Ok(()), |keep| keep.release(policy))?)
     }
 
+    fn clear(&mut self) -> Option<String> {
+        self.keep.as_ref()?.clear()
+    }
+
     fn release_bases(&mut self) -> Result<()> {
         Ok(self.keep.as_ref().map_or(Ok(()), |keep| keep.release_bases())?)
     }
@@ -175,6 +179,10 @@ impl Loaded for Attached {
         let Some(keep) = self.keep.as_ref().filter(|keep| keep.pins()) else { return Ok(false) };
         self.pinned = Some(self.policy.pin(keep, number, text)?);
         Ok(true)
+    }
+
+    fn can_go(&self) -> Result<()> {
+        Ok(self.pinned.as_ref().map_or(Ok(()), PinnedPolicy::can_go)?)
     }
 
     fn file_problems(&self) -> Vec<(usize, String)> {

@@ -72,6 +72,11 @@ pub trait Loader: Send {
         Ok(())
     }
 
+    /// Tries again to take out of force what could not be; says what is in force because of that.
+    fn clear(&mut self) -> Option<String> {
+        None
+    }
+
     /// Detaches what earlier agents left beside their policies, as far as those do not need it.
     ///
     /// # Errors
@@ -121,6 +126,14 @@ pub trait Loaded {
     /// The kernel cannot keep one of its hooks.
     fn keep(&mut self, _number: u32, _text: &[u8]) -> anyhow::Result<bool> {
         Ok(false)
+    }
+
+    /// Whether it could be taken out of force now.
+    ///
+    /// # Errors
+    /// It could not: it would go on acting after it was detached.
+    fn can_go(&self) -> anyhow::Result<()> {
+        Ok(())
     }
 
     /// What is wrong with files that policies name (`SameFile`) now, each with the hook's place.

@@ -172,6 +172,7 @@ impl Worker {
     fn tidy(&mut self) {
         self.enforcement.tend();
         self.book.bury();
+        self.shared.set_stays(self.book.clear());
         if self.measured.elapsed() >= MEASURE {
             self.measure();
         }

@@ -18,7 +18,8 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn begin() -> Self {
-        Self { watch: Watch::new(Instant::now()), within: notify::watchdog(), last: None, hung: false }
+        let within = notify::watchdog();
+        Self { watch: Watch::new(Instant::now(), within), within, last: None, hung: false }
     }
 
     /// Time between two looks.
@@ -34,6 +35,8 @@ impl Pulse {
         let now = Instant::now();
         self.last = Some(now);
         let hangs = self.watch.look(&state.gauges, now);
+        // Before the manager is told, so that who asks the agent for its health then hears the same.
+        state.vitals.note(hangs.clone());
         match (&hangs, self.hung) {
             (Some(reason), false) => {
                 tracing::error!("the agent hangs: {reason}");
@@ -46,9 +49,8 @@ impl Pulse {
             _ => {}
         }
         self.hung = hangs.is_some();
-        if hangs.is_none() && self.within.is_some() {
+        if !self.hung && self.within.is_some() {
             notify::alive();
         }
-        state.vitals.note(hangs);
     }
 }

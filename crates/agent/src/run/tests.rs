@@ -75,7 +75,7 @@ fn an_agent_whose_file_of_policies_cannot_be_loaded_does_not_start() {
         started: (SystemTime::now(), Instant::now()),
     });
     let state = Arc::new(state);
-    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Box::new(|| ()));
+    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Arc::new(|| ()));
     let error = agent.await_policies(Some(&file)).unwrap_err().to_string();
     assert!(error.starts_with("--tracing-policy /") && error.contains("p.yaml: cannot read"), "{error}");
     assert_eq!(agent.await_policies(None).unwrap(), Flow::Go);
@@ -94,9 +94,50 @@ fn a_dead_thread_of_a_sink_ends_the_agent() {
     begin.send(testing::engine_start()).unwrap();
     assert!(pipeline.wait_started(START));
     let state = Arc::clone(&world.state);
-    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Box::new(|| ()));
+    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Arc::new(|| ()));
     world.publish(vec![testing::exec(1)]);
     let error = agent.work().unwrap_err().to_string();
     assert_eq!(error, "the thread that writes to the sink file /target ended unexpectedly");
     assert!(agent.pipeline.finish(Instant::now() + END));
+}
+
+/// What is asked for while the configuration is read again is done at once, and one more reading after that.
+#[test]
+fn reading_the_configuration_again_holds_nothing_up() {
+    let world = World::new();
+    let (requests, requested) = mpsc::channel();
+    let (begin, beginning) = mpsc::channel();
+    let (_records, stream) = mpsc::channel();
+    let reader = Box::new(Stream(stream));
+    let pipeline = Pipeline::start(reader, beginning, &world.fanout, 4096, requests.clone()).unwrap();
+    begin.send(testing::engine_start()).unwrap();
+    assert!(pipeline.wait_started(START));
+    let (begun, begins) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    let goes_on = std::sync::Mutex::new(goes_on);
+    let reload = move || {
+        begun.send(()).unwrap();
+        goes_on.lock().unwrap().recv().unwrap();
+    };
+    let state = Arc::clone(&world.state);
+    let mut agent = Agent::new(pipeline, Box::new(NoSensors), state, requested, Arc::new(reload));
+    requests.send(Request::Reload).unwrap();
+    assert_eq!(agent.step(START).unwrap(), Flow::Go);
+    begins.recv().unwrap();
+    for _ in 0..3 {
+        requests.send(Request::Reload).unwrap();
+        assert_eq!(agent.step(START).unwrap(), Flow::Go);
+    }
+    let (done, mut looked) = tokio::sync::oneshot::channel();
+    requests.send(Request::Look(done)).unwrap();
+    assert_eq!(agent.step(START).unwrap(), Flow::Go);
+    assert!(looked.try_recv().is_ok() && begins.try_recv().is_err() && agent.reloading.is_busy());
+    for _ in 0..2 {
+        go_on.send(()).unwrap();
+    }
+    while agent.reloading.is_busy() {
+        agent.step(Duration::from_millis(5)).unwrap();
+    }
+    assert_eq!(begins.try_iter().count(), 1);
+    assert!(agent.reloading.finish(Instant::now()) && agent.pipeline.finish(Instant::now() + END));
 }

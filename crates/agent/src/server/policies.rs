@@ -86,7 +86,7 @@ pub(super) fn status(error: &PolicyError) -> Status {
             Status::failed_precondition(text)
         }
         PolicyError::Full | PolicyError::Busy => Status::resource_exhausted(text),
-        PolicyError::NotKept { .. } => Status::internal(text),
+        PolicyError::NotKept { .. } | PolicyError::Stays { .. } => Status::internal(text),
         PolicyError::Stopped => Status::unavailable(text),
     }
 }

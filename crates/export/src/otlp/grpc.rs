@@ -18,6 +18,7 @@ use tonic::{Code, Request, Status};
 use tower::service_fn;
 
 use super::message::ExportResponse;
+use crate::http::reasons;
 use crate::{HttpError, HttpTarget};
 
 const METHOD: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -42,6 +43,12 @@ pub(super) fn is_temporary(code: Code) -> bool {
             | Code::Unavailable
             | Code::DataLoss
     )
+}
+
+/// A status that the collector did not send, but that stands for a connection that broke.
+fn is_of_connection(status: &Status) -> bool {
+    std::error::Error::source(status)
+        .is_some_and(<dyn std::error::Error + 'static>::is::<tonic::transport::Error>)
 }
 
 impl GrpcClient {
@@ -104,6 +111,8 @@ impl GrpcClient {
         let path = PathAndQuery::from_static(METHOD);
         match client.unary(request, path, RawCodec).await {
             Ok(response) => Ok(Ok(response.into_inner())),
+            // Nobody answered: the connection broke, as that of a client whose certificate is refused.
+            Err(status) if is_of_connection(&status) => Err(io::Error::other(reasons(&status))),
             Err(status) if is_temporary(status.code()) => {
                 // The connection may be gone; the next attempt makes another.
                 self.channel = None;
@@ -123,7 +132,7 @@ impl GrpcClient {
         });
         Endpoint::from(uri).connect_with_connector(connect).await.map_err(|error| {
             // The error itself says no more than that there is one.
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let cause = std::error::Error::source(&error).map(reasons);
             io::Error::other(cause.unwrap_or_else(|| error.to_string()))
         })
     }

@@ -2,11 +2,12 @@
 //! unseen: the kernel tells when it is gone for good, and does not keep its file system from being unmounted.
 
 use std::collections::HashSet;
+use std::fs;
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init, remove_watch};
-use rustix::io::Errno;
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 
 /// Events that are read at once; further ones come next time.
 const READ: usize = 4_096;
@@ -53,9 +54,15 @@ impl Events {
         add_watch(queue, path, WatchFlags::DELETE_SELF | WatchFlags::MASK_ADD).ok()
     }
 
-    /// Whether a watched file is gone; it is watched no longer then.
-    pub(super) fn is_gone(&self, watch: i32) -> bool {
-        self.0.as_ref().is_some_and(|queue| remove_watch(queue, watch) == Err(Errno::INVAL))
+    /// All that is watched, which the kernel tells with the queue. Taking a watch away would tell whether it was there as well,
+    /// but what is watched by its place cannot be watched anew. Source: fs/notify/fdinfo.c (`inotify_fdinfo`).
+    ///
+    /// # Errors
+    /// The table of processes cannot be read, or there is no queue.
+    pub(super) fn watched(&self) -> io::Result<HashSet<i32>> {
+        let queue = self.0.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", queue.as_raw_fd()))?;
+        Ok(text.lines().filter_map(watch_of).collect())
     }
 
     /// Reads what there is.
@@ -73,4 +80,10 @@ impl Events {
         }
         news
     }
+}
+
+/// The number of a watch, from a line that tells of it; it is written in hexadecimal digits.
+fn watch_of(line: &str) -> Option<i32> {
+    let (number, _) = line.strip_prefix("inotify wd:")?.split_once(' ')?;
+    i32::from_str_radix(number, 16).ok()
 }

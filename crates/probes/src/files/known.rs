@@ -31,6 +31,8 @@ struct Path {
     former: Vec<File>,
     /// When to go through the folder again.
     due: Option<Instant>,
+    /// Why that could not be done the last time.
+    too_large: Option<String>,
 }
 
 struct File {
@@ -169,8 +171,15 @@ impl Known {
         if news.gone.is_empty() && !news.lost {
             return;
         }
-        let events = &self.events;
-        let gone = |watch: i32| news.gone.contains(&watch) || news.lost && events.is_gone(watch);
+        // What was not told is looked up. If it cannot be, what was meant still is.
+        let watched = if news.lost { self.events.watched().map(Some) } else { Ok(None) };
+        let watched = watched.unwrap_or_else(|error| {
+            tracing::warn!("events of files were lost, and which files are gone is not known: {error}");
+            None
+        });
+        let gone = |watch: i32| {
+            news.gone.contains(&watch) || watched.as_ref().is_some_and(|watched| !watched.contains(&watch))
+        };
         let mut former = 0;
         for path in self.paths.values_mut() {
             path.former.retain(|file| !file.watch.is_some_and(gone));
@@ -181,6 +190,12 @@ impl Known {
             }
         }
         self.former = former;
+    }
+
+    /// Has all folders gone through at the next look.
+    #[cfg(test)]
+    pub(super) fn go_through_all(&mut self) {
+        self.paths.values_mut().for_each(|path| path.due = None);
     }
 
     /// Goes through what is a folder, if that was long enough ago.
@@ -195,12 +210,13 @@ impl Known {
                         found.linked.append(&mut now.inside.linked);
                     }
                     now.inside = found;
+                    known.too_large = None;
                 }
-                Err(reason) => return Some(refusal(reason)),
+                Err(reason) => known.too_large = Some(reason),
             }
             known.due = Some(Instant::now() + pause(began.elapsed()));
         }
-        now.inside.noted().map(problem)
+        known.too_large.clone().map(refusal).or_else(|| now.inside.noted().map(problem))
     }
 }
 

@@ -82,3 +82,100 @@ fn what_was_moved_away_counts_until_it_is_gone() {
     fs::remove_file(&away).unwrap();
     assert_eq!(look(), [first]);
 }
+
+/// Looks until what happened has been read, however much it is.
+fn looked(files: &Files) -> Vec<u64> {
+    for _ in 0..8 {
+        files.state().known.look(&files.sets);
+    }
+    let look = files.state().known.look(&files.sets);
+    look.wanted.iter().map(|key| key.2).collect()
+}
+
+/// More happens than the kernel keeps events of, by which files that go are not told.
+fn flood(folder: &Path) {
+    let kept = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let kept: usize = kept.trim().parse().unwrap();
+    for number in 0..=kept / 2 {
+        let path = folder.join(format!("flood-{number}"));
+        fs::write(&path, "").unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn what_was_moved_away_counts_also_when_events_were_lost() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let sorted = |mut all: Vec<u64>| {
+        all.sort_unstable();
+        all
+    };
+    // So many that their numbers are longer than a digit.
+    let paths: Vec<_> = (0..20).map(|number| folder.path().join(format!("file-{number}"))).collect();
+    paths.iter().for_each(|path| fs::write(path, "x").unwrap());
+    let files =
+        Files::find(&named(&paths.iter().map(std::path::PathBuf::as_path).collect::<Vec<_>>())).unwrap();
+    files.refresh(true);
+    let stays: Vec<u64> = paths[2..].iter().map(|path| inode(path)).collect();
+    let (kept, gone) = (folder.path().join("kept"), folder.path().join("gone"));
+    fs::rename(&paths[0], &kept).unwrap();
+    fs::rename(&paths[1], &gone).unwrap();
+    let all = [stays.clone(), vec![inode(&kept), inode(&gone)]].concat();
+    assert_eq!(looked(&files), sorted(all));
+    flood(folder.path());
+    fs::remove_file(&gone).unwrap();
+    assert_eq!(looked(&files), sorted([stays.clone(), vec![inode(&kept)]].concat()));
+    // It is seen when it goes, although it was looked up meanwhile.
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(looked(&files), sorted(stays.clone()));
+    // Paths are looked at all the same.
+    flood(folder.path());
+    fs::remove_file(&paths[2]).unwrap();
+    fs::write(&paths[0], "new").unwrap();
+    assert_eq!(looked(&files), sorted([&stays[1..], &[inode(&paths[0])]].concat()));
+}
+
+#[test]
+fn a_folder_that_grows_too_large_is_told_and_what_was_known_of_it_stays() {
+    let base = tempfile::tempdir_in("/dev/shm").unwrap();
+    let folder = base.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let first = folder.join("file-1");
+    for number in 1..=super::resolve::ENTRIES_MAX {
+        fs::File::create(folder.join(format!("file-{number}"))).unwrap();
+    }
+    fs::hard_link(&first, base.path().join("outside")).unwrap();
+    let files = Files::find(&named(&[&folder])).unwrap();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let mut expected = vec![0, inode(&folder), inode(&first)];
+    expected.sort_unstable();
+    assert_eq!(inodes(&files), expected);
+    assert_eq!(files.problems(), []);
+    // One more, and something that would be found else.
+    fs::File::create(folder.join("further")).unwrap();
+    fs::hard_link(folder.join("file-2"), base.path().join("later")).unwrap();
+    let look = || {
+        // Folders of such a size are not gone through at every look.
+        files.state().known.go_through_all();
+        files.refresh(true);
+        (inodes(&files), files.problems())
+    };
+    let (known, problems) = look();
+    assert_eq!(known, expected);
+    assert!(problems[0].1.contains("more than 100000 entries"), "{problems:?}");
+    // It is told also when it was not gone through again.
+    files.refresh(true);
+    assert_eq!(files.problems(), problems);
+    let refused = Files::find(&named(&[&folder])).err().unwrap().to_string();
+    assert!(refused.contains("more than 100000 entries"), "{refused}");
+    fs::remove_file(folder.join("further")).unwrap();
+    let look = {
+        files.state().known.go_through_all();
+        files.state().known.look(&files.sets)
+    };
+    expected.push(inode(&folder.join("file-2")));
+    expected.sort_unstable();
+    assert_eq!(look.wanted.iter().map(|key| key.2).collect::<Vec<_>>(), expected);
+    assert!(look.problems.is_empty(), "{:?}", look.problems);
+}

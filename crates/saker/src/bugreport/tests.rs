@@ -47,6 +47,85 @@ fn secrets_do_not_stay() {
     }
 }
 
+/// Puts a secret into a text.
+type Put = fn(&str) -> String;
+
+/// A secret of each kind, which says nothing but its form.
+fn planted() -> Vec<(&'static str, String)> {
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
+    let signed = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N";
+    vec![
+        (
+            "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+            format!("-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----"),
+        ),
+        (
+            "lQOYBF2x",
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF2x\n-----END PGP PRIVATE KEY BLOCK-----".into(),
+        ),
+        ("dXNlcjpodW50ZXIy", "Basic dXNlcjpodW50ZXIy".into()),
+        ("mF_9.B5f-4.1JqM", "bearer mF_9.B5f-4.1JqM".into()),
+        ("hunter2", "postgres://shop:hunter2@db:5432/orders".into()),
+        ("p@ss", "amqp://shop:p@ss@queue/".into()),
+        ("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE".into()),
+        ("dozjgNryP4J3jVmNHl0w5N", signed.into()),
+        ("eyJzdWIiOiIxMjM0NTY3ODkwIn0", signed.into()),
+        ("16C7e42F292c6912E7710c838347Ae178B4a", "ghp_16C7e42F292c6912E7710c838347Ae178B4a".into()),
+        ("1234-abcdef", "xoxb-1234-abcdefghijkl".into()),
+        ("s3cret", "DB_PASSWORD=s3cret".into()),
+        ("s3cret", "https://host/x?id=1&access_token=s3cret".into()),
+    ]
+}
+
+#[test]
+fn secrets_are_found_by_what_they_look_like_wherever_they_stand() {
+    let places: [(&str, Put); 7] = [
+        ("configuration", |secret| format!("log-level: info\ncluster-name: {secret}\n")),
+        ("environment", |secret| format!("PATH=/bin\nX={secret}\nHOME=/root")),
+        ("log", |secret| {
+            format!("2026-01-01T00:00:00Z  WARN saker: cannot reach it error=\"{secret}\" n=1\n")
+        }),
+        ("policy", |secret| {
+            format!("spec:\n  kprobes:\n  - message: |\n      {}\n", secret.replace('\n', "\n      "))
+        }),
+        ("command line", |secret| format!("curl -H {secret} -v\n")),
+        ("event", |secret| {
+            serde_json::json!({"process": {"arguments": format!("-c {secret} x"), "pid": 7}}).to_string()
+        }),
+        ("words", |secret| format!("saker\0agent\0{secret}\0-v")),
+    ];
+    for (secret, text) in planted() {
+        for (place, put) in &places {
+            let told = redact::text(&put(&text));
+            assert!(!told.contains(secret), "{place}: {told}");
+            assert!(told.contains("[redacted]"), "{place}: {told}");
+        }
+    }
+    // What stands around it stays.
+    let told = redact::text(&places[5].1("-----BEGIN PRIVATE KEY-----\nMHc\n-----END PRIVATE KEY-----"));
+    assert_eq!(told, r#"{"process":{"arguments":"-c [redacted] x","pid":7}}"#);
+    let environment = r#"[{"key":"DB_PASSWORD","value":"s3cret"},{"key":"HOME","value":"/root"}]"#;
+    let wanted = r#"[{"key":"DB_PASSWORD","value":"[redacted]"},{"key":"HOME","value":"/root"}]"#;
+    assert_eq!(redact::text(environment), wanted);
+    // A text that was cut within a key.
+    assert_eq!(redact::text("MHcCAQ\nabc=\n-----END EC PRIVATE KEY-----\nend"), "[redacted]\nend");
+}
+
+#[test]
+fn what_is_no_secret_stays() {
+    for text in [
+        "process 71 of container 8f0a2d0c1b5e4c1e9d0f8f0a2d0c1b5e4c1e9d0f8f0a2d0c1b5e4c1e9d0fabcd",
+        "exec_id: bm9kZTo3MTc3NTc3NTc1NzU6MTIz",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+        "http://127.0.0.1:2112/metrics?name=x&n=1",
+        "saker_events_total{kind=\"exec\"} 7",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "me@example.org mailed /home/me/eyJ.txt",
+    ] {
+        assert_eq!(redact::text(text), text);
+    }
+}
+
 #[test]
 fn archives_tell_what_is_missing_and_what_was_cut() {
     let dir = tempfile::tempdir().unwrap();

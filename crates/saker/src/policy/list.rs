@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
+use saker_agent::logging::say;
 use saker_api::json;
 use saker_api::saker_v1::saker_service_client::SakerServiceClient;
 use saker_api::saker_v1::{ListPoliciesRequest, ListPoliciesResponse, Policy, PolicyHook, PolicySelector};
@@ -76,7 +77,11 @@ pub fn run(args: &ListArgs) -> Result<()> {
     })?;
     match args.output {
         Data::Json => output::print(&format!("{}\n", with_hooks(json::policies_object(&policies), &own))),
-        Data::Table => output::print(&table(&policies)),
+        Data::Table => {
+            output::print(&table(&policies))?;
+            note_none(policies.policies.is_empty(), &args.domain);
+            Ok(())
+        }
     }
 }
 
@@ -97,7 +102,20 @@ pub fn status(args: &StatusArgs) -> Result<()> {
     }
     match args.output {
         Data::Json => output::print(&format!("{}\n", document(&answer))),
-        Data::Table => output::print(&hooks(&answer)),
+        Data::Table => {
+            output::print(&hooks(&answer))?;
+            note_none(answer.policies.is_empty(), &args.domain);
+            Ok(())
+        }
+    }
+}
+
+/// Titles alone leave open whether something went wrong. Programs that read the table are not told.
+fn note_none(none: bool, domain: &str) {
+    match (none, domain) {
+        (false, _) => {}
+        (true, "") => say("saker: no policies are loaded; `saker policy add FILE` loads one"),
+        (true, domain) => say(format_args!("saker: no policies are loaded in the domain {domain}")),
     }
 }
 

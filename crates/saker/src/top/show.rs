@@ -73,6 +73,8 @@ impl<'a> View<'a> {
         let Interval { tally, time, agent_cpu, agent_memory, .. } = self.interval;
         let rate = |count: u64| format!("{:.1}", self.rate(count));
         let mut text = String::new();
+        // Tables without rows.
+        let mut none = Vec::new();
         if self.args.show.iter().any(|section| *section != Section::Policies) {
             text.push_str(&format!(
                 "{} events/s: {} execs, {} exits, {} files, {} connections, {} calls\n",
@@ -108,7 +110,7 @@ impl<'a> View<'a> {
                 row.push(shown(name));
                 rows.push(row);
             }
-            section(&mut text, &rows);
+            section(&mut text, &rows, "processes", &mut none);
         }
         for (kind, title, counts) in [
             (Section::Files, "FILE", &tally.files),
@@ -118,7 +120,8 @@ impl<'a> View<'a> {
                 let mut rows = vec![vec!["EVENTS/S".to_owned(), title.to_owned()]];
                 let targets = Self::targets(counts, most);
                 rows.extend(targets.into_iter().map(|(name, count)| vec![rate(count), shown(name)]));
-                section(&mut text, &rows);
+                let name = if kind == Section::Files { "files" } else { "connections" };
+                section(&mut text, &rows, name, &mut none);
             }
         }
         if self.shows(Section::Policies) {
@@ -143,7 +146,10 @@ impl<'a> View<'a> {
                 row.push(shown(name));
                 rows.push(row);
             }
-            section(&mut text, &rows);
+            section(&mut text, &rows, "policies", &mut none);
+        }
+        if !none.is_empty() {
+            text.push_str(&format!("\nno {}\n", none.join(", no ")));
         }
         text
     }
@@ -213,7 +219,12 @@ impl<'a> View<'a> {
     }
 }
 
-fn section(text: &mut String, rows: &[Vec<String>]) {
+/// Appends a table, or notes that it has no rows below its titles.
+fn section(text: &mut String, rows: &[Vec<String>], name: &'static str, none: &mut Vec<&'static str>) {
+    if rows.len() < 2 {
+        none.push(name);
+        return;
+    }
     text.push('\n');
     text.push_str(&output::columns(rows));
 }

@@ -231,7 +231,7 @@ fn span(nanoseconds: u64) -> String {
 fn kinds(counts: &BTreeMap<crate::acts::Kind, u64>) -> String {
     let words: Vec<String> =
         counts.iter().map(|(kind, count)| format!("{count} {}", kind.plural())).collect();
-    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    words.join(", ")
 }
 
 fn names(counts: &BTreeMap<String, u64>) -> String {
@@ -303,9 +303,10 @@ pub fn summary(picture: &Picture, by_program: bool) -> String {
         }
         text.push('\n');
     }
+    let gap = if by_kind.is_empty() { "" } else { ": " };
     let _ = writeln!(
         text,
-        "{shown} of {} processes shown; {events} events: {}; {} killed, {} failed",
+        "{shown} of {} processes shown; {events} events{gap}{}; {} killed, {} failed",
         picture.nodes.len(),
         kinds(by_kind),
         counts.killed,

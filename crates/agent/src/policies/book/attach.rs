@@ -61,6 +61,11 @@ impl Active {
         new
     }
 
+    /// Whether it could be detached now.
+    pub(super) fn can_go(&self) -> anyhow::Result<()> {
+        self.loaded.can_go()
+    }
+
     /// Reads the counters.
     pub(super) fn measure(&mut self) -> anyhow::Result<()> {
         let counts = self.loaded.counts()?;

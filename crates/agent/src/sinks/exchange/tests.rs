@@ -32,12 +32,16 @@ impl Declared {
     }
 
     fn exchange(&self, exports: &str) -> Result<()> {
+        self.exchange_within(exports, DRAIN)
+    }
+
+    fn exchange_within(&self, exports: &str, drain: Duration) -> Result<()> {
         let file = self.path("exports.yaml");
         fs::write(&file, exports).unwrap();
         let places = Places { root: self.root.path().into(), environment: BTreeMap::new() };
         let flags = [("export-config".to_owned(), file)];
         let settings = Config::load(&places, &flags).unwrap().settings().unwrap();
-        exchange(&settings, &self.world.state)
+        super::exchange_within(&settings, &self.world.state, drain)
     }
 
     fn find(&self, name: &str) -> Option<Arc<SinkHandle>> {
@@ -108,4 +112,64 @@ fn an_exchange_that_fails_half_way_goes_back() {
     assert_eq!(all.find("first").unwrap().target, "nats://127.0.0.1:1 a");
     all.publish(2);
     all.await_spooled("first", 5);
+}
+
+/// A server that takes a request and answers it when it is told to.
+fn slow_server() -> (u16, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<()>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (came, comes) = std::sync::mpsc::channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut text = Vec::new();
+        let mut part = [0; 4096];
+        while !text.ends_with(b"]") {
+            let length = stream.read(&mut part).unwrap();
+            assert!(length > 0, "the connection ended");
+            text.extend_from_slice(&part[..length]);
+        }
+        came.send(()).unwrap();
+        answers.recv().unwrap();
+        stream.write_all(b"HTTP/1.1 204 Text\r\nconnection: close\r\n\r\n").unwrap();
+    });
+    (port, comes, answer)
+}
+
+#[test]
+fn others_go_on_while_one_that_goes_writes_what_it_has() {
+    let all = Declared::new();
+    let (port, comes, answer) = slow_server();
+    let slow = format!(
+        "- {{name: slow, kind: webhook, url: \"http://127.0.0.1:{port}\", batch-time: 0, timeout: 600s}}\n"
+    );
+    let file = |name: &str| format!("- {{name: {name}, kind: file, path: {}}}\n", all.path(name));
+    let lines = |name: &str, wanted: usize| {
+        let end = Instant::now() + Duration::from_secs(60);
+        let count = || fs::read_to_string(all.path(name)).unwrap_or_default().lines().count();
+        while count() < wanted && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(count(), wanted, "{name}");
+    };
+    all.exchange(&[slow, file("kept")].concat()).unwrap();
+    all.publish(1);
+    comes.recv().unwrap();
+    let going = all.find("slow").unwrap();
+    let exports = [file("kept"), file("new")].concat();
+    std::thread::scope(|scope| {
+        let exchange = scope.spawn(|| all.exchange_within(&exports, Duration::from_secs(600)));
+        while all.world.fanout.of_stage("new").is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        all.publish(2);
+        lines("kept", 3);
+        lines("new", 2);
+        assert!(!exchange.is_finished() && !going.worker.is_finished());
+        answer.send(()).unwrap();
+        exchange.join().unwrap().unwrap();
+    });
+    assert_eq!((going.worker.stats().written, going.worker.stats().given_up), (1, 0));
+    assert!(all.find("slow").is_none() && all.find("new").is_some());
 }
