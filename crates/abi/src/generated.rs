@@ -1292,7 +1292,7 @@ pub struct saker_known {
     zerocopy :: KnownLayout,
     zerocopy :: Immutable,
 )]
-pub struct saker_above {
+pub struct saker_mount {
     pub mnt: __u64,
     pub root_dentry: __u64,
     pub root_mnt: __u64,
@@ -1300,8 +1300,28 @@ pub struct saker_above {
     pub mounts: __u32,
     pub word: [__u64; 6usize],
     pub components: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_above {
+    pub dentry: __u64,
+    pub mnt: __u64,
+    pub root_dentry: __u64,
+    pub root_mnt: __u64,
     pub taken: __u32,
-    pub zero: [__u64; 5usize],
+    pub slot: __u32,
+    pub zero: [__u64; 3usize],
+    pub mount: [saker_mount; 8usize],
 }
 #[repr(C)]
 #[derive(
