@@ -494,7 +494,8 @@ struct saker_above {
 	__u64 dentry, mnt, root_dentry, root_mnt; /* what is asked for, where pointers become numbers */
 	__u32 taken;				  /* somebody uses it */
 	__u32 slot;				  /* which of them */
-	__u64 zero[3];
+	__u64 hangs[3], step[6];		  /* what a walk reads: too much for a stack */
+	__u64 zero[2];
 	struct saker_mount mount[SAKER_ABOVE_SLOTS];
 };
 

@@ -16,7 +16,7 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, u32);
+	__uint(key_size, sizeof(u32));
 	__uint(value_size, sizeof(struct saker_above));
 } saker_above SEC(".maps");
 
@@ -37,7 +37,7 @@ struct beginning {
 	u64 word[6];
 };
 
-/* Where a mount hangs, and its own root: neighbours in struct mount. */
+/* Where a mount hangs, and its own root: neighbours in struct mount. Read to saker_above.hangs. */
 struct whole_mount {
 	u64 parent, mountpoint, root;
 };
@@ -121,8 +121,9 @@ __noinline int saker_walk_above(u32 cpu)
 	u32 own = bpf_core_field_offset(struct mount, mnt);
 	struct saker_above *above = above_of(cpu);
 	u64 dentry, mnt, root_dentry, root_mnt;
-	struct whole_mount mount;
+	struct whole_mount *mount;
 	struct saker_mount *to;
+	struct whole_step *step;
 	int found = 0;
 
 	if (!above || !saker_task_storage)
@@ -132,37 +133,37 @@ __noinline int saker_walk_above(u32 cpu)
 	mnt = above->mnt;
 	root_dentry = above->root_dentry;
 	root_mnt = above->root_mnt;
-	if (!read_whole_mount(&mount, mnt))
+	mount = (void *)above->hangs;
+	step = (void *)above->step;
+	if (!read_whole_mount(mount, mnt))
 		return -1;
 	for (int i = 0; i < ABOVE_STEPS; i++) {
-		struct whole_step step;
-
 		if (dentry == root_dentry && mnt == root_mnt)
 			return found;
-		if (dentry == mount.root) {
-			if (!mount.parent)
+		if (dentry == mount->root) {
+			if (!mount->parent)
 				return -1;
 			/* Of a file system that is not within the root. */
-			if (mount.parent == mnt - own)
+			if (mount->parent == mnt - own)
 				return found;
-			dentry = mount.mountpoint;
-			mnt = mount.parent + own;
-			if (!read_whole_mount(&mount, mnt))
+			dentry = mount->mountpoint;
+			mnt = mount->parent + own;
+			if (!read_whole_mount(mount, mnt))
 				return -1;
 			/* What is above is looked at only from without the root. */
 			if (mnt == root_mnt)
-				mount.parent = 0;
+				mount->parent = 0;
 			continue;
 		}
-		if (!read_whole_step(&step, dentry))
+		if (!read_whole_step(step, dentry))
 			return -1;
-		if (step.parent == dentry)
+		if (step->parent == dentry)
 			return found;
-		if (step.name != dentry + short_name_offset())
+		if (step->name != dentry + short_name_offset())
 			return -1;
-		put_first(to->word, step.word[0], step.word[1]);
+		put_first(to->word, step->word[0], step->word[1]);
 		found += found < 3;
-		dentry = step.parent;
+		dentry = step->parent;
 	}
 	return -1;
 }

@@ -180,7 +180,7 @@ static __always_inline u32 binary_generation(void)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, u32);
+	__uint(key_size, sizeof(u32));
 	__uint(value_size, sizeof(struct saker_known));
 } saker_known SEC(".maps");
 

@@ -208,7 +208,7 @@ const volatile u32 saker_cpus = 1;
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, u32);
+	__uint(key_size, sizeof(u32));
 	__uint(value_size, 2 * sizeof(struct saker_hook_stats));
 } saker_hook_stats SEC(".maps");
 

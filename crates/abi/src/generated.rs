@@ -1320,7 +1320,9 @@ pub struct saker_above {
     pub root_mnt: __u64,
     pub taken: __u32,
     pub slot: __u32,
-    pub zero: [__u64; 3usize],
+    pub hangs: [__u64; 3usize],
+    pub step: [__u64; 6usize],
+    pub zero: [__u64; 2usize],
     pub mount: [saker_mount; 8usize],
 }
 #[repr(C)]
