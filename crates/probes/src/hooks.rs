@@ -593,6 +593,14 @@ impl Hooks {
         self.calls.as_ref().map_or(0, |calls| waiting::keys(calls).len())
     }
 
+    /// Whether hooks keep where mounts hang from one call to the next: they do once the kernel's symbols have been read, if
+    /// those tell where changes of mounts are counted. None: they never do on this kernel.
+    #[must_use]
+    pub fn keeps_mounts(&self) -> Option<bool> {
+        let found = || self.shared.iter().any(|(name, map)| *name == SEQUENCES && sequences::are_in(map));
+        self.task_storage.then(found)
+    }
+
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
         let missing = |shared: &[(&str, MapHandle)], name| shared.iter().all(|(known, _)| *known != name);
         for name in SHARED.into_iter().chain(SHARED_BY_HOOKS) {

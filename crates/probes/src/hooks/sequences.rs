@@ -38,6 +38,12 @@ pub(super) fn find(map: MapHandle) {
     }
 }
 
+/// Whether they were found.
+pub(super) fn are_in(map: &MapHandle) -> bool {
+    let bytes = map.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).ok().flatten();
+    bytes.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
+}
+
 /// None: one of them is not there, or its address is hidden.
 fn read(mut symbols: impl BufRead) -> io::Result<Option<saker_sequences>> {
     let mut found = saker_sequences::default();

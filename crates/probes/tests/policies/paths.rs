@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -284,6 +285,11 @@ fn what_is_kept_of_mounts_is_not_older_than_a_change() {
     let wanted = checked(&text);
     for way in ways().into_iter().filter(|way| way.0.trampoline || way.0.kprobe) {
         let applied = lab.apply_on(&text, &way).unwrap();
+        let begin = Instant::now();
+        while lab.keeps_mounts() == Some(false) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing is ever kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let base = base.clone();
         let (sender, expected) = mpsc::channel();
         let told = lab.told_of(move || {
