@@ -477,4 +477,31 @@ struct saker_known {
 	__u64 zero[11];
 };
 
+/* How the path of a mount begins. */
+struct saker_mount {
+	__u64 mnt;		     /* address of its struct vfsmount; 0: nothing is known */
+	__u64 root_dentry, root_mnt; /* of the process */
+	__u32 renames, mounts;	     /* the kernel's sequences */
+	__u64 word[6];		     /* as struct saker_beginning has them */
+	__u32 components;	     /* how many, three at most */
+	__u32 zero;
+};
+
+#define SAKER_ABOVE_SLOTS 8
+
+/* Those that a CPU found out last; the address of a mount says in which slot. */
+struct saker_above {
+	__u64 dentry, mnt, root_dentry, root_mnt; /* what is asked for, where pointers become numbers */
+	__u32 taken;				  /* somebody uses it */
+	__u32 slot;				  /* which of them */
+	__u64 hangs[3], step[6];		  /* what a walk reads: too much for a stack */
+	__u64 zero[2];
+	struct saker_mount mount[SAKER_ABOVE_SLOTS];
+};
+
+/* Where the sequences of rename_lock and mount_lock are; 0: not known. */
+struct saker_sequences {
+	__u64 renames, mounts;
+};
+
 #endif

@@ -44,8 +44,7 @@ struct {
 
 static __always_inline bool is_switched_off(void)
 {
-	u32 zero = 0;
-	u64 *until = bpf_map_lookup_elem(&saker_switch, &zero), now;
+	u64 *until = FIRST_OF(saker_switch), now;
 
 	now = until ? *(volatile u64 *)until : 0;
 	return now && bpf_ktime_get_boot_ns() < now;
@@ -55,7 +54,7 @@ static __always_inline bool is_switched_off(void)
 static __always_inline enum saker_withheld withheld_from(u32 pid, const struct hook_scratch *s, u64 workloads,
 							 bool named)
 {
-	u32 zero = 0, *mode = bpf_map_lookup_elem(&saker_mode, &zero);
+	u32 *mode = FIRST_OF(saker_mode);
 
 	if (pid == 1 && !(saker_hits_init && named))
 		return SAKER_WITHHELD_INIT;

@@ -7,120 +7,10 @@
 #ifndef SAKER_POLICY_BEGINNING_H
 #define SAKER_POLICY_BEGINNING_H
 
-#include "context.h"
+#include "above.h"
 #include "../lib/dentry.h"
 
 #define TYPED_STEPS 10 /* components within the mount of the argument */
-#define ABOVE_STEPS 8  /* components and mounts beyond */
-
-/* Where a walk ends, and the root of that mount. */
-struct walk_root {
-	u64 dentry, mnt, top;
-};
-
-/* Three components, as struct saker_beginning has them. */
-struct beginning {
-	u64 word[6];
-};
-
-/* Where a mount hangs, and its own root: neighbours in struct mount. */
-struct whole_mount {
-	u64 parent, mountpoint, root;
-};
-
-/* What stands in struct dentry from d_parent on, where a short name has its place behind. */
-struct whole_step {
-	u64 parent, hash_len, name, inode;
-	u64 word[2];
-};
-
-/* Where a short name stands in struct dentry. 0: nowhere known. */
-static __always_inline u32 short_name_offset(void)
-{
-	if (bpf_core_field_exists(struct dentry___iname, d_iname))
-		return bpf_core_field_offset(struct dentry___iname, d_iname);
-	if (bpf_core_field_exists(struct dentry___shortname, d_shortname))
-		return bpf_core_field_offset(struct dentry___shortname, d_shortname);
-	return 0;
-}
-
-/* Reads a component at a plain address. False: it cannot be read, or its name stands elsewhere. */
-static __always_inline bool read_whole_step(struct whole_step *step, u64 dentry)
-{
-	u32 parent = bpf_core_field_offset(struct dentry, d_parent), name = short_name_offset();
-
-	if (bpf_core_field_offset(struct dentry, d_name) != parent + 8 ||
-	    bpf_core_field_offset(struct qstr, name) != 8 || name != parent + 32)
-		return false;
-	return !bpf_probe_read_kernel(step, sizeof(*step), (void *)dentry + parent);
-}
-
-/* Reads a mount at a plain address. False: it cannot be read. */
-static __always_inline bool read_whole_mount(struct whole_mount *to, u64 mnt)
-{
-	struct mount *mount = (void *)(mnt - bpf_core_field_offset(struct mount, mnt));
-	u32 parent = bpf_core_field_offset(struct mount, mnt_parent);
-	u32 root =
-		bpf_core_field_offset(struct mount, mnt) + bpf_core_field_offset(struct vfsmount, mnt_root);
-
-	if (bpf_core_field_offset(struct mount, mnt_mountpoint) != parent + 8 || root != parent + 16)
-		return false;
-	return !bpf_probe_read_kernel(to, sizeof(*to), (void *)mount + parent);
-}
-
-/* The components of a path move on, to make room for the first. */
-static __always_inline void put_first(struct beginning *to, u64 first, u64 second)
-{
-	to->word[4] = to->word[2];
-	to->word[5] = to->word[3];
-	to->word[2] = to->word[0];
-	to->word[3] = to->word[1];
-	to->word[0] = first;
-	to->word[1] = second;
-}
-
-/* The walk from the root of a mount on. Returns whether the components are those that the path begins with;
- * those that are there already follow. */
-static __noinline bool walk_above(u64 dentry, u64 mnt, const struct walk_root *root, struct beginning *to)
-{
-	u32 own = bpf_core_field_offset(struct mount, mnt);
-	struct whole_mount mount;
-
-	if (!read_whole_mount(&mount, mnt))
-		return false;
-	for (int i = 0; i < ABOVE_STEPS; i++) {
-		struct whole_step step;
-
-		if (dentry == root->dentry && mnt == root->mnt)
-			return true;
-		if (dentry == mount.root) {
-			if (!mount.parent)
-				return false;
-			/* Of a file system that is not within the root. */
-			if (mount.parent == mnt - own)
-				return true;
-			dentry = mount.mountpoint;
-			mnt = mount.parent + own;
-			if (mnt == root->mnt) {
-				/* What is above is looked at only from without the root. */
-				mount.root = root->top;
-				mount.parent = 0;
-			} else if (!read_whole_mount(&mount, mnt)) {
-				return false;
-			}
-			continue;
-		}
-		if (!read_whole_step(&step, dentry))
-			return false;
-		if (step.parent == dentry)
-			return true;
-		if (step.name != dentry + short_name_offset())
-			return false;
-		put_first(to, step.word[0], step.word[1]);
-		dentry = step.parent;
-	}
-	return false;
-}
 
 /* The first bytes of the name of a dentry. False: it is a long one, which stands elsewhere. */
 static __always_inline bool name_words(struct dentry *dentry, u64 *to)
@@ -157,15 +47,11 @@ static __noinline bool begins(struct dentry *dentry, struct vfsmount *mnt, struc
 
 	if (mnt) {
 		struct fs_struct *fs = bpf_get_current_task_btf()->fs;
-		struct vfsmount *of;
 
 		if (!fs)
 			return false;
 		root.dentry = (u64)fs->root.dentry;
-		of = fs->root.mnt;
-		root.mnt = (u64)of;
-		if (of)
-			root.top = (u64)of->mnt_root;
+		root.mnt = (u64)fs->root.mnt;
 		if ((u64)mnt == root.mnt)
 			end = root.dentry;
 		top = mnt->mnt_root;
@@ -196,7 +82,7 @@ static __noinline bool begins(struct dentry *dentry, struct vfsmount *mnt, struc
 	if (third && !name_words(third, &to->word[4]))
 		return false;
 	if (top && (u64)dentry != end)
-		return walk_above((u64)dentry, (u64)mnt, &root, to);
+		return put_above(dentry, mnt, &root, to);
 	return true;
 }
 

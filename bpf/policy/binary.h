@@ -100,11 +100,11 @@ static __always_inline u64 pattern_bits(u32 level)
 {
 	struct saker_binary_sets *sets;
 	struct hook_scratch *s;
-	u32 zero = 0, off;
+	u32 off;
 	u64 bits = 0;
 
 	s = scratch_at(level);
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	sets = FIRST_OF(saker_binary_sets);
 	if (!s || !sets)
 		return 0;
 	off = s->walk.off & (HOOK_PATH_MAX - 1);
@@ -122,10 +122,10 @@ __noinline u64 saker_binary_suffix(u32 level, u32 number)
 {
 	struct saker_binary_sets *sets;
 	struct hook_scratch *s;
-	u32 zero = 0, len, n;
+	u32 len, n;
 
 	s = scratch_at(level);
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	sets = FIRST_OF(saker_binary_sets);
 	if (!NEEDS(BINARIES) || !s || !sets || number >= BINARY_LENGTHS_MAX)
 		return 0;
 	len = (HOOK_PATH_MAX - 1 - s->walk.off) & (HOOK_PATH_MAX - 1);
@@ -138,11 +138,11 @@ __noinline u64 saker_binary_bits(u32 level)
 {
 	struct saker_binary_sets *sets;
 	struct hook_scratch *s;
-	u32 zero = 0, len;
+	u32 len;
 	u64 bits;
 
 	s = scratch_at(level);
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	sets = FIRST_OF(saker_binary_sets);
 	if (!NEEDS(BINARIES) || !s || !sets)
 		return 0;
 	len = (HOOK_PATH_MAX - 1 - s->walk.off) & (HOOK_PATH_MAX - 1);
@@ -171,20 +171,30 @@ static __always_inline u64 bits_of_task(struct hook_scratch *s, u32 level, struc
 
 static __always_inline u32 binary_generation(void)
 {
-	struct saker_binary_sets *sets;
-	u32 zero = 0;
+	struct saker_binary_sets *sets = FIRST_OF(saker_binary_sets);
 
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
 	return sets ? sets->generation : 0;
 }
 
-/* What each CPU found out last, for all hooks. Size set on load. */
+/* What each CPU found out last, for all hooks: all in one entry, which has an address. Size set on load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct saker_known);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, sizeof(struct saker_known));
 } saker_known SEC(".maps");
+
+static __always_inline struct saker_known *known_of(u32 cpu)
+{
+	struct saker_known *all = FIRST_OF(saker_known);
+
+	forget(cpu);
+	if (!all || cpu >= saker_cpus)
+		return NULL;
+	all += (u64)cpu;
+	forget(all);
+	return all;
+}
 
 /* Whether this entry is of the task as it is now. A task is told from another at its address by its start,
  * and from what it was before an exec by the number of that. */

@@ -169,7 +169,7 @@ static __always_inline bool binaries(u32 cpu, u64 *bits)
 	if (saker_task_storage) {
 		struct task_struct *task = bpf_get_current_task_btf();
 
-		known = bpf_map_lookup_elem(&saker_known, &cpu);
+		known = known_of(cpu);
 		if (known && is_known(known, task, binary_generation())) {
 			*bits = *(volatile u64 *)&known->bits;
 			if (*(volatile u64 *)&known->task == (u64)task)
@@ -432,10 +432,10 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 	}
 }
 
-/* Counts the call, and says which selectors can match: mostly none, and the hook is over. Not inlined: it
- * gives its stack back. */
-static __noinline u64 front(void *ctx, u32 cpu, struct caller *who)
+/* Counts the call, and says which selectors can match: mostly none, and the hook is over. */
+static __always_inline u64 front(void *ctx, struct caller *who)
 {
+	u32 cpu = bpf_get_smp_processor_id();
 	struct saker_hook_stats *counts = hook_stats(cpu);
 
 	if (!counts)
@@ -468,7 +468,7 @@ static __always_inline s64 on_entry(void *ctx)
 		forget_put_off();
 	else if (saker_plan.flags & SAKER_PLAN_HASH && is_of_hash())
 		return 0;
-	found = front(ctx, bpf_get_smp_processor_id(), &call.who);
+	found = front(ctx, &call.who);
 	if (found && saker_plan.typed)
 		found = by_beginnings(ctx, found);
 	if (!found)

@@ -81,12 +81,11 @@ static __always_inline u64 number_bits(u64 leader)
 __noinline u64 saker_fresh_bits(u32 generation)
 {
 	struct saker_binary_sets *sets;
-	u32 zero = 0;
 	u64 fresh = 0;
 
 	if (!saker_follows)
 		return 0;
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	sets = FIRST_OF(saker_binary_sets);
 	if (!sets)
 		return 0;
 	/* Without a branch, of which the verifier would follow both ends each time. */
@@ -102,9 +101,8 @@ __noinline u64 saker_fresh_bits(u32 generation)
 static __always_inline u64 followed_bits(void)
 {
 	struct saker_binary_sets *sets;
-	u32 zero = 0;
 
-	sets = bpf_map_lookup_elem(&saker_binary_sets, &zero);
+	sets = FIRST_OF(saker_binary_sets);
 	return sets ? sets->followed : 0;
 }
 

@@ -200,29 +200,41 @@ struct {
 	__type(value, struct rate_value);
 } saker_rates SEC(".maps");
 
-/* Of this hook alone: one entry for each CPU, behind one for all. Arrays, for the kernel looks into those
- * without a call. As many entries as there can be CPUs, set on load. */
+/* How many CPUs there can be. */
+const volatile u32 saker_cpus = 1;
+
+/* Of this hook alone: one for each CPU, behind one for all. All in one entry, which has an address. Size set
+ * on load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, u32);
-	__type(value, struct saker_hook_stats);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(u32));
+	__uint(value_size, 2 * sizeof(struct saker_hook_stats));
 } saker_hook_stats SEC(".maps");
 
-static __always_inline struct saker_hook_stats *stats_at(u32 at)
+/* Of all CPUs. */
+static __always_inline struct saker_hook_stats *hook_stats_of_all(void)
 {
-	return bpf_map_lookup_elem(&saker_hook_stats, &at);
+	return FIRST_OF(saker_hook_stats);
 }
 
 static __always_inline struct saker_hook_stats *hook_stats(u32 cpu)
 {
-	return stats_at(cpu + 1);
+	struct saker_hook_stats *all = FIRST_OF(saker_hook_stats);
+
+	forget(cpu);
+	if (!all || cpu >= saker_cpus)
+		return NULL;
+	all += 1 + (u64)cpu;
+	/* Or the compiler would compute it again for each counter. */
+	forget(all);
+	return all;
 }
 
 /* More calls of this hook wait for their return, or less. */
 static __always_inline void count_waiting(s64 more)
 {
-	struct saker_hook_stats *all = stats_at(0);
+	struct saker_hook_stats *all = hook_stats_of_all();
 
 	if (all)
 		__sync_fetch_and_add(&all->waiting, more);
@@ -231,7 +243,7 @@ static __always_inline void count_waiting(s64 more)
 /* Where none waits, no return needs to be looked for. */
 static __always_inline bool none_waits(void)
 {
-	struct saker_hook_stats *all = stats_at(0);
+	struct saker_hook_stats *all = hook_stats_of_all();
 
 	return all && !*(volatile u64 *)&all->waiting;
 }

@@ -37,5 +37,8 @@ struct saker_hook_stats a_hook_stats;
 struct saker_selector_stats a_selector_stats;
 struct saker_enforced an_enforced;
 struct saker_known a_known;
+struct saker_above an_above;
+struct saker_mount a_mount;
+struct saker_sequences a_sequences;
 struct saker_group a_group;
 struct saker_group_made a_group_made;

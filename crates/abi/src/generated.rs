@@ -107,6 +107,7 @@ pub const SAKER_SELECTOR_SHARDS_MAX: u32 = 8;
 pub const SAKER_ENFORCED_GROUPS_MAX: u32 = 4096;
 pub const SAKER_WORKLOADS_MAX: u32 = 63;
 pub const SAKER_WORKLOAD_ANY: i32 = -1;
+pub const SAKER_ABOVE_SLOTS: u32 = 8;
 pub const SAKER_GUARD_POLICY: u32 = 4294967295;
 pub const SAKER_GUARD_FILE: u32 = 1;
 pub const SAKER_GUARD_BELOW: u32 = 2;
@@ -1279,6 +1280,65 @@ pub struct saker_known {
     pub generation: __u32,
     pub taken: __u32,
     pub zero: [__u64; 11usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_mount {
+    pub mnt: __u64,
+    pub root_dentry: __u64,
+    pub root_mnt: __u64,
+    pub renames: __u32,
+    pub mounts: __u32,
+    pub word: [__u64; 6usize],
+    pub components: __u32,
+    pub zero: __u32,
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_above {
+    pub dentry: __u64,
+    pub mnt: __u64,
+    pub root_dentry: __u64,
+    pub root_mnt: __u64,
+    pub taken: __u32,
+    pub slot: __u32,
+    pub hangs: [__u64; 3usize],
+    pub step: [__u64; 6usize],
+    pub zero: [__u64; 2usize],
+    pub mount: [saker_mount; 8usize],
+}
+#[repr(C)]
+#[derive(
+    Default,
+    Copy,
+    Clone,
+    Debug,
+    zerocopy :: FromBytes,
+    zerocopy :: IntoBytes,
+    zerocopy :: KnownLayout,
+    zerocopy :: Immutable,
+)]
+pub struct saker_sequences {
+    pub renames: __u64,
+    pub mounts: __u64,
 }
 pub const SAKER_LOSS_RING_FULL: saker_loss = 0;
 pub const SAKER_LOSS_NO_SCRATCH: saker_loss = 1;

@@ -13,6 +13,7 @@ mod maps;
 mod needs;
 mod own;
 mod ready;
+mod sequences;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
     SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
-    SAKER_PLAN_WORKLOADS, saker_binary_column, saker_follow_key, saker_plan, saker_prefix_key,
-    saker_text_key,
+    SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key, saker_hook_stats, saker_known,
+    saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -36,12 +37,12 @@ use self::choice::{SYSCALLS, choose_programs, mechanism_number, sections, target
 use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
 use self::maps::{
-    CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SETS, SHARED,
-    SOCKETS, STATS, handle, open_map,
+    ABOVE, CALLS, GROUPS, KNOWN, MODE, PARENTS, PROGRAM_CALLS, PUT_OFF, PolicyMaps, SELECTORS, SEQUENCES,
+    SETS, SHARED, SHARED_BY_HOOKS, SOCKETS, STATS, handle, open_map,
 };
 use self::needs::{
     Hashes, acts, asks_for_changes, counts_selectors, file_sets, hash_of, hashes, needs_program_calls,
-    needs_sockets, operators_of, parts_of, selector_shards, stacks_of, types_of,
+    needs_sockets, operators_of, parts_of, possible_cpus, selector_shards, stacks_of, types_of,
 };
 pub(crate) use self::own::own_id;
 use self::own::own_start;
@@ -495,6 +496,7 @@ impl Hooks {
             rodata.saker_hits_agent = self.spared.hits_agent;
             rodata.saker_selector_shards = selector_shards()?;
             rodata.saker_hash_of = hash_of(spec);
+            rodata.saker_cpus = possible_cpus()?;
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
             {
@@ -539,9 +541,13 @@ impl Hooks {
         if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
             open_map(open, SOCKETS)?.reuse_fd(sockets.as_fd())?;
         }
-        let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX);
-        open_map(open, STATS)?.set_max_entries(cpus.saturating_add(1))?;
-        open_map(open, KNOWN)?.set_max_entries(cpus)?;
+        let cpus = possible_cpus()?;
+        let sized =
+            |entries: u32, entry: usize| entries.saturating_mul(u32::try_from(entry).unwrap_or(u32::MAX));
+        open_map(open, STATS)?
+            .set_value_size(sized(cpus.saturating_add(1), size_of::<saker_hook_stats>()))?;
+        open_map(open, ABOVE)?.set_value_size(sized(cpus, size_of::<saker_above>()))?;
+        open_map(open, KNOWN)?.set_value_size(sized(cpus, size_of::<saker_known>()))?;
         for (name, shared) in &self.shared {
             open_map(open, name)?.reuse_fd(shared.as_fd())?;
         }
@@ -587,11 +593,25 @@ impl Hooks {
         self.calls.as_ref().map_or(0, |calls| waiting::keys(calls).len())
     }
 
+    /// Whether hooks keep where mounts hang from one call to the next: they do once the kernel's symbols have been read, if
+    /// those tell where changes of mounts are counted. None: they never do on this kernel.
+    #[must_use]
+    pub fn keeps_mounts(&self) -> Option<bool> {
+        let found = || self.shared.iter().any(|(name, map)| *name == SEQUENCES && sequences::are_in(map));
+        self.task_storage.then(found)
+    }
+
     fn keep_shared(&mut self, skel: &HookSkel<'_>) -> Result<(), Error> {
-        if self.shared.is_empty() {
-            for name in SHARED {
+        let missing = |shared: &[(&str, MapHandle)], name| shared.iter().all(|(known, _)| *known != name);
+        for name in SHARED.into_iter().chain(SHARED_BY_HOOKS) {
+            if missing(&self.shared, name) {
                 self.shared.push((name, handle(skel, name)?));
+                if name == SEQUENCES && self.task_storage {
+                    sequences::find(handle(skel, name)?);
+                }
             }
+        }
+        if self.calls.is_none() {
             self.calls = Some(Arc::new(handle(skel, CALLS)?));
         }
         Ok(())

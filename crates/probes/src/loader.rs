@@ -15,7 +15,8 @@ use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libbpf_rs::{
-    AsRawLibbpf, Link, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType, libbpf_sys,
+    AsRawLibbpf, Link, MapType, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType,
+    libbpf_sys,
 };
 
 use crate::kernel::held_types;
@@ -114,6 +115,8 @@ struct Patch {
     functions: Vec<(i32, u32)>,
     /// Maps of the object that are read-only.
     read_only: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
+    /// Those that are arrays.
+    arrays: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
     /// Where the functions of the program begin that is being loaded, as the kernel wants to have it.
     function_info: RefCell<Vec<libbpf_sys::bpf_func_info>>,
 }
@@ -181,6 +184,7 @@ impl Shortcut {
                 sleepable: section.sleepable,
                 functions: functions.clone(),
                 read_only: RefCell::default(),
+                arrays: RefCell::default(),
                 function_info: RefCell::default(),
             });
         }
@@ -200,8 +204,11 @@ impl Shortcut {
         }
         let read_only = object.maps().filter(|map| map.name().to_string_lossy().contains(".rodata"));
         let read_only: Vec<_> = read_only.map(|map| map.as_libbpf_object()).collect();
+        let arrays = object.maps().filter(|map| map.map_type() == MapType::Array);
+        let arrays: Vec<_> = arrays.map(|map| map.as_libbpf_object()).collect();
         for patch in &self.patches {
             patch.read_only.borrow_mut().clone_from(&read_only);
+            patch.arrays.borrow_mut().clone_from(&arrays);
         }
     }
 }
@@ -285,13 +292,16 @@ unsafe fn put_functions(program: *mut libbpf_sys::bpf_program, functions: &[(i32
     unsafe { libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), count) }
 }
 
-/// What the read-only maps of an object hold.
-struct Frozen<'a>(Vec<(i32, &'a [u8])>);
+/// What the read-only maps of an object hold, and which of its arrays have one entry.
+struct Frozen<'a> {
+    values: Vec<(i32, &'a [u8])>,
+    single: Vec<i32>,
+}
 
 impl Frozen<'_> {
     /// # Safety
     /// These maps are of an object that is not gone before the result.
-    unsafe fn of(maps: &[NonNull<libbpf_sys::bpf_map>]) -> Self {
+    unsafe fn of(maps: &[NonNull<libbpf_sys::bpf_map>], arrays: &[NonNull<libbpf_sys::bpf_map>]) -> Self {
         let value = |map: &NonNull<libbpf_sys::bpf_map>| {
             let mut size = 0;
             // SAFETY: the caller's maps; both functions only read them.
@@ -303,13 +313,23 @@ impl Frozen<'_> {
             // SAFETY: libbpf keeps so many bytes there as long as the object lives; nobody writes what is frozen.
             Some((descriptor, unsafe { std::slice::from_raw_parts(value.as_ptr(), size as usize) }))
         };
-        Self(maps.iter().filter_map(value).collect())
+        let single = |map: &NonNull<libbpf_sys::bpf_map>| {
+            // SAFETY: the caller's maps; both functions only read them.
+            let (descriptor, entries) = unsafe {
+                (libbpf_sys::bpf_map__fd(map.as_ptr()), libbpf_sys::bpf_map__max_entries(map.as_ptr()))
+            };
+            (descriptor >= 0 && entries == 1).then_some(descriptor)
+        };
+        Self {
+            values: maps.iter().filter_map(value).collect(),
+            single: arrays.iter().filter_map(single).collect(),
+        }
     }
 }
 
 impl ReadOnly for Frozen<'_> {
     fn read(&self, map: i32, offset: u64, bytes: usize) -> Option<u64> {
-        let (_, value) = self.0.iter().find(|(descriptor, _)| *descriptor == map)?;
+        let (_, value) = self.values.iter().find(|(descriptor, _)| *descriptor == map)?;
         let from = usize::try_from(offset).ok()?;
         let found = value.get(from..from.checked_add(bytes)?)?;
         match *found {
@@ -318,6 +338,10 @@ impl ReadOnly for Frozen<'_> {
             [a, b, c, d] => Some(u32::from_ne_bytes([a, b, c, d]).into()),
             _ => Some(u64::from_ne_bytes(found.try_into().ok()?)),
         }
+    }
+
+    fn is_single(&self, map: i32) -> bool {
+        self.single.contains(&map)
     }
 }
 
@@ -359,7 +383,7 @@ unsafe fn prune_program(
         .collect();
     let starts: Vec<usize> = functions.iter().map(|function| function.insn_off as usize).collect();
     // SAFETY: the maps are of the program's object.
-    let data = unsafe { Frozen::of(&patch.read_only.borrow()) };
+    let data = unsafe { Frozen::of(&patch.read_only.borrow(), &patch.arrays.borrow()) };
     let Some(pruned) = prune::prune(&instructions, &starts, &data) else { return 0 };
     let mut kept = Vec::new();
     for (begin, before) in &pruned.functions {

@@ -4,11 +4,13 @@
 //! a plan does not use, but only after it has gone through all of it, and the program keeps the memory it had before.
 //! So constants are propagated here first: from loads of read-only data through arithmetic to the branches that
 //! depend on them; what no branch leads to is left out, and with it what only computes the conditions of such
-//! branches. The order of what remains is as it was.
+//! branches. Constants also go into the instructions that take them from a register, and look-ups in arrays of one
+//! entry become addresses. The order of what remains is as it was.
 //!
 //! Instructions: `Documentation/bpf/standardization/instruction-set.rst`. Whatever is not understood makes a program
 //! stay as it is.
 
+mod direct;
 mod frame;
 mod live;
 mod specialise;
@@ -45,12 +47,20 @@ pub(crate) mod code {
     /// The second operand is a register.
     pub const X: u8 = 0x08;
     pub const MOV: u8 = 0xb0;
+    pub const ADD: u8 = 0x00;
+    pub const SUBTRACT: u8 = 0x10;
+    pub const OR: u8 = 0x40;
+    pub const SHIFT_LEFT: u8 = 0x60;
+    pub const SHIFT_RIGHT: u8 = 0x70;
+    pub const XOR: u8 = 0xa0;
+    pub const SHIFT_RIGHT_SIGNED: u8 = 0xc0;
     pub const JA: u8 = 0x00;
     pub const CALL: u8 = 0x80;
     pub const EXIT: u8 = 0x90;
     /// What `Instruction::from` of a call says: a function of the same program.
     pub const OWN_FUNCTION: u8 = 1;
     /// What `Instruction::from` of a constant of 64 bits says.
+    pub const MAP: u8 = 1;
     pub const MAP_VALUE: u8 = 2;
     pub const FUNCTION_ADDRESS: u8 = 4;
 }
@@ -68,6 +78,15 @@ impl Instruction {
     /// Places that it takes.
     pub fn places(self) -> usize {
         if self.code == code::LD_IMM64 { 2 } else { 1 }
+    }
+
+    /// Whether `from` is a register that it reads.
+    pub fn reads_second(self) -> bool {
+        match self.class() {
+            code::ALU | code::ALU64 | code::JMP | code::JMP32 => self.code & code::X != 0,
+            code::LDX | code::STX => true,
+            _ => false,
+        }
     }
 
     pub fn is_jump(self) -> bool {
@@ -102,10 +121,15 @@ impl Instruction {
     }
 }
 
-/// Bytes of a read-only map by its descriptor: so many from an offset on, as a number.
+/// Maps by their descriptors.
 pub(crate) trait ReadOnly {
-    /// None: the map is not one of these, or does not reach so far.
+    /// Of a read-only one so many bytes from an offset on, as a number. None: it is not read-only, or does not reach so
+    /// far.
     fn read(&self, map: i32, offset: u64, bytes: usize) -> Option<u64>;
+
+    /// Whether it is an array of one entry, whose address the kernel tells (`array_map_direct_value_addr` in
+    /// kernel/bpf/arraymap.c).
+    fn is_single(&self, map: i32) -> bool;
 }
 
 /// A program without what it never runs.
@@ -119,7 +143,7 @@ pub(crate) struct Pruned {
 /// Prunes a program whose functions begin at these places, in order, and writes out what it does for each entry of its
 /// data. None: it stays as it is.
 pub(crate) fn prune(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
-    let pruned = prune_once(program, functions, data)?;
+    let pruned = prune_once(&direct::look_up(program, data)?, functions, data)?;
     let begins: Vec<usize> = pruned.functions.iter().map(|(begin, _)| *begin).collect();
     let Some(written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
     let begins: Vec<usize> = written.functions.iter().map(|(begin, _)| *begin).collect();
@@ -170,6 +194,12 @@ fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Out
     }
     // What is always the same becomes a constant: what it was computed from may be dead then. And older verifiers do
     // not keep track of all of it, so that they would miss a check that is gone.
+    if let Some(value) = outcome.operands[at] {
+        take_constant(&mut code[at], value);
+    }
+    if leaves_its_register(code[at]) {
+        stays[at] = false;
+    }
     if let Some(value) = outcome.results[at] {
         let to = code[at].to;
         let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
@@ -185,6 +215,40 @@ fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Out
             };
         }
     }
+}
+
+/// Makes the second operand a constant, where it fits: the register that held it may be dead then.
+fn take_constant(this: &mut Instruction, value: u64) {
+    let value = value.cast_signed();
+    // Of operations on 32 bits the lower half is the operand.
+    let narrow = matches!(this.class(), code::ALU | code::JMP32);
+    let fits = i32::try_from(value).ok().or_else(|| narrow.then_some(value as u32 as i32));
+    let Some(constant) = fits else { return };
+    if matches!(this.operation(), code::SHIFT_LEFT | code::SHIFT_RIGHT | code::SHIFT_RIGHT_SIGNED)
+        && !(0..if narrow { 32 } else { 64 }).contains(&constant)
+    {
+        // The verifier refuses such constants, and masks such registers.
+        return;
+    }
+    *this = Instruction { code: this.code & !code::X, from: 0, constant, ..*this };
+}
+
+/// Whether an operation on 64 bits leaves what its register holds as it is.
+fn leaves_its_register(this: Instruction) -> bool {
+    let nothing = [
+        code::ADD,
+        code::SUBTRACT,
+        code::OR,
+        code::XOR,
+        code::SHIFT_LEFT,
+        code::SHIFT_RIGHT,
+        code::SHIFT_RIGHT_SIGNED,
+    ];
+    this.class() == code::ALU64
+        && this.code & code::X == 0
+        && this.constant == 0
+        && this.offset == 0
+        && nothing.contains(&this.operation())
 }
 
 /// The second place of a long constant goes or stays with the first.

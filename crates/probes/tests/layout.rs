@@ -280,6 +280,12 @@ fn what_the_kernel_side_keeps_of_hooks_has_the_layout_of_the_object() {
     );
     same_layout!(btf, saker_enforced { denied, signalled, withheld });
     same_layout!(btf, saker_known { task, start_boottime, exec_id, bits, generation, taken, zero });
+    same_layout!(btf, saker_mount { mnt, root_dentry, root_mnt, renames, mounts, word, components, zero });
+    same_layout!(
+        btf,
+        saker_above { dentry, mnt, root_dentry, root_mnt, taken, slot, hangs, step, zero, mount }
+    );
+    same_layout!(btf, saker_sequences { renames, mounts });
     same_layout!(btf, saker_group { container, bits });
     same_layout!(btf, saker_group_made { group, name });
 }

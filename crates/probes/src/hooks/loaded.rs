@@ -113,8 +113,10 @@ impl LoadedHook {
     /// The counters cannot be read.
     pub fn counts(&self) -> Result<HookCounts, Error> {
         let mut sum = HookCounts::default();
-        for entry in entries(&self.stats, STATS)? {
-            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(&entry) else { continue };
+        let failed = |source| Error::Map { map: STATS, source };
+        let all = self.stats.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).map_err(failed)?.unwrap_or_default();
+        for entry in all.chunks_exact(size_of::<saker_hook_stats>()) {
+            let Ok((cpu, _)) = saker_hook_stats::read_from_prefix(entry) else { continue };
             sum.calls += cpu.calls;
             sum.matched += cpu.matched;
             sum.posted += cpu.posted;

@@ -21,8 +21,8 @@ pub(super) const PARENTS: &str = "saker_parents";
 /// Holds the table of owners of sockets; shared by the hooks that need it.
 pub(super) const SOCKETS: &str = "saker_sockets";
 
-/// Maps of `hook.bpf.c` that all hooks share; the first hook that is loaded makes them.
-pub(super) const SHARED: [&str; 9] = [
+/// Maps that all hooks share; the first hook that is loaded makes them, or what hands lineages on before it.
+pub(super) const SHARED: [&str; 8] = [
     "saker_hook_scratch",
     "saker_hook_levels",
     CALLS,
@@ -31,8 +31,10 @@ pub(super) const SHARED: [&str; 9] = [
     "saker_binary_texts",
     "saker_binary_prefixes",
     "saker_binary_columns",
-    KNOWN,
 ];
+
+/// The same that only hooks have.
+pub(super) const SHARED_BY_HOOKS: [&str; 3] = [KNOWN, ABOVE, SEQUENCES];
 
 /// Which control group belongs to which container, see [`Groups`].
 pub(super) const GROUPS: [&str; 2] = ["saker_groups", "saker_groups_host"];
@@ -48,6 +50,12 @@ pub(super) const MODE: &str = "saker_mode";
 
 /// What each CPU found out last of the task it runs.
 pub(super) const KNOWN: &str = "saker_known";
+
+/// Where mounts hang, as each CPU found out.
+pub(super) const ABOVE: &str = "saker_above";
+
+/// Where the kernel counts renames and changes of mounts.
+pub(super) const SEQUENCES: &str = "saker_sequences";
 
 /// Counters of a hook.
 pub(super) const STATS: &str = "saker_hook_stats";

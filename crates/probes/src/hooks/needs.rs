@@ -68,9 +68,13 @@ pub(super) fn counts_selectors(plan: &saker_plan) -> bool {
     plan.selectors > 1
 }
 
+pub(super) fn possible_cpus() -> Result<u32, libbpf_rs::Error> {
+    Ok(u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX))
+}
+
 /// How many entries each selector has, so that CPUs do not all write the same.
 pub(super) fn selector_shards() -> Result<u32, libbpf_rs::Error> {
-    let cpus = u32::try_from(libbpf_rs::num_possible_cpus()?).unwrap_or(u32::MAX);
+    let cpus = possible_cpus()?;
     Ok(cpus.min(SAKER_SELECTOR_SHARDS_MAX).next_power_of_two().min(SAKER_SELECTOR_SHARDS_MAX))
 }
 

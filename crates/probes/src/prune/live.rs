@@ -14,6 +14,9 @@ struct Live {
 
 /// What calls may read, and what they leave with something else in it.
 const PASSED: u16 = 0b11_1110;
+/// Helpers that take nothing, by their number in include/uapi/linux/bpf.h: `get_smp_processor_id`,
+/// `get_current_pid_tgid`, `get_current_task`, `ktime_get_boot_ns`, `get_current_task_btf`.
+const WITHOUT_ARGUMENTS: [i32; 5] = [8, 14, 35, 125, 158];
 const LOST: u16 = 0b11_1111;
 
 /// Leaves out, among those that stay, instructions that do nothing but set what nobody reads afterwards. `pure`: it
@@ -84,7 +87,9 @@ fn live_before(this: Instruction, after: Live, taken: impl FnOnce() -> Option<Li
         return Some(Live { registers: bit(0), words: 0 });
     }
     if this.is_call() {
-        return Some(registers((after.registers & !LOST) | PASSED));
+        let passes = this.from != 0 || !WITHOUT_ARGUMENTS.contains(&this.constant);
+        let passed = if passes { PASSED } else { 0 };
+        return Some(registers((after.registers & !LOST) | passed));
     }
     let second = if this.code & code::X != 0 { bit(this.from) } else { 0 };
     if this.branches() {

@@ -13,7 +13,14 @@ impl ReadOnly for Bytes {
         let found = self.1.get(from..from + bytes)?;
         Some(found.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
+
+    fn is_single(&self, map: i32) -> bool {
+        map == SINGLE
+    }
 }
+
+/// An array of one entry.
+const SINGLE: i32 = 8;
 
 fn bytes() -> Bytes {
     Bytes(7, vec![0, 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1])
@@ -221,6 +228,66 @@ fn loops_over_read_only_data_are_written_out() {
     for arguments in [[0; 5], [9; 5]] {
         assert_eq!(run(&program, arguments).unwrap().0, 6 + 3 * arguments[0]);
         assert_eq!(run(&pruned.code, arguments), run(&program, arguments));
+    }
+}
+
+/// A look-up by the number in read-only data at an offset, behind `between`; what was found is returned, or 3.
+fn look_up(descriptor: i32, offset: i32, between: &[Instruction]) -> Vec<Instruction> {
+    let mut program = map(2, offset).to_vec();
+    program.extend([instruction(code::LD_IMM64, 1, code::MAP, 0, descriptor), instruction(0, 0, 0, 0, 0)]);
+    program.extend(between);
+    program.extend([
+        instruction(code::JMP | code::CALL, 0, 0, 0, 1),
+        instruction(code::JMP | 0x10, 0, 0, 1, 0),
+        exit(),
+        mov(0, 3),
+        exit(),
+    ]);
+    program
+}
+
+#[test]
+fn the_one_entry_of_an_array_has_an_address() {
+    // The first four bytes but the first are not 0.
+    let zero = Bytes(7, vec![0, 0, 0, 0, 1, 0, 0, 0]);
+    let pruned = prune(&look_up(SINGLE, 0, &[]), &[0], &zero).unwrap();
+    let address = [instruction(code::LD_IMM64, 1, code::MAP_VALUE, 0, SINGLE), instruction(0, 0, 0, 0, 0)];
+    let copied = instruction(code::ALU64 | code::X | code::MOV, 0, 1, 0, 0);
+    assert_eq!(pruned.code, [address[0], address[1], copied, exit()]);
+    let looks_up = |program: &[Instruction]| {
+        let pruned = prune(program, &[0], &zero).unwrap();
+        pruned.code.iter().any(|one| one.is_call()) && pruned.code.contains(&mov(0, 3))
+    };
+    assert!(looks_up(&look_up(9, 0, &[])), "an array of more entries");
+    assert!(looks_up(&look_up(SINGLE, 4, &[])), "another number");
+    assert!(looks_up(&look_up(SINGLE, 0, &[instruction(code::ALU64, 2, 0, 0, 1)])), "another address");
+    assert!(looks_up(&look_up(SINGLE, 0, &[instruction(code::STX | code::MEM | 0x18, 10, 1, -8, 0)])));
+    assert!(looks_up(&look_up(SINGLE, 0, &[instruction(code::JMP | 0x10, 3, 0, 0, 5)])), "two ways");
+}
+
+#[test]
+fn constants_go_into_the_instructions_that_take_them() {
+    let program = [
+        mov(2, 5),
+        mov(3, 0),
+        mov(0, 7),
+        instruction(code::ALU64 | code::X | code::SHIFT_RIGHT, 1, 3, 0, 0),
+        instruction(code::ALU64 | code::X, 1, 2, 0, 0),
+        instruction(code::JMP | code::X | 0x20, 1, 2, 1, 0),
+        mov(0, 9),
+        exit(),
+    ];
+    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let expected = [
+        mov(0, 7),
+        instruction(code::ALU64, 1, 0, 0, 5),
+        instruction(code::JMP | 0x20, 1, 0, 1, 5),
+        mov(0, 9),
+        exit(),
+    ];
+    assert_eq!(pruned.code, expected);
+    for argument in [0, 1, u64::MAX] {
+        assert_eq!(run(&pruned.code, [argument; 5]), run(&program, [argument; 5]));
     }
 }
 

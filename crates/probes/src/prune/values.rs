@@ -92,6 +92,8 @@ pub(super) struct Outcome {
     pub decided: Vec<Option<bool>>,
     /// What it leaves in its register, if that is always the same.
     pub results: Vec<Option<u64>>,
+    /// Of arithmetic and conditional jumps: their second operand, if it is a register that always holds the same.
+    pub operands: Vec<Option<u64>>,
     /// It does nothing but set its register.
     pub pure: Vec<bool>,
     /// See [`frame::bounds`].
@@ -150,6 +152,7 @@ impl<'a> Machine<'a> {
                 reached: vec![false; length],
                 decided: vec![None; length],
                 results: vec![None; length],
+                operands: vec![None; length],
                 pure: vec![false; length],
                 bounds: frame::bounds(program, functions),
             },
@@ -271,6 +274,9 @@ impl<'a> Machine<'a> {
                 let decided = decide(this, &state.registers);
                 if keep {
                     self.outcome.decided[at] = decided.filter(|_| !this.is_unconditional());
+                    if decided.is_none() {
+                        self.outcome.operands[at] = known_operand(this, &state.registers);
+                    }
                     return Some(());
                 }
                 if decided != Some(false) {
@@ -285,8 +291,10 @@ impl<'a> Machine<'a> {
                 let passed = if self.arguments { Self::passed(&state) } else { State::NOTHING };
                 self.flow(this.target(at)?, &passed)?;
             }
+            let operand = known_operand(this, &state.registers);
             let (pure, result) = self.step(at, this, &mut state)?;
             if keep {
+                self.outcome.operands[at] = operand;
                 self.outcome.pure[at] = pure;
                 self.outcome.results[at] = result;
             }
@@ -394,6 +402,19 @@ fn operand(this: Instruction, registers: &Registers) -> Value {
     registers.get(usize::from(this.from)).copied().unwrap_or(Value::Unknown)
 }
 
+/// What the register holds that is the second operand of arithmetic or of a conditional jump.
+fn known_operand(this: Instruction, registers: &Registers) -> Option<u64> {
+    let arithmetic = matches!(this.class(), code::ALU | code::ALU64)
+        && this.offset == 0
+        && !matches!(this.operation(), code::MOV)
+        && result(this.operation(), true, 1, 1).is_some();
+    let jump = this.branches() && !this.is_unconditional();
+    if this.code & code::X == 0 || !(arithmetic || jump) {
+        return None;
+    }
+    number(operand(this, registers))
+}
+
 fn compute(this: Instruction, registers: &Registers) -> Value {
     let wide = this.class() == code::ALU64;
     let first = registers.get(usize::from(this.to)).copied().unwrap_or(Value::Unknown);
@@ -455,8 +476,19 @@ fn decide(this: Instruction, registers: &Registers) -> Option<bool> {
     if this.is_unconditional() {
         return Some(true);
     }
-    let Value::Number(mut a) = *registers.get(usize::from(this.to))? else { return None };
     let Value::Number(mut b) = operand(this, registers) else { return None };
+    let mut a = match *registers.get(usize::from(this.to))? {
+        Value::Number(a) => a,
+        // There is nothing at 0.
+        Value::Map { .. } if b == 0 && this.class() == code::JMP => {
+            return match this.operation() {
+                0x10 => Some(false),
+                0x50 => Some(true),
+                _ => None,
+            };
+        }
+        _ => return None,
+    };
     let (mut signed_a, mut signed_b) = (a.cast_signed(), b.cast_signed());
     if this.class() == code::JMP32 {
         (a, b) = (a & 0xffff_ffff, b & 0xffff_ffff);

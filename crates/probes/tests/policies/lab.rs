@@ -310,6 +310,11 @@ impl Lab {
         self.hooks.ask_groups(groups).unwrap();
     }
 
+    /// Whether hooks know when to walk up from a mount anew. None: they always do.
+    pub(crate) fn keeps_mounts(&self) -> Option<bool> {
+        self.hooks.keeps_mounts()
+    }
+
     /// Calls whose return is waited for.
     pub(crate) fn waiting_calls(&self) -> usize {
         self.hooks.waiting_calls()

@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
@@ -207,6 +208,10 @@ fn files_of_random_trees() {
                 });
                 let told: Vec<(String, u16)> = told.iter().map(|one| (one.path(0), one.selector)).collect();
                 let by = applied.plans[0].attach.mechanism();
+                if told != expected {
+                    // What else would tell why is gone with the panic.
+                    println!("counts: {:?}\n{:?}", applied.loaded.hooks[0].counts(), lab.stats());
+                }
                 assert_eq!(told, expected, "by {by}, round {round}\n{text}");
                 told_of += told.len();
                 of += seen.len();
@@ -217,5 +222,122 @@ fn files_of_random_trees() {
     }
     println!("{told_of} of {of} calls told");
     assert!(told_of > 100 && of > told_of + 100, "only {told_of} of {of} calls matched");
+    std::fs::remove_dir(&base).unwrap();
+}
+
+/// What becomes of the directories above a mount whose file is open, one after the other.
+fn changes(base: &Path) -> Vec<Box<dyn Fn() + Send>> {
+    let [one, two] = ["one", "two"].map(|name| base.join(name));
+    let whole = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let rename = |from: &Path, to: &Path| -> Box<dyn Fn() + Send> {
+        let (from, to) = (from.to_path_buf(), to.to_path_buf());
+        Box::new(move || std::fs::rename(&from, &to).unwrap())
+    };
+    let (away, root) = (two.clone(), one.clone());
+    let (there, back) = (one.join("deep/mnt"), two.join("deep/mnt"));
+    vec![
+        Box::new(|| {}),
+        Box::new(|| {}),
+        rename(&one, &two),
+        Box::new(|| {}),
+        rename(&two, &one),
+        rename(&one.join("deep"), &one.join("other")),
+        rename(&one.join("other"), &one.join("deep")),
+        Box::new(move || {
+            std::fs::create_dir_all(&back).unwrap();
+            rustix::mount::mount_move(&there, &back).unwrap();
+        }),
+        Box::new(move || {
+            // Another place for the mount, and the one where it was for a directory of that name.
+            rustix::mount::mount_move(away.join("deep/mnt"), root.join("deep/mnt")).unwrap();
+            // Without reading directories, which would be told too.
+            for left in ["deep/mnt", "deep", ""] {
+                std::fs::remove_dir(away.join(left)).unwrap();
+            }
+            rustix::process::chroot(&root).unwrap();
+        }),
+        Box::new(move || {
+            rustix::process::fchdir(&whole).unwrap();
+            rustix::process::chroot(".").unwrap();
+        }),
+    ]
+}
+
+#[test]
+#[expect(unsafe_code, reason = "a thread gets directories and mounts of its own")]
+fn what_is_kept_of_mounts_is_not_older_than_a_change() {
+    let Some(mut lab) = Lab::new() else { return };
+    if !any_function() {
+        println!("no function can be hooked here: NOT RUN");
+        return;
+    }
+    let base = std::env::temp_dir().join(format!("kept-{}", std::process::id()));
+    std::fs::create_dir(&base).unwrap();
+    let there = base.display();
+    let text = policy(&format!(
+        "kprobes:\n- {}\n  selectors:\n\
+         \x20 - matchPIDs: [{{operator: In, values: [OWN]}}]\n\
+         \x20   matchArgs: [{{index: 0, operator: Prefix, values: ['{there}/one/deep/']}}]\n\
+         \x20 - matchPIDs: [{{operator: In, values: [OWN]}}]\n\
+         \x20   matchArgs: [{{index: 0, operator: Prefix, values: ['{there}/two/deep/', '/deep/mnt/']}}]\n",
+        uses()[0].0
+    ));
+    let wanted = checked(&text);
+    for way in ways().into_iter().filter(|way| way.0.trampoline || way.0.kprobe) {
+        let applied = lab.apply_on(&text, &way).unwrap();
+        let begin = Instant::now();
+        while lab.keeps_mounts() == Some(false) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing is ever kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let base = base.clone();
+        let (sender, expected) = mpsc::channel();
+        let told = lab.told_of(move || {
+            let run = move || {
+                // SAFETY: file descriptors stay shared; only directories and mounts become this thread's own.
+                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS).unwrap() };
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change("/", private).unwrap();
+                rustix::mount::mount("none", &base, "tmpfs", MountFlags::empty(), None).unwrap();
+                let mnt = base.join("one/deep/mnt");
+                std::fs::create_dir_all(&mnt).unwrap();
+                rustix::mount::mount("none", &mnt, "tmpfs", MountFlags::empty(), None).unwrap();
+                // Nothing is written: that would be told too.
+                let options = &mut File::options();
+                let file = options
+                    .create(true)
+                    .truncate(false)
+                    .read(true)
+                    .write(true)
+                    .open(mnt.join("file"))
+                    .unwrap();
+                let own =
+                    rustix::fs::open("/proc/thread-self/fd", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+                        .unwrap();
+                for _ in 0..3 {
+                    for change in changes(&base) {
+                        change();
+                        file.read_at(&mut [0], 0).unwrap();
+                        let path =
+                            rustix::fs::readlinkat(&own, file.as_raw_fd().to_string(), Vec::new()).unwrap();
+                        let mode = file.metadata().unwrap().mode();
+                        let seen = Value::Path { path: path.to_bytes().to_vec(), mode, file: Vec::new() };
+                        sender.send((path, seen)).unwrap();
+                    }
+                }
+                rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+            };
+            std::thread::spawn(run).join().unwrap()
+        });
+        let expected: Vec<(String, u16)> = expected
+            .iter()
+            .filter_map(|(path, seen)| {
+                Some((path.to_string_lossy().into_owned(), decided(&wanted, vec![seen])?))
+            })
+            .collect();
+        let told: Vec<(String, u16)> = told.iter().map(|one| (one.path(0), one.selector)).collect();
+        assert_eq!(told, expected, "by {}", applied.plans[0].attach.mechanism());
+        assert!(told.iter().filter(|(_, selector)| *selector == 1).count() >= 9, "{told:?}");
+    }
     std::fs::remove_dir(&base).unwrap();
 }
