@@ -66,7 +66,7 @@ use saker_policy::Diagnostic;
 use saker_policy::plan::{Kernel, Mechanisms};
 use zerocopy::FromBytes;
 
-use lab::{Lab, Told, any_function, kernel, mechanisms, plan, policy, ways};
+use lab::{Applied, Lab, Told, any_function, kernel, mechanisms, plan, policy, ways};
 
 /// Refused, because there is no way to hook functions.
 fn assert_no_way(refused: &[Diagnostic], ways: Mechanisms) {
@@ -276,7 +276,7 @@ fn functions_with_paths_types_and_results() {
             Ok(applied) => {
                 println!("by {}", applied.plans[0].attach.mechanism());
                 assert_eq!(applied.plans[0].text.labels, ["which", "", "", ""]);
-                files_are_told(&lab);
+                files_are_told(&lab, &applied);
             }
             Err(refused) => assert_no_way(&refused, way.0),
         }
@@ -340,13 +340,14 @@ fn structures_of_modules() {
 }
 
 /// What the policy on files tells of two that it is for, and one that it is not.
-fn files_are_told(lab: &Lab) {
-    let told = lab.told(|| {
+fn files_are_told(lab: &Lab, applied: &Applied) {
+    let read = || {
         std::fs::read("/etc/passwd").unwrap();
         std::fs::read("/etc/group").unwrap();
         let mut zero = [0; 1];
         std::fs::File::open("/dev/zero").unwrap().read_exact(&mut zero).unwrap();
-    });
+    };
+    let told = applied.complete(|| lab.told(read));
     let entries: Vec<&Told> = told.iter().filter(|one| !one.is_return()).collect();
     assert!(entries.iter().any(|one| one.path(0) == "/etc/passwd" && one.selector == 0), "{told:?}");
     assert!(entries.iter().any(|one| one.path(0) == "/dev/zero" && one.selector == 1), "{told:?}");

@@ -202,9 +202,11 @@ fn files_of_random_trees() {
                     })
                     .collect();
                 let applied = lab.apply_on(&text, &way).unwrap();
-                let told = lab.told_of(|| {
-                    go.send(()).unwrap();
-                    tid.recv().unwrap()
+                let told = applied.complete(|| {
+                    lab.told_of(|| {
+                        go.send(()).unwrap();
+                        tid.recv().unwrap()
+                    })
                 });
                 let told: Vec<(String, u16)> = told.iter().map(|one| (one.path(0), one.selector)).collect();
                 let by = applied.plans[0].attach.mechanism();
@@ -263,8 +265,37 @@ fn changes(base: &Path) -> Vec<Box<dyn Fn() + Send>> {
     ]
 }
 
-#[test]
+/// Uses a file after each change, in a file system that only this thread sees. Returns who did, and the paths of the file.
 #[expect(unsafe_code, reason = "a thread gets directories and mounts of its own")]
+fn use_between_changes(base: &Path) -> (u32, Vec<(String, Value)>) {
+    // SAFETY: file descriptors stay shared; only directories and mounts become this thread's own.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS).unwrap() };
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).unwrap();
+    rustix::mount::mount("none", base, "tmpfs", MountFlags::empty(), None).unwrap();
+    let mnt = base.join("one/deep/mnt");
+    std::fs::create_dir_all(&mnt).unwrap();
+    rustix::mount::mount("none", &mnt, "tmpfs", MountFlags::empty(), None).unwrap();
+    // Nothing is written: that would be told too.
+    File::create(mnt.join("file")).unwrap();
+    let file = File::open(mnt.join("file")).unwrap();
+    let own =
+        rustix::fs::open("/proc/thread-self/fd", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        for change in changes(base) {
+            change();
+            file.read_at(&mut [0], 0).unwrap();
+            let path = rustix::fs::readlinkat(&own, file.as_raw_fd().to_string(), Vec::new()).unwrap();
+            let mode = file.metadata().unwrap().mode();
+            let seen = Value::Path { path: path.to_bytes().to_vec(), mode, file: Vec::new() };
+            all.push((path.to_string_lossy().into_owned(), seen));
+        }
+    }
+    (rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), all)
+}
+
+#[test]
 fn what_is_kept_of_mounts_is_not_older_than_a_change() {
     let Some(mut lab) = Lab::new() else { return };
     if !any_function() {
@@ -290,50 +321,19 @@ fn what_is_kept_of_mounts_is_not_older_than_a_change() {
             assert!(begin.elapsed() < Duration::from_secs(60), "nothing is ever kept");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let base = base.clone();
-        let (sender, expected) = mpsc::channel();
-        let told = lab.told_of(move || {
-            let run = move || {
-                // SAFETY: file descriptors stay shared; only directories and mounts become this thread's own.
-                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS).unwrap() };
-                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-                rustix::mount::mount_change("/", private).unwrap();
-                rustix::mount::mount("none", &base, "tmpfs", MountFlags::empty(), None).unwrap();
-                let mnt = base.join("one/deep/mnt");
-                std::fs::create_dir_all(&mnt).unwrap();
-                rustix::mount::mount("none", &mnt, "tmpfs", MountFlags::empty(), None).unwrap();
-                // Nothing is written: that would be told too.
-                let options = &mut File::options();
-                let file = options
-                    .create(true)
-                    .truncate(false)
-                    .read(true)
-                    .write(true)
-                    .open(mnt.join("file"))
-                    .unwrap();
-                let own =
-                    rustix::fs::open("/proc/thread-self/fd", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
-                        .unwrap();
-                for _ in 0..3 {
-                    for change in changes(&base) {
-                        change();
-                        file.read_at(&mut [0], 0).unwrap();
-                        let path =
-                            rustix::fs::readlinkat(&own, file.as_raw_fd().to_string(), Vec::new()).unwrap();
-                        let mode = file.metadata().unwrap().mode();
-                        let seen = Value::Path { path: path.to_bytes().to_vec(), mode, file: Vec::new() };
-                        sender.send((path, seen)).unwrap();
-                    }
-                }
-                rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
-            };
-            std::thread::spawn(run).join().unwrap()
+        let (told, expected) = applied.complete(|| {
+            let mut seen = Vec::new();
+            let base = base.clone();
+            let told = lab.told_of(|| {
+                let (tid, all) = std::thread::spawn(move || use_between_changes(&base)).join().unwrap();
+                seen = all;
+                tid
+            });
+            (told, seen)
         });
         let expected: Vec<(String, u16)> = expected
-            .iter()
-            .filter_map(|(path, seen)| {
-                Some((path.to_string_lossy().into_owned(), decided(&wanted, vec![seen])?))
-            })
+            .into_iter()
+            .filter_map(|(path, seen)| Some((path, decided(&wanted, vec![seen])?)))
             .collect();
         let told: Vec<(String, u16)> = told.iter().map(|one| (one.path(0), one.selector)).collect();
         assert_eq!(told, expected, "by {}", applied.plans[0].attach.mechanism());
