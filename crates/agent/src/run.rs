@@ -53,6 +53,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// Least time between two scans after losses.
 const RESYNC_PAUSE: Duration = Duration::from_secs(2);
 const LOAD_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two looks at what the allocator holds free, and after one that gave back next to nothing of it.
+const TRIM_PAUSE: Duration = Duration::from_secs(60);
+const TRIM_LATER: Duration = Duration::from_secs(900);
+/// Bytes that it may hold.
+const TRIM_LEAST: u64 = 16 << 20;
 const MEMORY_PAUSE: Duration = Duration::from_secs(30);
 /// Change of the wall clock that is passed on.
 const CLOCK_STEP: u64 = 1_000_000;
@@ -399,6 +404,8 @@ struct Last {
     memory: Option<Instant>,
     resync: Option<Instant>,
     resync_wanted: bool,
+    trim: Option<Instant>,
+    trimmed_in_vain: bool,
     boot_to_wall: u64,
 }
 
@@ -506,6 +513,7 @@ impl Agent {
             self.look(false);
             self.state.protection.tend();
         }
+        self.trim();
         if self.last.resync_wanted && is_due(self.last.resync, RESYNC_PAUSE) {
             self.resync();
         }
@@ -521,6 +529,22 @@ impl Agent {
             look = look.min(RELOAD_LOOK);
         }
         if self.last.resync_wanted { look.min(due(self.last.resync, RESYNC_PAUSE)) } else { look }
+    }
+
+    /// Gives memory back that a flood or clients which are gone have left, if it is time to look for that.
+    fn trim(&mut self) {
+        let pause = if self.last.trimmed_in_vain { TRIM_LATER } else { TRIM_PAUSE };
+        if !is_due(self.last.trim, pause) {
+            return;
+        }
+        self.last.trim = Some(Instant::now());
+        let given = saker_probes::resident::trim(TRIM_LEAST);
+        self.last.trimmed_in_vain = matches!(given, Ok(Some(bytes)) if bytes < TRIM_LEAST / 4);
+        match given {
+            Ok(None) => {}
+            Ok(Some(bytes)) => tracing::debug!(bytes, "free memory is given back"),
+            Err(error) => tracing::debug!("free memory is not given back: {error}"),
+        }
     }
 
     /// Reads the kernel's counters; passes them on when they changed, or when asked to.

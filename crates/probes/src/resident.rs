@@ -1,4 +1,5 @@
-//! Pages of the program that only its start needed.
+//! Memory that is resident and that nobody needs: pages of the program that only its start needed, and what the allocator
+//! keeps of memory that was given back to it.
 //!
 //! The start reads the programs for the kernel, their types and tables of options once, and with each page of the program that is
 //! touched the kernel maps those around it (`do_fault_around` in `mm/memory.c`, 64 KiB), so that most of the file counts as
@@ -29,6 +30,37 @@ pub fn give_back() -> io::Result<u64> {
         sum += mapping.resident;
     }
     Ok(sum)
+}
+
+/// Has the allocator give back to the system what it holds free, if at least `least` bytes of what is resident can be nothing
+/// else; returns by how many bytes what is resident fell, or None where it was not much. glibc keeps what lies below memory in use, so that one flood or many
+/// clients that are gone would stay for good (`man 3 malloc_trim`). Whoever needs memory waits some milliseconds meanwhile.
+///
+/// # Errors
+/// When `/proc/self/status` does not tell what is resident.
+pub fn trim(least: u64) -> io::Result<Option<u64>> {
+    let resident = anonymous()?;
+    if resident < least {
+        return Ok(None);
+    }
+    // SAFETY: it only reads the allocator's own counts, under its locks.
+    let counts = unsafe { libc::mallinfo2() };
+    let used = counts.uordblks.saturating_add(counts.hblkhd) as u64;
+    if resident.saturating_sub(used) < least {
+        return Ok(None);
+    }
+    // SAFETY: only pages that the allocator holds free are given back, under its locks.
+    unsafe { libc::malloc_trim(0) };
+    Ok(Some(resident.saturating_sub(anonymous()?)))
+}
+
+/// Resident bytes that are of no file, of this process.
+fn anonymous() -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status has no RssAnon in kB");
+    size.map(|size| size * 1024).ok_or_else(unknown)
 }
 
 #[derive(Debug)]
@@ -128,6 +160,23 @@ Anonymous:             0 kB
 ";
         let found: Vec<_> = unwritten(text).into_iter().map(|part| (part.at, part.resident)).collect();
         assert_eq!(found, [(0x5600..0x5700, 8192), (0x5b00..0x5c00, 12288)]);
+    }
+
+    #[test]
+    fn what_the_allocator_keeps_is_given_back_if_it_is_much() {
+        const MANY: usize = 64 << 20;
+        // Small pieces, the last of which keeps all before it from going back by itself.
+        let mut pieces: Vec<Vec<u8>> = (0..MANY / 1024).map(|_| vec![1; 1000]).collect();
+        let held = pieces.pop().unwrap();
+        assert_eq!(trim(u64::MAX).unwrap(), None);
+        drop(pieces);
+        let before = anonymous().unwrap();
+
+        let given = trim(MANY as u64 / 4).unwrap().unwrap();
+
+        assert!(given > MANY as u64 / 2, "{given} of {before}");
+        assert!(anonymous().unwrap() < before - MANY as u64 / 2);
+        assert_eq!(held, [1; 1000]);
     }
 
     fn resident(at: usize) -> u64 {
