@@ -6,11 +6,11 @@
 //! programs with another type and puts the right one in when a program is loaded. The same handler takes out of the
 //! program what its read-only data says it will never run ([`crate::prune`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int, c_long};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +20,7 @@ use libbpf_rs::{
 };
 
 use crate::kernel::held_types;
-use crate::prune::{self, Instruction, ReadOnly};
+use crate::prune::{self, Function, Instruction, ReadOnly};
 use crate::types::KernelTypes;
 
 /// Where the kernel describes its types.
@@ -117,6 +117,8 @@ struct Patch {
     read_only: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
     /// Those that are arrays.
     arrays: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
+    /// Describes the functions of the object; null: nobody has said where that is.
+    types: Cell<*const libbpf_sys::btf>,
     /// Where the functions of the program begin that is being loaded, as the kernel wants to have it.
     function_info: RefCell<Vec<libbpf_sys::bpf_func_info>>,
 }
@@ -185,6 +187,7 @@ impl Shortcut {
                 functions: functions.clone(),
                 read_only: RefCell::default(),
                 arrays: RefCell::default(),
+                types: Cell::new(std::ptr::null()),
                 function_info: RefCell::default(),
             });
         }
@@ -204,11 +207,14 @@ impl Shortcut {
         }
         let read_only = object.maps().filter(|map| map.name().to_string_lossy().contains(".rodata"));
         let read_only: Vec<_> = read_only.map(|map| map.as_libbpf_object()).collect();
+        // SAFETY: the object is open, and the function only reads it.
+        let types = unsafe { libbpf_sys::bpf_object__btf(object.as_libbpf_object().as_ptr()) };
         let arrays = object.maps().filter(|map| map.map_type() == MapType::Array);
         let arrays: Vec<_> = arrays.map(|map| map.as_libbpf_object()).collect();
         for patch in &self.patches {
             patch.read_only.borrow_mut().clone_from(&read_only);
             patch.arrays.borrow_mut().clone_from(&arrays);
+            patch.types.set(types);
         }
     }
 }
@@ -345,6 +351,27 @@ impl ReadOnly for Frozen<'_> {
     }
 }
 
+/// How many arguments a function takes that is not static; the most there can be where that is not known.
+///
+/// # Safety
+/// `types` is null or the description of an object that is not gone.
+unsafe fn open_arguments(types: *const libbpf_sys::btf, function: u32) -> Option<u8> {
+    const MOST: u8 = 5;
+    // SAFETY: the caller's description, which libbpf does not change while it loads programs.
+    let described =
+        |id| (!types.is_null()).then(|| unsafe { libbpf_sys::btf__type_by_id(types, id).as_ref() })?;
+    let Some(of_function) = described(function) else { return Some(MOST) };
+    // Of functions the length says how they are linked, of their prototypes it is that of the list of arguments
+    // (`include/uapi/linux/btf.h`).
+    let length = |ty: &libbpf_sys::btf_type| ty.info & 0xffff;
+    if length(of_function) == libbpf_sys::BTF_FUNC_STATIC {
+        return None;
+    }
+    // SAFETY: a function refers to a type, its prototype.
+    let prototype = described(unsafe { of_function.__bindgen_anon_1.type_ });
+    Some(prototype.and_then(|prototype| u8::try_from(length(prototype)).ok()).unwrap_or(MOST))
+}
+
 /// Leaves out what the program never runs. It stays as it is where that is not known.
 ///
 /// # Safety
@@ -381,7 +408,14 @@ unsafe fn prune_program(
             constant: i.imm,
         })
         .collect();
-    let starts: Vec<usize> = functions.iter().map(|function| function.insn_off as usize).collect();
+    let starts: Vec<Function> = functions
+        .iter()
+        .map(|function| Function {
+            begin: function.insn_off as usize,
+            // SAFETY: the description is of the program's object.
+            open: unsafe { open_arguments(patch.types.get(), function.type_id) },
+        })
+        .collect();
     // SAFETY: the maps are of the program's object.
     let data = unsafe { Frozen::of(&patch.read_only.borrow(), &patch.arrays.borrow()) };
     let Some(pruned) = prune::prune(&instructions, &starts, &data) else { return 0 };
@@ -414,6 +448,25 @@ unsafe fn prune_program(
     unsafe {
         libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), code.len() as libbpf_sys::size_t)
     }
+}
+
+/// The numbers of the maps that a program uses; `None`: the kernel does not say.
+pub(crate) fn maps_used_by(program: BorrowedFd<'_>) -> Option<Vec<u32>> {
+    /// A program may use 64 maps (`MAX_USED_MAPS` in the kernel).
+    const MAPS: usize = 64;
+    let mut maps = [0_u32; MAPS];
+    let mut info = libbpf_sys::bpf_prog_info {
+        map_ids: maps.as_mut_ptr() as u64,
+        nr_map_ids: MAPS as u32,
+        ..libbpf_sys::bpf_prog_info::default()
+    };
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: `info` has `length` bytes, of which the only address is that of `maps`, where the kernel writes as many
+    // numbers as `nr_map_ids` says at most.
+    let status = unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut length)
+    };
+    (status == 0).then(|| maps.into_iter().take(info.nr_map_ids as usize).collect())
 }
 
 /// The functions that forbid and allow preemption, as this kernel numbers them; empty: it has none.

@@ -10,6 +10,7 @@
 //! Instructions: `Documentation/bpf/standardization/instruction-set.rst`. Whatever is not understood makes a program
 //! stay as it is.
 
+mod calls;
 mod direct;
 mod frame;
 mod live;
@@ -132,6 +133,16 @@ pub(crate) trait ReadOnly {
     fn is_single(&self, map: i32) -> bool;
 }
 
+/// Where a function of a program begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub begin: usize,
+    /// Where the verifier looks at it by itself, as if it were called with anything: how many arguments it says it takes, all of
+    /// which callers have to pass. To other functions nothing need be passed that they do not read, as compilers have it
+    /// too (`btf_check_subprog_arg_match` in kernel/bpf/btf.c).
+    pub open: Option<u8>,
+}
+
 /// A program without what it never runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pruned {
@@ -142,16 +153,20 @@ pub(crate) struct Pruned {
 
 /// Prunes a program whose functions begin at these places, in order, and writes out what it does for each entry of its
 /// data. None: it stays as it is.
-pub(crate) fn prune(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
+pub(crate) fn prune(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
+    let open = |begin| functions.iter().find(|function| function.begin == begin)?.open;
     let pruned = prune_once(&direct::look_up(program, data)?, functions, data)?;
     let begins: Vec<usize> = pruned.functions.iter().map(|(begin, _)| *begin).collect();
-    let Some(written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
-    let begins: Vec<usize> = written.functions.iter().map(|(begin, _)| *begin).collect();
-    let Some(mut again) = prune_once(&written.code, &begins, data) else { return Some(pruned) };
+    let Some(mut written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
     // Back to where they began at first.
+    for (_, before) in &mut written.functions {
+        *before = pruned.functions.iter().find(|(begin, _)| begin == before)?.1;
+    }
+    let versions = written.functions.iter();
+    let versions: Vec<_> = versions.map(|&(begin, first)| Function { begin, open: open(first) }).collect();
+    let Some(mut again) = prune_once(&written.code, &versions, data) else { return Some(pruned) };
     for (_, before) in &mut again.functions {
-        let (_, first) = written.functions.iter().find(|(begin, _)| begin == before)?;
-        *before = pruned.functions.iter().find(|(begin, _)| begin == first)?.1;
+        *before = written.functions.iter().find(|(begin, _)| begin == before)?.1;
     }
     Some(again)
 }
@@ -167,16 +182,21 @@ fn first_places(program: &[Instruction]) -> Vec<usize> {
     places
 }
 
-fn prune_once(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
-    let outcome = Machine::new(program, functions, data)?.run()?;
+fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
+    let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
+    let outcome = Machine::new(program, &begins, data)?.run()?;
     let mut code = program.to_vec();
     let mut stays = outcome.reached.clone();
     for at in 0..code.len() {
         settle(&mut code, &mut stays, at, &outcome);
     }
-    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds)?;
+    let mut open = vec![None; code.len()];
+    for function in functions {
+        *open.get_mut(function.begin)? = function.open;
+    }
+    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds, &open)?;
     second_places(&code, &mut stays);
-    emit(&code, stays, functions)
+    emit(&code, stays, &begins)
 }
 
 /// Puts what is known of an instruction in its place.

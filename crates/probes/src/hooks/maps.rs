@@ -1,6 +1,6 @@
 //! The maps of hooks: their names, and what is in those of a policy.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use libbpf_rs::skel::{OpenSkel, Skel};
@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use crate::files::{Files, Watched};
 use crate::hook_skel::{HookSkel, OpenHookSkel};
 use crate::sensors::program_fdinfo;
-use crate::{Error, files};
+use crate::{Error, files, loader};
 
 /// Calls of functions of programs whose return will be told; shared by the hooks that need it.
 pub(super) const PROGRAM_CALLS: &str = "saker_program_calls";
@@ -134,12 +134,26 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
-/// Kernel memory that is a hook's alone, in bytes.
+/// Kernel memory that is a hook's alone, in bytes: of its programs, and of those maps of its own that stay when its object
+/// is gone, because a program uses them or they are held open. What was all put into the instructions does not stay.
 pub(super) fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let object = skel.object();
-    let own = [STATS, SELECTORS, PUT_OFF, ".rodata", ".rodata.plan"];
+    let (held, of_object) = ([STATS, SELECTORS, PUT_OFF], [".rodata", ".rodata.plan"]);
+    let ends_with = |map: &libbpf_rs::Map<'_>, names: &[&str]| {
+        names.iter().any(|name| map.name().to_string_lossy().ends_with(name))
+    };
+    // None: the kernel does not say, so all may be used.
+    let used: Option<Vec<Vec<u32>>> = object
+        .progs()
+        .filter(|program| program.as_fd().as_raw_fd() >= 0)
+        .map(|p| loader::maps_used_by(p.as_fd()))
+        .collect();
+    let is_used = |map: &libbpf_rs::Map<'_>| match (&used, map.info()) {
+        (Some(used), Ok(info)) => used.iter().any(|ids| ids.contains(&info.info.id)),
+        _ => true,
+    };
     let maps =
-        object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+        object.maps().filter(|map| ends_with(map, &held) || ends_with(map, &of_object) && is_used(map));
     let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
     let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
     maps.chain(programs).sum()

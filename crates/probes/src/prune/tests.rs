@@ -26,6 +26,11 @@ fn bytes() -> Bytes {
     Bytes(7, vec![0, 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1])
 }
 
+/// Functions that begin here.
+fn at(begins: &[usize]) -> Vec<Function> {
+    begins.iter().map(|&begin| Function { begin, open: None }).collect()
+}
+
 fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> Instruction {
     Instruction { code, to, from, offset, constant }
 }
@@ -183,7 +188,7 @@ fn what_read_only_data_decides_is_left_out() {
         mov(0, 2),
         exit(),
     ]);
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     assert_eq!(pruned.code, [mov(0, 1), exit()]);
 }
 
@@ -201,10 +206,29 @@ fn functions_that_nobody_calls_are_left_out() {
         mov(0, 6),
         exit(),
     ];
-    let pruned = prune(&program, &[0, 5, 7], &bytes()).unwrap();
-    // The move is of a register that a function may be passed.
-    assert_eq!(pruned.code, [mov(2, 0), call(1), exit(), mov(0, 6), exit()]);
-    assert_eq!(pruned.functions, [(0, 0), (3, 7)]);
+    let pruned = prune(&program, &at(&[0, 5, 7]), &bytes()).unwrap();
+    // The third does not read what the move is of.
+    assert_eq!(pruned.code, [call(1), exit(), mov(0, 6), exit()]);
+    assert_eq!(pruned.functions, [(0, 0), (2, 7)]);
+    let mut functions = at(&[0, 5, 7]);
+    functions[2].open = Some(2);
+    let of_two = prune(&program, &functions, &bytes()).unwrap();
+    // The verifier wants it of callers all the same.
+    assert_eq!(of_two.code, [mov(2, 0), call(1), exit(), mov(0, 6), exit()]);
+    assert_eq!(of_two.functions, [(0, 0), (3, 7)]);
+    functions[2].open = Some(1);
+    assert_eq!(prune(&program, &functions, &bytes()), Some(pruned));
+}
+
+#[test]
+fn what_only_functions_are_passed_that_know_it_goes() {
+    let call = |distance| instruction(code::JMP | code::CALL, 0, code::OWN_FUNCTION, 0, distance);
+    // Two functions; the second loads what it is passed the address of.
+    let mut program = map(1, 3).to_vec();
+    program.extend([call(1), exit()]);
+    program.extend([instruction(code::LDX | code::MEM | 0x10, 0, 1, 0, 0), exit()]);
+    let pruned = prune(&program, &at(&[0, 4]), &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(1), exit(), mov(0, 3), exit()]);
 }
 
 /// A sum of the first bytes of the map that are not 0, by a loop.
@@ -222,7 +246,7 @@ fn loops_over_read_only_data_are_written_out() {
         instruction(code::JMP | 0x50, 6, 0, -8, 3),
         exit(),
     ]);
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     assert!(pruned.code.iter().all(|one| !one.branches() || one.is_unconditional()), "{:?}", pruned.code);
     assert!(pruned.code.iter().all(|one| one.class() != code::LDX));
     for arguments in [[0; 5], [9; 5]] {
@@ -294,10 +318,10 @@ fn constants_go_into_the_instructions_that_take_them() {
 #[test]
 fn what_is_not_understood_stays() {
     let strange = instruction(code::LD | 0x20, 0, 0, 0, 0);
-    assert!(prune(&[strange, exit()], &[0], &bytes()).is_none());
+    assert!(prune(&[strange, exit()], &at(&[0]), &bytes()).is_none());
     let beyond = instruction(code::JMP | code::JA, 0, 0, 9, 0);
-    assert!(prune(&[beyond, exit()], &[0], &bytes()).is_none());
-    assert!(prune(&[mov(0, 0)], &[0], &bytes()).is_none());
+    assert!(prune(&[beyond, exit()], &at(&[0]), &bytes()).is_none());
+    assert!(prune(&[mov(0, 0)], &at(&[0]), &bytes()).is_none());
 }
 
 /// An instruction of a random program; jumps are put right later.
@@ -400,7 +424,7 @@ proptest! {
 
     #[test]
     fn programs_compute_the_same((program, second) in any_program(), arguments in any::<[u64; 5]>(), small in 0..4_u64) {
-        let pruned = prune(&program, &[0, second], &bytes()).unwrap();
+        let pruned = prune(&program, &at(&[0, second]), &bytes()).unwrap();
         for arguments in [arguments, [small; 5]] {
             // Without an end it need not be the same.
             if let Some(expected) = run(&program, arguments) {
