@@ -274,12 +274,12 @@ fn look_up(descriptor: i32, offset: i32, between: &[Instruction]) -> Vec<Instruc
 fn the_one_entry_of_an_array_has_an_address() {
     // The first four bytes but the first are not 0.
     let zero = Bytes(7, vec![0, 0, 0, 0, 1, 0, 0, 0]);
-    let pruned = prune(&look_up(SINGLE, 0, &[]), &[0], &zero).unwrap();
+    let pruned = prune(&look_up(SINGLE, 0, &[]), &at(&[0]), &zero).unwrap();
     let address = [instruction(code::LD_IMM64, 1, code::MAP_VALUE, 0, SINGLE), instruction(0, 0, 0, 0, 0)];
     let copied = instruction(code::ALU64 | code::X | code::MOV, 0, 1, 0, 0);
     assert_eq!(pruned.code, [address[0], address[1], copied, exit()]);
     let looks_up = |program: &[Instruction]| {
-        let pruned = prune(program, &[0], &zero).unwrap();
+        let pruned = prune(program, &at(&[0]), &zero).unwrap();
         pruned.code.iter().any(|one| one.is_call()) && pruned.code.contains(&mov(0, 3))
     };
     assert!(looks_up(&look_up(9, 0, &[])), "an array of more entries");
@@ -301,7 +301,7 @@ fn constants_go_into_the_instructions_that_take_them() {
         mov(0, 9),
         exit(),
     ];
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     let expected = [
         mov(0, 7),
         instruction(code::ALU64, 1, 0, 0, 5),
