@@ -624,6 +624,10 @@ static __always_inline void on_return(void *ctx)
 	drop_call(&key);
 }
 
+/* The plan's bits of system calls, which are looked up by a number: the plan's map would be kept for them. */
+const volatile u64 saker_calls[SAKER_SYSCALLS_MAX / 64];
+const volatile u64 saker_narrow_calls[SAKER_SYSCALLS_MAX / 64];
+
 /* True: the plan asks for this system call. Programs of 32 bits have numbers of their own. */
 static __always_inline bool wanted_syscall(u64 number)
 {
@@ -636,8 +640,8 @@ static __always_inline bool wanted_syscall(u64 number)
 		forget(word);
 		if (word >= SAKER_SYSCALLS_MAX / 64)
 			return false;
-		wide = saker_plan.syscall[word];
-		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_plan.narrow[word] : 0;
+		wide = saker_calls[word];
+		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_narrow_calls[word] : 0;
 		bit = number & 63;
 	}
 	if (!((wide | narrow) >> bit & 1))

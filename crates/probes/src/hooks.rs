@@ -497,13 +497,17 @@ impl Hooks {
             rodata.saker_selector_shards = selector_shards()?;
             rodata.saker_hash_of = hash_of(spec);
             rodata.saker_cpus = possible_cpus()?;
+            rodata.saker_calls = spec.plan.syscall;
+            rodata.saker_narrow_calls = spec.plan.narrow;
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
             {
                 rodata.saker_return_distance = distance;
             }
         }
-        open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
+        // What is pruned is pruned by this, what the verifier sees is the map.
+        open.maps.data_plan.set_initial_value(spec.plan.as_bytes())?;
+        open.maps.data_plan.reuse_fd(maps::plan_map(&spec.plan)?.as_fd())?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
         open.maps.saker_stats.reuse_fd(self.stats.as_fd())?;
         open.maps.data_reader.reuse_fd(self.reader.as_fd())?;

@@ -7,7 +7,7 @@
 //! program what its read-only data says it will never run ([`crate::prune`]).
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -22,6 +22,10 @@ use libbpf_rs::{
 use crate::kernel::held_types;
 use crate::prune::{self, Function, Instruction, ReadOnly};
 use crate::types::KernelTypes;
+
+/// The section and the map of a plan. It is not one that libbpf takes for read-only data: it would bind it to each program,
+/// which keeps it also where nothing refers to it any more.
+pub(crate) const PLAN: &str = ".data.plan";
 
 /// Where the kernel describes its types.
 pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -205,7 +209,11 @@ impl Shortcut {
         for mut program in object.progs_mut().filter(|program| !program.autoload()) {
             program.set_prog_type(ProgramType::Tracing);
         }
-        let read_only = object.maps().filter(|map| map.name().to_string_lossy().contains(".rodata"));
+        let is_read_only = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            name.contains(".rodata") || name.ends_with(PLAN)
+        };
+        let read_only = object.maps().filter(|map| is_read_only(map.name()));
         let read_only: Vec<_> = read_only.map(|map| map.as_libbpf_object()).collect();
         // SAFETY: the object is open, and the function only reads it.
         let types = unsafe { libbpf_sys::bpf_object__btf(object.as_libbpf_object().as_ptr()) };

@@ -187,8 +187,9 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
     let outcome = Machine::new(program, &begins, data)?.run()?;
     let mut code = program.to_vec();
     let mut stays = outcome.reached.clone();
+    let mut long = vec![None; code.len()];
     for at in 0..code.len() {
-        settle(&mut code, &mut stays, at, &outcome);
+        long[at] = settle(&mut code, &mut stays, at, &outcome);
     }
     let mut open = vec![None; code.len()];
     for function in functions {
@@ -196,13 +197,14 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
     }
     live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds, &open)?;
     second_places(&code, &mut stays);
-    emit(&code, stays, &begins)
+    emit(&code, stays, &long, &begins)
 }
 
-/// Puts what is known of an instruction in its place.
-fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) {
+/// Puts what is known of an instruction in its place. Returns the constant that takes the place of this one and another,
+/// if it is so long.
+fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) -> Option<u64> {
     if !stays[at] {
-        return;
+        return None;
     }
     if let Some(taken) = outcome.decided[at] {
         if taken {
@@ -220,21 +222,17 @@ fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Out
     if leaves_its_register(code[at]) {
         stays[at] = false;
     }
-    if let Some(value) = outcome.results[at] {
-        let to = code[at].to;
-        let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
-        let fits = class == code::ALU64 || u32::try_from(value).is_ok();
-        if fits {
-            let constant = value as u32;
-            code[at] = Instruction {
-                code: class | code::MOV,
-                to,
-                from: 0,
-                offset: 0,
-                constant: constant.cast_signed(),
-            };
-        }
+    let value = outcome.results[at]?;
+    let Instruction { to, .. } = code[at];
+    let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
+    let fits = class == code::ALU64 || u32::try_from(value).is_ok();
+    // Of loads also what does not fit: they keep a reference to the map otherwise.
+    let long = !fits && code[at].class() == code::LDX;
+    if fits || long {
+        let constant = (value as u32).cast_signed();
+        code[at] = Instruction { code: class | code::MOV, to, from: 0, offset: 0, constant };
     }
+    long.then_some(value)
 }
 
 /// Makes the second operand a constant, where it fits: the register that held it may be dead then.
@@ -283,10 +281,16 @@ fn second_places(code: &[Instruction], stays: &mut [bool]) {
     }
 }
 
-fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Option<Pruned> {
+/// Writes what stays, with these long constants in place of what loaded them.
+fn emit(
+    code: &[Instruction],
+    mut stays: Vec<bool>,
+    long: &[Option<u64>],
+    functions: &[usize],
+) -> Option<Pruned> {
     let heads = heads(code, &stays)?;
     // A jump to what follows anyway is none; when it goes, another may become one.
-    let mut places = places_of(&stays);
+    let mut places = places_of(&stays, long);
     loop {
         let mut changed = false;
         let mut at = 0;
@@ -302,7 +306,7 @@ fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Opti
         if !changed {
             break;
         }
-        places = places_of(&stays);
+        places = places_of(&stays, long);
     }
     let mut kept = Vec::with_capacity(code.len());
     let mut at = 0;
@@ -317,7 +321,10 @@ fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Opti
                 let to = i64::from(*places.get(this.target(at)?)?);
                 this.constant = i32::try_from(to - here - 1).ok()?;
             }
-            kept.push(this);
+            match long[at] {
+                Some(value) => kept.extend(long_constant(this.to, value)),
+                None => kept.push(this),
+            }
             if this.places() == 2 {
                 kept.push(*code.get(at + 1)?);
             }
@@ -350,12 +357,24 @@ fn heads(code: &[Instruction], stays: &[bool]) -> Option<Vec<bool>> {
     Some(heads)
 }
 
-fn places_of(stays: &[bool]) -> Vec<u32> {
+/// The instruction with two places that puts a constant of 64 bits into a register.
+fn long_constant(to: u8, value: u64) -> [Instruction; 2] {
+    let half = |code, to, constant: u32| Instruction {
+        code,
+        to,
+        from: 0,
+        offset: 0,
+        constant: constant.cast_signed(),
+    };
+    [half(code::LD_IMM64, to, value as u32), half(0, 0, (value >> 32) as u32)]
+}
+
+fn places_of(stays: &[bool], long: &[Option<u64>]) -> Vec<u32> {
     let mut next = 0;
     let mut places: Vec<u32> = Vec::with_capacity(stays.len() + 1);
-    for stays in stays {
+    for (stays, long) in stays.iter().zip(long) {
         places.push(next);
-        next += u32::from(*stays);
+        next += u32::from(*stays) * (1 + u32::from(long.is_some()));
     }
     places.push(next);
     places

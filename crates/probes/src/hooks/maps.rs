@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use libbpf_rs::skel::{OpenSkel, Skel};
-use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenMapMut};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, OpenMapMut, libbpf_sys};
+use saker_abi::generated::saker_plan;
 use saker_policy::plan::Sets;
 use zerocopy::IntoBytes;
 
@@ -134,11 +135,27 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
+/// The map of a plan: programs only read it, and nobody writes it any more.
+pub(super) fn plan_map(plan: &saker_plan) -> Result<MapHandle, libbpf_rs::Error> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: libbpf_sys::BPF_F_RDONLY_PROG,
+        ..libbpf_sys::bpf_map_create_opts::default()
+    };
+    let bytes = plan.as_bytes();
+    let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let map =
+        MapHandle::create(MapType::Array, Some("saker_plan"), size_of::<u32>() as u32, size, 1, &options)?;
+    map.update(&0_u32.to_ne_bytes(), bytes, MapFlags::ANY)?;
+    map.freeze()?;
+    Ok(map)
+}
+
 /// Kernel memory that is a hook's alone, in bytes: of its programs, and of those maps of its own that stay when its object
 /// is gone, because a program uses them or they are held open. What was all put into the instructions does not stay.
 pub(super) fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let object = skel.object();
-    let (held, of_object) = ([STATS, SELECTORS, PUT_OFF], [".rodata", ".rodata.plan"]);
+    let (held, of_object) = ([STATS, SELECTORS, PUT_OFF], [".rodata", loader::PLAN]);
     let ends_with = |map: &libbpf_rs::Map<'_>, names: &[&str]| {
         names.iter().any(|name| map.name().to_string_lossy().ends_with(name))
     };

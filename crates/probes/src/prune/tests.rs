@@ -193,6 +193,27 @@ fn what_read_only_data_decides_is_left_out() {
 }
 
 #[test]
+fn long_constants_are_written_out() {
+    let load = |to, offset| instruction(code::LDX | code::MEM | 0x18, to, 3, offset, 0);
+    let equal = |second, distance| instruction(code::JMP | code::X | 0x10, 1, second, distance, 0);
+    // Jumps lead over what becomes longer.
+    let mut program = vec![instruction(code::JMP | 0x10, 1, 0, 10, 0)];
+    program.extend(map(3, 0));
+    program.extend([load(2, 0), equal(2, 6)]);
+    program.extend(map(3, 0));
+    program.extend([load(4, 8), equal(4, 2), mov(0, 1), exit(), mov(0, 2), exit()]);
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
+    assert!(pruned.code.iter().all(|one| one.from != code::MAP_VALUE && one.class() != code::LDX));
+    let [first, second] = [0xffff_ffff_0302_0100_u64, 0x0100_0000_0000_0080];
+    assert_eq!(pruned.code.iter().filter(|one| one.places() == 2).count(), 2);
+    for (argument, result) in [(0, 2), (5, 1), (first, 2), (second, 2)] {
+        let arguments = [argument, 0, 0, 0, 0];
+        assert_eq!(run(&program, arguments), Some((result, Vec::new())));
+        assert_eq!(run(&pruned.code, arguments), Some((result, Vec::new())), "{argument:x}");
+    }
+}
+
+#[test]
 fn functions_that_nobody_calls_are_left_out() {
     let call = |distance| instruction(code::JMP | code::CALL, 0, code::OWN_FUNCTION, 0, distance);
     let program = [
