@@ -240,6 +240,9 @@ fn memory(args: &Args, bench: &Bench) -> Result<Report> {
     // That they are gone, the agent sees by itself.
     bench.flood(&[subject.pid()], "burst", args.processes / 10)?;
     look("after they went")?;
+    // The agent looks once a minute at what it could give back.
+    sleep(Duration::from_secs(75));
+    look("75 s later")?;
     subject.stop()?;
     Ok(report)
 }

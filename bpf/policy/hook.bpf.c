@@ -9,6 +9,9 @@
  *     3. match    the first selector whose clauses all hold decides
  *     4. tell     unless told not to, or an equal record was told a moment ago
  */
+/* Constants are not in read-only data by its name either, for the reason that the plan is not (scratch.h). */
+#pragma clang section rodata = ".data.constants"
+
 #include "early.h"
 #include "act.h"
 #include "expression.h"
@@ -624,6 +627,11 @@ static __always_inline void on_return(void *ctx)
 	drop_call(&key);
 }
 
+/* The plan's bits of system calls, which are looked up by a number: all of the plan would be kept for them.
+ */
+const volatile u64 saker_syscalls[SAKER_SYSCALLS_MAX / 64];
+const volatile u64 saker_narrow_syscalls[SAKER_SYSCALLS_MAX / 64];
+
 /* True: the plan asks for this system call. Programs of 32 bits have numbers of their own. */
 static __always_inline bool wanted_syscall(u64 number)
 {
@@ -636,8 +644,8 @@ static __always_inline bool wanted_syscall(u64 number)
 		forget(word);
 		if (word >= SAKER_SYSCALLS_MAX / 64)
 			return false;
-		wide = saker_plan.syscall[word];
-		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_plan.narrow[word] : 0;
+		wide = saker_syscalls[word];
+		narrow = saker_plan.flags & SAKER_PLAN_NARROW ? saker_narrow_syscalls[word] : 0;
 		bit = number & 63;
 	}
 	if (!((wide | narrow) >> bit & 1))

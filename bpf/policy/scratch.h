@@ -7,8 +7,10 @@
 #include "../abi/plan.h"
 #include "sockets.h"
 
-/* The plan, known word by word to the verifier; a map of its own, so that user space writes it as it is. */
-const volatile struct saker_plan saker_plan SEC(".rodata.plan");
+/* The plan, known word by word to the verifier; a map of its own, so that user space writes it as it is, and
+ * so that it goes when a program needs none of it any more: libbpf binds maps of read-only data to each
+ * program. */
+const volatile struct saker_plan saker_plan SEC(".data.plan");
 /* Bytes in the ring beyond which hooks leave the room to process records. */
 const volatile u64 saker_ring_limit;
 

@@ -10,6 +10,8 @@ mod group;
 mod kin;
 mod loaded;
 mod maps;
+#[cfg(test)]
+mod memory_tests;
 mod needs;
 mod own;
 mod ready;
@@ -19,10 +21,10 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapHandle, OpenObject, ProgramType};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{AsRawLibbpf, Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
     SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
     SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key, saker_hook_stats, saker_known,
@@ -52,6 +54,7 @@ use crate::files::Watch;
 use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::keep::{Keep, Pinned};
+use crate::lent::LentTypes;
 use crate::loader::{self, Prepared, Shortcut};
 use crate::sockets::Tracking;
 use crate::{Enforcement, Error, Groups, Sensors, mechanisms};
@@ -137,6 +140,10 @@ pub struct Hooks {
     keep: Option<Arc<Keep>>,
     /// Looks after the files that policies name.
     watched: Watch,
+    /// In place of sets that a policy has none of, in the order of those.
+    empty_sets: [OnceLock<MapHandle>; SETS.len()],
+    /// What describes the types of the object of hooks, of which there are many.
+    own_types: LentTypes,
 }
 
 /// Names of the types that the object asks for.
@@ -246,6 +253,8 @@ impl Hooks {
             agent_start: own_start(),
             keep: sensors.keep().cloned(),
             watched: Watch::default(),
+            empty_sets: [const { OnceLock::new() }; SETS.len()],
+            own_types: LentTypes::default(),
         })
     }
 
@@ -298,7 +307,7 @@ impl Hooks {
         let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 3]).collect();
         let mut ready = Vec::new();
         for (spec, places) in specs.iter().zip(&mut places) {
-            ready.push(self.load_one(spec, prepared.as_ref(), places, sets, &mut policy.maps)?);
+            ready.push(self.load_one(spec, prepared.as_ref(), places, &mut policy.maps)?);
         }
         policy.maps.fill(sets)?;
         if let Some(map) = &policy.maps.mode {
@@ -312,7 +321,7 @@ impl Hooks {
             match hook.attach() {
                 Ok(hook) => policy.hooks.push(hook),
                 Err(error) if spec.attach.is_at_once() => {
-                    let hook = self.one_by_one(spec, prepared.as_ref(), sets, &mut policy.maps, &error)?;
+                    let hook = self.one_by_one(spec, prepared.as_ref(), &mut policy.maps, &error)?;
                     policy.hooks.push(hook);
                 }
                 // All such functions are told at once.
@@ -335,13 +344,12 @@ impl Hooks {
         &mut self,
         spec: &HookSpec,
         prepared: Option<&Prepared>,
-        sets: &Sets,
         maps: &mut PolicyMaps,
         refused: &Error,
     ) -> Result<LoadedHook, Error> {
         let spec = HookSpec { attach: spec.attach.one_by_one(), plan: spec.plan.clone() };
         let mut places: Places = [const { MaybeUninit::uninit() }; 3];
-        let hook = self.load_one(&spec, prepared, &mut places, sets, maps)?.attach()?;
+        let hook = self.load_one(&spec, prepared, &mut places, maps)?.attach()?;
         let note = format!(
             "attached one by one, for the kernel does not attach it to all places at once: {}",
             cause(refused)
@@ -368,7 +376,6 @@ impl Hooks {
         spec: &HookSpec,
         prepared: Option<&Prepared>,
         [first, second, third]: &'a mut Places,
-        sets: &Sets,
         maps: &mut PolicyMaps,
     ) -> Result<Ready<'a>, Error> {
         let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
@@ -390,7 +397,7 @@ impl Hooks {
                 .map_err(|reason| Error::Option(format!("returns cannot be hooked in one step: {reason}")))?;
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
-        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), sets, maps);
+        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), maps);
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
             tracing::warn!(
                 hook = %spec.attach.mechanism(),
@@ -398,7 +405,7 @@ impl Hooks {
                 "the kernel refuses a program that was written out for its policy, so it gets the whole of it: \
                  please report this",
             );
-            loaded = self.load_object(spec, None, second, watch.as_deref(), sets, maps);
+            loaded = self.load_object(spec, None, second, watch.as_deref(), maps);
         }
         let (skel, pruned) = loaded?;
         self.keep_shared(&skel)?;
@@ -437,7 +444,6 @@ impl Hooks {
         prepared: Option<&Prepared>,
         place: &'a mut MaybeUninit<OpenObject>,
         watch: Option<&Follow>,
-        sets: &Sets,
         maps: &PolicyMaps,
     ) -> Result<(HookSkel<'a>, bool), Error> {
         let _lock = loader::lock();
@@ -456,14 +462,15 @@ impl Hooks {
             builder = HookSkelBuilder::default();
         }
         let mut open = builder.open(place).map_err(failed("open"))?;
-        self.configure(&mut open, spec, watch, sets, maps).map_err(failed("configure"))?;
+        self.configure(&mut open, spec, watch, maps).map_err(failed("configure"))?;
         choose_programs(&mut open, spec, &self.preemption, shortcut.is_some())
             .map_err(failed("choose the programs"))?;
         if let Some(shortcut) = &shortcut {
-            shortcut.settle(open.open_object_mut());
+            shortcut.settle(open.open_object_mut(), self.own_types.descriptor());
         }
         let skel =
             open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        self.own_types.keep(skel.object().as_libbpf_object());
         Ok((skel, shortcut.is_some()))
     }
 
@@ -472,38 +479,41 @@ impl Hooks {
         open: &mut OpenHookSkel<'_>,
         spec: &HookSpec,
         watch: Option<&Follow>,
-        sets: &Sets,
         maps: &PolicyMaps,
     ) -> Result<(), libbpf_rs::Error> {
-        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.saker_task_storage = self.task_storage;
-            rodata.saker_preemptible = !self.preemption.is_empty();
-            rodata.saker_ring_limit = self.ring_limit;
-            rodata.saker_mechanism = mechanism_number(&spec.attach);
-            rodata.saker_watches = watch.is_some();
-            rodata.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
-            rodata.saker_stacks = stacks_of(&spec.plan);
-            rodata.saker_ops = operators_of(&spec.plan);
-            rodata.saker_types = types_of(&spec.plan);
-            rodata.saker_parts = parts_of(&spec.plan);
-            rodata.saker_agent = self.agent;
-            rodata.saker_signals = group::has_signals(&spec.plan);
-            rodata.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
-            rodata.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
-            rodata.saker_agent_start = self.agent_start;
-            rodata.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
-            rodata.saker_hits_init = self.spared.hits_init;
-            rodata.saker_hits_agent = self.spared.hits_agent;
-            rodata.saker_selector_shards = selector_shards()?;
-            rodata.saker_hash_of = hash_of(spec);
-            rodata.saker_cpus = possible_cpus()?;
+        if let Some(constants) = open.maps.data_constants_data.as_deref_mut() {
+            constants.saker_task_storage = self.task_storage;
+            constants.saker_preemptible = !self.preemption.is_empty();
+            constants.saker_ring_limit = self.ring_limit;
+            constants.saker_mechanism = mechanism_number(&spec.attach);
+            constants.saker_watches = watch.is_some();
+            constants.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
+            constants.saker_stacks = stacks_of(&spec.plan);
+            constants.saker_ops = operators_of(&spec.plan);
+            constants.saker_types = types_of(&spec.plan);
+            constants.saker_parts = parts_of(&spec.plan);
+            constants.saker_agent = self.agent;
+            constants.saker_signals = group::has_signals(&spec.plan);
+            constants.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
+            constants.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
+            constants.saker_agent_start = self.agent_start;
+            constants.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
+            constants.saker_hits_init = self.spared.hits_init;
+            constants.saker_hits_agent = self.spared.hits_agent;
+            constants.saker_selector_shards = selector_shards()?;
+            constants.saker_hash_of = hash_of(spec);
+            constants.saker_cpus = possible_cpus()?;
+            constants.saker_syscalls = spec.plan.syscall;
+            constants.saker_narrow_syscalls = spec.plan.narrow;
             if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
                 && let Ok(distance) = mechanisms::return_distance()
             {
-                rodata.saker_return_distance = distance;
+                constants.saker_return_distance = distance;
             }
         }
-        open.maps.rodata_plan.set_initial_value(spec.plan.as_bytes())?;
+        open.maps.data_plan.set_initial_value(spec.plan.as_bytes())?;
+        maps::freeze(&mut open.maps.data_plan)?;
+        maps::freeze(&mut open.maps.data_constants)?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
         open.maps.saker_stats.reuse_fd(self.stats.as_fd())?;
         open.maps.data_reader.reuse_fd(self.reader.as_fd())?;
@@ -522,10 +532,17 @@ impl Hooks {
         if let Some(calls) = self.program_calls.as_ref().filter(|_| needs_program_calls(&spec.attach)) {
             open_map(open, PROGRAM_CALLS)?.reuse_fd(calls.as_fd())?;
         }
-        open_map(open, PUT_OFF)?.set_autocreate(hashes(&spec.plan).decide())?;
-        open_map(open, MODE)?.set_autocreate(acts(&spec.plan))?;
-        if let Some(mode) = &maps.mode {
-            open_map(open, MODE)?.reuse_fd(mode.as_fd())?;
+        let mut put_off = open_map(open, PUT_OFF)?;
+        put_off.set_autocreate(hashes(&spec.plan).decide())?;
+        if hashes(&spec.plan).decide() {
+            maps::make(&mut put_off)?;
+        }
+        let mut mode = open_map(open, MODE)?;
+        mode.set_autocreate(acts(&spec.plan))?;
+        match &maps.mode {
+            Some(made) => mode.reuse_fd(made.as_fd())?,
+            None if acts(&spec.plan) => drop(maps::make(&mut mode)?),
+            None => {}
         }
         for (name, map) in self.enforcement.maps() {
             open_map(open, name)?.set_autocreate(acts(&spec.plan))?;
@@ -537,6 +554,9 @@ impl Hooks {
         selectors.set_autocreate(counts_selectors(&spec.plan))?;
         let entries = selector_shards()?.saturating_mul(spec.plan.selectors.into());
         selectors.set_max_entries(entries.max(1))?;
+        if counts_selectors(&spec.plan) {
+            maps::make(&mut selectors)?;
+        }
         open_map(open, SOCKETS)?.set_autocreate(needs_sockets(&spec.plan))?;
         if let Some(sockets) = self.sockets.as_ref().filter(|_| needs_sockets(&spec.plan)) {
             open_map(open, SOCKETS)?.reuse_fd(sockets.as_fd())?;
@@ -544,8 +564,9 @@ impl Hooks {
         let cpus = possible_cpus()?;
         let sized =
             |entries: u32, entry: usize| entries.saturating_mul(u32::try_from(entry).unwrap_or(u32::MAX));
-        open_map(open, STATS)?
-            .set_value_size(sized(cpus.saturating_add(1), size_of::<saker_hook_stats>()))?;
+        let mut stats = open_map(open, STATS)?;
+        stats.set_value_size(sized(cpus.saturating_add(1), size_of::<saker_hook_stats>()))?;
+        maps::make(&mut stats)?;
         open_map(open, ABOVE)?.set_value_size(sized(cpus, size_of::<saker_above>()))?;
         open_map(open, KNOWN)?.set_value_size(sized(cpus, size_of::<saker_known>()))?;
         for (name, shared) in &self.shared {
@@ -558,20 +579,16 @@ impl Hooks {
             open_map(open, name)?.reuse_fd(map.as_fd())?;
         }
         self.configure_kin(open, spec.plan.flags, watch)?;
-        let sizes = [
-            sets.numbers.len(),
-            sets.texts.len(),
-            sets.prefixes.len(),
-            sets.networks.len(),
-            sets.pieces.len(),
-            sets.columns.len(),
-            maps.files.as_ref().map_or(0, |files| files.room() as usize),
-        ];
-        for ((name, size), index) in SETS.iter().zip(sizes).zip(0..) {
+        for ((name, size), index) in SETS.iter().zip(maps.sizes).zip(0..) {
             let mut map = open_map(open, name)?;
-            match maps.sets.get::<usize>(index) {
-                Some(made) => map.reuse_fd(made.as_fd())?,
-                None => map.set_max_entries(u32::try_from(size.max(1)).unwrap_or(u32::MAX))?,
+            let empty = self.empty_sets.get::<usize>(index).filter(|_| size == 0);
+            match (maps.sets.get::<usize>(index), empty) {
+                (Some(made), _) => map.reuse_fd(made.as_fd())?,
+                (None, Some(empty)) => maps::reuse(&mut map, empty)?,
+                (None, None) => {
+                    map.set_max_entries(size.max(1))?;
+                    maps::make(&mut map)?;
+                }
             }
         }
         Ok(())

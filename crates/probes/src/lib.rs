@@ -27,6 +27,8 @@ pub mod tracefs;
 
 mod capabilities;
 mod follow;
+#[expect(unsafe_code, reason = "the library has no safe form for descriptions of types")]
+mod lent;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;

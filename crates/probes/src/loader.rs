@@ -6,11 +6,11 @@
 //! programs with another type and puts the right one in when a program is loaded. The same handler takes out of the
 //! program what its read-only data says it will never run ([`crate::prune`]).
 
-use std::cell::RefCell;
-use std::ffi::{CStr, c_int, c_long};
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,8 +20,12 @@ use libbpf_rs::{
 };
 
 use crate::kernel::held_types;
-use crate::prune::{self, Instruction, ReadOnly};
+use crate::prune::{self, Function, Instruction, ReadOnly};
 use crate::types::KernelTypes;
+
+/// The sections and maps of a hook's plan and constants. They are not ones that libbpf takes for read-only data: it would
+/// bind them to each program, which keeps them also where nothing refers to them any more.
+pub(crate) const CONSTANTS: [&str; 2] = [".data.plan", ".data.constants"];
 
 /// Where the kernel describes its types.
 pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -117,6 +121,10 @@ struct Patch {
     read_only: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
     /// Those that are arrays.
     arrays: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
+    /// A description of the object's types that the kernel has already; `None`: its own is to be used.
+    lent: Cell<Option<RawFd>>,
+    /// Describes the functions of the object; null: nobody has said where that is.
+    types: Cell<*const libbpf_sys::btf>,
     /// Where the functions of the program begin that is being loaded, as the kernel wants to have it.
     function_info: RefCell<Vec<libbpf_sys::bpf_func_info>>,
 }
@@ -185,6 +193,8 @@ impl Shortcut {
                 functions: functions.clone(),
                 read_only: RefCell::default(),
                 arrays: RefCell::default(),
+                lent: Cell::new(None),
+                types: Cell::new(std::ptr::null()),
                 function_info: RefCell::default(),
             });
         }
@@ -197,18 +207,27 @@ impl Shortcut {
     }
 
     /// To be called when it is decided which programs of the object are loaded. Makes the others forget their
-    /// handlers, which will be gone; those that are loaded forget them then.
-    pub fn settle(&self, object: &mut OpenObject) {
+    /// handlers, which will be gone; those that are loaded forget them then. `lent`: a description of the types of the same
+    /// object that the kernel has already, and that its programs shall refer to; open until they are loaded.
+    pub fn settle(&self, object: &mut OpenObject, lent: Option<RawFd>) {
         for mut program in object.progs_mut().filter(|program| !program.autoload()) {
             program.set_prog_type(ProgramType::Tracing);
         }
-        let read_only = object.maps().filter(|map| map.name().to_string_lossy().contains(".rodata"));
+        let is_read_only = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            name.contains(".rodata") || CONSTANTS.contains(&name.as_ref())
+        };
+        let read_only = object.maps().filter(|map| is_read_only(map.name()));
         let read_only: Vec<_> = read_only.map(|map| map.as_libbpf_object()).collect();
+        // SAFETY: the object is open, and the function only reads it.
+        let types = unsafe { libbpf_sys::bpf_object__btf(object.as_libbpf_object().as_ptr()) };
         let arrays = object.maps().filter(|map| map.map_type() == MapType::Array);
         let arrays: Vec<_> = arrays.map(|map| map.as_libbpf_object()).collect();
         for patch in &self.patches {
             patch.read_only.borrow_mut().clone_from(&read_only);
             patch.arrays.borrow_mut().clone_from(&arrays);
+            patch.types.set(types);
+            patch.lent.set(lent);
         }
     }
 }
@@ -245,6 +264,9 @@ unsafe extern "C" fn prepare_program(
     // SAFETY: libbpf passes the options it is about to load the program with, for the time of this call.
     let Some(options) = (unsafe { options.as_mut() }) else { return -22 };
     options.attach_btf_id = patch.target.unwrap_or(0);
+    if let Some(lent) = patch.lent.get().filter(|_| !options.func_info.is_null()) {
+        options.prog_btf_fd = lent.cast_unsigned();
+    }
     if patch.sleepable {
         options.prog_flags |= libbpf_sys::BPF_F_SLEEPABLE;
     }
@@ -345,6 +367,27 @@ impl ReadOnly for Frozen<'_> {
     }
 }
 
+/// How many arguments a function takes that is not static; the most there can be where that is not known.
+///
+/// # Safety
+/// `types` is null or the description of an object that is not gone.
+unsafe fn open_arguments(types: *const libbpf_sys::btf, function: u32) -> Option<u8> {
+    const MOST: u8 = 5;
+    // SAFETY: the caller's description, which libbpf does not change while it loads programs.
+    let described =
+        |id| (!types.is_null()).then(|| unsafe { libbpf_sys::btf__type_by_id(types, id).as_ref() })?;
+    let Some(of_function) = described(function) else { return Some(MOST) };
+    // Of functions the length says how they are linked, of their prototypes it is that of the list of arguments
+    // (`include/uapi/linux/btf.h`).
+    let length = |ty: &libbpf_sys::btf_type| ty.info & 0xffff;
+    if length(of_function) == libbpf_sys::BTF_FUNC_STATIC {
+        return None;
+    }
+    // SAFETY: a function refers to a type, its prototype.
+    let prototype = described(unsafe { of_function.__bindgen_anon_1.type_ });
+    Some(prototype.and_then(|prototype| u8::try_from(length(prototype)).ok()).unwrap_or(MOST))
+}
+
 /// Leaves out what the program never runs. It stays as it is where that is not known.
 ///
 /// # Safety
@@ -381,7 +424,14 @@ unsafe fn prune_program(
             constant: i.imm,
         })
         .collect();
-    let starts: Vec<usize> = functions.iter().map(|function| function.insn_off as usize).collect();
+    let starts: Vec<Function> = functions
+        .iter()
+        .map(|function| Function {
+            begin: function.insn_off as usize,
+            // SAFETY: the description is of the program's object.
+            open: unsafe { open_arguments(patch.types.get(), function.type_id) },
+        })
+        .collect();
     // SAFETY: the maps are of the program's object.
     let data = unsafe { Frozen::of(&patch.read_only.borrow(), &patch.arrays.borrow()) };
     let Some(pruned) = prune::prune(&instructions, &starts, &data) else { return 0 };
@@ -414,6 +464,25 @@ unsafe fn prune_program(
     unsafe {
         libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), code.len() as libbpf_sys::size_t)
     }
+}
+
+/// The numbers of the maps that a program uses; `None`: the kernel does not say.
+pub(crate) fn maps_used_by(program: BorrowedFd<'_>) -> Option<Vec<u32>> {
+    /// A program may use 64 maps (`MAX_USED_MAPS` in the kernel).
+    const MAPS: usize = 64;
+    let mut maps = [0_u32; MAPS];
+    let mut info = libbpf_sys::bpf_prog_info {
+        map_ids: maps.as_mut_ptr() as u64,
+        nr_map_ids: MAPS as u32,
+        ..libbpf_sys::bpf_prog_info::default()
+    };
+    let mut length = size_of_val(&info) as u32;
+    // SAFETY: `info` has `length` bytes, of which the only address is that of `maps`, where the kernel writes as many
+    // numbers as `nr_map_ids` says at most.
+    let status = unsafe {
+        libbpf_sys::bpf_obj_get_info_by_fd(program.as_raw_fd(), (&raw mut info).cast(), &raw mut length)
+    };
+    (status == 0).then(|| maps.into_iter().take(info.nr_map_ids as usize).collect())
 }
 
 /// The functions that forbid and allow preemption, as this kernel numbers them; empty: it has none.

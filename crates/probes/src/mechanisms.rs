@@ -372,7 +372,7 @@ fn open_one<'a>(
         candidate.set_autoload(wanted);
     }
     if let Some(shortcut) = &shortcut {
-        shortcut.settle(open.open_object_mut());
+        shortcut.settle(open.open_object_mut(), None);
     }
     open.load().map_err(|e| reason(&e))
 }

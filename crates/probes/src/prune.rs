@@ -10,6 +10,7 @@
 //! Instructions: `Documentation/bpf/standardization/instruction-set.rst`. Whatever is not understood makes a program
 //! stay as it is.
 
+mod calls;
 mod direct;
 mod frame;
 mod live;
@@ -132,6 +133,16 @@ pub(crate) trait ReadOnly {
     fn is_single(&self, map: i32) -> bool;
 }
 
+/// Where a function of a program begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub begin: usize,
+    /// Where the verifier looks at it by itself, as if it were called with anything: how many arguments it says it takes, all of
+    /// which callers have to pass. Others are static: what they are called with is known of them, and what they do not read
+    /// need not be passed, as compilers have it too (`btf_check_subprog_arg_match` in kernel/bpf/btf.c).
+    pub open: Option<u8>,
+}
+
 /// A program without what it never runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pruned {
@@ -142,16 +153,20 @@ pub(crate) struct Pruned {
 
 /// Prunes a program whose functions begin at these places, in order, and writes out what it does for each entry of its
 /// data. None: it stays as it is.
-pub(crate) fn prune(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
+pub(crate) fn prune(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
+    let open = |begin| functions.iter().find(|function| function.begin == begin)?.open;
     let pruned = prune_once(&direct::look_up(program, data)?, functions, data)?;
     let begins: Vec<usize> = pruned.functions.iter().map(|(begin, _)| *begin).collect();
-    let Some(written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
-    let begins: Vec<usize> = written.functions.iter().map(|(begin, _)| *begin).collect();
-    let Some(mut again) = prune_once(&written.code, &begins, data) else { return Some(pruned) };
+    let Some(mut written) = specialise::write_out(&pruned.code, &begins, data) else { return Some(pruned) };
     // Back to where they began at first.
+    for (_, before) in &mut written.functions {
+        *before = pruned.functions.iter().find(|(begin, _)| begin == before)?.1;
+    }
+    let versions = written.functions.iter();
+    let versions: Vec<_> = versions.map(|&(begin, first)| Function { begin, open: open(first) }).collect();
+    let Some(mut again) = prune_once(&written.code, &versions, data) else { return Some(pruned) };
     for (_, before) in &mut again.functions {
-        let (_, first) = written.functions.iter().find(|(begin, _)| begin == before)?;
-        *before = pruned.functions.iter().find(|(begin, _)| begin == first)?.1;
+        *before = written.functions.iter().find(|(begin, _)| begin == before)?.1;
     }
     Some(again)
 }
@@ -167,22 +182,29 @@ fn first_places(program: &[Instruction]) -> Vec<usize> {
     places
 }
 
-fn prune_once(program: &[Instruction], functions: &[usize], data: &dyn ReadOnly) -> Option<Pruned> {
+fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
+    let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
     let outcome = Machine::new(program, functions, data)?.run()?;
     let mut code = program.to_vec();
     let mut stays = outcome.reached.clone();
+    let mut long = vec![None; code.len()];
     for at in 0..code.len() {
-        settle(&mut code, &mut stays, at, &outcome);
+        long[at] = settle(&mut code, &mut stays, at, &outcome);
     }
-    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds)?;
+    let mut open = vec![None; code.len()];
+    for function in functions {
+        *open.get_mut(function.begin)? = function.open;
+    }
+    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds, &open)?;
     second_places(&code, &mut stays);
-    emit(&code, stays, functions)
+    emit(&code, stays, &long, &begins)
 }
 
-/// Puts what is known of an instruction in its place.
-fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) {
+/// Puts what is known of an instruction in its place. Returns the constant that takes the place of this one and another,
+/// if it is so long.
+fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) -> Option<u64> {
     if !stays[at] {
-        return;
+        return None;
     }
     if let Some(taken) = outcome.decided[at] {
         if taken {
@@ -200,21 +222,17 @@ fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Out
     if leaves_its_register(code[at]) {
         stays[at] = false;
     }
-    if let Some(value) = outcome.results[at] {
-        let to = code[at].to;
-        let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
-        let fits = class == code::ALU64 || u32::try_from(value).is_ok();
-        if fits {
-            let constant = value as u32;
-            code[at] = Instruction {
-                code: class | code::MOV,
-                to,
-                from: 0,
-                offset: 0,
-                constant: constant.cast_signed(),
-            };
-        }
+    let value = outcome.results[at]?;
+    let Instruction { to, .. } = code[at];
+    let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
+    let fits = class == code::ALU64 || u32::try_from(value).is_ok();
+    // Of loads also what does not fit: they keep a reference to the map otherwise.
+    let long = !fits && code[at].class() == code::LDX;
+    if fits || long {
+        let constant = (value as u32).cast_signed();
+        code[at] = Instruction { code: class | code::MOV, to, from: 0, offset: 0, constant };
     }
+    long.then_some(value)
 }
 
 /// Makes the second operand a constant, where it fits: the register that held it may be dead then.
@@ -263,10 +281,16 @@ fn second_places(code: &[Instruction], stays: &mut [bool]) {
     }
 }
 
-fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Option<Pruned> {
+/// Writes what stays, with these long constants in place of what loaded them.
+fn emit(
+    code: &[Instruction],
+    mut stays: Vec<bool>,
+    long: &[Option<u64>],
+    functions: &[usize],
+) -> Option<Pruned> {
     let heads = heads(code, &stays)?;
     // A jump to what follows anyway is none; when it goes, another may become one.
-    let mut places = places_of(&stays);
+    let mut places = places_of(&stays, long);
     loop {
         let mut changed = false;
         let mut at = 0;
@@ -282,7 +306,7 @@ fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Opti
         if !changed {
             break;
         }
-        places = places_of(&stays);
+        places = places_of(&stays, long);
     }
     let mut kept = Vec::with_capacity(code.len());
     let mut at = 0;
@@ -297,7 +321,10 @@ fn emit(code: &[Instruction], mut stays: Vec<bool>, functions: &[usize]) -> Opti
                 let to = i64::from(*places.get(this.target(at)?)?);
                 this.constant = i32::try_from(to - here - 1).ok()?;
             }
-            kept.push(this);
+            match long[at] {
+                Some(value) => kept.extend(long_constant(this.to, value)),
+                None => kept.push(this),
+            }
             if this.places() == 2 {
                 kept.push(*code.get(at + 1)?);
             }
@@ -330,12 +357,24 @@ fn heads(code: &[Instruction], stays: &[bool]) -> Option<Vec<bool>> {
     Some(heads)
 }
 
-fn places_of(stays: &[bool]) -> Vec<u32> {
+/// The instruction with two places that puts a constant of 64 bits into a register.
+fn long_constant(to: u8, value: u64) -> [Instruction; 2] {
+    let half = |code, to, constant: u32| Instruction {
+        code,
+        to,
+        from: 0,
+        offset: 0,
+        constant: constant.cast_signed(),
+    };
+    [half(code::LD_IMM64, to, value as u32), half(0, 0, (value >> 32) as u32)]
+}
+
+fn places_of(stays: &[bool], long: &[Option<u64>]) -> Vec<u32> {
     let mut next = 0;
     let mut places: Vec<u32> = Vec::with_capacity(stays.len() + 1);
-    for stays in stays {
+    for (stays, long) in stays.iter().zip(long) {
         places.push(next);
-        next += u32::from(*stays);
+        next += u32::from(*stays) * (1 + u32::from(long.is_some()));
     }
     places.push(next);
     places

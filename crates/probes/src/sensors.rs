@@ -364,7 +364,7 @@ impl Wanted<'_> {
         let mut open = builder.open(place).map_err(failed("open"))?;
         configure(&mut open, self).map_err(failed("configure"))?;
         if let Some(shortcut) = &shortcut {
-            shortcut.settle(open.open_object_mut());
+            shortcut.settle(open.open_object_mut(), None);
         }
         open.load().map_err(failed("load"))
     }

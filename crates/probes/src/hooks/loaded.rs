@@ -220,6 +220,8 @@ impl LoadedPolicy {
             .maps
             .sets
             .iter()
+            .zip(self.maps.sizes)
+            .filter_map(|(map, size)| (size > 0).then_some(map))
             .chain(&self.maps.mode)
             .filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
         sets.sum::<u64>() + self.tracking.as_ref().map_or(0, |tracking| tracking.memory())

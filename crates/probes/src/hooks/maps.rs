@@ -1,17 +1,17 @@
 //! The maps of hooks: their names, and what is in those of a policy.
 
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, OnceLock};
 
 use libbpf_rs::skel::{OpenSkel, Skel};
-use libbpf_rs::{MapCore, MapFlags, MapHandle, OpenMapMut};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, OpenMapMut, libbpf_sys};
 use saker_policy::plan::Sets;
 use zerocopy::IntoBytes;
 
 use crate::files::{Files, Watched};
 use crate::hook_skel::{HookSkel, OpenHookSkel};
 use crate::sensors::program_fdinfo;
-use crate::{Error, files};
+use crate::{Error, files, loader};
 
 /// Calls of functions of programs whose return will be told; shared by the hooks that need it.
 pub(super) const PROGRAM_CALLS: &str = "saker_program_calls";
@@ -78,6 +78,8 @@ pub(super) const SETS: [&str; 7] = [
 #[derive(Default)]
 pub(super) struct PolicyMaps {
     pub(super) sets: Vec<MapHandle>,
+    /// Entries of each; without one it is not the policy's own.
+    pub(super) sizes: [u32; SETS.len()],
     /// Of a policy that names files.
     pub(super) files: Option<Watched>,
     /// Of a policy that acts.
@@ -102,7 +104,17 @@ impl PolicyMaps {
     /// Maps to be made; the files that a policy names are found.
     pub(super) fn of(sets: &Sets) -> Result<Self, Error> {
         let files = if sets.files.is_empty() { None } else { Some(Arc::new(Files::find(&sets.files)?)) };
-        Ok(Self { files, ..Self::default() })
+        let sizes = [
+            sets.numbers.len(),
+            sets.texts.len(),
+            sets.prefixes.len(),
+            sets.networks.len(),
+            sets.pieces.len(),
+            sets.columns.len(),
+            files.as_ref().map_or(0, |files| files.room() as usize),
+        ];
+        let sizes = sizes.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        Ok(Self { files, sizes, ..Self::default() })
     }
 
     /// Puts what the policy names into them.
@@ -134,12 +146,77 @@ fn fill_sets(maps: &[MapHandle], sets: &Sets) -> Result<(), Error> {
     fill(5, &mut numbers.iter().map(<[u8; 4]>::as_slice).zip(columns))
 }
 
-/// Kernel memory that is a hook's alone, in bytes.
+/// Bytes of a map's name in the kernel (`BPF_OBJ_NAME_LEN` less one).
+const NAME: usize = 15;
+
+/// Makes a map of an object that is not loaded yet, as the object has it but for the types of its keys and values: for them
+/// the kernel would keep the description of all types of the object.
+pub(super) fn make(map: &mut OpenMapMut<'_>) -> Result<MapHandle, libbpf_rs::Error> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: map.map_flags(),
+        ..libbpf_sys::bpf_map_create_opts::default()
+    };
+    let name: String = map.name().to_string_lossy().chars().take(NAME).collect();
+    let made = MapHandle::create(
+        map.map_type(),
+        Some(name),
+        map.key_size(),
+        map.value_size(),
+        map.max_entries(),
+        &options,
+    )?;
+    map.reuse_fd(made.as_fd())?;
+    Ok(made)
+}
+
+/// Gives an object that is not loaded yet the map that is kept for it; the first one makes it.
+pub(super) fn reuse(map: &mut OpenMapMut<'_>, kept: &OnceLock<MapHandle>) -> Result<(), libbpf_rs::Error> {
+    if let Some(kept) = kept.get() {
+        return map.reuse_fd(kept.as_fd());
+    }
+    map.set_max_entries(1)?;
+    let _ = kept.set(make(map)?);
+    Ok(())
+}
+
+/// Makes a map of an object that is not loaded yet with its initial value, which programs only read and nobody writes
+/// any more. Programs are pruned by the initial value; the verifier sees the map.
+pub(super) fn freeze(map: &mut OpenMapMut<'_>) -> Result<(), libbpf_rs::Error> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: libbpf_sys::BPF_F_RDONLY_PROG,
+        ..libbpf_sys::bpf_map_create_opts::default()
+    };
+    let value = map.initial_value().unwrap_or_default();
+    let size = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    let name: String = map.name().to_string_lossy().chars().take(NAME).collect();
+    let frozen = MapHandle::create(MapType::Array, Some(name), size_of::<u32>() as u32, size, 1, &options)?;
+    frozen.update(&0_u32.to_ne_bytes(), value, MapFlags::ANY)?;
+    frozen.freeze()?;
+    map.reuse_fd(frozen.as_fd())
+}
+
+/// Kernel memory that is a hook's alone, in bytes: of its programs, and of those maps of its own that stay when its object
+/// is gone, because a program uses them or they are held open. What was all put into the instructions does not stay.
 pub(super) fn memory_of(skel: &HookSkel<'_>) -> u64 {
     let object = skel.object();
-    let own = [STATS, SELECTORS, PUT_OFF, ".rodata", ".rodata.plan"];
+    let (held, of_object) = ([STATS, SELECTORS, PUT_OFF], loader::CONSTANTS);
+    let ends_with = |map: &libbpf_rs::Map<'_>, names: &[&str]| {
+        names.iter().any(|name| map.name().to_string_lossy().ends_with(name))
+    };
+    // None: the kernel does not say, so all may be used.
+    let used: Option<Vec<Vec<u32>>> = object
+        .progs()
+        .filter(|program| program.as_fd().as_raw_fd() >= 0)
+        .map(|p| loader::maps_used_by(p.as_fd()))
+        .collect();
+    let is_used = |map: &libbpf_rs::Map<'_>| match (&used, map.info()) {
+        (Some(used), Ok(info)) => used.iter().any(|ids| ids.contains(&info.info.id)),
+        _ => true,
+    };
     let maps =
-        object.maps().filter(|map| own.iter().any(|name| map.name().to_string_lossy().ends_with(name)));
+        object.maps().filter(|map| ends_with(map, &held) || ends_with(map, &of_object) && is_used(map));
     let maps = maps.filter_map(|map| program_fdinfo(map.as_fd(), "memlock:"));
     let programs = object.progs().filter_map(|program| program_fdinfo(program.as_fd(), "memlock:"));
     maps.chain(programs).sum()

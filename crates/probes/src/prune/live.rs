@@ -1,7 +1,6 @@
 //! Which instructions set a register, or a place on the stack, that nothing reads.
 
-use super::frame;
-use super::{Instruction, code, first_places};
+use super::{Instruction, calls, code, first_places, frame};
 
 /// What is read later.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -12,20 +11,18 @@ struct Live {
     words: u128,
 }
 
-/// What calls may read, and what they leave with something else in it.
-const PASSED: u16 = 0b11_1110;
-/// Helpers that take nothing, by their number in include/uapi/linux/bpf.h: `get_smp_processor_id`,
-/// `get_current_pid_tgid`, `get_current_task`, `ktime_get_boot_ns`, `get_current_task_btf`.
-const WITHOUT_ARGUMENTS: [i32; 5] = [8, 14, 35, 125, 158];
+/// What calls leave with something else in it.
 const LOST: u16 = 0b11_1111;
 
 /// Leaves out, among those that stay, instructions that do nothing but set what nobody reads afterwards. `pure`: it
-/// does nothing but set its register. `bounds`: see [`frame::bounds`]. None: a jump leads out of the program.
+/// does nothing but set its register. `bounds`: see [`frame::bounds`]. `open`: here begins a function whose callers pass
+/// so many arguments, whether it reads them or not. None: a jump leads out of the program.
 pub(super) fn drop_dead(
     code: &[Instruction],
     stays: &mut [bool],
     pure: &[bool],
     bounds: &[i16],
+    open: &[Option<u8>],
 ) -> Option<()> {
     // Before each instruction that stays. It only ever grows, so this ends.
     let mut before = vec![Live::default(); code.len() + 1];
@@ -47,7 +44,15 @@ pub(super) fn drop_dead(
             let live = if is_dead(this, pure[at], bounds[at], after) {
                 after
             } else {
-                live_before(this, after, || Some(before[*next.get(this.target(at)?)?]))?
+                let there = |target: usize| Some(before[*next.get(target)?]);
+                let read = match this.calls_own_function() {
+                    true => match open[this.target(at)?] {
+                        Some(arguments) => calls::first(arguments),
+                        None => there(this.target(at)?)?.registers & calls::ARGUMENTS,
+                    },
+                    false => calls::read_by(this),
+                };
+                live_before(this, after, read, || there(this.target(at)?))?
             };
             changed |= live != before[at];
             before[at] = live;
@@ -80,16 +85,20 @@ fn is_dead(this: Instruction, pure: bool, bound: i16, after: Live) -> bool {
     pure && after.registers & bit(this.to) == 0
 }
 
-/// What is read from an instruction on, by what is read after it and, if it is a jump, where it leads to.
-fn live_before(this: Instruction, after: Live, taken: impl FnOnce() -> Option<Live>) -> Option<Live> {
+/// What is read from an instruction on, by what is read after it and, if it is a jump, where it leads to; if it is a call,
+/// by what that reads.
+fn live_before(
+    this: Instruction,
+    after: Live,
+    called: u16,
+    taken: impl FnOnce() -> Option<Live>,
+) -> Option<Live> {
     let registers = |registers| Live { registers, ..after };
     if this.is_exit() {
         return Some(Live { registers: bit(0), words: 0 });
     }
     if this.is_call() {
-        let passes = this.from != 0 || !WITHOUT_ARGUMENTS.contains(&this.constant);
-        let passed = if passes { PASSED } else { 0 };
-        return Some(registers((after.registers & !LOST) | passed));
+        return Some(registers((after.registers & !LOST) | called));
     }
     let second = if this.code & code::X != 0 { bit(this.from) } else { 0 };
     if this.branches() {

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::frame;
 use super::values::{Machine, State, Value};
-use super::{Instruction, ReadOnly, code, first_places};
+use super::{Function, Instruction, ReadOnly, code, first_places};
 
 /// Instructions of a program that is written out. A function with which it would become longer stays as it is.
 const LENGTH_MAX: usize = 8_192;
@@ -59,7 +59,9 @@ pub(super) fn write_out(
     functions: &[usize],
     data: &dyn ReadOnly,
 ) -> Option<Written> {
-    let mut machine = Machine::with_arguments(program, functions, data)?;
+    // All are written out for what they are called with, which those then set themselves.
+    let called: Vec<Function> = functions.iter().map(|&begin| Function { begin, open: None }).collect();
+    let mut machine = Machine::new(program, &called, data)?;
     machine.settle()?;
     let mut demanded = demanded(program, &machine)?;
     let ends = functions.iter().skip(1).copied().chain([program.len()]);

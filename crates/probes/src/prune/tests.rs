@@ -26,6 +26,11 @@ fn bytes() -> Bytes {
     Bytes(7, vec![0, 1, 2, 3, 0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1])
 }
 
+/// Functions that begin here.
+fn at(begins: &[usize]) -> Vec<Function> {
+    begins.iter().map(|&begin| Function { begin, open: None }).collect()
+}
+
 fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> Instruction {
     Instruction { code, to, from, offset, constant }
 }
@@ -183,8 +188,30 @@ fn what_read_only_data_decides_is_left_out() {
         mov(0, 2),
         exit(),
     ]);
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     assert_eq!(pruned.code, [mov(0, 1), exit()]);
+}
+
+#[test]
+fn long_constants_are_written_out() {
+    let load = |to, offset| instruction(code::LDX | code::MEM | 0x18, to, 3, offset, 0);
+    let equal = |second, distance| instruction(code::JMP | code::X | 0x10, 1, second, distance, 0);
+    // Jumps lead over what becomes longer.
+    let mut program = vec![instruction(code::JMP | 0x10, 1, 0, 10, 0)];
+    program.extend(map(3, 0));
+    program.extend([load(2, 0), equal(2, 6)]);
+    program.extend(map(3, 0));
+    program.extend([load(4, 8), equal(4, 2), mov(0, 1), exit(), mov(0, 2), exit()]);
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
+    let refers = |one: &Instruction| one.code == code::LD_IMM64 && one.from == code::MAP_VALUE;
+    assert!(!pruned.code.iter().any(|one| refers(one) || one.class() == code::LDX));
+    let [first, second] = [0xffff_ffff_0302_0100_u64, 0x0100_0000_0000_0080];
+    assert_eq!(pruned.code.iter().filter(|one| one.places() == 2).count(), 2);
+    for (argument, result) in [(0, 2), (5, 1), (first, 2), (second, 2)] {
+        let arguments = [argument, 0, 0, 0, 0];
+        assert_eq!(run(&program, arguments), Some((result, Vec::new())));
+        assert_eq!(run(&pruned.code, arguments), Some((result, Vec::new())), "{argument:x}");
+    }
 }
 
 #[test]
@@ -201,10 +228,44 @@ fn functions_that_nobody_calls_are_left_out() {
         mov(0, 6),
         exit(),
     ];
-    let pruned = prune(&program, &[0, 5, 7], &bytes()).unwrap();
-    // The move is of a register that a function may be passed.
-    assert_eq!(pruned.code, [mov(2, 0), call(1), exit(), mov(0, 6), exit()]);
-    assert_eq!(pruned.functions, [(0, 0), (3, 7)]);
+    let pruned = prune(&program, &at(&[0, 5, 7]), &bytes()).unwrap();
+    // The third does not read what the move is of.
+    assert_eq!(pruned.code, [call(1), exit(), mov(0, 6), exit()]);
+    assert_eq!(pruned.functions, [(0, 0), (2, 7)]);
+    let mut functions = at(&[0, 5, 7]);
+    functions[2].open = Some(2);
+    let of_two = prune(&program, &functions, &bytes()).unwrap();
+    // The verifier wants it of callers all the same.
+    assert_eq!(of_two.code, [mov(2, 0), call(1), exit(), mov(0, 6), exit()]);
+    assert_eq!(of_two.functions, [(0, 0), (3, 7)]);
+    functions[2].open = Some(1);
+    assert_eq!(prune(&program, &functions, &bytes()), Some(pruned));
+}
+
+#[test]
+fn functions_know_what_all_their_callers_pass() {
+    let call = |distance| instruction(code::JMP | code::CALL, 0, code::OWN_FUNCTION, 0, distance);
+    // Two calls with 0 in r2, and with what is not known in r1.
+    let mut program = vec![mov(2, 0), call(4), mov(1, 4), mov(2, 0), call(1), exit(), mov(0, 1)];
+    program.extend([instruction(code::JMP | 0x50, 2, 0, 1, 0), mov(0, 3), exit()]);
+    let mut functions = at(&[0, 6]);
+    let pruned = prune(&program, &functions, &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(2), call(1), exit(), mov(0, 3), exit()]);
+    functions[1].open = Some(2);
+    // The verifier looks at it as if it were called with anything.
+    let open = prune(&program, &functions, &bytes()).unwrap();
+    assert!(open.code.iter().any(|one| one.branches()), "{open:?}");
+}
+
+#[test]
+fn what_only_functions_are_passed_that_know_it_goes() {
+    let call = |distance| instruction(code::JMP | code::CALL, 0, code::OWN_FUNCTION, 0, distance);
+    // Two functions; the second loads what it is passed the address of.
+    let mut program = map(1, 3).to_vec();
+    program.extend([call(1), exit()]);
+    program.extend([instruction(code::LDX | code::MEM | 0x10, 0, 1, 0, 0), exit()]);
+    let pruned = prune(&program, &at(&[0, 4]), &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(1), exit(), mov(0, 3), exit()]);
 }
 
 /// A sum of the first bytes of the map that are not 0, by a loop.
@@ -222,7 +283,7 @@ fn loops_over_read_only_data_are_written_out() {
         instruction(code::JMP | 0x50, 6, 0, -8, 3),
         exit(),
     ]);
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     assert!(pruned.code.iter().all(|one| !one.branches() || one.is_unconditional()), "{:?}", pruned.code);
     assert!(pruned.code.iter().all(|one| one.class() != code::LDX));
     for arguments in [[0; 5], [9; 5]] {
@@ -250,12 +311,12 @@ fn look_up(descriptor: i32, offset: i32, between: &[Instruction]) -> Vec<Instruc
 fn the_one_entry_of_an_array_has_an_address() {
     // The first four bytes but the first are not 0.
     let zero = Bytes(7, vec![0, 0, 0, 0, 1, 0, 0, 0]);
-    let pruned = prune(&look_up(SINGLE, 0, &[]), &[0], &zero).unwrap();
+    let pruned = prune(&look_up(SINGLE, 0, &[]), &at(&[0]), &zero).unwrap();
     let address = [instruction(code::LD_IMM64, 1, code::MAP_VALUE, 0, SINGLE), instruction(0, 0, 0, 0, 0)];
     let copied = instruction(code::ALU64 | code::X | code::MOV, 0, 1, 0, 0);
     assert_eq!(pruned.code, [address[0], address[1], copied, exit()]);
     let looks_up = |program: &[Instruction]| {
-        let pruned = prune(program, &[0], &zero).unwrap();
+        let pruned = prune(program, &at(&[0]), &zero).unwrap();
         pruned.code.iter().any(|one| one.is_call()) && pruned.code.contains(&mov(0, 3))
     };
     assert!(looks_up(&look_up(9, 0, &[])), "an array of more entries");
@@ -277,7 +338,7 @@ fn constants_go_into_the_instructions_that_take_them() {
         mov(0, 9),
         exit(),
     ];
-    let pruned = prune(&program, &[0], &bytes()).unwrap();
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
     let expected = [
         mov(0, 7),
         instruction(code::ALU64, 1, 0, 0, 5),
@@ -294,10 +355,10 @@ fn constants_go_into_the_instructions_that_take_them() {
 #[test]
 fn what_is_not_understood_stays() {
     let strange = instruction(code::LD | 0x20, 0, 0, 0, 0);
-    assert!(prune(&[strange, exit()], &[0], &bytes()).is_none());
+    assert!(prune(&[strange, exit()], &at(&[0]), &bytes()).is_none());
     let beyond = instruction(code::JMP | code::JA, 0, 0, 9, 0);
-    assert!(prune(&[beyond, exit()], &[0], &bytes()).is_none());
-    assert!(prune(&[mov(0, 0)], &[0], &bytes()).is_none());
+    assert!(prune(&[beyond, exit()], &at(&[0]), &bytes()).is_none());
+    assert!(prune(&[mov(0, 0)], &at(&[0]), &bytes()).is_none());
 }
 
 /// An instruction of a random program; jumps are put right later.
@@ -400,7 +461,7 @@ proptest! {
 
     #[test]
     fn programs_compute_the_same((program, second) in any_program(), arguments in any::<[u64; 5]>(), small in 0..4_u64) {
-        let pruned = prune(&program, &[0, second], &bytes()).unwrap();
+        let pruned = prune(&program, &at(&[0, second]), &bytes()).unwrap();
         for arguments in [arguments, [small; 5]] {
             // Without an end it need not be the same.
             if let Some(expected) = run(&program, arguments) {

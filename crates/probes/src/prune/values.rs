@@ -1,7 +1,7 @@
 //! What registers hold at each place of a program, as far as it follows from constants and read-only data.
 
 use super::frame::{self, Slot};
-use super::{Instruction, ReadOnly, code};
+use super::{Function, Instruction, ReadOnly, code};
 
 /// Registers, the frame pointer among them.
 const REGISTERS: usize = 11;
@@ -108,15 +108,16 @@ pub(super) struct Machine<'a> {
     /// What is known before the instruction at the beginning of each stretch without jumps; None: not reached yet.
     states: Vec<Option<State>>,
     begins: Vec<bool>,
-    /// Functions know what they are called with. The verifier looks at functions that are not static without.
-    arguments: bool,
+    /// Here begins a function that knows what it is called with. The verifier looks at functions that are not static
+    /// without.
+    arguments: Vec<bool>,
     work: Vec<usize>,
     outcome: Outcome,
 }
 
 impl<'a> Machine<'a> {
     /// None: there is something in the program that is not understood.
-    pub fn new(program: &'a [Instruction], functions: &[usize], data: &'a dyn ReadOnly) -> Option<Self> {
+    pub fn new(program: &'a [Instruction], functions: &[Function], data: &'a dyn ReadOnly) -> Option<Self> {
         let length = program.len();
         let mut begins = vec![false; length + 1];
         let mut at = 0;
@@ -138,15 +139,18 @@ impl<'a> Machine<'a> {
             }
             at = next;
         }
+        let mut arguments = vec![false; length];
         for function in functions {
-            *begins.get_mut(*function)? = true;
+            *begins.get_mut(function.begin)? = true;
+            *arguments.get_mut(function.begin)? = function.open.is_none();
         }
+        let bounds: Vec<usize> = functions.iter().map(|function| function.begin).collect();
         Some(Self {
             program,
             data,
             states: vec![None; length],
             begins,
-            arguments: false,
+            arguments,
             work: Vec::new(),
             outcome: Outcome {
                 reached: vec![false; length],
@@ -154,18 +158,9 @@ impl<'a> Machine<'a> {
                 results: vec![None; length],
                 operands: vec![None; length],
                 pure: vec![false; length],
-                bounds: frame::bounds(program, functions),
+                bounds: frame::bounds(program, &bounds),
             },
         })
-    }
-
-    /// The same; functions know what they are called with.
-    pub fn with_arguments(
-        program: &'a [Instruction],
-        functions: &[usize],
-        data: &'a dyn ReadOnly,
-    ) -> Option<Self> {
-        Some(Self { arguments: true, ..Self::new(program, functions, data)? })
     }
 
     /// None: the program runs beyond its end.
@@ -288,8 +283,9 @@ impl<'a> Machine<'a> {
                 return Some(());
             }
             if this.calls_own_function() && !keep {
-                let passed = if self.arguments { Self::passed(&state) } else { State::NOTHING };
-                self.flow(this.target(at)?, &passed)?;
+                let called = this.target(at)?;
+                let passed = if self.arguments[called] { Self::passed(&state) } else { State::NOTHING };
+                self.flow(called, &passed)?;
             }
             let operand = known_operand(this, &state.registers);
             let (pure, result) = self.step(at, this, &mut state)?;
