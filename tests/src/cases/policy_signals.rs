@@ -13,6 +13,7 @@ use super::policy_enforce::{BY_FUNCTION, Files, added, hooks, lsm, refusing};
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
 use crate::observe::{same, settle};
+use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
@@ -239,6 +240,7 @@ fn at_returns(bench: &mut Bench, hook: &str) -> Result<()> {
         ensure!(opens(&workload, &files.secret)?.status.success(), "a policy that was refused acts");
         bench.order(&["delete", "ending"])?;
     }
+    unseen_returns(bench)?;
     if !offers(&["fentry"])? {
         return Ok(());
     }
@@ -256,6 +258,41 @@ fn at_lsm() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     opening(&mut bench, "lsmhooks:\n  - hook: file_open\n    args: [{index: 0, type: file}]", "process_lsm")?;
     bench.lab.agent.stop()
+}
+
+/// Why: while calls sleep in a function, a kretprobe does not see the returns of more than it has places for. Each call is told.
+fn unseen_returns(bench: &mut Bench) -> Result<()> {
+    // More than one for each CPU, and than ten.
+    let sleepers = 10 + 2 * std::thread::available_parallelism()?.get();
+    if !offers(&["kprobe"])? || sleepers > 32 {
+        return Ok(());
+    }
+    let sleep = bench.program().with_file_name("sleeper");
+    fs::copy("/bin/sleep", &sleep)?;
+    let hook = "kprobes:\n  - call: hrtimer_nanosleep\n    syscall: false\n    return: true\n    \
+                returnArg: {index: 0, type: int}\n    data: [{index: 0, type: uint64, source: pt_regs, resolve: rdi}]";
+    let conditions = format!("matchBinaries: [{{operator: In, values: [{}]}}]", sleep.display());
+    bench.add("ending.yaml", &signalling(hook, &conditions, "Post"))?;
+    let from = bench.lab.stream.events.len();
+    let mut children = Vec::new();
+    for _ in 0..sleepers {
+        children.push(Command::new(&sleep).arg("600").spawn()?);
+    }
+    let all = wait::until("all to sleep", wait::LONG, || {
+        Ok((bench.hook("ending")?["matched"].as_u64() == Some(sleepers as u64)).then_some(()))
+    });
+    for child in &mut children {
+        child.kill()?;
+        child.wait()?;
+    }
+    all?;
+    let told = told(bench, from)?;
+    same("calls told", told.len(), sleepers)?;
+    let seen = told.iter().filter(|event| !event.at("return").is_null()).count();
+    // Others of the machine that sleep have places too, it may be all of them.
+    ensure!(seen < sleepers, "all of {sleepers} returns were seen");
+    println!("        a kretprobe saw {seen} of {sleepers} returns");
+    bench.order(&["delete", "ending"]).map(drop)
 }
 
 /// The shape that other implementations show: of all system calls those of a list notify the enforcer, which ends who makes
