@@ -209,6 +209,12 @@ impl Known {
         self.paths.values_mut().for_each(|path| path.due = None);
     }
 
+    /// As if the kernel had had no room for events just now.
+    #[cfg(test)]
+    pub(super) fn lose_events(&mut self) {
+        self.forget_gone(&News { lost: true, ..News::default() });
+    }
+
     /// Goes through what is a folder, if that was long enough ago.
     fn go_through(&mut self, path: &[u8]) -> Option<Problem> {
         let known = self.paths.get_mut(path)?;

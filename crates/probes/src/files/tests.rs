@@ -145,20 +145,27 @@ fn what_is_moved_away_while_events_are_lost_counts() {
     fs::write(&path, "x").unwrap();
     fs::write(&gone, "x").unwrap();
     let files = Files::find(&named(&[&path, &gone])).unwrap();
-    files.refresh(true);
     let first = inode(&path);
-    flood(folder.path());
+    // The loss is known before anything is known of the path.
     fs::rename(&path, &away).unwrap();
     fs::remove_file(&gone).unwrap();
+    files.state().known.lose_events();
     assert_eq!(looked(&files), [first]);
     // The same where something else has come in its place.
-    flood(folder.path());
-    fs::write(&path, "new").unwrap();
-    let mut both = vec![first, inode(&path)];
-    both.sort_unstable();
-    assert_eq!(looked(&files), both);
-    flood(folder.path());
-    fs::remove_file(&away).unwrap();
+    fs::write(&path, "second").unwrap();
+    let second = inode(&path);
+    assert_eq!(looked(&files).len(), 2);
+    let further = folder.path().join("further");
+    fs::rename(&path, &further).unwrap();
+    fs::write(&path, "third").unwrap();
+    files.state().known.lose_events();
+    let mut all = vec![first, second, inode(&path)];
+    all.sort_unstable();
+    assert_eq!(looked(&files), all);
+    for file in [&away, &further] {
+        fs::remove_file(file).unwrap();
+    }
+    files.state().known.lose_events();
     assert_eq!(looked(&files), [inode(&path)]);
 }
 
