@@ -32,6 +32,7 @@ pub mod policy_calls;
 pub mod policy_enforce;
 pub mod policy_explained;
 pub mod policy_fault;
+pub mod policy_file_systems;
 pub mod policy_foreign;
 pub mod policy_hashes;
 pub mod policy_many;
@@ -90,6 +91,7 @@ pub const TABLES: &[&[Case]] = &[
     policy_explained::CASES,
     policy_fault::CASES,
     policy_same_file::CASES,
+    policy_file_systems::CASES,
     policy_scenarios::CASES,
     policy_calls::CASES,
     policy_values::CASES,

@@ -36,6 +36,17 @@ const FOLDERS_MAX: usize = 1_024;
 /// Set, device, inode: as `saker_file_key`.
 type Key = (u32, u32, u64);
 
+/// Looks once for what the paths of `SameFile` and `NotSameFile` lead to, as is done when a policy is loaded. Returns what
+/// its status would say of them.
+///
+/// # Errors
+/// The policy would be refused: a path leads to a file whose numbers do not say which it is, a folder is too large, or they
+/// are too many.
+pub fn look_for_files(sets: &[NamedFiles]) -> Result<Vec<String>, Error> {
+    let files = Files::find(sets)?;
+    Ok(files.problems().into_iter().map(|(_, told)| told).collect())
+}
+
 /// Of the policies whose files are looked after.
 pub(crate) type Watched = Arc<Files>;
 

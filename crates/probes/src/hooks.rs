@@ -481,39 +481,7 @@ impl Hooks {
         watch: Option<&Follow>,
         maps: &PolicyMaps,
     ) -> Result<(), libbpf_rs::Error> {
-        if let Some(constants) = open.maps.data_constants_data.as_deref_mut() {
-            constants.saker_task_storage = self.task_storage;
-            constants.saker_preemptible = !self.preemption.is_empty();
-            constants.saker_ring_limit = self.ring_limit;
-            constants.saker_mechanism = mechanism_number(&spec.attach);
-            constants.saker_watches = watch.is_some();
-            constants.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
-            constants.saker_stacks = stacks_of(&spec.plan);
-            constants.saker_ops = operators_of(&spec.plan);
-            constants.saker_types = types_of(&spec.plan);
-            constants.saker_parts = parts_of(&spec.plan);
-            constants.saker_agent = self.agent;
-            constants.saker_signals = group::has_signals(&spec.plan);
-            constants.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
-            constants.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
-            constants.saker_agent_start = self.agent_start;
-            constants.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
-            constants.saker_hits_init = self.spared.hits_init;
-            constants.saker_hits_agent = self.spared.hits_agent;
-            constants.saker_selector_shards = selector_shards()?;
-            constants.saker_hash_of = hash_of(spec);
-            constants.saker_cpus = possible_cpus()?;
-            constants.saker_syscalls = spec.plan.syscall;
-            constants.saker_narrow_syscalls = spec.plan.narrow;
-            if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
-                && let Ok(distance) = mechanisms::return_distance()
-            {
-                constants.saker_return_distance = distance;
-            }
-        }
-        open.maps.data_plan.set_initial_value(spec.plan.as_bytes())?;
-        maps::freeze(&mut open.maps.data_plan)?;
-        maps::freeze(&mut open.maps.data_constants)?;
+        self.configure_constants(open, spec, watch)?;
         open.maps.saker_ring.reuse_fd(self.ring.as_fd())?;
         open.maps.saker_stats.reuse_fd(self.stats.as_fd())?;
         open.maps.data_reader.reuse_fd(self.reader.as_fd())?;
@@ -591,6 +559,49 @@ impl Hooks {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What the verifier takes for constants: the plan, and what else is decided before the programs are loaded.
+    fn configure_constants(
+        &self,
+        open: &mut OpenHookSkel<'_>,
+        spec: &HookSpec,
+        watch: Option<&Follow>,
+    ) -> Result<(), libbpf_rs::Error> {
+        if let Some(constants) = open.maps.data_constants_data.as_deref_mut() {
+            constants.saker_task_storage = self.task_storage;
+            constants.saker_preemptible = !self.preemption.is_empty();
+            constants.saker_ring_limit = self.ring_limit;
+            constants.saker_mechanism = mechanism_number(&spec.attach);
+            constants.saker_watches = watch.is_some();
+            constants.saker_follows = spec.plan.flags & SAKER_PLAN_FOLLOW != 0;
+            constants.saker_stacks = stacks_of(&spec.plan);
+            constants.saker_ops = operators_of(&spec.plan);
+            constants.saker_types = types_of(&spec.plan);
+            constants.saker_parts = parts_of(&spec.plan);
+            constants.saker_agent = self.agent;
+            constants.saker_signals = group::has_signals(&spec.plan);
+            constants.saker_set_errors = group::sets_errors(&spec.attach, &spec.plan);
+            constants.saker_storage_walked = group::walks_storage(&spec.attach, self.task_storage);
+            constants.saker_agent_start = self.agent_start;
+            constants.saker_generation = self.keep.as_ref().map_or(0, |keep| keep.generation());
+            constants.saker_hits_init = self.spared.hits_init;
+            constants.saker_hits_agent = self.spared.hits_agent;
+            constants.saker_selector_shards = selector_shards()?;
+            constants.saker_hash_of = hash_of(spec);
+            constants.saker_cpus = possible_cpus()?;
+            constants.saker_syscalls = spec.plan.syscall;
+            constants.saker_narrow_syscalls = spec.plan.narrow;
+            if let Attach::Kprobes { on_return: true, at_once: true, .. } = &spec.attach
+                && let Ok(distance) = mechanisms::return_distance()
+            {
+                constants.saker_return_distance = distance;
+            }
+        }
+        open.maps.data_plan.set_initial_value(spec.plan.as_bytes())?;
+        maps::freeze(&mut open.maps.data_plan)?;
+        maps::freeze(&mut open.maps.data_constants)?;
         Ok(())
     }
 

@@ -11,8 +11,10 @@
 //! killed has one meaning: what is above the word was never in force and is removed; what is at or below it is in
 //! force until the next agent has taken over, by one write of the word.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+mod place;
+mod uninstall;
+
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +23,12 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
 use saker_abi::generated::{saker_process, saker_stats};
 use zerocopy::FromBytes;
 
+pub(crate) use self::place::mounted_at;
+pub use self::place::{FILE_SYSTEM, directory};
+use self::place::{check_owner, failed, is_bpf, lock, make_dir, remove_all, removed, unpin};
+pub use self::uninstall::{Removed, uninstall};
 use crate::{Error, Reader, sensors};
 
-/// Where the BPF file system is mounted, unless a whole path says otherwise.
-pub const FILE_SYSTEM: &str = "/sys/fs/bpf";
-/// Source: BPF_FS_MAGIC of include/uapi/linux/magic.h.
-const MAGIC: u32 = 0xcafe_4a11;
 const TURN: &str = "turn";
 /// The switch of all policies that act, also of earlier agents.
 const SWITCH: &str = "switch";
@@ -102,48 +104,6 @@ impl Drop for Pinned {
             self.keep.stuck.lock().unwrap_or_else(PoisonError::into_inner).extend(stuck);
         }
     }
-}
-
-/// Removes a pin, or a directory of them. False: it is there still.
-fn removed(path: &Path) -> bool {
-    match unpin(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), "a pin cannot be removed: {error}");
-            false
-        }
-        _ => true,
-    }
-}
-
-fn unpin(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
-}
-
-fn failed(operation: &str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let operation = format!("{operation} {}", path.display());
-    move |source| Error::System { operation, source }
-}
-
-fn make_dir(path: &Path) -> Result<(), Error> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.map_err(failed("create", path)),
-    }
-}
-
-fn is_bpf(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|found| u32::try_from(found.f_type) == Ok(MAGIC))
-}
-
-/// Where the BPF file system is mounted that holds a directory; `None`: it is in none.
-pub(crate) fn mounted_at(dir: &Path) -> Option<PathBuf> {
-    dir.ancestors().take_while(|above| is_bpf(above)).last().map(Path::to_owned)
-}
-
-/// The directory that is meant: a whole path, or a name below [`FILE_SYSTEM`].
-#[must_use]
-pub fn directory(named: &Path) -> PathBuf {
-    Path::new(FILE_SYSTEM).join(named)
 }
 
 impl Keep {
@@ -510,18 +470,6 @@ fn pinning(path: &Path, source: libbpf_rs::Error) -> Error {
     Error::Pin { path: path.to_owned(), source }
 }
 
-fn lock(root: &Path) -> Result<File, Error> {
-    let file = File::open(root).map_err(failed("open", root))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Option(format!(
-            "another agent has {}; stop it, or give this one another bpf-dir",
-            root.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(failed("lock", root)(error)),
-    }
-}
-
 /// A map of one word that all generations share.
 fn word_of(root: &Path, file: &str, name: &str, size: u32, map_flags: u32) -> Result<MapHandle, Error> {
     let path = root.join(file);
@@ -586,68 +534,6 @@ fn policies(root: &Path, generation: u32) -> Vec<KeptPolicy> {
     }
     found.sort_unstable_by_key(|policy| policy.number);
     found
-}
-
-fn remove_all(dir: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", dir)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses a directory that somebody else could put programs into.
-fn check_owner(root: &Path) -> Result<(), Error> {
-    let found = fs::symlink_metadata(root).map_err(failed("look at", root))?;
-    let own = found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw();
-    if own && found.is_dir() && found.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(Error::Option(format!(
-        "{} belongs to user {} and has mode {:04o}: what is in force there could be anybody's; it must be a directory of \
-         root with mode 0700",
-        root.display(),
-        found.uid(),
-        found.mode() & 0o7777
-    )))
-}
-
-/// What [`uninstall`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Agents of which there was something.
-    pub generations: usize,
-    /// Policies that were in force.
-    pub policies: usize,
-}
-
-/// Detaches and removes all that agents left in a directory, and the directory.
-///
-/// # Errors
-/// An agent runs there, it is not in a BPF file system, or the system refuses.
-pub fn uninstall(named: &Path) -> Result<Removed, Error> {
-    let root = directory(named);
-    if !root.exists() {
-        return Ok(Removed::default());
-    }
-    if !is_bpf(&root) {
-        return Err(Error::Option(format!("{} is in no BPF file system: it is left alone", root.display())));
-    }
-    let _lock = lock(&root)?;
-    let mut removed = Removed::default();
-    for generation in generations(&root)? {
-        removed.generations += 1;
-        removed.policies += policies(&root, generation).len();
-        remove_all(&root.join(generation.to_string()))?;
-    }
-    for name in [SWITCH, TURN] {
-        let word = root.join(name);
-        if word.exists() {
-            fs::remove_file(&word).map_err(failed("remove", &word))?;
-        }
-    }
-    // Not with what somebody else put there.
-    fs::remove_dir(&root).map_err(failed("remove", &root))?;
-    Ok(removed)
 }
 
 /// Reads what an earlier agent's programs told.

@@ -46,6 +46,7 @@ pub use enforcement::{Enforced, Enforcement};
 pub use error::Error;
 pub use executable::{Executable, ExecutableError};
 pub use facts::KernelFacts;
+pub use files::look_for_files;
 pub use groups::{ContainerGroup, Groups, NewContainers};
 pub use guard::{GUARD_HOOKS, Guard, GuardCount, GuardHook, Part};
 pub use hooks::{

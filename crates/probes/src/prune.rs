@@ -188,8 +188,8 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
     let mut code = program.to_vec();
     let mut stays = outcome.reached.clone();
     let mut long = vec![None; code.len()];
-    for at in 0..code.len() {
-        long[at] = settle(&mut code, &mut stays, at, &outcome);
+    for (at, long) in long.iter_mut().enumerate() {
+        *long = settle(&mut code, &mut stays, at, &outcome);
     }
     let mut open = vec![None; code.len()];
     for function in functions {

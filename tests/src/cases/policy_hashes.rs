@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -329,11 +329,31 @@ fn programs() -> Result<()> {
     bench.lab.agent.stop()
 }
 
-/// A library that somebody else's program is linked with, under another name than it had: nobody can load it, and everything
-/// else is loaded, while every file that is mapped to be executed is hashed.
+/// The policy of the library on liblzma by its content, with this hash in place of those that were published.
+fn library_policy(hash: &str) -> Result<String> {
+    let text = super::policy_scenarios::text("liblzma-contents")?;
+    let (values, rest): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.trim_start().starts_with("- sha256:"));
+    ensure!(!values.is_empty(), "the policy lists no hashes");
+    let text = rest.join("\n");
+    ensure!(text.contains("        values:\n      matchActions:"), "the list of hashes stands elsewhere");
+    Ok(text.replace(
+        "        values:\n      matchActions:",
+        &format!("        values: ['{hash}']\n      matchActions:"),
+    ))
+}
+
+/// The policy of the library: a release under another name than it had cannot be loaded by anybody, and everything else is,
+/// while every file that is mapped to be executed is hashed. Who has it already goes on, and is found.
 fn library() -> Result<()> {
     let mut bench = Bench::start(&[])?;
-    let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
+    let Some(algorithm) = algorithm(&bench)? else {
+        let path =
+            bench.write("liblzma-contents.yaml", &super::policy_scenarios::text("liblzma-contents")?)?;
+        ensure!(!bench.ask(&["add", &path.to_string_lossy()])?.status.success(), "the policy was taken");
+        return bench.lab.agent.stop();
+    };
+    same("the algorithm of the policy", algorithm.as_str(), "sha256")?;
     let folder = bench.lab.scratch.fresh("libraries")?;
     let (listed, good) = (folder.join("backdoored"), folder.join("good"));
     fs::create_dir_all(&good)?;
@@ -344,27 +364,37 @@ fn library() -> Result<()> {
     content.extend_from_slice(b"the test's own release");
     fs::write(&listed, &content)?;
     fs::write(folder.join("liblzma.so.5"), &content)?;
-    let xz = |folder: &Path| -> Result<(bool, String)> {
-        let output = Command::new("/usr/bin/xz")
-            .arg("--version")
-            .env("LD_LIBRARY_PATH", folder)
-            .env("LC_ALL", "C")
-            .output()?;
+    // The same library with another byte.
+    *content.last_mut().context("it is empty")? ^= 1;
+    fs::write(&loaded, &content)?;
+    let xz = |folder: &Path| {
+        let mut command = Command::new("/usr/bin/xz");
+        command.env("LD_LIBRARY_PATH", folder).env("LC_ALL", "C").stdin(Stdio::piped());
+        command
+    };
+    let runs = |folder: &Path| -> Result<(bool, String)> {
+        let output = xz(folder).arg("--version").output()?;
         Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
-    ensure!(xz(&folder)?.0, "the library cannot be loaded without the policy either");
-    let text = format!(
-        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: hashed}}\nspec:\n  lsmhooks:\n  \
-         - hook: mmap_file\n    args: [{{index: 0, type: file}}, {{index: 2, type: uint64}}]\n    selectors:\n    \
-         - matchArgs: [{{index: 2, operator: Mask, values: ['4']}}]\n      \
-         matchFileHashes: [{{operator: In, values: ['{}'], withoutHash: Tell}}]\n      matchActions: [{REFUSE}]\n",
-        hash(&algorithm, &listed)?
-    );
-    bench.add("hashed.yaml", &text)?;
+    ensure!(runs(&folder)?.0, "the library cannot be loaded without the policy either");
+    let wanted = hash(&algorithm, &listed)?;
+    // One that has it already.
+    let mut reading = xz(&folder).arg("-dc").stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let pid = u64::from(reading.id());
+    let has_it = crate::wait::until("the process that has the library", crate::wait::LONG, || {
+        Ok(mapped(&wanted)?.contains(&pid).then_some(()))
+    });
+    bench.add("liblzma-contents.yaml", &library_policy(&wanted)?)?;
+    let still = mapped(&wanted)?;
+    let ended = reading.try_wait()?;
+    drop(reading.stdin.take());
+    reading.wait()?;
+    has_it?;
+    same("processes that have it", (still, ended), (vec![pid], None))?;
     let from = bench.lab.stream.events.len();
-    let (done, message) = xz(&folder)?;
+    let (done, message) = runs(&folder)?;
     ensure!(!done && message.contains("liblzma.so.5"), "it was loaded: {message}");
-    ensure!(xz(&good)?.0, "a library of the same name was refused");
+    ensure!(runs(&good)?.0, "a library of the same name was refused");
     ensure!(Command::new("sha256sum").arg(&listed).output()?.status.success(), "the file cannot be read");
     crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
     let events = bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook);
@@ -372,10 +402,10 @@ fn library() -> Result<()> {
     ensure!(!refused.is_empty(), "nothing was told");
     for event in refused {
         same("program", event.text("process/binary"), "/usr/bin/xz")?;
-        same("hash", event.text("ima_hash"), hash(&algorithm, &listed)?.as_str())?;
+        same("hash", event.text("ima_hash"), wanted.as_str())?;
     }
-    bench.order(&["delete", "hashed"])?;
-    ensure!(xz(&folder)?.0, "the policy is gone and the library is still refused");
+    bench.order(&["delete", "liblzma-contents"])?;
+    ensure!(runs(&folder)?.0, "the policy is gone and the library is still refused");
     bench.lab.agent.stop()
 }
 

@@ -57,14 +57,42 @@ fn refusal(bench: &Bench, text: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Where a symbol is in the program.
+fn address(bench: &Bench, symbol: &str) -> Result<i64> {
+    let output = Command::new("nm").arg(&bench.lab.programs.probed).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = lines.find(|words| words.last() == Some(&symbol));
+    let digits = found.and_then(|words| words.first().copied()).with_context(|| format!("no {symbol}"))?;
+    Ok(i64::from_str_radix(digits, 16)?)
+}
+
 fn overrides() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     let able = offers(&["uprobe_registers"])?;
     let plain = overriding(&bench, ", argError: -13", "");
+    // Where the other function is, by its address in the file and from where the hook is.
+    let (at, other) = (address(&bench, "saker_probed")?, address(&bench, "saker_other")?);
+    let by_address = format!(", argNewAddr: {other}");
+    let by_offset = format!(", argNewOffset: {}", other - at);
     if !able {
-        let told = refusal(&bench, &plain)?;
-        ensure!(told.contains("lets no program change registers"), "{told}");
+        let ways = [
+            ", argError: -13",
+            ", argRegs: ['edi=50']",
+            ", argNewSymbol: saker_other",
+            &by_address,
+            &by_offset,
+        ];
+        let texts = ways.map(|way| overriding(&bench, way, ""));
+        let hooks: Vec<(&str, &str)> =
+            texts.iter().filter_map(|text| text.split_once("uprobes:\n")).collect();
+        let (head, _) = hooks.first().context("no hooks")?;
+        let hooks: String = hooks.iter().map(|(_, hook)| *hook).collect();
+        let told = refusal(&bench, &format!("{head}uprobes:\n{hooks}"))?;
+        let reasons = told.matches("lets no program change registers").count();
+        same(&format!("reasons in {told}"), reasons, ways.len())?;
         println!("        refused: {}", told.lines().next().unwrap_or_default());
+        same("a policy that was refused acts", fact(&bench, GUILTY, "result")?.as_str(), "14")?;
         return bench.lab.agent.stop();
     }
     for (action, result) in [
@@ -78,6 +106,8 @@ fn overrides() -> Result<()> {
         // Another function, which triples.
         (", argNewSymbol: saker_other", "21"),
         (", argNewSymbol: saker_other, argRegs: ['rdi=9']", "27"),
+        (by_address.as_str(), "21"),
+        (by_offset.as_str(), "21"),
     ] {
         bench.add("writing.yaml", &overriding(&bench, action, ""))?;
         let from = bench.lab.stream.events.len();

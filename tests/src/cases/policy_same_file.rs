@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     alone("policy-same-file", same_file),
     alone("policy-same-file-replaced", replaced).spread(),
     alone("policy-same-file-moved", moved).spread(),
+    alone("policy-same-file-events-lost", events_lost).spread(),
 ];
 
 /// Attempts of each thread while names change places.
@@ -274,4 +275,95 @@ fn moved() -> Result<()> {
         bench.lab.observe(&["link-and-move", &place.text("neighbour/open"), &place.text("neighbour/new")])?;
     same("another file", (seen.run.facts.text("link")?, seen.run.facts.text("rename")?), ("E0", "E0"))?;
     bench.lab.agent.stop()
+}
+
+/// How many events a queue of inotify keeps, for those that are made while this is there.
+struct Queued(String);
+
+impl Queued {
+    const PLACE: &str = "/proc/sys/fs/inotify/max_queued_events";
+
+    fn at_most(number: u32) -> Result<Self> {
+        let before = Self(fs::read_to_string(Self::PLACE)?);
+        fs::write(Self::PLACE, number.to_string())?;
+        Ok(before)
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(Self::PLACE, &self.0) {
+            eprintln!("cannot set {}: {error}", Self::PLACE);
+        }
+    }
+}
+
+/// More happens to the files of a policy than the kernel keeps events of: what is refused stays refused, under whatever name,
+/// and what comes in its place is found.
+fn events_lost() -> Result<()> {
+    if without_lsm()? {
+        return Ok(());
+    }
+    let mut bench = Bench::start(&["--log-level=debug"])?;
+    let place = Place::make(&bench.lab.scratch)?;
+    let values = [place.text("single"), place.text("protected")];
+    let text = refusing(&bench.program(), &[("file_open", "file")], &values);
+    {
+        let _few = Queued::at_most(4)?;
+        bench.add("same.yaml", &text)?;
+    }
+    // The policy's own name leads to one file and the other, and nothing leaks meanwhile.
+    let (one, other) = (place.text("single"), place.text("open"));
+    fs::write(place.at("open"), "open\n")?;
+    let lost = |bench: &Bench| -> Result<usize> {
+        Ok(bench.lab.agent.log()?.matches("events of files were lost").count())
+    };
+    let storm = |bench: &mut Bench| -> Result<()> {
+        let before = lost(bench)?;
+        wait::until("events to be lost", wait::LONG, || {
+            let seen = bench.lab.observe(&["same-file-swap", &one, &other, ROUNDS])?;
+            same("leaked", seen.run.facts.number("leaked")?, 0)?;
+            Ok((lost(bench)? > before).then_some(()))
+        })
+    };
+    storm(&mut bench)?;
+    // Both were what the path led to. The other one is gone for good, which nobody has told of.
+    let which = fs::read_to_string(&one)?;
+    let (secret, open) = if which.starts_with("secret") { (&one, &other) } else { (&other, &one) };
+    let kept = place.text("neighbour/kept");
+    fs::rename(secret, &kept)?;
+    fs::remove_file(open)?;
+    storm_of_names(&place)?;
+    fs::write(&one, "secret new\n")?;
+    fs::write(place.at("single-not"), "open\n")?;
+    let names = [
+        "single",
+        "neighbour/kept",
+        "neighbour/linked-single",
+        "protected/secret",
+        "neighbour/open",
+        "single-not",
+    ];
+    let paths = names.map(|name| place.text(name));
+    let all: Vec<&str> = std::iter::once("read-each").chain(paths.iter().map(String::as_str)).collect();
+    wait::until("what is new to be refused", wait::LONG, || {
+        let seen = bench.lab.observe(&all)?;
+        let read = |index: usize| seen.run.facts.text(&index.to_string());
+        for (index, wanted) in [(1, "E1"), (2, "E1"), (3, "E1"), (4, "open")] {
+            same(names[index], read(index)?, wanted)?;
+        }
+        Ok((read(0)? == "E1" && read(5)? == "open").then_some(()))
+    })?;
+    bench.lab.agent.stop()
+}
+
+/// Many files come and go beside those of the policy.
+fn storm_of_names(place: &Place) -> Result<()> {
+    for number in 0..500 {
+        let (from, to) = (place.at(&format!("storm-{number}")), place.at(&format!("storm-{number}-away")));
+        fs::write(&from, "")?;
+        fs::rename(&from, &to)?;
+        fs::remove_file(&to)?;
+    }
+    Ok(())
 }

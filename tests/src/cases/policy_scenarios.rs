@@ -57,7 +57,8 @@ fn bench() -> Result<Option<Bench>> {
     Bench::start(&[]).map(Some)
 }
 
-fn text(policy: &str) -> Result<String> {
+/// A policy of the library.
+pub(super) fn text(policy: &str) -> Result<String> {
     let path = format!("{}/../policies/{policy}.yaml", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).with_context(|| path)
 }

@@ -9,10 +9,11 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 
 use super::policy::{Bench, hooks_functions, offers};
-use super::policy_enforce::{Files, lsm};
+use super::policy_enforce::{BY_FUNCTION, Files, added, hooks, lsm, refusing};
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
 use crate::observe::{same, settle};
+use crate::wait;
 
 /// The table.
 pub const CASES: &[Case] = &[
@@ -213,7 +214,40 @@ fn at_functions() -> Result<()> {
         let registers = "\n    data: [{index: 0, type: uint64, source: pt_regs, resolve: rdi}]";
         opening(&mut bench, &format!("{hook}{registers}"), "process_kprobe")?;
     }
+    at_returns(&mut bench, hook)?;
     bench.lab.agent.stop()
+}
+
+/// At returns a signal is sent where every return is seen. A kretprobe has places for a few calls at once, and is refused.
+fn at_returns(bench: &mut Bench, hook: &str) -> Result<()> {
+    let (files, workload) = (Files::make(bench)?, bench.program());
+    let conditions = format!(
+        "matchBinaries: [{{operator: In, values: [{}]}}]\n      \
+         matchArgs: [{{index: 0, operator: Equal, values: [{}]}}]",
+        workload.display(),
+        files.secret
+    );
+    let hook = format!("{hook}\n    return: true\n    returnArg: {{index: 0, type: int}}");
+    let registers = format!("{hook}\n    data: [{{index: 0, type: uint64, source: pt_regs, resolve: rdi}}]");
+    let late =
+        |hook: &str| signalling(hook, &conditions, "Sigkill").replace("matchActions", "matchReturnActions");
+    if offers(&["kprobe"])? {
+        let path = bench.write("ending.yaml", &late(&registers))?;
+        let output = bench.ask(&["add", &path.to_string_lossy()])?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let reason = ["a kretprobe sees the returns of so many calls", "put the action under `matchActions`"];
+        ensure!(!output.status.success() && reason.iter().all(|words| told.contains(words)), "{told}");
+        ensure!(opens(&workload, &files.secret)?.status.success(), "a policy that was refused acts");
+        bench.order(&["delete", "ending"])?;
+    }
+    unseen_returns(bench)?;
+    if !offers(&["fentry"])? {
+        return Ok(());
+    }
+    bench.add("ending.yaml", &late(&hook))?;
+    ensure!(opens(&workload, &files.harmless)?.status.success(), "the neighbour was hit");
+    same("at the return", opens(&workload, &files.secret)?.status.signal(), Some(9))?;
+    bench.order(&["delete", "ending"]).map(drop)
 }
 
 fn at_lsm() -> Result<()> {
@@ -224,6 +258,41 @@ fn at_lsm() -> Result<()> {
     let mut bench = Bench::start(&[])?;
     opening(&mut bench, "lsmhooks:\n  - hook: file_open\n    args: [{index: 0, type: file}]", "process_lsm")?;
     bench.lab.agent.stop()
+}
+
+/// Why: while calls sleep in a function, a kretprobe does not see the returns of more than it has places for. Each call is told.
+fn unseen_returns(bench: &mut Bench) -> Result<()> {
+    // More than one for each CPU, and than ten.
+    let sleepers = 10 + 2 * std::thread::available_parallelism()?.get();
+    if !offers(&["kprobe"])? || sleepers > 32 {
+        return Ok(());
+    }
+    let sleep = bench.program().with_file_name("sleeper");
+    fs::copy("/bin/sleep", &sleep)?;
+    let hook = "kprobes:\n  - call: hrtimer_nanosleep\n    syscall: false\n    return: true\n    \
+                returnArg: {index: 0, type: int}\n    data: [{index: 0, type: uint64, source: pt_regs, resolve: rdi}]";
+    let conditions = format!("matchBinaries: [{{operator: In, values: [{}]}}]", sleep.display());
+    bench.add("ending.yaml", &signalling(hook, &conditions, "Post"))?;
+    let from = bench.lab.stream.events.len();
+    let mut children = Vec::new();
+    for _ in 0..sleepers {
+        children.push(Command::new(&sleep).arg("600").spawn()?);
+    }
+    let all = wait::until("all to sleep", wait::LONG, || {
+        Ok((bench.hook("ending")?["matched"].as_u64() == Some(sleepers as u64)).then_some(()))
+    });
+    for child in &mut children {
+        child.kill()?;
+        child.wait()?;
+    }
+    all?;
+    let told = told(bench, from)?;
+    same("calls told", told.len(), sleepers)?;
+    let seen = told.iter().filter(|event| !event.at("return").is_null()).count();
+    // Others of the machine that sleep have places too, it may be all of them.
+    ensure!(seen < sleepers, "all of {sleepers} returns were seen");
+    println!("        a kretprobe saw {seen} of {sleepers} returns");
+    bench.order(&["delete", "ending"]).map(drop)
 }
 
 /// The shape that other implementations show: of all system calls those of a list notify the enforcer, which ends who makes
@@ -264,5 +333,55 @@ fn enforcer() -> Result<()> {
     let from = bench.lab.stream.events.len();
     ensure!(calls(&victim)?.status.success(), "it was hit though the policy only monitors");
     same("monitored", told(&mut bench, from)?[0].text("action_withheld"), "monitor")?;
+    bench.order(&["delete", "enforcing"])?;
+    notified_elsewhere(&mut bench, &victim)?;
+    notified_at_functions(&mut bench)?;
     bench.lab.agent.stop()
+}
+
+/// A notification from another place of the thread would take effect at a later call than the one that was meant, so it is
+/// refused, and nothing is done to anybody.
+fn notified_elsewhere(bench: &mut Bench, victim: &Path) -> Result<()> {
+    let selectors = format!(
+        "selectors: [{{matchBinaries: [{{operator: In, values: [{}]}}], matchActions: [{{action: NotifyEnforcer, \
+         argError: -1, argSig: 9}}]}}]",
+        victim.display()
+    );
+    let hooks = [
+        "  kprobes:\n  - {call: security_file_open, syscall: false, SELECTORS}\n  tracepoints:\n",
+        "  - {subsystem: sched, event: sched_process_exec, SELECTORS}\n",
+        "  - {subsystem: syscalls, event: sys_exit_openat, SELECTORS}\n",
+        "  - {subsystem: syscalls, event: sys_enter_openat2, SELECTORS}\n",
+    ];
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: ending}}\nspec:\n  enforcers: [{{calls: \
+         [sys_openat]}}]\n{}",
+        hooks.concat().replace("SELECTORS", &selectors)
+    );
+    let path = bench.write("ending.yaml", &text)?;
+    let output = bench.ask(&["add", &path.to_string_lossy()])?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "it was taken");
+    for reason in ["takes effect at the call at which it is made", "refuse there by `Override`"] {
+        same(&format!("{reason} in {told}"), told.matches(reason).count(), hooks.len())?;
+    }
+    ensure!(opens(victim, "/dev/null")?.status.success(), "a policy that was refused acts");
+    bench.order(&["delete", "ending"]).map(drop)
+}
+
+/// At a function that decides, and that the enforcer lists, it is what `Override` is.
+fn notified_at_functions(bench: &mut Bench) -> Result<()> {
+    let files = Files::make(bench)?;
+    let (workload, further) = (bench.program(), "  enforcers: [{calls: [security_file_open]}]\n");
+    let text = refusing(BY_FUNCTION, &workload.display().to_string(), &files.secret, -1, further);
+    if !added(bench, &text.replace("action: Override", "action: NotifyEnforcer"))? {
+        return Ok(());
+    }
+    let seen = bench.lab.observe(&["read-each", &files.secret, &files.harmless])?;
+    same("refused", (seen.run.facts.text("0")?, seen.run.facts.text("1")?), ("E1", "harmless"))?;
+    let told = hooks(&seen, "KPROBE_ACTION_NOTIFYENFORCER");
+    same("events", told.len(), 1)?;
+    same("withheld", told[0].text("action_withheld"), "")?;
+    same("file", told[0].text("args/0/file_arg/path"), files.secret.as_str())?;
+    bench.order(&["delete", "refusing"]).map(drop)
 }

@@ -1,7 +1,10 @@
 use saker_abi::{NamespaceInums, Stats};
+use saker_engine::SnapshotTask;
+use saker_policy::plan::Choices;
 
+use super::start::START;
 use super::*;
-use crate::policies::Loader;
+use crate::policies::{Loader, Policies};
 use crate::testing::{self, Stream, World};
 
 struct NoSensors;

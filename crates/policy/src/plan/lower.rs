@@ -140,6 +140,7 @@ impl Lowering<'_> {
                 self.report.error_hint(&at, message, "take `matchReturnArgs` and `returnCopy` out");
             }
         }
+        enforce::check_returns(self, hook, &sites, &at);
         let mut builder = Builder::new();
         selectors::lower(self, hook, &slots, &mut builder, &at);
         let (mut base, over) = builder.finish();

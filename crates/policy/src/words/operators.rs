@@ -172,7 +172,7 @@ vocabulary! {
         TrackSock = "TrackSock",
         /// forget the socket `argSock`
         UntrackSock = "UntrackSock",
-        /// have the enforcer act at the next of its calls, with `argError` and `argSig`
+        /// have the enforcer act at the call of its list that is hooked, with `argError` and `argSig`
         NotifyEnforcer = "NotifyEnforcer",
         /// take back what the enforcer was told
         CleanupEnforcerNotification = "CleanupEnforcerNotification",

@@ -67,6 +67,13 @@ fn refusal(reason: String) -> Problem {
     Problem { reason, refuses: true }
 }
 
+/// Of a file that has no numbers of its own.
+fn unknown(reason: &str) -> Problem {
+    refusal(format!(
+        "cannot be told by what it is: {reason}; a rule on its path (`Equal`, `Prefix`) can be had there"
+    ))
+}
+
 impl Known {
     pub(super) fn begin() -> Self {
         Self { events: Events::begin(), mounts: Mounts::default(), paths: HashMap::new(), former: 0 }
@@ -112,7 +119,7 @@ impl Known {
                 return noted.or_else(|| Some(problem("leads to nothing now, so no file is this one")));
             }
             Err(Unresolved::Unknown(reason)) => {
-                return Some(refusal(format!("cannot be told by what it is: {reason}")));
+                return Some(unknown(&reason));
             }
         };
         let known = self.paths.get(path).and_then(|path| path.now.as_ref());
@@ -122,7 +129,7 @@ impl Known {
             let Ok(file) = open(path) else { return None };
             let found = match file.found(&mut self.mounts) {
                 Ok(found) => found,
-                Err(reason) => return Some(refusal(format!("cannot be told by what it is: {reason}"))),
+                Err(reason) => return Some(unknown(&reason)),
             };
             let watch = self.events.watch_file(file.place());
             noted = self.replace(path, Some(File { found, inside: Inside::default(), watch }));
@@ -177,6 +184,9 @@ impl Known {
             tracing::warn!("events of files were lost, and which files are gone is not known: {error}");
             None
         });
+        if news.lost {
+            tracing::debug!("events of files were lost: what is watched was asked of the kernel");
+        }
         let gone = |watch: i32| {
             news.gone.contains(&watch) || watched.as_ref().is_some_and(|watched| !watched.contains(&watch))
         };
@@ -185,8 +195,9 @@ impl Known {
             path.former.retain(|file| !file.watch.is_some_and(gone));
             former += path.former.len();
             if let Some(now) = &mut path.now {
-                // Watched anew if the path still leads there.
-                now.watch = now.watch.filter(|watch| !news.lost && !gone(*watch));
+                // Watched anew if the path still leads there. One that is not gone stays watched: if it was moved away
+                // while events were lost, that is how it is known that it is still there.
+                now.watch = now.watch.filter(|watch| !gone(*watch));
             }
         }
         self.former = former;
@@ -196,6 +207,12 @@ impl Known {
     #[cfg(test)]
     pub(super) fn go_through_all(&mut self) {
         self.paths.values_mut().for_each(|path| path.due = None);
+    }
+
+    /// As if the kernel had had no room for events just now.
+    #[cfg(test)]
+    pub(super) fn lose_events(&mut self) {
+        self.forget_gone(&News { lost: true, ..News::default() });
     }
 
     /// Goes through what is a folder, if that was long enough ago.

@@ -137,6 +137,39 @@ fn what_was_moved_away_counts_also_when_events_were_lost() {
 }
 
 #[test]
+fn what_is_moved_away_while_events_are_lost_counts() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let (path, away, gone) =
+        (folder.path().join("file"), folder.path().join("away"), folder.path().join("gone"));
+    fs::write(&path, "x").unwrap();
+    fs::write(&gone, "x").unwrap();
+    let files = Files::find(&named(&[&path, &gone])).unwrap();
+    let first = inode(&path);
+    // The loss is known before anything is known of the path.
+    fs::rename(&path, &away).unwrap();
+    fs::remove_file(&gone).unwrap();
+    files.state().known.lose_events();
+    assert_eq!(looked(&files), [first]);
+    // The same where something else has come in its place.
+    fs::write(&path, "second").unwrap();
+    let second = inode(&path);
+    assert_eq!(looked(&files).len(), 2);
+    let further = folder.path().join("further");
+    fs::rename(&path, &further).unwrap();
+    fs::write(&path, "third").unwrap();
+    files.state().known.lose_events();
+    let mut all = vec![first, second, inode(&path)];
+    all.sort_unstable();
+    assert_eq!(looked(&files), all);
+    for file in [&away, &further] {
+        fs::remove_file(file).unwrap();
+    }
+    files.state().known.lose_events();
+    assert_eq!(looked(&files), [inode(&path)]);
+}
+
+#[test]
 fn a_folder_that_grows_too_large_is_told_and_what_was_known_of_it_stays() {
     let base = tempfile::tempdir_in("/dev/shm").unwrap();
     let folder = base.path().join("folder");

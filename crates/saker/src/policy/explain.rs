@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use saker_policy::model::Policy;
 use saker_policy::plan::cost::{Content, Cost, cost};
-use saker_policy::plan::{HookPlan, Kernel, lower};
-use saker_policy::{Diagnostic, Explanation, explain, to_json};
+use saker_policy::plan::{HookPlan, Kernel, NamedFiles, lower};
+use saker_policy::{Diagnostic, Explanation, Severity, explain, to_json};
 use saker_probes::{KernelFacts, RunningKernel, SavedKernel};
 use serde_json::{Value, json};
 
@@ -25,7 +25,8 @@ pub struct ExplainArgs {
     /// The policy file; `-` is standard input
     file: PathBuf,
     /// Say also how a kernel serves it, what it costs there and what cannot work: `this`, for which root is needed, or
-    /// a file that `saker probe --save` wrote on another machine. Programs and libraries are those of this machine
+    /// a file that `saker probe --save` wrote on another machine. Programs and libraries are those of this machine; files of
+    /// `SameFile` are looked at with `this`
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<PathBuf>,
     /// Form of the output
@@ -47,8 +48,9 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     let kernel = args.kernel.as_ref().map(|kernel| asked(kernel)).transpose()?;
     let mut refused = Vec::new();
     let mut parts = Vec::new();
+    let here = args.kernel.as_ref().is_some_and(|kernel| is_this(kernel));
     for policy in &checked.policies {
-        let served = kernel.as_deref().map(|kernel| (kernel.release(), serve(policy, kernel)));
+        let served = kernel.as_deref().map(|kernel| (kernel.release(), serve(policy, kernel, here)));
         if let Some((_, Served::Refused(_))) = served {
             refused.push(policy.name.value.clone());
         }
@@ -69,8 +71,13 @@ pub fn run(args: &ExplainArgs) -> Result<()> {
     Ok(())
 }
 
+/// Whether it is the running kernel that is asked for.
+fn is_this(kernel: &std::path::Path) -> bool {
+    kernel.as_os_str() == "this"
+}
+
 fn asked(kernel: &std::path::Path) -> Result<Box<dyn Kernel>> {
-    if kernel.as_os_str() != "this" {
+    if !is_this(kernel) {
         return Ok(Box::new(SavedKernel::open(kernel)?));
     }
     let missing = KernelFacts::discover()?.missing_capabilities.join(", ");
@@ -80,13 +87,34 @@ fn asked(kernel: &std::path::Path) -> Result<Box<dyn Kernel>> {
     Ok(Box::new(RunningKernel::load()?))
 }
 
-fn serve(policy: &Policy, kernel: &dyn Kernel) -> Served {
+/// `here`: the kernel is that of this machine, whose files can be looked at.
+fn serve(policy: &Policy, kernel: &dyn Kernel, here: bool) -> Served {
     match lower(policy, kernel) {
-        Ok(plan) if plan.warnings.iter().all(|told| told.severity != saker_policy::Severity::Error) => {
-            Served::Plan(plan.hooks, plan.warnings)
+        Ok(plan) if plan.warnings.iter().all(|told| told.severity != Severity::Error) => {
+            let mut warnings = plan.warnings;
+            warnings.extend(if here { of_files(policy, &plan.sets.files) } else { Vec::new() });
+            if warnings.iter().any(|told| told.severity == Severity::Error) {
+                return Served::Refused(warnings);
+            }
+            Served::Plan(plan.hooks, warnings)
         }
         Ok(plan) => Served::Refused(plan.warnings),
         Err(told) => Served::Refused(told),
+    }
+}
+
+/// What is to be said of the files that `SameFile` leads to: the agent finds them when the policy is loaded.
+fn of_files(policy: &Policy, files: &[NamedFiles]) -> Vec<Diagnostic> {
+    let told = |severity, message: String| Diagnostic {
+        severity,
+        span: policy.name.span,
+        path: "spec".to_owned(),
+        message: format!("`SameFile`: {message}"),
+        hint: None,
+    };
+    match saker_probes::look_for_files(files) {
+        Ok(notes) => notes.into_iter().map(|note| told(Severity::Warning, note)).collect(),
+        Err(error) => vec![told(Severity::Error, error.to_string())],
     }
 }
 

@@ -319,6 +319,43 @@ pub(super) fn late(cx: &mut Lowering<'_>, hook: &Hook, at: &At) -> String {
     told
 }
 
+/// Whether a hook acts at the return of a call.
+pub(super) fn acts_on_return(hook: &Hook) -> bool {
+    let mut actions = hook.selectors.iter().flat_map(|selector| &selector.return_actions);
+    hook.on_return.is_some() && actions.any(|action| action.kind.name().enforces())
+}
+
+/// Why nothing can be done for sure at the return of what a site hooks; none: it can. A kretprobe has places for so many
+/// calls under way, and sees nothing of the return of further ones: calls that sleep in the function take them all.
+/// Source: kernel/kprobes.c (`register_kretprobe`, `pre_handler_kretprobe`), kernel/trace/fprobe.c (`fprobe_init_rethook`).
+pub(super) fn misses_returns(site: &Site) -> Option<String> {
+    let by_kretprobe = matches!(
+        site.attach,
+        Attach::Kprobe { on_return: true, .. } | Attach::Kprobes { on_return: true, .. }
+    );
+    by_kretprobe.then(|| {
+        format!(
+            "a kretprobe sees the returns of so many calls of {} at once only (one for each CPU, on preemptible kernels \
+             twice as many and at least ten)",
+            site.function
+        )
+    })
+}
+
+/// Checks that all returns are seen, where something is done at them.
+pub(super) fn check_returns(cx: &mut Lowering<'_>, hook: &Hook, sites: &[Site], at: &At) {
+    if !acts_on_return(hook) {
+        return;
+    }
+    for (site, reason) in sites.iter().filter_map(|site| Some((site, misses_returns(site)?))) {
+        let because = if site.note.is_empty() { String::new() } else { format!("; {}", site.note) };
+        let message = format!("{reason}, so that `matchReturnActions` would leave some calls alone{because}");
+        let hint = "put the action under `matchActions`; or take `source: pt_regs` out, or hook a function that trampolines are made \
+                    for: their programs see every return";
+        cx.report.error_hint(at, message, hint);
+    }
+}
+
 /// Whether a signal takes effect before what the hook tells of: programs get signals before they go on.
 fn before(target: &Target) -> bool {
     match target {

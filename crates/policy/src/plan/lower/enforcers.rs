@@ -1,8 +1,10 @@
-//! Enforcers: `NotifyEnforcer` has something done at the system calls that `enforcers` lists.
+//! Enforcers: `NotifyEnforcer` has something done at the system calls and `security_*` functions that `enforcers` lists.
 //!
 //! A notification that is made at the entry of a listed call takes effect at that very call, so the hook that makes it does
-//! what is asked, and none is ever pending. Others would have to be kept from one place to another; they are refused. To
-//! return an error in place of the call the hook runs at the function of the call, whatever it is written for.
+//! what is asked, and none is ever pending. One that is made elsewhere in the thread would be kept until the thread comes to
+//! a listed call again: within `openat` a hook of `security_file_open` is behind the entry of the call, so another open
+//! than the one that was meant would be hit, or none. Such are refused. To return an error in place of the call the hook
+//! runs at the function of the call, whatever it is written for.
 
 use std::collections::HashSet;
 
@@ -25,19 +27,25 @@ const ID_FIELD: u32 = 4;
 /// Calls that are meant.
 struct Calls<'a> {
     named: HashSet<(&'a str, Option<Abi>)>,
+    /// `security_*` functions.
+    functions: HashSet<&'a str>,
     all: bool,
 }
 
 impl<'a> Calls<'a> {
     /// Those of an enforcer.
     fn of(policy: &'a Policy, enforcer: &'a Enforcer) -> Self {
-        let mut calls = Self { named: HashSet::new(), all: false };
+        let functions = enforcer.functions.iter().map(|name| name.value.as_str()).collect();
+        let mut calls = Self { named: HashSet::new(), functions, all: false };
         calls.add(enforcer.syscalls.iter().map(|call| &call.value));
         for list in enforcer.lists.iter().filter_map(|list| policy.list(*list)) {
             match &list.content {
                 ListContent::Syscalls(named) => calls.add(named.iter().map(|call| &call.value)),
                 ListContent::AllSyscalls => calls.all = true,
-                ListContent::Functions(_) | ListContent::Pattern(_) => {}
+                ListContent::Functions(names) => {
+                    calls.functions.extend(names.iter().map(|name| name.value.as_str()));
+                }
+                ListContent::Pattern(_) => {}
             }
         }
         calls
@@ -58,6 +66,16 @@ impl<'a> Calls<'a> {
         match policy.list(list).map(|list| &list.content) {
             Some(ListContent::Syscalls(calls)) => calls.iter().all(|call| self.has(&call.value)),
             Some(ListContent::AllSyscalls) => self.all,
+            _ => false,
+        }
+    }
+
+    /// The same of functions.
+    fn have_functions(&self, policy: &Policy, list: ListRef) -> bool {
+        match policy.list(list).map(|list| &list.content) {
+            Some(ListContent::Functions(names)) => {
+                names.iter().all(|name| self.functions.contains(name.value.as_str()))
+            }
             _ => false,
         }
     }
@@ -110,6 +128,10 @@ fn takes_effect_here(cx: &Lowering<'_>, hook: &Hook, selector: &Selector) -> Res
             Functions::Named(name) => of_call(&name.value),
             Functions::List(list) => calls.have(policy, list.value),
         },
+        Target::Kprobe(call) => match &call.functions {
+            Functions::Named(name) => calls.functions.contains(name.value.as_str()),
+            Functions::List(list) => calls.have_functions(policy, list.value),
+        },
         Target::Tracepoint { subsystem, event, raw: false } => match subsystem.value.as_str() {
             "syscalls" => {
                 event.value.strip_prefix("sys_enter_").is_some_and(|name| of_call(&format!("sys_{name}")))
@@ -124,8 +146,9 @@ fn takes_effect_here(cx: &Lowering<'_>, hook: &Hook, selector: &Selector) -> Res
     if good {
         return Ok(());
     }
-    let hint = "hook these calls: list them under `kprobes` with `syscall: true`, or let the number of \
-                `raw_syscalls/sys_enter` (index 4, type `syscall64`) be `InMap` of the enforcer's list";
+    let hint = "hook these calls: list them under `kprobes` (`syscall: true`, for `security_*` functions `false`), or let the \
+                number of `raw_syscalls/sys_enter` (index 4, type `syscall64`) be `InMap` of the enforcer's list; where \
+                another place is to decide, refuse there by `Override`";
     let message = "a notification takes effect at the call at which it is made, and what is hooked here is not, or not only, \
                    the calls of `enforcers`";
     Err(Problem::hint(message, hint))

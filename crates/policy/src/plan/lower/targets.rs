@@ -273,7 +273,9 @@ fn calls(
     let ignore = call.ignore_missing;
     let registers = hook.values.iter().any(|value| matches!(value.source, Source::Register(_)));
     let deciding = Some(hook).filter(|hook| enforce::overrides(hook));
-    let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, deciding };
+    let acts_on_return = enforce::acts_on_return(hook);
+    let mut found =
+        Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, acts_on_return, deciding };
     match named {
         Named::Calls(calls) if deciding.is_some() => {
             let reads = || (Reads::Call { first: 0 }, CALL_ARGUMENTS as usize);
@@ -363,6 +365,8 @@ struct Found<'a> {
     ignore: bool,
     /// Registers are captured, which a kprobe sees and a trampoline does not.
     registers: bool,
+    /// Something is done at the return, which a kretprobe does not always see.
+    acts_on_return: bool,
     /// The hook, if it refuses calls.
     deciding: Option<&'a Hook>,
 }
@@ -538,6 +542,11 @@ impl Found<'_> {
             Ok(site) if !self.registers && refuses_kprobe(cx, &site).is_some() => {
                 return refuses_kprobe(cx, &site);
             }
+            Ok(site)
+                if !self.registers && self.acts_on_return && enforce::misses_returns(&site).is_some() =>
+            {
+                return enforce::misses_returns(&site);
+            }
             Ok(mut site) => {
                 site.reads = Reads::Call { first };
                 let other = cx.kernel.narrow_syscall(&call.name).filter(|_| call.abi.is_none() && first == 0);
@@ -701,8 +710,9 @@ fn cooked(
         ("syscalls", name) if name.starts_with("sys_enter_") => {
             let name = name.trim_start_matches("sys_enter_").to_owned();
             let call = Spanned { value: Syscall { abi: None, name }, span: event.span };
-            let (ignore, registers, deciding) = (false, false, None);
-            let mut found = Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, deciding };
+            let (ignore, registers, acts_on_return, deciding) = (false, false, false, None);
+            let mut found =
+                Found { sites: Vec::new(), missing: Vec::new(), ignore, registers, acts_on_return, deciding };
             found.syscalls(cx, &[call], false, FIRST_FIELD, at);
             found.sites.pop()
         }

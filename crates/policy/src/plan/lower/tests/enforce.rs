@@ -243,3 +243,45 @@ fn signals_that_come_too_late_are_told() {
         assert!(plan.warnings.iter().all(|one| !one.message.contains(late)), "{:?}", plan.warnings);
     }
 }
+
+/// What is done at the return of a call.
+fn returning(call: &str, further: &str, action: &str) -> String {
+    with_spec(&format!(
+        "kprobes:\n- call: {call}\n  return: true\n  returnArg: {{index: 0, type: int}}\n{further}  selectors:\n  \
+         - matchReturnActions: [{{{action}}}]"
+    ))
+}
+
+#[test]
+fn nothing_is_done_where_returns_go_unseen() {
+    const KILL: &str = "action: Sigkill";
+    let words = [
+        "a kretprobe sees the returns of so many calls",
+        "`matchReturnActions` would leave some calls alone",
+    ];
+    let call = "security_file_open\n  syscall: false";
+    let trampoline = Attach::Trampoline { function: FILE_OPEN.into(), on_return: true };
+    assert_eq!(hook(&returning(call, "", KILL), &Fake::default()).attach, trampoline);
+    let registers = "  data: [{index: 0, type: uint64, source: pt_regs, resolve: rdi}]\n";
+    assert_refused(&returning(call, registers, KILL), &Fake::default(), &words);
+    assert_refused(
+        &returning(call, "", "action: Signal, argSig: 10"),
+        &Fake::with(false, true, true),
+        &words,
+    );
+    let full = without_trampoline(&returning(call, "", KILL), &Fake::default(), FILE_OPEN);
+    assert!(full.is_err_and(|told| told.contains(words[0]) && told.contains("security_file_open is full")));
+    // Whoever only tells, or acts at the call, loses no more than what is counted.
+    let kprobe = Attach::Kprobe { function: FILE_OPEN.into(), on_return: true };
+    assert_eq!(hook(&returning(call, registers, "action: Post"), &Fake::default()).attach, kprobe);
+    let early = returning(call, registers, KILL).replace("matchReturnActions", "matchActions");
+    assert_eq!(hook(&early, &Fake::default()).attach, kprobe);
+    // All system calls have another way, by which every return is seen.
+    let openat = "sys_openat\n  syscall: true";
+    let found = hook(&returning(openat, "", KILL), &Fake::with(false, true, true));
+    assert_eq!(found.attach, Attach::Syscalls { on_return: true });
+    assert!(found.note.contains(words[0]), "{}", found.note);
+    let by_function = hook(&returning(openat, "", "action: Post"), &Fake::with(false, true, true));
+    assert!(matches!(by_function.attach, Attach::Kprobe { .. }), "{:?}", by_function.attach);
+    assert_refused(&returning(openat, registers, KILL), &Fake::default(), &words);
+}

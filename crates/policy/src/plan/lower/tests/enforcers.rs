@@ -11,7 +11,9 @@ use crate::plan::Attach;
 use crate::testing::with_spec;
 
 const LISTS: &str = "lists:\n- {name: some, type: syscalls, values: [sys_openat, sys_lseek]}\n\
-                     - {name: more, type: syscalls, values: [sys_openat, sys_lseek, sys_unlink]}\n";
+                     - {name: more, type: syscalls, values: [sys_openat, sys_lseek, sys_unlink]}\n\
+                     - {name: deciding, values: [security_file_open, security_path_link]}\n\
+                     - {name: wider, values: [security_file_open, security_path_link, security_file_permission]}\n";
 
 fn notifying(enforced: &str, hook: &str, filter: &str, fields: &str) -> String {
     with_spec(&format!(
@@ -60,8 +62,15 @@ fn what_would_take_effect_elsewhere_is_refused() {
         ("'list:some'", ALL, negated),
         ("sys_lseek", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
         ("'i386/sys_openat'", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
+        // Elsewhere in the thread, before the call returns.
         ("sys_openat", "kprobes:\n- call: security_file_open\n  syscall: false", String::new()),
-        ("security_file_open", "kprobes:\n- call: security_file_open\n  syscall: false", String::new()),
+        ("sys_openat", "kprobes:\n- call: vfs_unlink\n  syscall: false", String::new()),
+        ("sys_openat", "tracepoints:\n- subsystem: sched\n  event: sched_process_exec", String::new()),
+        ("sys_openat", "tracepoints:\n- subsystem: syscalls\n  event: sys_exit_openat", String::new()),
+        ("sys_openat", "tracepoints:\n- subsystem: raw_syscalls\n  event: sys_exit", String::new()),
+        ("security_file_permission", "kprobes:\n- call: security_file_open\n  syscall: false", String::new()),
+        ("'list:deciding'", "kprobes:\n- call: 'list:wider'\n  syscall: false", String::new()),
+        ("security_file_open", "kprobes:\n- call: sys_openat\n  syscall: true", String::new()),
     ] {
         let text = notifying(enforced, target, &filter, "argSig: 9");
         assert_refused(&text, &Fake::default(), &["takes effect at the call at which it is made"]);
@@ -94,6 +103,28 @@ fn an_error_is_returned_at_the_call() {
     let others =
         format!("{head}- matchPIDs: [{{operator: In, values: [1]}}]\n{indent}- {{matchArgs{selector}");
     assert_refused(&others, &kernel, &["each must say for which calls it is"]);
+}
+
+#[test]
+fn functions_that_decide_are_listed_too() {
+    let permission = "kprobes:\n- call: security_file_permission\n  syscall: false";
+    let text = notifying("security_file_permission", permission, "", "argError: -1, argSig: 9");
+    let found = hook(&text, &Fake::default());
+    // Refused by what `Override` would be refused by.
+    assert_eq!(found.attach, Attach::Lsm("file_permission".into()));
+    let selector = found.plan.selector[0];
+    assert_eq!(
+        (selector.error, selector.signal, u32::from(selector.action)),
+        (-1, 9, SAKER_ACTION_NOTIFY_ENFORCER)
+    );
+    assert_ne!(u32::from(selector.flags) & SAKER_SELECT_OVERRIDE, 0);
+    assert_refused(&text, &Fake::with(false, true, false), &["lets no program decide in place of"]);
+    let list = "kprobes:\n- call: 'list:deciding'\n  syscall: false";
+    for enforced in ["'list:wider'", "'list:deciding'", "security_file_open, security_path_link"] {
+        let plan = super::planned(&notifying(enforced, list, "", "argSig: 9"), &Fake::default());
+        assert_eq!(plan.hooks.len(), 2);
+        assert!(plan.hooks.iter().all(|hook| hook.plan.selector[0].signal == 9), "{enforced}");
+    }
 }
 
 #[test]
