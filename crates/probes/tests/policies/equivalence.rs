@@ -149,15 +149,17 @@ fn integers() {
                 Some((*call, decided(&wanted, values)?))
             })
             .collect();
-        let _applied = lab.apply(&text).unwrap();
-        let told = lab.told(|| {
-            for call in &calls {
-                // Most places are none; only the arguments count.
-                let _ = file.seek(SeekFrom::Current(*call));
-            }
+        let applied = lab.apply(&text).unwrap();
+        let told = applied.complete(|| {
+            lab.told(|| {
+                for call in &calls {
+                    // Most places are none; only the arguments count.
+                    let _ = file.seek(SeekFrom::Current(*call));
+                }
+            })
         });
         let told: Vec<(i64, u16)> = told.iter().map(|one| (one.number(0), one.selector)).collect();
-        assert_eq!(told, expected, "round {round}\n{text}");
+        assert_eq!(told, expected, "round {round}, {:?}\n{text}", applied.loaded.hooks[0].counts());
         told_of += told.len();
     }
     assert!(told_of as u64 > 2 * rounds(), "only {told_of} of {} calls matched", rounds() * 40);
@@ -175,14 +177,16 @@ pub(crate) fn compared(lab: &mut Lab, text: &str, calls: &[String]) -> usize {
     let decided = |call: &String| decided(&wanted, vec![Value::Text(call.clone().into_bytes())]);
     let expected: Vec<(String, u16)> =
         calls.iter().filter_map(|call| Some((call.clone(), decided(call)?))).collect();
-    let _applied = lab.apply(text).unwrap();
-    let told = lab.told(|| {
-        for call in calls {
-            let _ = File::open(call);
-        }
+    let applied = lab.apply(text).unwrap();
+    let told = applied.complete(|| {
+        lab.told(|| {
+            for call in calls {
+                let _ = File::open(call);
+            }
+        })
     });
     let told: Vec<(String, u16)> = told.iter().map(|one| (one.text(0), one.selector)).collect();
-    assert_eq!(told, expected, "{text}");
+    assert_eq!(told, expected, "{:?}\n{text}", applied.loaded.hooks[0].counts());
     told.len()
 }
 
