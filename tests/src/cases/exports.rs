@@ -1,6 +1,7 @@
 //! Exports that files declare: each gets what it asks for, and none of them hinders another.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -45,11 +46,23 @@ pub fn state(agent: &Agent, name: &str) -> Result<Value> {
 /// # Errors
 /// When sums do not match for a long time.
 pub fn balanced(agent: &Agent, name: &str) -> Result<Value> {
-    wait::until("the sums of an export to balance", wait::LONG, || {
+    balanced_beside(agent, name, 0..=0)
+}
+
+/// The same of an export that has written so many events more, which an earlier agent left to it.
+///
+/// # Errors
+/// When sums do not match for a long time.
+pub fn balanced_beside(agent: &Agent, name: &str, earlier: RangeInclusive<u64>) -> Result<Value> {
+    let mut last = Value::Null;
+    let found = wait::until("the sums of an export to balance", wait::LONG, || {
         let sink = state(agent, name)?;
         let of = |field: &str| number(sink.get(field));
-        Ok((of("events") == of("written") + of("filtered") + of("dropped")).then_some(sink))
-    })
+        let told = of("written") + of("filtered") + of("dropped");
+        last.clone_from(&sink);
+        Ok(told.checked_sub(of("events")).is_some_and(|more| earlier.contains(&more)).then_some(sink))
+    });
+    found.with_context(|| format!("it was last {last}"))
 }
 
 fn objects(path: &Path) -> Result<Vec<Value>> {
