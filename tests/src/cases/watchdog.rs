@@ -47,16 +47,19 @@ fn thread(pid: u32, name: &str) -> Result<String> {
     anyhow::bail!("process {pid} has no thread {name}")
 }
 
-/// Nobody reads it, so that what is written to it stands still when it is full.
+/// Nobody reads it, so that what is written to it stands still when it is full: of pages, and of what is left of the last.
 fn fill(pipe: &mut File) -> Result<()> {
-    wait::until("a pipe to be full", wait::LONG, || {
-        ensure!(Command::new("/bin/sh").args(["-c", BURST]).status()?.success(), "no programs are started");
-        match pipe.write(b"\n") {
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(())),
-            Err(error) => Err(error.into()),
+    for size in [4096, 1] {
+        loop {
+            match pipe.write(&vec![b'\n'; size]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
         }
-    })
+    }
+    ensure!(Command::new("/bin/sh").args(["-c", BURST]).status()?.success(), "no programs are started");
+    Ok(())
 }
 
 /// A sink that stands still is not the agent: the manager goes on to hear of it. An engine that stands still is: it hears
