@@ -627,8 +627,7 @@ static __always_inline void on_return(void *ctx)
 	drop_call(&key);
 }
 
-/* The plan's bits of system calls, which are looked up by a number: all of the plan would be kept for them.
- */
+/* The plan's bits of system calls. They are looked up by a number: all of the plan would be kept for that. */
 const volatile u64 saker_syscalls[SAKER_SYSCALLS_MAX / 64];
 const volatile u64 saker_narrow_syscalls[SAKER_SYSCALLS_MAX / 64];
 

@@ -179,15 +179,20 @@ fn at_tracepoints() -> Result<()> {
     bench.lab.agent.stop()
 }
 
-/// A hook on the files that are opened: the workload opens both.
-fn opening(bench: &mut Bench, hook: &str, family: &str) -> Result<()> {
-    let (files, workload) = (Files::make(bench)?, bench.program());
-    let conditions = format!(
+/// The workload and the file that is secret.
+fn of_secret(workload: &Path, files: &Files) -> String {
+    format!(
         "matchBinaries: [{{operator: In, values: [{}]}}]\n      \
          matchArgs: [{{index: 0, operator: Equal, values: [{}]}}]",
         workload.display(),
         files.secret
-    );
+    )
+}
+
+/// A hook on the files that are opened: the workload opens both.
+fn opening(bench: &mut Bench, hook: &str, family: &str) -> Result<()> {
+    let (files, workload) = (Files::make(bench)?, bench.program());
+    let conditions = of_secret(&workload, &files);
     let trial = Trial {
         hook,
         conditions: &conditions,
@@ -221,12 +226,7 @@ fn at_functions() -> Result<()> {
 /// At returns a signal is sent where every return is seen. A kretprobe has places for a few calls at once, and is refused.
 fn at_returns(bench: &mut Bench, hook: &str) -> Result<()> {
     let (files, workload) = (Files::make(bench)?, bench.program());
-    let conditions = format!(
-        "matchBinaries: [{{operator: In, values: [{}]}}]\n      \
-         matchArgs: [{{index: 0, operator: Equal, values: [{}]}}]",
-        workload.display(),
-        files.secret
-    );
+    let conditions = of_secret(&workload, &files);
     let hook = format!("{hook}\n    return: true\n    returnArg: {{index: 0, type: int}}");
     let registers = format!("{hook}\n    data: [{{index: 0, type: uint64, source: pt_regs, resolve: rdi}}]");
     let late =

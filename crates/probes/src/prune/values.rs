@@ -144,7 +144,7 @@ impl<'a> Machine<'a> {
             *begins.get_mut(function.begin)? = true;
             *arguments.get_mut(function.begin)? = function.open.is_none();
         }
-        let bounds: Vec<usize> = functions.iter().map(|function| function.begin).collect();
+        let places: Vec<usize> = functions.iter().map(|function| function.begin).collect();
         Some(Self {
             program,
             data,
@@ -158,7 +158,7 @@ impl<'a> Machine<'a> {
                 results: vec![None; length],
                 operands: vec![None; length],
                 pure: vec![false; length],
-                bounds: frame::bounds(program, &bounds),
+                bounds: frame::bounds(program, &places),
             },
         })
     }
