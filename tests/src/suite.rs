@@ -8,6 +8,7 @@ use anyhow::{Context, Error, Result, anyhow, ensure};
 
 use crate::agent;
 use crate::case::{Case, How};
+use crate::event::Kind;
 use crate::observe::Lab;
 
 /// Where it is set, only cases of which the outcome depends on the kernel run: the others have run elsewhere. A case that
@@ -207,6 +208,11 @@ fn with_retries(
     run()
 }
 
+/// What the sensors may have missed at most on a kernel that preempts them, over all shared cases. Each is what four
+/// understudies were left out for between two looks, be it for one process or for several, so on a machine that stands
+/// still for seconds one is told now and then although nothing was missed.
+const MISSED_AT_MOST: u64 = 4;
+
 /// After all shared cases: nothing was lost, the sums hold, and the agent ends in good order.
 fn end(lab: &mut Lab) -> Result<()> {
     let status = lab.agent.status()?;
@@ -216,6 +222,26 @@ fn end(lab: &mut Lab) -> Result<()> {
     ensure!(lost == 0, "{lost} records were lost without any load");
     lab.agent.stop()?;
     lab.stream.check_end()?;
-    ensure!(lab.stream.totals[2] == 0, "{} gap events without any load", lab.stream.totals[2]);
+    let mut missed = 0;
+    for gap in lab.stream.events.iter().filter(|event| event.kind == Kind::Gap) {
+        ensure!(
+            preempts_sensors() && gap.text("stage") == "sensor",
+            "a gap without any load: {}",
+            gap.body
+        );
+        missed += gap.number("lost");
+    }
+    ensure!(missed <= MISSED_AT_MOST, "{missed} runs of sensors may have been missed without any load");
+    if missed > 0 {
+        println!("        {missed} runs of sensors may have been missed, and were told");
+    }
     Ok(())
+}
+
+/// Whether this kernel calls the programs of tracepoints with preemption on (SPECIFICATION.md, "Sensors that are
+/// preempted").
+fn preempts_sensors() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(19))
 }
