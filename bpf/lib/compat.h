@@ -42,6 +42,13 @@ static __always_inline void release_cpu(void)
  * needs, or a read at its place. */
 #define forget(n) asm volatile("" : "+r"(n))
 
+/* The number of the CPU. The helper has 64 bits in its register: of 32 the compiler would make a copy first.
+ */
+static __always_inline u64 cpu_number(void)
+{
+	return ((u64(*)(void))BPF_FUNC_get_smp_processor_id)();
+}
+
 /* The number of the one entry of an array. Where it stands the loader sees that it is 0, and puts the entry's
  * address in place of the look-up (crates/probes/src/prune/direct.rs). */
 const volatile u32 saker_first;

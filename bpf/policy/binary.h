@@ -184,16 +184,16 @@ struct {
 	__uint(value_size, sizeof(struct saker_known));
 } saker_known SEC(".maps");
 
-static __always_inline struct saker_known *known_of(u32 cpu)
+/* The entry of a CPU whose number hook_stats() has found small enough, which the verifier remembers. */
+static __always_inline struct saker_known *known_of(u64 cpu)
 {
-	struct saker_known *all = FIRST_OF(saker_known);
+	struct saker_known *known = FIRST_OF(saker_known);
 
-	forget(cpu);
-	if (!all || cpu >= saker_cpus)
+	if (!known)
 		return NULL;
-	all += (u64)cpu;
-	forget(all);
-	return all;
+	known += cpu;
+	forget(known);
+	return known;
 }
 
 /* Whether this entry is of the task as it is now. A task is told from another at its address by its start,

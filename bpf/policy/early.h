@@ -26,23 +26,46 @@ static __always_inline u64 typed_register(void *regs, u32 index)
 	}
 }
 
-/* An argument that is a number as it stands. */
-static __always_inline u64 plain_argument(void *ctx, u32 index)
+/* The same at registers that it does not know. */
+static __always_inline u64 saved_register(void *regs, u32 index)
 {
 	u64 value = 0;
 
+	bpf_probe_read_kernel(&value, sizeof(value), regs + syscall_offset(index));
+	return value;
+}
+
+/* An argument that is a number as it stands. */
+static __always_inline u64 plain_argument(void *ctx, u32 index)
+{
 	if (saker_mechanism != BY_SYSCALLS && !(saker_plan.flags & SAKER_PLAN_SYSCALL))
 		return BY_REGISTERS ? function_word(ctx, index) : trampoline_word(ctx, index);
 	if (saker_mechanism != BY_KPROBE)
 		return typed_register((void *)context_word(ctx, 0), index);
-	bpf_probe_read_kernel(&value, sizeof(value),
-			      (void *)context_word(ctx, REGS(di)) + syscall_offset(index));
-	return value;
+	return saved_register((void *)context_word(ctx, REGS(di)), index);
 }
 
 static __always_inline bool is_of_number(u8 op)
 {
 	return op >= SAKER_OP_EQUAL && op <= SAKER_OP_NUMBER_SET;
+}
+
+/* Whether a clause holds of a number, as 1 or 0. One that asks for a single number is no call. */
+static __always_inline u64 plain_number_holds(u32 at, u64 number, u64 wanted)
+{
+	CLAUSE *c = &saker_plan.clause[at];
+	u64 other, minus;
+
+	if (c->count != 1 || !asks_for_numbers(c->op))
+		return saker_number_holds(at, number, wanted);
+	/* 1: it is another one. Without a branch, which the compiler would make of it otherwise, and behind
+	 * which the verifier would go on twice for each selector. */
+	other = number ^ pool_at(c->pool);
+	minus = 0 - other;
+	forget(minus);
+	other = (other | minus) >> 63;
+	forget(other);
+	return other ^ !(c->flags & SAKER_CLAUSE_NEGATED);
 }
 
 /* Bit: plain numbers do not rule this selector out. */
@@ -60,14 +83,16 @@ static __always_inline u64 by_numbers(void *ctx, u64 found)
 		number = narrow(saker_plan.value[k].type, plain_argument(ctx, saker_plan.value[k].index));
 		for (u32 j = 0; j < SAKER_CLAUSES_MAX; j++) {
 			u32 at = stage->clause + j;
-			u64 bit;
+			u32 selector;
 
 			if (j >= stage->count || at >= SAKER_CLAUSES_MAX)
 				break;
 			if (!is_of_number(saker_plan.clause[at].op))
 				continue;
-			bit = 1ull << (saker_plan.clause[at].selector & 63);
-			found &= ~(bit & ((u64)saker_number_holds(at, number, found & bit) - 1));
+			selector = saker_plan.clause[at].selector & 63;
+			/* A mask of all bits or none would do too, but newer verifiers go on twice behind
+			 * one. */
+			found &= ~((plain_number_holds(at, number, found >> selector & 1) ^ 1) << selector);
 		}
 	}
 	return found;

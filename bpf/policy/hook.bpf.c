@@ -165,21 +165,30 @@ static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 }
 
 /* The same, by what this CPU found out last if that was of this task. */
-static __always_inline bool binaries(u32 cpu, u64 *bits)
+static __always_inline bool binaries(u64 cpu, u64 *bits)
 {
-	struct saker_known *known = NULL;
+	struct saker_known *known;
+	struct task_struct *task;
+	u64 found, of_known;
 
-	if (saker_task_storage) {
-		struct task_struct *task = bpf_get_current_task_btf();
-
-		known = known_of(cpu);
-		if (known && is_known(known, task, binary_generation())) {
-			*bits = *(volatile u64 *)&known->bits;
-			if (*(volatile u64 *)&known->task == (u64)task)
-				return true;
+	if (!saker_task_storage)
+		return find_binaries(NULL, &found) ? (*bits = found, true) : false;
+	known = known_of(cpu);
+	if (!known)
+		return false;
+	task = bpf_get_current_task_btf();
+	if (likely(is_known(known, task, binary_generation()))) {
+		of_known = *(volatile u64 *)&known->bits;
+		if (likely(*(volatile u64 *)&known->task == (u64)task)) {
+			*bits = of_known;
+			return true;
 		}
 	}
-	return find_binaries(known, bits);
+	/* Of its own: the address of what mostly is known already would have to stand on the stack for it. */
+	if (!find_binaries(known, &found))
+		return false;
+	*bits = found;
+	return true;
 }
 
 /* What is captured and compared stands behind the record; most calls end before there is one. */
@@ -438,23 +447,23 @@ static __always_inline void count_no_scratch(struct saker_hook_stats *counts)
 /* Counts the call, and says which selectors can match: mostly none, and the hook is over. */
 static __always_inline u64 front(void *ctx, struct caller *who)
 {
-	u32 cpu = bpf_get_smp_processor_id();
+	u64 cpu = cpu_number(), bits = 0, found;
 	struct saker_hook_stats *counts = hook_stats(cpu);
 
 	if (!counts)
 		return 0;
 	COUNT(calls);
-	who->bits = 0;
 	if (saker_plan.flags & SAKER_PLAN_WORKLOADS && !is_for(&who->workloads))
 		return 0;
-	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, &who->bits)) {
+	if (saker_plan.flags & SAKER_PLAN_BINARIES && !binaries(cpu, &bits)) {
 		count_no_scratch(counts);
 		return 0;
 	}
 	/* What is looked at early stands elsewhere there. */
-	if (in_narrow_call())
-		return ~0ull;
-	return not_rejected(ctx, who->bits);
+	found = in_narrow_call() ? ~0ull : not_rejected(ctx, bits);
+	if (found)
+		who->bits = bits;
+	return found;
 }
 
 /* Returns what the hook is to return in place of what is hooked; 0: that is called. */
@@ -476,7 +485,7 @@ static __always_inline s64 on_entry(void *ctx)
 		found = by_beginnings(ctx, found);
 	if (!found)
 		return 0;
-	counts = hook_stats(bpf_get_smp_processor_id());
+	counts = hook_stats(cpu_number());
 	if (!counts)
 		return 0;
 	call.ctx = ctx;
@@ -529,7 +538,7 @@ static __always_inline s64 on_hashed(void *ctx)
 	if (none_waits())
 		return 0;
 	entry = bpf_map_lookup_elem(&saker_put_off, &tid);
-	counts = hook_stats(bpf_get_smp_processor_id());
+	counts = hook_stats(cpu_number());
 	if (!entry || !counts)
 		return 0;
 	caller(&call.who);
@@ -601,7 +610,7 @@ static __always_inline void on_return(void *ctx)
 
 	if (saker_mechanism != BY_UPROBE && none_waits())
 		return;
-	counts = hook_stats(bpf_get_smp_processor_id());
+	counts = hook_stats(cpu_number());
 	if (!counts)
 		return;
 	key.tid = bpf_get_current_pid_tgid();

@@ -311,6 +311,21 @@ static __always_inline bool network_holds(CLAUSE *c, u8 type, const u8 *value)
 	}
 }
 
+/* Whether it asks that a number is one of those in the pool, as they are. */
+static __always_inline bool asks_for_numbers(u8 op)
+{
+	switch (op) {
+	case SAKER_OP_GREATER:
+	case SAKER_OP_LESS:
+	case SAKER_OP_MASK:
+	case SAKER_OP_RANGE:
+	case SAKER_OP_NUMBER_SET:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static __always_inline bool number_fits(CLAUSE *c, u64 number)
 {
 	struct saker_number_key key = {};

@@ -220,17 +220,16 @@ static __always_inline struct saker_hook_stats *hook_stats_of_all(void)
 	return FIRST_OF(saker_hook_stats);
 }
 
-static __always_inline struct saker_hook_stats *hook_stats(u32 cpu)
+static __always_inline struct saker_hook_stats *hook_stats(u64 cpu)
 {
 	struct saker_hook_stats *all = FIRST_OF(saker_hook_stats);
 
-	forget(cpu);
 	if (!all || cpu >= saker_cpus)
 		return NULL;
-	all += 1 + (u64)cpu;
+	all += cpu;
 	/* Or the compiler would compute it again for each counter. */
 	forget(all);
-	return all;
+	return all + 1;
 }
 
 /* More calls of this hook wait for their return, or less. */

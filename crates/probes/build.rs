@@ -12,9 +12,10 @@ use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
 
 /// Sources below `bpf/` and the names of their skeletons.
-const OBJECTS: [(&str, &str); 8] = [
+const OBJECTS: [(&str, &str); 9] = [
     ("process/process.bpf.c", "process"),
     ("probe/mechanisms.bpf.c", "mechanisms"),
+    ("probe/symbols.bpf.c", "symbols"),
     ("policy/hook.bpf.c", "hook"),
     ("policy/build_id.bpf.c", "build_id"),
     ("policy/follow.bpf.c", "follow"),

@@ -224,11 +224,7 @@ fn end(lab: &mut Lab) -> Result<()> {
     lab.stream.check_end()?;
     let mut missed = 0;
     for gap in lab.stream.events.iter().filter(|event| event.kind == Kind::Gap) {
-        ensure!(
-            preempts_sensors() && gap.text("stage") == "sensor",
-            "a gap without any load: {}",
-            gap.body
-        );
+        ensure!(preempts_sensors() && gap.text("stage") == "sensor", "a gap without any load: {}", gap.body);
         missed += gap.number("lost");
     }
     ensure!(missed <= MISSED_AT_MOST, "{missed} runs of sensors may have been missed without any load");

@@ -108,3 +108,9 @@ pub(crate) mod guard_skel {
 pub(crate) mod mechanisms_skel {
     include!(concat!(env!("OUT_DIR"), "/mechanisms.skel.rs"));
 }
+
+/// Skeleton of `bpf/probe/symbols.bpf.c`.
+#[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
+pub(crate) mod symbols_skel {
+    include!(concat!(env!("OUT_DIR"), "/symbols.skel.rs"));
+}

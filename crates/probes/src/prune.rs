@@ -15,6 +15,7 @@ mod direct;
 mod frame;
 mod live;
 mod specialise;
+mod tidy;
 mod values;
 
 use values::{Machine, Outcome};
@@ -165,11 +166,30 @@ pub(crate) fn prune(program: &[Instruction], functions: &[Function], data: &dyn 
     let versions = written.functions.iter();
     let versions: Vec<_> = versions.map(|&(begin, first)| Function { begin, open: open(first) }).collect();
     let Some(mut again) = prune_once(&written.code, &versions, data) else { return Some(pruned) };
+    for _ in 0..TIDY_TURNS {
+        let there = again.functions.iter();
+        let there = there.map(|&(begin, was)| {
+            Some(Function { begin, open: versions.iter().find(|version| version.begin == was)?.open })
+        });
+        let there: Vec<_> = there.collect::<Option<_>>()?;
+        let mut code = again.code.clone();
+        if tidy::tidy(&mut code, &there) != Some(true) {
+            break;
+        }
+        let Some(mut tidied) = sweep(&code, &there) else { break };
+        for (_, was) in &mut tidied.functions {
+            *was = again.functions.iter().find(|(begin, _)| begin == was)?.1;
+        }
+        again = tidied;
+    }
     for (_, before) in &mut again.functions {
         *before = written.functions.iter().find(|(begin, _)| begin == before)?.1;
     }
     Some(again)
 }
+
+/// How often what remains is tidied at most: what went makes other things needless.
+const TIDY_TURNS: u32 = 4;
 
 /// Where instructions begin: one with a long constant has a second place.
 fn first_places(program: &[Instruction]) -> Vec<usize> {
@@ -198,6 +218,26 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
     live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds, &open)?;
     second_places(&code, &mut stays);
     emit(&code, stays, &long, &begins)
+}
+
+/// Leaves out what nobody reads, without looking for what is known of it again.
+fn sweep(code: &[Instruction], functions: &[Function]) -> Option<Pruned> {
+    let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
+    let bounds = frame::bounds(code, &begins);
+    let mut open = vec![None; code.len()];
+    for function in functions {
+        *open.get_mut(function.begin)? = function.open;
+    }
+    let sets = |(this, bound): (&Instruction, &i16)| match this.class() {
+        code::ALU | code::ALU64 | code::LD => true,
+        code::LDX => frame::slot(*this, *bound).is_some(),
+        _ => false,
+    };
+    let pure: Vec<bool> = code.iter().zip(&bounds).map(sets).collect();
+    let mut stays = vec![true; code.len()];
+    live::drop_dead(code, &mut stays, &pure, &bounds, &open)?;
+    second_places(code, &mut stays);
+    emit(code, stays, &vec![None; code.len()], &begins)
 }
 
 /// Puts what is known of an instruction in its place. Returns the constant that takes the place of this one and another,

@@ -2,11 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::mem::MaybeUninit;
 use std::thread;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, ProgramInput};
 use saker_abi::generated::saker_sequences;
 use zerocopy::IntoBytes;
+
+use crate::loader;
+use crate::symbols_skel::SymbolsSkelBuilder;
 
 /// Where the kernel lists its symbols.
 const SYMBOLS: &str = "/proc/kallsyms";
@@ -14,11 +19,10 @@ const SYMBOLS: &str = "/proc/kallsyms";
 const RENAMES: &[u8] = b"rename_lock";
 const MOUNTS: &[u8] = b"mount_lock";
 
-/// Finds them and puts them into the map, on a thread of its own: the list of symbols takes the kernel long. Hooks do
-/// without until then, and where the list does not tell data (`CONFIG_KALLSYMS_ALL`).
+/// Finds them and puts them into the map, on a thread of its own: where the kernel has to go through all its symbols for it, that
+/// takes long. Hooks do without until then, and where it does not tell data (`CONFIG_KALLSYMS_ALL`).
 pub(super) fn find(map: MapHandle) {
-    let run = move || match File::open(SYMBOLS).and_then(|file| read(BufReader::with_capacity(1 << 16, file)))
-    {
+    let run = move || match found() {
         Ok(Some(found)) => {
             if let Err(error) = map.update(&0_u32.to_ne_bytes(), found.as_bytes(), MapFlags::ANY) {
                 tracing::debug!(%error, "hooks are not told where the kernel counts changes of mounts");
@@ -36,6 +40,33 @@ pub(super) fn find(map: MapHandle) {
     if let Err(error) = thread::Builder::new().name("saker-symbols".into()).spawn(run) {
         tracing::debug!(%error, "the kernel's symbols cannot be read: paths are walked each time");
     }
+}
+
+/// Asks the kernel for them by name, or goes through its list where it cannot be asked.
+fn found() -> io::Result<Option<saker_sequences>> {
+    match asked() {
+        Ok(found) => Ok(found),
+        Err(error) => {
+            tracing::debug!(%error, "the kernel is not asked for symbols by their names: its list of them is read");
+            read(BufReader::with_capacity(1 << 16, File::open(SYMBOLS)?))
+        }
+    }
+}
+
+/// What the kernel tells by name, from Linux 5.16 on; None: it does not have one of them, or hides addresses.
+fn asked() -> Result<Option<saker_sequences>, libbpf_rs::Error> {
+    let mut found = saker_sequences::default();
+    let _lock = loader::lock();
+    let mut place = MaybeUninit::uninit();
+    let skel = SymbolsSkelBuilder::default().open(&mut place)?.load()?;
+    let input = ProgramInput { context_in: Some(found.as_mut_bytes()), ..ProgramInput::default() };
+    let output = skel.progs.saker_find_sequences.test_run(input)?;
+    Ok(whole(output.return_value, found))
+}
+
+/// None: a lookup failed, which the status tells, or told no address.
+fn whole(status: u32, found: saker_sequences) -> Option<saker_sequences> {
+    (status == 0 && found.renames != 0 && found.mounts != 0).then_some(found)
 }
 
 /// Whether they were found.
@@ -82,6 +113,26 @@ mod tests {
                     ffffffffc0001000 d mount_lock\t[overlay]\nffffffff82a09680 D mount_lock\n";
         let found = read(list.as_bytes()).unwrap().unwrap();
         assert_eq!((found.renames, found.mounts), (0xffff_ffff_82a0_9600, 0xffff_ffff_82a0_9680));
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        let found = saker_sequences { renames: 1, mounts: 2 };
+        assert!(whole(0, found).is_some());
+        assert!(whole(2_u32.wrapping_neg(), found).is_none());
+        assert!(whole(0, saker_sequences { mounts: 0, ..found }).is_none());
+    }
+
+    /// By both ways, where this kernel and the rights of the test allow them.
+    #[test]
+    fn the_kernel_tells_what_its_list_has() {
+        let listed = File::open(SYMBOLS).and_then(|file| read(BufReader::new(file)));
+        let (Ok(asked), Ok(listed)) = (asked(), listed) else {
+            eprintln!("skipped: needs root, and Linux 5.16");
+            return;
+        };
+        let pair = |found: saker_sequences| (found.renames, found.mounts);
+        assert_eq!(asked.map(pair), listed.map(pair));
     }
 
     #[test]

@@ -121,5 +121,7 @@ pub(super) fn touched(this: Instruction) -> u128 {
     }
     let bytes = [4, 2, 1, 8][usize::from(this.code >> 3 & 3)];
     let (from, to) = (i32::from(this.offset), (i32::from(this.offset) + bytes).min(0));
-    (from..to).fold(0, |set, byte| set | 1 << ((-byte - 1) / 4))
+    // From that of its last byte to that of its first.
+    let (near, far) = (-to / 4, (-from - 1) / 4);
+    (u128::MAX >> (127 - (far - near))) << near
 }

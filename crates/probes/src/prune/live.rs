@@ -1,6 +1,6 @@
 //! Which instructions set a register, or a place on the stack, that nothing reads.
 
-use super::{Instruction, calls, code, first_places, frame};
+use super::{Function, Instruction, calls, code, first_places, frame};
 
 /// What is read later.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -24,6 +24,34 @@ pub(super) fn drop_dead(
     bounds: &[i16],
     open: &[Option<u8>],
 ) -> Option<()> {
+    let (before, places) = settle(code, stays, pure, bounds, open)?;
+    for (at, after) in places {
+        if is_dead(code[at], pure[at], bounds[at], before[after]) {
+            stays[at] = false;
+        }
+    }
+    Some(())
+}
+
+/// Which registers are read later, for each instruction and the end: one bit each. Of whatever is read by an instruction that does
+/// nothing itself too.
+pub(super) fn registers(code: &[Instruction], functions: &[Function], bounds: &[i16]) -> Option<Vec<u16>> {
+    let mut open = vec![None; code.len()];
+    for function in functions {
+        *open.get_mut(function.begin)? = function.open;
+    }
+    let (before, _) = settle(code, &vec![true; code.len()], &vec![false; code.len()], bounds, &open)?;
+    Some(before.into_iter().map(|live| live.registers).collect())
+}
+
+/// What is read after each instruction that stays, which are told with what is behind them, from the last on.
+fn settle(
+    code: &[Instruction],
+    stays: &[bool],
+    pure: &[bool],
+    bounds: &[i16],
+    open: &[Option<u8>],
+) -> Option<(Vec<Live>, Vec<(usize, usize)>)> {
     // Before each instruction that stays. It only ever grows, so this ends.
     let mut before = vec![Live::default(); code.len() + 1];
     // What goes lets through what is read after it: it counts for the next that stays.
@@ -36,6 +64,10 @@ pub(super) fn drop_dead(
             places.push((at, next[after]));
         }
     }
+    // From the end to the beginning once, where nothing leads back.
+    let leads = |this: Instruction| this.branches() || this.calls_own_function();
+    let back = |at: usize| leads(code[at]) && code[at].target(at).is_none_or(|target| target <= at);
+    let leads_back = places.iter().any(|&(at, _)| back(at));
     loop {
         let mut changed = false;
         for &(at, after) in &places {
@@ -57,16 +89,11 @@ pub(super) fn drop_dead(
             changed |= live != before[at];
             before[at] = live;
         }
-        if !changed {
+        if !changed || !leads_back {
             break;
         }
     }
-    for (at, after) in places {
-        if is_dead(code[at], pure[at], bounds[at], before[after]) {
-            stays[at] = false;
-        }
-    }
-    Some(())
+    Some((before, places))
 }
 
 fn bit(register: u8) -> u16 {

@@ -312,9 +312,8 @@ fn the_one_entry_of_an_array_has_an_address() {
     // The first four bytes but the first are not 0.
     let zero = Bytes(7, vec![0, 0, 0, 0, 1, 0, 0, 0]);
     let pruned = prune(&look_up(SINGLE, 0, &[]), &at(&[0]), &zero).unwrap();
-    let address = [instruction(code::LD_IMM64, 1, code::MAP_VALUE, 0, SINGLE), instruction(0, 0, 0, 0, 0)];
-    let copied = instruction(code::ALU64 | code::X | code::MOV, 0, 1, 0, 0);
-    assert_eq!(pruned.code, [address[0], address[1], copied, exit()]);
+    let address = [instruction(code::LD_IMM64, 0, code::MAP_VALUE, 0, SINGLE), instruction(0, 0, 0, 0, 0)];
+    assert_eq!(pruned.code, [address[0], address[1], exit()]);
     let looks_up = |program: &[Instruction]| {
         let pruned = prune(program, &at(&[0]), &zero).unwrap();
         pruned.code.iter().any(|one| one.is_call()) && pruned.code.contains(&mov(0, 3))
@@ -421,6 +420,73 @@ fn any_instruction() -> impl Strategy<Value = Vec<Instruction>> {
         ]
     });
     prop_oneof![4 => stack, 1 => object, 6 => arithmetic, 3 => load, 3 => entry, 4 => jump, 1 => call]
+}
+
+fn copy(to: u8, from: u8) -> Instruction {
+    instruction(code::ALU64 | code::X | code::MOV, to, from, 0, 0)
+}
+
+fn call(helper: i32) -> Instruction {
+    instruction(code::JMP | code::CALL, 0, 0, 0, helper)
+}
+
+#[test]
+fn copies_go_when_all_who_read_them_can_read_the_original() {
+    let is_more = |register| instruction(code::JMP | 0x20, register, 0, 2, 7);
+    // A number that is checked in one register and used in another.
+    let program = [call(5), copy(6, 0), copy(3, 6), is_more(3), copy(0, 3), exit(), mov(0, 0), exit()];
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(5), instruction(code::JMP | 0x20, 0, 0, 1, 7), exit(), mov(0, 0), exit()]);
+    // What is checked is read where another way leads to: the check stays with it.
+    let read_there = [call(5), copy(6, 0), is_more(6), mov(0, 1), exit(), copy(0, 6), exit()];
+    assert_eq!(prune(&read_there, &at(&[0]), &bytes()).unwrap().code, read_there);
+}
+
+#[test]
+fn what_was_put_on_the_stack_is_not_loaded_while_a_register_has_it() {
+    let [store, load] = [
+        |from, offset| instruction(code::STX | code::MEM | 0x18, 10, from, offset, 0),
+        |to, offset| instruction(code::LDX | code::MEM | 0x18, to, 10, offset, 0),
+    ];
+    let kept =
+        [store(1, -8), load(2, -8), instruction(code::ALU64 | code::X, 2, 2, 0, 0), copy(0, 2), exit()];
+    let pruned = prune(&kept, &at(&[0]), &bytes()).unwrap();
+    assert!(pruned.code.iter().all(|one| !is_memory(*one)), "{:?}", pruned.code);
+    assert_eq!(run(&pruned.code, [5; 5]), run(&kept, [5; 5]));
+    // A call leaves something else in the register.
+    let lost = [store(1, -8), call(5), load(0, -8), exit()];
+    assert_eq!(prune(&lost, &at(&[0]), &bytes()).unwrap().code, lost);
+}
+
+fn is_memory(one: Instruction) -> bool {
+    matches!(one.class(), code::LDX | code::ST | code::STX)
+}
+
+#[test]
+fn what_is_not_0_is_tested_once() {
+    let is_zero = |register, over| instruction(code::JMP | 0x10, register, 0, over, 0);
+    let twice = [call(5), is_zero(0, 3), is_zero(0, 2), mov(0, 1), exit(), mov(0, 0), exit()];
+    let pruned = prune(&twice, &at(&[0]), &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(5), is_zero(0, 2), mov(0, 1), exit(), mov(0, 0), exit()]);
+    // The address of a map's value is none either, whatever is added to it.
+    let mut address = map(2, 0).to_vec();
+    address.extend([instruction(code::ALU64 | code::X, 2, 1, 0, 0), is_zero(2, 2)]);
+    address.extend([instruction(code::LDX | code::MEM | 0x10, 0, 2, 0, 0), exit(), mov(0, 0), exit()]);
+    let pruned = prune(&address, &at(&[0]), &bytes()).unwrap();
+    assert!(pruned.code.iter().all(|one| !one.branches()), "{:?}", pruned.code);
+    // Another register than was tested: a pointer may be known by one of two names only.
+    let other = [call(5), copy(6, 0), is_zero(6, 3), is_zero(0, 2), mov(0, 1), exit(), copy(0, 6), exit()];
+    let pruned = prune(&other, &at(&[0]), &bytes()).unwrap();
+    assert_eq!(pruned.code.iter().filter(|one| one.branches()).count(), 2);
+}
+
+#[test]
+fn masks_that_mask_nothing_go() {
+    let and = |code, mask| instruction(code | 0x50, 0, 0, 0, mask);
+    let program = [call(5), and(code::ALU, 1), and(code::ALU64, 3), and(code::ALU64, 2), exit()];
+    // 2 has a bit that may not be set, and one below it that may.
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
+    assert_eq!(pruned.code, [call(5), and(code::ALU, 1), and(code::ALU64, 2), exit()]);
 }
 
 /// Programs of two functions, the first of which calls the second.

@@ -106,7 +106,7 @@ pub(super) struct Machine<'a> {
     program: &'a [Instruction],
     data: &'a dyn ReadOnly,
     /// What is known before the instruction at the beginning of each stretch without jumps; None: not reached yet.
-    states: Vec<Option<State>>,
+    states: Vec<Option<Box<State>>>,
     begins: Vec<bool>,
     /// Here begins a function that knows what it is called with. The verifier looks at functions that are not static
     /// without.
@@ -195,7 +195,7 @@ impl<'a> Machine<'a> {
         let mut within = vec![false; self.program.len()];
         for from in 0..self.program.len() {
             let Some(state) = self.states[from].as_ref().filter(|_| self.begins[from]) else { continue };
-            let mut state = state.clone();
+            let mut state = State::clone(state);
             let mut at = from;
             loop {
                 let this = *self.program.get(at)?;
@@ -240,7 +240,7 @@ impl<'a> Machine<'a> {
         let known = self.states.get_mut(to)?;
         let changed = match known {
             None => {
-                *known = Some(state.clone());
+                *known = Some(Box::new(state.clone()));
                 true
             }
             Some(known) => known.join(state),
@@ -254,7 +254,7 @@ impl<'a> Machine<'a> {
     /// Goes from the beginning of a stretch to where it ends. When `keep`, notes what it finds; else passes on what it
     /// knows.
     fn stretch(&mut self, from: usize, keep: bool) -> Option<()> {
-        let mut state = self.states[from].clone()?;
+        let mut state = State::clone(self.states[from].as_ref()?);
         let mut at = from;
         loop {
             let this = *self.program.get(at)?;
