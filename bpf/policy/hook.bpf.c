@@ -164,31 +164,39 @@ static __noinline bool find_binaries(struct saker_known *known, u64 *bits)
 	return true;
 }
 
+/* The same, with a place of its own for what is found: that of what mostly is known already would have to be
+ * on the stack for it. */
+static __always_inline bool find_binaries_apart(struct saker_known *known, u64 *bits)
+{
+	u64 found;
+
+	if (!find_binaries(known, &found))
+		return false;
+	*bits = found;
+	return true;
+}
+
 /* The same, by what this CPU found out last if that was of this task. */
 static __always_inline bool binaries(u64 cpu, u64 *bits)
 {
 	struct saker_known *known;
 	struct task_struct *task;
-	u64 found, of_known;
+	u64 found;
 
 	if (!saker_task_storage)
-		return find_binaries(NULL, &found) ? (*bits = found, true) : false;
+		return find_binaries_apart(NULL, bits);
 	known = known_of(cpu);
 	if (!known)
 		return false;
 	task = bpf_get_current_task_btf();
 	if (likely(is_known(known, task, binary_generation()))) {
-		of_known = *(volatile u64 *)&known->bits;
+		found = *(volatile u64 *)&known->bits;
 		if (likely(*(volatile u64 *)&known->task == (u64)task)) {
-			*bits = of_known;
+			*bits = found;
 			return true;
 		}
 	}
-	/* Of its own: the address of what mostly is known already would have to stand on the stack for it. */
-	if (!find_binaries(known, &found))
-		return false;
-	*bits = found;
-	return true;
+	return find_binaries_apart(known, bits);
 }
 
 /* What is captured and compared stands behind the record; most calls end before there is one. */

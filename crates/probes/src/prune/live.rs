@@ -24,7 +24,7 @@ pub(super) fn drop_dead(
     bounds: &[i16],
     open: &[Option<u8>],
 ) -> Option<()> {
-    let (before, places) = settle(code, stays, pure, bounds, open)?;
+    let Settled { before, places } = settle(code, stays, pure, bounds, open)?;
     for (at, after) in places {
         if is_dead(code[at], pure[at], bounds[at], before[after]) {
             stays[at] = false;
@@ -40,18 +40,26 @@ pub(super) fn registers(code: &[Instruction], functions: &[Function], bounds: &[
     for function in functions {
         *open.get_mut(function.begin)? = function.open;
     }
-    let (before, _) = settle(code, &vec![true; code.len()], &vec![false; code.len()], bounds, &open)?;
+    let Settled { before, .. } =
+        settle(code, &vec![true; code.len()], &vec![false; code.len()], bounds, &open)?;
     Some(before.into_iter().map(|live| live.registers).collect())
 }
 
-/// What is read after each instruction that stays, which are told with what is behind them, from the last on.
+/// What is read later in a program.
+struct Settled {
+    /// Before each instruction that stays, and at the end.
+    before: Vec<Live>,
+    /// These instructions, and for each the next that stays, from the last on.
+    places: Vec<(usize, usize)>,
+}
+
 fn settle(
     code: &[Instruction],
     stays: &[bool],
     pure: &[bool],
     bounds: &[i16],
     open: &[Option<u8>],
-) -> Option<(Vec<Live>, Vec<(usize, usize)>)> {
+) -> Option<Settled> {
     // Before each instruction that stays. It only ever grows, so this ends.
     let mut before = vec![Live::default(); code.len() + 1];
     // What goes lets through what is read after it: it counts for the next that stays.
@@ -93,7 +101,7 @@ fn settle(
             break;
         }
     }
-    Some((before, places))
+    Some(Settled { before, places })
 }
 
 fn bit(register: u8) -> u16 {
