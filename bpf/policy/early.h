@@ -50,14 +50,14 @@ static __always_inline bool is_of_number(u8 op)
 	return op >= SAKER_OP_EQUAL && op <= SAKER_OP_NUMBER_SET;
 }
 
-/* Whether a clause holds of a number, as 1 or 0. One that asks for a single number is no call. */
-static __always_inline u64 plain_number_holds(u32 at, u64 number, u64 wanted)
+/* Whether a clause does not hold of a number, as 1 or 0. One that asks for a single number is no call. */
+static __always_inline u64 plain_number_fails(u32 at, u64 number, u64 wanted)
 {
 	CLAUSE *c = &saker_plan.clause[at];
 	u64 other, minus;
 
 	if (c->count != 1 || !asks_for_numbers(c->op))
-		return saker_number_holds(at, number, wanted);
+		return saker_number_holds(at, number, wanted) ^ 1;
 	/* 1: it is another one. Without a branch, which the compiler would make of it otherwise, and behind
 	 * which the verifier would go on twice for each selector. */
 	other = number ^ pool_at(c->pool);
@@ -65,7 +65,7 @@ static __always_inline u64 plain_number_holds(u32 at, u64 number, u64 wanted)
 	forget(minus);
 	other = (other | minus) >> 63;
 	forget(other);
-	return other ^ !(c->flags & SAKER_CLAUSE_NEGATED);
+	return other ^ !!(c->flags & SAKER_CLAUSE_NEGATED);
 }
 
 /* Bit: plain numbers do not rule this selector out. */
@@ -92,7 +92,7 @@ static __always_inline u64 by_numbers(void *ctx, u64 found)
 			selector = saker_plan.clause[at].selector & 63;
 			/* A mask of all bits or none would do too, but newer verifiers go on twice behind
 			 * one. */
-			found &= ~((plain_number_holds(at, number, found >> selector & 1) ^ 1) << selector);
+			found &= ~(plain_number_fails(at, number, found >> selector & 1) << selector);
 		}
 	}
 	return found;
