@@ -140,6 +140,8 @@ pub struct Hooks {
     keep: Option<Arc<Keep>>,
     /// Looks after the files that policies name.
     watched: Watch,
+    /// Where the kernel counts changes of mounts is being looked for, or was: the first hook that compares paths asks for it.
+    sequences_looked_for: bool,
     /// In place of sets that a policy has none of, in the order of those.
     empty_sets: [OnceLock<MapHandle>; SETS.len()],
     /// What describes the types of the object of hooks, of which there are many.
@@ -253,6 +255,7 @@ impl Hooks {
             agent_start: own_start(),
             keep: sensors.keep().cloned(),
             watched: Watch::default(),
+            sequences_looked_for: false,
             empty_sets: [const { OnceLock::new() }; SETS.len()],
             own_types: LentTypes::default(),
         })
@@ -409,6 +412,11 @@ impl Hooks {
         }
         let (skel, pruned) = loaded?;
         self.keep_shared(&skel)?;
+        let asks_for_mounts = spec.plan.stage.iter().any(|stage| stage.beginnings != 0);
+        if asks_for_mounts && self.task_storage && !self.sequences_looked_for {
+            self.sequences_looked_for = true;
+            sequences::find(handle(&skel, SEQUENCES)?);
+        }
         if needs_program_calls(&spec.attach) && self.program_calls.is_none() {
             self.program_calls = Some(handle(&skel, PROGRAM_CALLS)?);
         }
@@ -621,8 +629,8 @@ impl Hooks {
         self.calls.as_ref().map_or(0, |calls| waiting::keys(calls).len())
     }
 
-    /// Whether hooks keep where mounts hang from one call to the next: they do once the kernel's symbols have been read, if
-    /// those tell where changes of mounts are counted. None: they never do on this kernel.
+    /// Whether hooks keep where mounts hang from one call to the next: they do from the first that compares paths on, once the kernel
+    /// has told where changes of mounts are counted. None: they never do on this kernel.
     #[must_use]
     pub fn keeps_mounts(&self) -> Option<bool> {
         let found = || self.shared.iter().any(|(name, map)| *name == SEQUENCES && sequences::are_in(map));
@@ -634,9 +642,6 @@ impl Hooks {
         for name in SHARED.into_iter().chain(SHARED_BY_HOOKS) {
             if missing(&self.shared, name) {
                 self.shared.push((name, handle(skel, name)?));
-                if name == SEQUENCES && self.task_storage {
-                    sequences::find(handle(skel, name)?);
-                }
             }
         }
         if self.calls.is_none() {
