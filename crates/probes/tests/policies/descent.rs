@@ -47,7 +47,15 @@ struct Running {
 impl Running {
     fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        // While another test's thread forks, its child still has the copy of the shell open to be written.
+        let mut child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                spawned => break spawned.unwrap(),
+            }
+        };
         // Apart, because who waits for a child lets its input go.
         Self { input: child.stdin.take(), child }
     }
