@@ -443,6 +443,25 @@ fn copies_go_when_all_who_read_them_can_read_the_original() {
 }
 
 #[test]
+fn halves_are_copies_of_what_has_no_other_half() {
+    let half = |to, from| instruction(code::ALU | code::X | code::MOV, to, from, 0, 0);
+    let swap = |bits| instruction(code::ALU | 0xd0, 0, 0, 0, bits);
+    let is_copied = |before: Instruction| {
+        let program = [call(5), before, half(1, 0), call(6), exit()];
+        let compared =
+            [call(5), before, half(6, 0), instruction(code::JMP | 0x10, 6, 0, 1, 7), mov(0, 0), exit()];
+        let stays = prune(&compared, &at(&[0]), &bytes()).unwrap().code.contains(&half(6, 0));
+        // What a call is passed has to be in its register.
+        assert!(prune(&program, &at(&[0]), &bytes()).unwrap().code.contains(&half(1, 0)));
+        !stays
+    };
+    assert!(is_copied(instruction(code::ALU, 0, 0, 0, 1)));
+    assert!(is_copied(swap(32)));
+    assert!(!is_copied(swap(64)));
+    assert!(!is_copied(instruction(code::ALU64, 0, 0, 0, 1)));
+}
+
+#[test]
 fn what_was_put_on_the_stack_is_not_loaded_while_a_register_has_it() {
     let [store, load] = [
         |from, offset| instruction(code::STX | code::MEM | 0x18, 10, from, offset, 0),

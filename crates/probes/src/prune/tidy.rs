@@ -110,7 +110,8 @@ fn note_width(this: Instruction, narrow: &mut [bool; 11]) {
     let Some(width) = narrow.get(to).copied() else { return };
     let of_source = narrow.get(usize::from(this.from)).copied().unwrap_or(false);
     narrow[to] = match this.class() {
-        code::ALU => true,
+        // Bytes are swapped in all 64 bits by an instruction of this class.
+        code::ALU => this.operation() != SWAP || this.constant <= 32,
         code::ALU64 if is_move(this) => of_source,
         code::ALU64 if this.operation() == AND && this.code & code::X == 0 => width || this.constant >= 0,
         code::ALU64 | code::LDX | code::LD => false,
