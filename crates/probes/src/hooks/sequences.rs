@@ -56,9 +56,11 @@ fn found() -> io::Result<Option<saker_sequences>> {
 /// What the kernel tells by name, from Linux 5.16 on; None: it does not have one of them, or hides addresses.
 fn asked() -> Result<Option<saker_sequences>, libbpf_rs::Error> {
     let mut found = saker_sequences::default();
-    let _lock = loader::lock();
     let mut place = MaybeUninit::uninit();
+    // Until it is loaded: before Linux 6.2 it runs for long, and other programs need not wait for it.
+    let lock = loader::lock();
     let skel = SymbolsSkelBuilder::default().open(&mut place)?.load()?;
+    drop(lock);
     let input = ProgramInput { context_in: Some(found.as_mut_bytes()), ..ProgramInput::default() };
     let output = skel.progs.saker_find_sequences.test_run(input)?;
     Ok(whole(output.return_value, found))
