@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -68,13 +69,22 @@ impl Lab {
 /// # Errors
 /// When it does not come.
 pub fn settle(programs: &Programs, scratch: &Scratch, stream: &mut Stream) -> Result<()> {
+    /// After which another marker is sent: behind a flood the record of one may have had no room.
+    const NEXT: Duration = Duration::from_secs(20);
     let from = stream.events.len();
-    let run = programs.start(scratch, &["marker"])?.finish()?;
-    let cwd = run.cwd.to_string_lossy().into_owned();
+    let mut markers: Vec<(u32, String)> = Vec::new();
+    let mut last = None;
     wait::until("the end of the marker in the export", wait::LONG, || {
+        if last.is_none_or(|last: Instant| last.elapsed() >= NEXT) {
+            last = Some(Instant::now());
+            let run = programs.start(scratch, &["marker"])?.finish()?;
+            markers.push((run.pid, run.cwd.to_string_lossy().into_owned()));
+        }
         stream.advance()?;
-        let marker = |event: &&Event| event.pid() == run.pid && event.text("process/cwd") == cwd;
-        let ended = stream.events[from..].iter().filter(marker).any(|event| event.kind == Kind::Exit);
+        let is_marker = |event: &&Event| {
+            markers.iter().any(|(pid, cwd)| event.pid() == *pid && event.text("process/cwd") == *cwd)
+        };
+        let ended = stream.events[from..].iter().filter(is_marker).any(|event| event.kind == Kind::Exit);
         Ok(ended.then_some(()))
     })
 }
