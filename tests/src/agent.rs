@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::idle;
 use crate::scratch::Scratch;
 use crate::status::Status;
 use crate::stream::Stream;
@@ -107,7 +108,13 @@ impl Agent {
         Self::run(binary, log, &[], dir, flags)
     }
 
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        !self.ended && self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
     fn run(binary: &Path, log: File, variables: &[(&str, &str)], dir: &Path, flags: &[&str]) -> Result<Self> {
+        idle::end();
         let export = dir.join("events.json");
         let child = command(binary, dir)
             .envs(variables.iter().copied())

@@ -28,6 +28,7 @@ pub mod oci_hook;
 pub mod place;
 pub mod policy;
 pub mod policy_asking;
+mod policy_bench;
 pub mod policy_calls;
 pub mod policy_enforce;
 pub mod policy_explained;

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod case;
 pub mod cases;
 pub mod event;
+pub mod idle;
 pub mod kafka;
 pub mod nats;
 pub mod observe;

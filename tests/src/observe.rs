@@ -49,6 +49,14 @@ impl Lab {
         Ok(Self { scratch, programs, agent, stream })
     }
 
+    /// Waits until everything that happened before this call stands in the stream, see [`settle`].
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn settle(&mut self) -> Result<()> {
+        settle(&self.programs, &self.scratch, &mut self.stream)
+    }
+
     /// Runs a workload to its end and waits until everything it did has been told.
     ///
     /// # Errors
@@ -56,7 +64,7 @@ impl Lab {
     pub fn observe(&mut self, arguments: &[&str]) -> Result<Observation> {
         let from = self.stream.events.len();
         let run = self.programs.start(&self.scratch, arguments)?.finish()?;
-        settle(&self.programs, &self.scratch, &mut self.stream)?;
+        self.settle()?;
         let observation = Observation::new(run, &self.stream.events[from..])?;
         observation.check_tree()?;
         Ok(observation)

@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, ensure};
 use crate::agent;
 use crate::case::{Case, How};
 use crate::event::Kind;
+use crate::idle;
 use crate::observe::Lab;
 
 /// Where it is set, only cases of which the outcome depends on the kernel run: the others have run elsewhere. A case that
@@ -168,9 +169,13 @@ fn run(cases: &[Case], flags: &[&str]) -> Result<usize> {
         if let How::Alone(run) = case.how {
             let since = Instant::now();
             let outcome = with_retries(case.name, &mut again, run);
+            if outcome.is_err() {
+                idle::end();
+            }
             report(case.name, outcome, since);
         }
     }
+    idle::end();
     println!("{} failed of {} cases in {:.1} s", failed.len(), cases.len(), begin.elapsed().as_secs_f64());
     if !failed.is_empty() {
         println!("failed: {}", failed.join(" "));
@@ -200,6 +205,7 @@ fn with_retries(
         match run() {
             Err(error) => {
                 println!("AGAIN   {name}: attempt {attempt} failed:\n        {error:#}");
+                idle::end();
                 again.push(name);
             }
             outcome => return outcome,

@@ -469,7 +469,7 @@ fn library() -> Result<()> {
     for line in &allowed {
         ensure!(attempt(SERVICE, line)? != Some(1), "{line:?} was refused");
     }
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let told: Vec<&Event> =
         bench.lab.stream.events[from..].iter().filter(|one| one.kind == Kind::Hook).collect();
     same("events", told.len(), forbidden.len())?;

@@ -131,7 +131,7 @@ fn of_runc() -> Result<()> {
         ensure!(last.contains("WARN") && last.contains("starts unknown to policies"), "{what}: {last}");
     }
     printed(&bundle)?;
-    let mut agent = bench.lab.agent;
+    let mut agent = bench.into_lab().agent;
     agent.stop()
 }
 

@@ -5,8 +5,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
@@ -42,6 +42,8 @@ pub const CASES: &[Case] = &[
     alone("policy-loader", super::policy_post::loader),
 ];
 
+pub(super) use super::policy_bench::Bench;
+
 /// Number of the first call of the workload `calls`.
 pub(super) const FIRST: u64 = 5_000_001;
 
@@ -56,79 +58,6 @@ pub(super) fn getpriority(name: &str, program: &Path, message: &str, further: &s
     )
 }
 
-/// A laboratory with a folder for policies.
-pub(super) struct Bench {
-    pub(super) lab: Lab,
-    folder: PathBuf,
-}
-
-impl Bench {
-    pub(super) fn start(flags: &[&str]) -> Result<Self> {
-        let lab = Lab::start(&[agent::LINEAGE, flags].concat())?;
-        let folder = lab.scratch.fresh("policies")?;
-        Ok(Self { lab, folder })
-    }
-
-    pub(super) fn program(&self) -> PathBuf {
-        self.lab.programs.workload.clone()
-    }
-
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let path = self.folder.join(name);
-        fs::write(&path, text)?;
-        Ok(path)
-    }
-
-    pub(super) fn ask(&self, arguments: &[&str]) -> Result<Output> {
-        policy(&self.lab.agent, arguments)
-    }
-
-    /// Asks for what must succeed.
-    pub(super) fn order(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.ask(arguments)?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "saker policy {arguments:?} failed ({}): {out}{err}", output.status);
-        Ok(out.into_owned())
-    }
-
-    pub(super) fn add(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.write(name, text)?;
-        self.order(&["add", &path.to_string_lossy()]).map(drop)
-    }
-
-    /// The policies the agent has, by name.
-    fn list(&self) -> Result<Vec<Value>> {
-        let text = self.order(&["list", "-o", "json"])?;
-        let value: Value = serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))?;
-        Ok(value["policies"].as_array().cloned().unwrap_or_default())
-    }
-
-    /// What is told of a policy.
-    pub(super) fn policy(&self, name: &str) -> Result<Value> {
-        let found = self.list()?.into_iter().find(|policy| policy["name"] == name);
-        found.with_context(|| format!("there is no policy {name}"))
-    }
-
-    /// What is told of the first hook of a policy.
-    pub(super) fn hook(&self, name: &str) -> Result<Value> {
-        Ok(self.policy(name)?["hooks"][0].clone())
-    }
-
-    /// Numbers of the calls that were told, in their order.
-    pub(super) fn calls(&mut self, count: &str) -> Result<Vec<u64>> {
-        let seen = self.lab.observe(&["calls", count])?;
-        Ok(numbers(&seen))
-    }
-}
-
-/// Runs `saker policy VERB --server-address ADDRESS ...`.
-fn policy(agent: &Agent, arguments: &[&str]) -> Result<Output> {
-    let (verb, rest) = arguments.split_first().context("no verb")?;
-    let mut command = Command::new(agent::binary()?);
-    command.args(["policy", verb, "--server-address"]).arg(agent.address()).args(rest);
-    command.output().context("cannot run saker policy")
-}
-
 /// What hooks told of it.
 pub(super) fn hooks(seen: &Observation) -> impl Iterator<Item = &Event> {
     seen.events.iter().filter(|event| event.kind == Kind::Hook)
@@ -138,7 +67,7 @@ fn number(argument: &Value) -> u64 {
     argument["int_arg"].as_u64().unwrap_or(0)
 }
 
-fn numbers(seen: &Observation) -> Vec<u64> {
+pub(super) fn numbers(seen: &Observation) -> Vec<u64> {
     hooks(seen).map(|event| number(event.at("args/1"))).collect()
 }
 
@@ -202,7 +131,7 @@ fn at_start_refused() -> Result<()> {
 }
 
 fn result() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let with_result = "    return: true\n    returnArg: {index: 0, type: int}\n";
     bench.add("result.yaml", &getpriority("result", &bench.program(), "asked", with_result))?;
     let seen = bench.lab.observe(&["calls", "50"])?;
@@ -215,7 +144,7 @@ fn result() -> Result<()> {
 
 /// `exit_group` has no return, and is told all the same.
 fn never_returns() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let with_result = "    return: true\n    returnArg: {index: 0, type: int}\n";
     let text = getpriority("never", &bench.program(), "asked", with_result);
     let text = text
@@ -250,7 +179,7 @@ fn never_returns() -> Result<()> {
 }
 
 fn tracepoint() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program();
     let text = format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: renames\nspec:\n  tracepoints:\n  \
@@ -277,7 +206,7 @@ fn tracepoint() -> Result<()> {
 
 /// A function of a program, found by its symbol.
 fn uprobe() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.lab.programs.probed.clone();
     let path = program.display().to_string();
     let text = format!(
@@ -294,7 +223,7 @@ fn uprobe() -> Result<()> {
     bench.add("probed.yaml", &text)?;
     let from = bench.lab.stream.events.len();
     ensure!(Command::new(&program).status()?.success(), "the probed program failed");
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let events = &bench.lab.stream.events[from..];
     let told: Vec<&Event> = events.iter().filter(|event| event.kind == Kind::Hook).collect();
     same("events", told.len(), 2)?;
@@ -312,7 +241,7 @@ fn uprobe() -> Result<()> {
     bench.add("probed.yaml", &both.replace("    - {index: 1, type: string}\n", ""))?;
     let from = bench.lab.stream.events.len();
     ensure!(Command::new(&program).status()?.success(), "the probed program failed");
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let events = bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook);
     let symbols: Vec<&str> = events.map(|event| event.text("symbol")).collect();
     same("symbols", symbols, vec!["main", "saker_probed", "saker_probed"])?;
@@ -321,7 +250,7 @@ fn uprobe() -> Result<()> {
 }
 
 fn live() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     same("before", bench.calls("2")?, vec![])?;
     bench.add("live.yaml", &getpriority("live", &bench.program(), "asked", ""))?;
     same("added", bench.calls("2")?, vec![FIRST, FIRST + 1])?;
@@ -346,7 +275,7 @@ fn live() -> Result<()> {
 
 /// Calls go on while the policy is replaced: each is told at least once, by the old or the new one.
 fn replaced() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program();
     bench.add("replaced.yaml", &getpriority("replaced", &program, "generation 0", ""))?;
     let from = bench.lab.stream.events.len();
@@ -359,7 +288,7 @@ fn replaced() -> Result<()> {
         bench.order(&["replace", &path.to_string_lossy()])?;
     }
     let run = running.finish()?;
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let seen = Observation::new(run, &bench.lab.stream.events[from..])?;
     let mut told = numbers(&seen);
     let messages: std::collections::BTreeSet<&str> =
@@ -398,7 +327,7 @@ fn directory() -> Result<()> {
 
 /// One hook that cannot be had: nothing of the policy is attached, and the reason is told.
 fn refused() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let good = getpriority("half", &bench.program(), "asked", "");
     let bad = "  - call: sys_getpriorities\n    syscall: true\n    args:\n    - {index: 0, type: int}\n";
     let path = bench.write("half.yaml", &good.replace("  kprobes:\n", &format!("  kprobes:\n{bad}")))?;
@@ -413,7 +342,7 @@ fn refused() -> Result<()> {
 
 /// The ways to a file by which a policy on `security_file_permission` and its like must see it.
 fn file_ways() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program().display().to_string();
     let hook = |call: &str, index: u32, ty: &str, further: &str| {
         format!(
@@ -481,7 +410,7 @@ fn file_ways() -> Result<()> {
 }
 
 fn sockets() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program().display().to_string();
     let hook = |call: &str| {
         format!(
@@ -527,7 +456,7 @@ fn sockets() -> Result<()> {
 
 /// What a socket does is told of whom it belongs to, and who that is stays known.
 fn socket_owner() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program().display().to_string();
     let text = format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: owners\nspec:\n  kprobes:\n  \
@@ -648,7 +577,7 @@ fn requests() -> Result<()> {
 
 /// Each policy of the library is loaded whole, or refused for a reason that is this kernel's.
 fn library() -> Result<()> {
-    let bench = Bench::start(&[])?;
+    let bench = Bench::open()?;
     let policies = [
         ("connections", include_str!("../../../policies/connections.yaml")),
         ("file-integrity", include_str!("../../../policies/file-integrity.yaml")),
@@ -682,7 +611,7 @@ fn losses_add_up() -> Result<()> {
     bench.add("flood.yaml", &getpriority("flood", &bench.program(), "asked", ""))?;
     let run = bench.lab.programs.start(&bench.lab.scratch, &["calls", "20000"])?.finish()?;
     same("calls", run.facts.number("calls")?, 20000)?;
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let list = bench.list()?;
     let sum = |name: &str| -> u64 {
         let hooks = list.iter().flat_map(|one| one["hooks"].as_array().into_iter().flatten());
@@ -703,7 +632,7 @@ fn losses_add_up() -> Result<()> {
 
 /// Filters on what a process comes from and on what it changed, by the processes that end: who was told.
 fn processes() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.program().display().to_string();
     let text = |filter: &str| {
         format!(

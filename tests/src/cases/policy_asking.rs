@@ -124,7 +124,7 @@ fn outcome(seen: &Observation, name: &str) -> Result<Value> {
 }
 
 fn capabilities() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_capset", &[]);
     let sets = [
@@ -163,7 +163,7 @@ fn namespaces() -> Result<()> {
     const NEWUTS: i64 = 0x0400_0000;
     const NEWNET: i64 = 0x4000_0000;
     const NEWUSER: i64 = 0x1000_0000;
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_setns", &["index: 0, type: int", "index: 1, type: int"]);
     asking.syscall("sys_unshare", &["index: 0, type: int"]);
@@ -197,7 +197,7 @@ fn namespaces() -> Result<()> {
 }
 
 fn modules() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_init_module", &["index: 1, type: uint64", "index: 2, type: string"]);
     asking.syscall("sys_finit_module", &["index: 0, type: fd", "index: 1, type: string"]);
@@ -240,7 +240,7 @@ fn modules() -> Result<()> {
 }
 
 fn objects() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_bpf", &["index: 0, type: bpf_cmd"]);
     // On 5.10 system calls are hooked by kprobes, and the one by which kprobes are attached cannot be.
@@ -293,7 +293,7 @@ fn objects() -> Result<()> {
 }
 
 fn local_sockets() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_connect", &["index: 1, type: sockaddr_un"]);
     asking.syscall("sys_sendto", &["index: 4, type: sockaddr_un", "index: 2, type: size_t"]);
@@ -328,7 +328,7 @@ fn local_sockets() -> Result<()> {
 }
 
 fn datagrams() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let mut asking = Asking::of(&bench)?;
     asking.syscall("sys_sendto", &["index: 4, type: sockaddr", "index: 1, type: char_buf, sizeArgIndex: 3"]);
     let packet = ["index: 2, type: skb, label: packet"];

@@ -57,7 +57,7 @@ fn fact(output: &Output, name: &str) -> Option<i64> {
 }
 
 fn refused() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let workload = bench.program();
     // What is linked statically opens nothing of its own.
     let victim = workload.with_file_name("victim");

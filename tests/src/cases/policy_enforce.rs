@@ -99,7 +99,7 @@ pub(super) fn lsm() -> Result<bool> {
 
 /// Nothing gets through in any way and from any thread; the neighbours are not touched; each attempt is told and counted.
 fn refuse_all(hook: &str, error: i32, family: &str) -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let files = Files::make(&bench)?;
     let program = bench.program().display().to_string();
     if !added(&bench, &refusing(hook, &program, &files.secret, error, ""))? {
@@ -154,7 +154,7 @@ fn refuses_at_lsm() -> Result<()> {
 /// What opens a file by its path in less usual ways is refused too; other paths to the same file are other paths, which
 /// SECURITY.md says. Programs of rings of 5.10 are threads of the kernel, which are no programs that a selector names.
 fn refuses_otherwise() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let files = Files::make(&bench)?;
     let program = bench.program().display().to_string();
     if !added(&bench, &refusing(BY_FUNCTION, &program, &files.secret, -1, ""))? {
@@ -189,7 +189,7 @@ fn refuses_with_return() -> Result<()> {
 
 /// Monitoring tells what would be refused; modes change without attaching anything anew.
 fn modes() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let files = Files::make(&bench)?;
     let program = bench.program().display().to_string();
     let options = "  options: [{name: policy-mode, value: monitor}]\n";
@@ -224,7 +224,7 @@ fn modes() -> Result<()> {
 
 /// A signal ends who did it, after the fact on system calls, of which the policy's status warns.
 fn kills() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let files = Files::make(&bench)?;
     let program = bench.program().display().to_string();
     for (action, signal, told) in
@@ -269,7 +269,7 @@ fn card_data() -> Result<()> {
         !Path::new(FOLDER).exists() && !Path::new(SERVICE).exists(),
         "{FOLDER} or {SERVICE} is there already"
     );
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     // The root of the emulated machines is an overlay, whose files cannot be told by what they are.
     fs::create_dir_all("/srv")?;
     mount("tmpfs", "/srv", "tmpfs", MountFlags::empty(), None).context("mount a file system")?;
@@ -316,8 +316,7 @@ fn card_data() -> Result<()> {
         "it has another name"
     );
     same("copied", fs::read(&copy).unwrap_or_default().len(), 0)?;
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)
-        .context("settle")?;
+    bench.lab.settle().context("settle")?;
     let told: Vec<&Event> =
         bench.lab.stream.events[from..].iter().filter(|one| one.kind == Kind::Hook).collect();
     ensure!(told.len() >= 8, "{} events", told.len());

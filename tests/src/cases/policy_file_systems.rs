@@ -131,7 +131,7 @@ fn file_systems() -> Result<()> {
     if without_lsm()? {
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let place = Place::make(&bench.lab.scratch)?;
     overlays(&mut bench, &place)?;
     images(&mut bench, &place)?;

@@ -253,7 +253,7 @@ fn act(bench: &mut Bench) -> Result<()> {
         let status = command.args(&program[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         ensure!(status.is_ok_and(|status| status.success()), "{program:?} failed");
     }
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)
+    bench.lab.settle()
 }
 
 /// A hook of one call with nothing that leaves calls out.
@@ -264,7 +264,7 @@ fn tells_all(hook: &Hook) -> bool {
 /// What a loaded policy tells while programs run; each event as it should be.
 fn watch(bench: &mut Bench, policy: &Policy) -> Result<String> {
     // What was told before is of the last one, which may have the same name.
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let from = bench.lab.stream.events.len();
     act(bench)?;
     // Mapped files are told without the name of a policy.

@@ -161,7 +161,7 @@ fn mapped(hash: &str) -> Result<Vec<u64>> {
 
 /// A content cannot be mapped to be executed, under any name; its neighbour can. What is told has the hash.
 fn refuses() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
     let files = Files::make(&bench.lab.scratch, &content())?;
     let bad = hash(&algorithm, &files.bad)?;
@@ -228,7 +228,7 @@ fn refuses() -> Result<()> {
 
 /// A thousand attempts at once: none gets through, and no neighbour is hit.
 fn parallel() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
     let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
@@ -251,7 +251,7 @@ fn parallel() -> Result<()> {
 
 /// Only listed contents may be mapped to be executed.
 fn allows() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
     let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
@@ -273,7 +273,7 @@ fn allows() -> Result<()> {
 
 /// A program cannot be executed, under any name, or whoever does is ended; who runs it already is found.
 fn programs() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
     let mut program = fs::read(&bench.lab.programs.nop)?;
     // So that nobody else is hit, and the neighbour's last byte is not part of the program.
@@ -346,7 +346,7 @@ fn library_policy(hash: &str) -> Result<String> {
 /// The policy of the library: a release under another name than it had cannot be loaded by anybody, and everything else is,
 /// while every file that is mapped to be executed is hashed. Who has it already goes on, and is found.
 fn library() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else {
         let path =
             bench.write("liblzma-contents.yaml", &super::policy_scenarios::text("liblzma-contents")?)?;
@@ -396,7 +396,7 @@ fn library() -> Result<()> {
     ensure!(!done && message.contains("liblzma.so.5"), "it was loaded: {message}");
     ensure!(runs(&good)?.0, "a library of the same name was refused");
     ensure!(Command::new("sha256sum").arg(&listed).output()?.status.success(), "the file cannot be read");
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let events = bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook);
     let refused: Vec<&Event> = events.filter(|event| event.text("action_withheld").is_empty()).collect();
     ensure!(!refused.is_empty(), "nothing was told");
@@ -411,7 +411,7 @@ fn library() -> Result<()> {
 
 /// Monitoring tells what would be refused, with the hash.
 fn modes() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let Some(algorithm) = algorithm(&bench)? else { return bench.lab.agent.stop() };
     let files = Files::make(&bench.lab.scratch, &content())?;
     let values = [hash(&algorithm, &files.bad)?];
@@ -436,7 +436,7 @@ fn modes() -> Result<()> {
 
 /// What stays in force while no agent runs decides by contents too, and so does the next agent's.
 fn kept() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let found = algorithm(&bench)?;
     bench.lab.agent.stop()?;
     let Some(algorithm) = found else { return Ok(()) };
@@ -489,7 +489,7 @@ fn build_id(path: &Path) -> Result<String> {
 /// What the linker named so cannot be mapped to be executed, also where a byte of it is another; what it did not name can.
 /// Refused where programs cannot read files.
 fn build_ids() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let stacks = bench.lab.programs.stacks.clone();
     let id = build_id(&stacks)?;
     let policy = |operator: &str| {

@@ -19,7 +19,7 @@ fn told(bench: &mut Bench, key: &str) -> Result<Vec<Event>> {
     let program = bench.lab.programs.stacks.clone();
     let from = bench.lab.stream.events.len();
     ensure!(Command::new(&program).status()?.success(), "the program failed");
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let events = &bench.lab.stream.events[from..];
     Ok(events.iter().filter(|event| event.key == key).cloned().collect())
 }
@@ -105,7 +105,7 @@ fn build_id(program: &Path) -> Result<String> {
 
 /// A file that is mapped to be executed, with its build id; refused where no function of the kernel can be hooked.
 pub fn loader() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let text = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: loads\nspec:\n  loader: true\n";
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     if !hooks_functions()? || release.starts_with("5.10.") {

@@ -68,7 +68,7 @@ fn address(bench: &Bench, symbol: &str) -> Result<i64> {
 }
 
 fn overrides() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let able = offers(&["uprobe_registers"])?;
     let plain = overriding(&bench, ", argError: -13", "");
     // Where the other function is, by its address in the file and from where the hook is.
@@ -167,7 +167,7 @@ fn setting(bench: &Bench, argument: u32) -> String {
 }
 
 fn sets() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     // Which argument, whether this kernel can, what the program then has, and what is said where it cannot.
     let memory = offers(&["probe_write_user"])?;
     for (argument, able, name, reason) in [

@@ -100,7 +100,7 @@ fn same_file() -> Result<()> {
     if without_lsm()? {
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let place = Place::make(&bench.lab.scratch)?;
     let values = [place.text("protected"), place.text("single")];
     bench.add("same.yaml", &refusing(&bench.program(), &[("file_open", "file")], &values))?;
@@ -204,7 +204,7 @@ fn replaced() -> Result<()> {
     if without_lsm()? {
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let place = Place::make(&bench.lab.scratch)?;
     let values = [place.text("single"), place.text("later"), place.text("folder")];
     bench.add("same.yaml", &refusing(&bench.program(), &[("file_open", "file")], &values))?;
@@ -256,7 +256,7 @@ fn moved() -> Result<()> {
     if without_lsm()? {
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let place = Place::make(&bench.lab.scratch)?;
     let others = [("path_link", "dentry"), ("path_unlink", "path"), ("bprm_check_security", "linux_binprm")];
     let values = [place.text("protected"), place.text("single")];

@@ -54,7 +54,7 @@ fn bench() -> Result<Option<Bench>> {
         println!("        LSM programs take no effect on this kernel: NOT RUN");
         return Ok(None);
     }
-    Bench::start(&[]).map(Some)
+    Bench::open().map(Some)
 }
 
 /// A policy of the library.
@@ -179,7 +179,7 @@ fn liblzma() -> Result<()> {
     ensure!(!done && message.contains("liblzma.so.5"), "it was loaded: {message}");
     ensure!(xz(&good)?.0, "a library with another name was refused");
     ensure!(Command::new("sha256sum").arg(&bad).output()?.status.success(), "the file cannot be read");
-    crate::observe::settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let told: Vec<&Event> =
         bench.lab.stream.events[from..].iter().filter(|event| event.kind == Kind::Hook).collect();
     ensure!(!told.is_empty(), "nothing was told");

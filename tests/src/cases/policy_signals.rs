@@ -12,7 +12,7 @@ use super::policy::{Bench, hooks_functions, offers};
 use super::policy_enforce::{BY_FUNCTION, Files, added, hooks, lsm, refusing};
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
-use crate::observe::{same, settle};
+use crate::observe::same;
 use crate::wait;
 
 /// The table.
@@ -55,7 +55,7 @@ fn opens(workload: &Path, file: &str) -> Result<Output> {
 
 /// What was told by hooks from this event on.
 pub(super) fn told(bench: &mut Bench, from: usize) -> Result<Vec<Event>> {
-    settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let events = bench.lab.stream.events[from..].iter();
     Ok(events.filter(|event| event.kind == Kind::Hook).cloned().collect())
 }
@@ -104,7 +104,7 @@ impl Trial<'_> {
 
 /// Programs do not go on: neither their function nor what is behind the declared probe is run.
 fn in_programs() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.lab.programs.probed.clone();
     let path = program.display();
     for (hook, family) in [
@@ -143,7 +143,7 @@ fn in_programs() -> Result<()> {
 
 /// At the exec nothing of the new program is run; at a system call it is too late.
 fn at_tracepoints() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let program = bench.lab.programs.probed.clone();
     let victim = program.with_file_name("victim");
     fs::copy(&program, &victim)?;
@@ -211,7 +211,7 @@ fn at_functions() -> Result<()> {
         println!("        this kernel has no hooks at its functions: NOT RUN");
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let hook =
         "kprobes:\n  - call: security_file_open\n    syscall: false\n    args: [{index: 0, type: file}]";
     opening(&mut bench, hook, "process_kprobe")?;
@@ -255,7 +255,7 @@ fn at_lsm() -> Result<()> {
         println!("        LSM programs take no effect on this kernel: NOT RUN");
         return Ok(());
     }
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     opening(&mut bench, "lsmhooks:\n  - hook: file_open\n    args: [{index: 0, type: file}]", "process_lsm")?;
     bench.lab.agent.stop()
 }
@@ -298,7 +298,7 @@ fn unseen_returns(bench: &mut Bench) -> Result<()> {
 /// The shape that other implementations show: of all system calls those of a list notify the enforcer, which ends who makes
 /// them.
 fn enforcer() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let workload = bench.program();
     let victim = workload.with_file_name("victim");
     fs::copy(&workload, &victim)?;

@@ -52,7 +52,7 @@ fn told(argument: &Value) -> Result<(usize, Vec<u8>)> {
 
 /// `maxData`: what is written, read and written in pieces, to the last byte or to the bound.
 fn long_buffers() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let spec = "  kprobes:
   - call: sys_write
     syscall: true
@@ -98,7 +98,7 @@ fn long_buffers() -> Result<()> {
 
 /// Calls as 32-bit programs make them: by the name, the arguments and the result of their own kind.
 fn narrow_callers() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let seen = bench.lab.observe(&["narrow"])?;
     if seen.run.facts.find("there").is_none() {
         println!("        this kernel has no calls of 32-bit programs: NOT RUN");
@@ -153,7 +153,7 @@ impl Drop for File {
 
 /// `imaHash`: with the file's hash, without one where there is no content, refused where the kernel computes none.
 fn file_hashes() -> Result<()> {
-    let mut bench = Bench::start(&[])?;
+    let mut bench = Bench::open()?;
     let spec = "  lsmhooks:
   - hook: file_lock
     args: [{index: 0, type: file}]

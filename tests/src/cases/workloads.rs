@@ -14,7 +14,7 @@ use super::egress::{ADDRESS, FORBIDDEN, Listeners, filters};
 use super::policy::Bench;
 use crate::case::{Case, alone};
 use crate::event::{Event, Kind};
-use crate::observe::{same, settle};
+use crate::observe::same;
 use crate::runtime::{PARENT, Runtime, labels};
 use crate::wait;
 
@@ -91,7 +91,7 @@ pub(super) fn ask_in(bench: &Bench, group: &Path, number: u32) -> Result<()> {
 /// All calls of this case that were told until now. Also those of containers that were there before the agent, which are
 /// not known to descend from this test.
 pub(super) fn told(bench: &mut Bench) -> Result<Vec<Event>> {
-    settle(&bench.lab.programs, &bench.lab.scratch, &mut bench.lab.stream)?;
+    bench.lab.settle()?;
     let text = fs::read_to_string(&bench.lab.agent.export).context("the export cannot be read")?;
     // What is written meanwhile may be a part of a line.
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
