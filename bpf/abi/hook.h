@@ -76,6 +76,9 @@ enum saker_withheld {
 	0x400 /* told with the hash of a file: it comes in a record of its own, which has                    \
 	       * SAKER_HOOK_RETURN too, the same call, and the hash as its only value; without               \
 	       * SAKER_HOOK_WAITS it is among the values of this one, or there was no room to ask for it */
+#define SAKER_HOOK_CALL                                                                                      \
+	0x800 /* a call with its return in one record: values of the entry, those read at the return, then   \
+	       * the result */
 
 /* From this bit of saker_hook.flags on: enum saker_withheld. */
 #define SAKER_HOOK_WITHHELD_SHIFT 16

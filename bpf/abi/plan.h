@@ -258,6 +258,7 @@ struct saker_beginning {
 #define SAKER_PLAN_HASH	     0x20000  /* a selector asks for the hash of the hook's file */
 #define SAKER_PLAN_WRITES    0x100000 /* a selector writes into the program */
 #define SAKER_PLAN_BY_HASH   0x400000 /* a selector asks what the hash of the hook's file is */
+#define SAKER_PLAN_AT_EXIT   0x800000 /* a call is looked at once, when it returns: values of the entry too */
 
 /* What the values and clauses of a plan need, see saker_parts. */
 #define SAKER_PART_PATHS     0x1  /* a path as text */

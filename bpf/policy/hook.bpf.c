@@ -321,7 +321,7 @@ static __always_inline bool has_return(struct call *call)
 {
 	u64 number;
 
-	if (!(saker_plan.flags & SAKER_PLAN_RETURN))
+	if (!(saker_plan.flags & SAKER_PLAN_RETURN) || saker_plan.flags & SAKER_PLAN_AT_EXIT)
 		return false;
 	if (saker_mechanism != BY_SYSCALLS)
 		return true;
@@ -376,6 +376,56 @@ static __noinline void forget_untold(struct call *call, struct saker_hook_stats 
 		forget_call(call, counts);
 }
 
+/* Selects by what is read at the return of a call, of which this selector of the entry was told. Leaves in
+ * the record which selector of the return holds. False: none does. */
+static __noinline bool select_return(struct call *call, u16 entry)
+{
+	struct hook_scratch *s = call->s;
+
+	s->found = 0;
+	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
+		if (i >= saker_plan.return_selectors)
+			break;
+		if (entry == saker_plan.return_selector[i].entry) {
+			s->found = 1ull << i;
+			break;
+		}
+	}
+	for (u32 i = 0; i < SAKER_STAGES_MAX; i++) {
+		if (i >= saker_plan.return_stages)
+			break;
+		go_through(call, &saker_plan.return_stage[i]);
+	}
+	if (!s->found)
+		return false;
+	s->rec.selector = saker_plan.return_selectors == 1 ? 0 : lowest_bit(s->found);
+	return true;
+}
+
+/* That selector. */
+static __always_inline u32 selected_return(struct hook_scratch *s)
+{
+	/* Read back from the map, so that it is any for the verifier. */
+	return saker_plan.return_selectors == 1
+		       ? 0
+		       : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
+}
+
+/* Tells a call that is looked at when it returns: that of the selector i. */
+static __always_inline void tell_call(struct call *call, const volatile struct saker_selector_plan *selector,
+				      u32 i, struct saker_hook_stats *counts)
+{
+	struct hook_scratch *s = call->s;
+
+	capture(call, RESULT);
+	if (!select_return(call, i) ||
+	    saker_plan.return_selector[selected_return(s)].flags & SAKER_SELECT_NO_POST)
+		return;
+	s->rec.selector = i;
+	s->rec.flags |= SAKER_HOOK_CALL;
+	tell(call, selector, counts, 0, saker_plan.values);
+}
+
 static __noinline void entry_matched(struct call *call, struct saker_hook_stats *counts)
 {
 	const volatile struct saker_selector_plan *selector;
@@ -411,6 +461,10 @@ static __noinline void entry_matched(struct call *call, struct saker_hook_stats 
 	if (selector->flags & SAKER_SELECT_NO_POST) {
 		COUNT(unposted);
 		COUNT_SELECTOR(s, unposted);
+		return;
+	}
+	if (saker_plan.flags & SAKER_PLAN_AT_EXIT) {
+		tell_call(call, selector, i, counts);
 		return;
 	}
 	if (saker_plan.flags & SAKER_PLAN_HASH && !(saker_plan.flags & SAKER_PLAN_BY_HASH) &&
@@ -579,27 +633,9 @@ static __noinline void return_told(struct call *call, struct saker_hook_stats *c
 	find_owner(call, saker_plan.entry_values, saker_plan.values, true);
 	if (saker_plan.flags & SAKER_PLAN_TRACKS && (saker_plan.track || saker_plan.untrack))
 		track_sockets(call, saker_plan.track, saker_plan.untrack, true);
-	s->found = 0;
-	for (u32 i = 0; i < SAKER_SELECTORS_MAX; i++) {
-		if (i >= saker_plan.return_selectors)
-			break;
-		if (call->entry->selector == saker_plan.return_selector[i].entry) {
-			s->found = 1ull << i;
-			break;
-		}
-	}
-	for (u32 i = 0; i < SAKER_STAGES_MAX; i++) {
-		if (i >= saker_plan.return_stages)
-			break;
-		go_through(call, &saker_plan.return_stage[i]);
-	}
-	if (!s->found)
+	if (!select_return(call, call->entry->selector))
 		return;
-	s->rec.selector = saker_plan.return_selectors == 1 ? 0 : lowest_bit(s->found);
-	/* Read back from the map, so that it is any for the verifier. */
-	at = saker_plan.return_selectors == 1
-		     ? 0
-		     : *(volatile __u16 *)&s->rec.selector & (SAKER_SELECTORS_MAX - 1);
+	at = selected_return(s);
 	selector = &saker_plan.return_selector[at];
 	s->rec.selector = call->entry->selector;
 	track_selected(call, selector, true);
@@ -708,6 +744,7 @@ DECIDING_HOOK(saker_fmod_ret, "fmod_ret", 4095, on_entry)
 DECIDING_HOOK(saker_hashed, "lsm", 0, on_hashed)
 HOOK(saker_fentry, "fentry", on_entry)
 HOOK(saker_fexit, "fexit", on_return)
+HOOK(saker_at_exit, "fexit", on_entry)
 HOOK(saker_raw, "tp_btf", on_entry)
 HOOK(saker_kprobe, "kprobe", on_entry)
 HOOK(saker_kretprobe, "kretprobe", on_return)

@@ -287,5 +287,7 @@ bits! {
         UNDECIDED = raw::SAKER_HOOK_UNDECIDED;
         /// With the hash of a file, which has a record of its own.
         HASH = raw::SAKER_HOOK_HASH;
+        /// A call with its return in one record.
+        CALL = raw::SAKER_HOOK_CALL;
     }
 }

@@ -79,15 +79,14 @@ fn hook(flags: u32, call: u64) -> Hook {
     hook
 }
 
-/// Entry and return of a call with a file and a number.
+/// A call with a file and a number, and its return, in one record.
 fn file(world: &mut World, subject: &Subject, call: u64) -> Vec<Vec<u8>> {
     let object = saker_object { ino: 4711, dev: 8 << 20 | 1, mode: 0o100_644, ..saker_object::default() };
-    let entry = world.hook(subject, hook(HookFlags::WAITS.0, call));
-    let entry = entry.captured(Tag::captured(0), SAKER_TYPE_FILE, &object, b"/srv/data/watched/file");
-    let entry = entry.captured(Tag::captured(1), SAKER_TYPE_INT, &saker_number { value: 2 }, b"");
-    let back = world.hook(subject, hook(HookFlags::RETURN.0, call));
-    let back = back.captured(Tag::RESULT, SAKER_TYPE_INT, &saker_number { value: 0 }, b"");
-    vec![entry.finish(), back.finish()]
+    let record = world.hook(subject, hook(HookFlags::CALL.0, call));
+    let record = record.captured(Tag::captured(0), SAKER_TYPE_FILE, &object, b"/srv/data/watched/file");
+    let record = record.captured(Tag::captured(1), SAKER_TYPE_INT, &saker_number { value: 2 }, b"");
+    let record = record.captured(Tag::RESULT, SAKER_TYPE_INT, &saker_number { value: 0 }, b"");
+    vec![record.finish()]
 }
 
 /// A call with a socket.

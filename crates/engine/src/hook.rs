@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use saker_abi::generated::{
-    SAKER_HASH_BUILD_ID, SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT, SAKER_WITHHELD_INIT,
-    SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER, SAKER_WITHHELD_SWITCH,
-    SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
+    SAKER_ACTION_POST, SAKER_HASH_BUILD_ID, SAKER_HOOK_WITHHELD_SHIFT, SAKER_WITHHELD_AGENT,
+    SAKER_WITHHELD_INIT, SAKER_WITHHELD_MONITOR, SAKER_WITHHELD_NONE, SAKER_WITHHELD_OWNER,
+    SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
 use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
@@ -20,6 +20,9 @@ use crate::findings::{Findings, put_stacks};
 use crate::process::{credentials, namespaces};
 use crate::table::Slot;
 use crate::values::argument;
+
+/// The action of which nothing comes but the event.
+const POST: u8 = SAKER_ACTION_POST as u8;
 
 /// What events tell of a policy and its hooks, beside what its records say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,7 +202,10 @@ impl Engine {
         };
         let function = known.function(hook.function);
         let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
-        let requests = known.requests(hook.selector, flags.has(HookFlags::RETURN));
+        let mut requests = known.requests(hook.selector, flags.has(HookFlags::RETURN));
+        if flags.has(HookFlags::CALL) {
+            requests.extend(known.requests(hook.selector, true));
+        }
         let (process, parent, ancestors) = self.called_by(header.process, flags, family);
         let mut event = Box::new(HookEvent {
             process,
@@ -212,7 +218,8 @@ impl Engine {
             data: Vec::new(),
             result: None,
             action: action_of(hook.action),
-            return_action: 0,
+            // Of a call in one record nothing else is done at its return.
+            return_action: if flags.has(HookFlags::CALL) { action_of(POST) } else { 0 },
             selector: Some(hook.selector)
                 .filter(|selector| u32::from(*selector) != saker_abi::generated::SAKER_SELECTOR_NONE),
             repeats: hook.repeats,

@@ -36,6 +36,12 @@ pub enum Attach {
         /// Also its return.
         on_return: bool,
     },
+    /// Return of a function, by a trampoline, where the entry is looked at too: for functions that leave their arguments
+    /// as they are. The plan has `SAKER_PLAN_AT_EXIT`.
+    Exit {
+        /// The function.
+        function: String,
+    },
     /// Entry of a function that decides about an operation, by a program that may decide in its place (`fmod_ret`); with
     /// its return if asked for.
     Decision {
@@ -132,6 +138,7 @@ impl Attach {
         match self {
             Self::Trampoline { on_return: false, .. } => "fentry",
             Self::Trampoline { on_return: true, .. } => "fentry and fexit",
+            Self::Exit { .. } => "fexit",
             Self::Decision { on_return: false, .. } => "fmod_ret",
             Self::Decision { on_return: true, .. } => "fmod_ret and fexit",
             Self::Kprobe { on_return: false, .. }

@@ -26,9 +26,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{AsRawLibbpf, Link, MapCore, MapHandle, OpenObject, ProgramType};
 use saker_abi::generated::{
-    SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN, SAKER_PLAN_TRACKS,
-    SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key, saker_hook_stats, saker_known,
-    saker_plan, saker_prefix_key, saker_text_key,
+    SAKER_PLAN_AT_EXIT, SAKER_PLAN_COOKIE, SAKER_PLAN_FOLLOW, SAKER_PLAN_PARENT, SAKER_PLAN_RETURN,
+    SAKER_PLAN_TRACKS, SAKER_PLAN_WORKLOADS, saker_above, saker_binary_column, saker_follow_key,
+    saker_hook_stats, saker_known, saker_plan, saker_prefix_key, saker_text_key,
 };
 use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
@@ -615,7 +615,8 @@ impl Hooks {
 
     /// What forgets the calls of a hook that wait for their return.
     fn waiting_of(&mut self, spec: &HookSpec) -> Option<Waiting> {
-        let waits = spec.plan.flags & SAKER_PLAN_RETURN != 0 || hashes(&spec.plan) == Hashes::Told;
+        let at_return = spec.plan.flags & (SAKER_PLAN_RETURN | SAKER_PLAN_AT_EXIT) == SAKER_PLAN_RETURN;
+        let waits = at_return || hashes(&spec.plan) == Hashes::Told;
         if !waits || needs_program_calls(&spec.attach) {
             return None;
         }

@@ -56,9 +56,10 @@ fn libc_openat() -> usize {
 #[test]
 fn a_function_is_hooked_with_a_path_and_its_result() {
     let Some(mut lab) = Lab::new() else { return };
-    for kprobe in [false, true] {
+    for (name, kprobe, at_exit) in [("fexit", false, false), ("kprobe", true, false), ("fexit", false, true)]
+    {
         let mut plan = plan(2);
-        plan.flags = SAKER_PLAN_RETURN;
+        plan.flags = SAKER_PLAN_RETURN | if at_exit { SAKER_PLAN_AT_EXIT } else { 0 };
         plan.arguments = 2;
         plan.values = 2;
         plan.entry_values = 2;
@@ -83,17 +84,16 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
         text.text[..wanted.len()].copy_from_slice(wanted);
         sets.texts.push(text);
         let function = "security_file_permission".to_owned();
-        let attach = if kprobe {
-            Attach::Kprobe { function, on_return: true }
-        } else {
-            Attach::Trampoline { function, on_return: true }
+        let attach = match (kprobe, at_exit) {
+            (true, _) => Attach::Kprobe { function, on_return: true },
+            (_, true) => Attach::Exit { function },
+            _ => Attach::Trampoline { function, on_return: true },
         };
         let loaded = match lab.hooks.load(&[HookSpec { attach, plan }], &sets) {
             Ok(loaded) => loaded,
             Err(error) => {
-                println!("kprobe {kprobe}: {error:?}");
+                println!("{name}: {error:?}");
                 let facts = KernelFacts::discover().unwrap();
-                let name = if kprobe { "kprobe" } else { "fexit" };
                 assert!(!facts.feature(name).unwrap().enabled, "{name} works here, but: {error}");
                 continue;
             }
@@ -104,6 +104,19 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
         });
         let hooks: Vec<saker_hook> =
             records.iter().map(|r| saker_hook::read_from_prefix(r).unwrap().0).collect();
+        let counts = loaded.hooks[0].counts().unwrap();
+        println!("{name}, at exit {at_exit}: {counts:?}, {} bytes", loaded.hooks[0].memory());
+        let result = (SAKER_TAG_RESULT as u16, 0, 0_u64.as_bytes().to_vec());
+        if at_exit {
+            assert!(!hooks.is_empty() && counts.matched == hooks.len() as u64, "{counts:?}");
+            assert_eq!(counts.posted, counts.matched);
+            assert_eq!(hooks[0].flags & !SAKER_HOOK_UNKNOWN, SAKER_HOOK_CALL);
+            let told = values(&records[0]);
+            let path = told.iter().find(|v| v.0 == 256).unwrap();
+            assert_eq!(&path.2[size_of::<saker_object>()..], b"/etc/hostname");
+            assert_eq!(told.last(), Some(&result));
+            continue;
+        }
         assert!(hooks.len() >= 2 && hooks.len().is_multiple_of(2), "{} records", hooks.len());
         assert_eq!(hooks[0].flags & SAKER_HOOK_WAITS, SAKER_HOOK_WAITS);
         assert_eq!(hooks[1].flags & SAKER_HOOK_RETURN, SAKER_HOOK_RETURN);
@@ -114,12 +127,7 @@ fn a_function_is_hooked_with_a_path_and_its_result() {
             b"/etc/hostname"
         );
         let back = values(&records[1]);
-        assert_eq!(back, [(SAKER_TAG_RESULT as u16, 0, 0_u64.as_bytes().to_vec())]);
-        println!(
-            "kprobe {kprobe}: {:?}, {} bytes",
-            loaded.hooks[0].counts().unwrap(),
-            loaded.hooks[0].memory()
-        );
+        assert_eq!(back, [result]);
     }
 }
 

@@ -271,8 +271,14 @@ fn functions_with_paths_types_and_results() {
     matchArgs:
     - {index: 0, operator: Glob, values: ['/etc/host.*', '/dev/**']}",
     );
-    for way in ways() {
-        match lab.apply_on(&text, &way) {
+    // With stacks entry and return are looked at apart.
+    let apart = text.replace(
+        "  selectors:\n  - ",
+        "  selectors:\n  - matchActions: [{action: Post, userStackTrace: true}]\n    ",
+    );
+    assert_ne!(text, apart);
+    for (way, text) in ways().iter().flat_map(|way| [(way, &text), (way, &apart)]) {
+        match lab.apply_on(text, way) {
             Ok(applied) => {
                 println!("by {}", applied.plans[0].attach.mechanism());
                 assert_eq!(applied.plans[0].text.labels, ["which", "", "", ""]);
@@ -359,8 +365,48 @@ fn files_are_told(lab: &Lab, applied: &Applied) {
         let wanted = if one.path(0).starts_with("/dev/") { 0o020_000 } else { 0o100_000 };
         assert_eq!(one.number(2) & 0o170_000, wanted);
     }
-    let returns = told.iter().filter(|one| one.is_return()).count();
-    assert_eq!(returns, entries.len());
+    let with_result = told.iter().filter(|one| one.is_return() || one.is_call());
+    let results: Vec<i64> = with_result.map(Told::result).collect();
+    assert_eq!(results, vec![0; entries.len()]);
+}
+
+/// Of a check, call and return are looked at once, and selected by both.
+#[test]
+fn checks_with_their_results() {
+    if !mechanisms().trampoline {
+        println!("no trampolines: NOT RUN");
+        return;
+    }
+    let Some(mut lab) = Lab::new() else { return };
+    let read = || drop(std::fs::read("/etc/passwd").unwrap());
+    for (filter, told) in [("Equal, values: ['0']", true), ("LT, values: ['0']", false)] {
+        let applied = lab
+            .apply(&policy(&format!(
+                "kprobes:
+- call: security_file_permission
+  syscall: false
+  return: true
+  args: [{{index: 0, type: file}}, {{index: 1, type: int, returnCopy: true}}]
+  returnArg: {{index: 0, type: int}}
+  selectors:
+  - matchPIDs: [{{operator: In, values: [OWN]}}]
+    matchArgs: [{{index: 0, operator: Equal, values: [/etc/group]}}]
+  - matchPIDs: [{{operator: In, values: [OWN]}}]
+    matchArgs: [{{index: 0, operator: Equal, values: [/etc/passwd]}}]
+    matchReturnArgs: [{{index: 0, operator: {filter}}}]"
+            )))
+            .unwrap();
+        assert_eq!(applied.plans[0].attach.mechanism(), "fexit");
+        let records = applied.complete(|| lab.told(read));
+        assert_eq!(!records.is_empty(), told, "{filter}: {records:?}");
+        for one in &records {
+            assert!(one.is_call() && !one.waits() && one.selector == 1, "{one:?}");
+            assert_eq!((one.path(0).as_str(), one.number(1), one.result()), ("/etc/passwd", 4, 0));
+        }
+        let counts = applied.loaded.hooks[0].counts().unwrap();
+        assert!(counts.matched > 0 && counts.posted == records.len() as u64, "{counts:?}");
+        assert_eq!(lab.waiting_calls(), 0);
+    }
 }
 
 #[test]

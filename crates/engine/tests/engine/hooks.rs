@@ -108,6 +108,28 @@ fn args(event: &HookEvent) -> Vec<String> {
     event.args.iter().map(|argument| format!("{:?}", argument.value.arg().unwrap())).collect()
 }
 
+/// A call that was looked at when it returned: nothing waits for anything.
+#[test]
+fn a_call_with_its_return_in_one_record_is_an_event() {
+    let mut lab = Lab::new();
+    let mut call = hook(0, 1, HookFlags::CALL);
+    call.action = 0;
+    let record = lab.host.world.hook(&lab.shell, call);
+    let record = record
+        .value(Tag::captured(0), Status::Ok, SAKER_TYPE_STRING as u8, b"/etc/passwd")
+        .captured(Tag::captured(2), SAKER_TYPE_U64, &self::number(5), b"");
+    lab.host.give(&record.captured(Tag::RESULT, SAKER_TYPE_INT, &self::number(-13i64 as u64), b"").finish());
+    let event = lab.take_hooks().remove(0);
+    assert_eq!((event.action, event.return_action), (1, 1));
+    assert_eq!((event.return_missing, event.entry_missing), ("", false));
+    assert_eq!(args(&event)[0], "StringArg(\"/etc/passwd\")");
+    assert_eq!(event.data[0].value.arg(), Some(Arg::SizeArg(5)));
+    assert_eq!(event.result.unwrap().value.arg(), Some(Arg::IntArg(-13)));
+    let counters = lab.host.engine.counters();
+    assert_eq!((counters.calls.joined, counters.calls.waiting, counters.events.hooks[0]), (0, 0, 1));
+    lab.balanced();
+}
+
 #[test]
 fn an_entry_and_its_return_are_one_event() {
     let mut lab = Lab::new();

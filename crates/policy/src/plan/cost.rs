@@ -92,6 +92,7 @@ pub enum Content {
 fn empty(attach: &Attach) -> Option<u32> {
     let (entry, on_return, at_return) = match attach {
         Attach::Trampoline { on_return, .. } | Attach::Decision { on_return, .. } => (133, *on_return, 184),
+        Attach::Exit { .. } => (184, false, 0),
         Attach::Kprobe { on_return, .. } | Attach::Kprobes { on_return, .. } => (336, *on_return, 568),
         Attach::Lsm(_) => (183, false, 0),
         Attach::RawTracepoint(_) => (112, false, 0),

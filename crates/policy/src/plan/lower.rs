@@ -15,6 +15,7 @@ mod fields;
 mod group;
 mod hashes;
 mod join;
+mod judges;
 mod loader;
 mod numbers;
 mod process;
@@ -171,10 +172,11 @@ impl Lowering<'_> {
             mark_calls(site, &mut plan);
             sockets::complete(self, hook, site, &mut plan, &at);
             writes::complete(self, hook, site, &mut plan, &at);
+            let attach = judges::look_once(site.attach.clone(), &mut plan);
             own.push(HookPlan {
                 span: hook.span,
                 path: hook.path.clone(),
-                attach: site.attach.clone(),
+                attach,
                 text: text(hook, &slots, site, &plan),
                 plan,
                 missing: Vec::new(),
@@ -224,6 +226,7 @@ fn returns(attach: &Attach) -> bool {
         | Attach::Kprobes { on_return, .. }
         | Attach::Syscalls { on_return }
         | Attach::Uprobe { on_return, .. } => *on_return,
+        Attach::Exit { .. } => true,
         Attach::Lsm(_) | Attach::Group { .. } | Attach::RawTracepoint(_) | Attach::Tracepoint { .. } => false,
     }
 }

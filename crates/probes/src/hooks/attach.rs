@@ -31,6 +31,7 @@ pub(super) fn programs(attach: &Attach, hashes: Hashes) -> Vec<(&'static str, Op
             }
             programs
         }
+        Attach::Exit { function } => vec![("saker_at_exit", Some(function.clone()))],
         Attach::Decision { function, on_return } => {
             let mut programs = vec![("saker_fmod_ret", Some(function.clone()))];
             if *on_return {
@@ -91,7 +92,9 @@ fn refusal(attach: &Attach, source: libbpf_rs::Error) -> Error {
     // Each program takes one of as many places as fit on a page.
     let full = format!("{source:?}").contains("(os error 7)");
     let log = match attach {
-        Attach::Trampoline { function, .. } | Attach::Decision { function, .. } => {
+        Attach::Trampoline { function, .. }
+        | Attach::Exit { function }
+        | Attach::Decision { function, .. } => {
             let reason = if full {
                 Choices::full_trampoline(function)
             } else {
@@ -177,6 +180,7 @@ pub(super) fn attach_program(
             return Ok(());
         }
         Attach::Trampoline { .. }
+        | Attach::Exit { .. }
         | Attach::Decision { .. }
         | Attach::RawTracepoint(_)
         | Attach::Syscalls { .. } => program.attach_trace(),

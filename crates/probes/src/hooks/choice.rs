@@ -14,6 +14,7 @@ use crate::loader::{self, Section};
 pub(super) fn mechanism_number(attach: &Attach) -> u32 {
     match attach {
         Attach::Trampoline { .. }
+        | Attach::Exit { .. }
         | Attach::Decision { .. }
         | Attach::Lsm(_)
         | Attach::Group { .. }
@@ -55,7 +56,9 @@ pub(super) fn choose_programs(
 /// What the programs of an attachment attach to, as the kernel's description of types calls it.
 pub(super) fn target(attach: &Attach) -> Option<String> {
     match attach {
-        Attach::Trampoline { function, .. } | Attach::Decision { function, .. } => Some(function.clone()),
+        Attach::Trampoline { function, .. }
+        | Attach::Exit { function }
+        | Attach::Decision { function, .. } => Some(function.clone()),
         Attach::Lsm(hook) => Some(format!("bpf_lsm_{hook}")),
         Attach::RawTracepoint(event) => Some(format!("btf_trace_{event}")),
         Attach::Syscalls { .. }
@@ -74,6 +77,7 @@ pub(super) const SYSCALLS: [&str; 2] = ["btf_trace_sys_enter", "btf_trace_sys_ex
 pub(super) fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>> {
     let probe = libbpf_rs::libbpf_sys::BPF_PROG_TYPE_KPROBE;
     match attach {
+        Attach::Exit { .. } => vec![Section::exit(c"fexit", target)],
         Attach::Trampoline { .. } => vec![Section::entry(c"fentry", target), Section::exit(c"fexit", target)],
         Attach::Decision { .. } => {
             vec![Section::modify(c"fmod_ret", target), Section::exit(c"fexit", target)]

@@ -217,6 +217,11 @@ impl Told {
         self.flags & SAKER_HOOK_WAITS != 0
     }
 
+    /// With its return.
+    pub(crate) fn is_call(&self) -> bool {
+        self.flags & SAKER_HOOK_CALL != 0
+    }
+
     pub(crate) fn is_return(&self) -> bool {
         self.flags & SAKER_HOOK_RETURN != 0
     }

@@ -15,6 +15,7 @@ use crate::places::{PLACES, Place};
 const PROGRAMS: &[&str] = &[
     "saker_fentry",
     "saker_fexit",
+    "saker_at_exit",
     "saker_lsm",
     "saker_raw",
     "saker_kprobe",

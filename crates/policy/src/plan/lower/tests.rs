@@ -9,6 +9,7 @@ mod fake;
 mod fields;
 mod group;
 mod join;
+mod judges;
 mod post;
 mod programs;
 mod refused;

@@ -47,7 +47,7 @@ fn a_trampoline_that_is_refused_gives_way_to_the_next_mechanism() {
     assert_eq!(found.note, "security_file_open is full");
     assert_eq!(found.plan.flags, hook(&text, &Fake::with(false, true, false)).plan.flags);
     let other = without_trampoline(&text, &Fake::default(), "another").unwrap().hooks.remove(0);
-    assert!(matches!(other.attach, Attach::Trampoline { .. }) && other.note.is_empty());
+    assert!(matches!(other.attach, Attach::Exit { .. }) && other.note.is_empty());
     let refused = without_trampoline(&text, &Fake::with(true, false, true), name).err().unwrap();
     assert!(refused.contains("has no kprobes, by which security_file_open"), "{refused}");
     // Beyond the registers a kprobe sees nothing.
