@@ -272,10 +272,9 @@ fn functions_with_paths_types_and_results() {
     - {index: 0, operator: Glob, values: ['/etc/host.*', '/dev/**']}",
     );
     // With stacks entry and return are looked at apart.
-    let apart = text.replace(
-        "  selectors:\n  - ",
-        "  selectors:\n  - matchActions: [{action: Post, userStackTrace: true}]\n    ",
-    );
+    let selectors = "    selectors:\n    - ";
+    let stacks = "matchActions: [{action: Post, userStackTrace: true}]\n      ";
+    let apart = text.replace(selectors, &format!("{selectors}{stacks}"));
     assert_ne!(text, apart);
     for (way, text) in ways().iter().flat_map(|way| [(way, &text), (way, &apart)]) {
         match lab.apply_on(text, way) {
@@ -404,7 +403,9 @@ fn checks_with_their_results() {
             assert_eq!((one.path(0).as_str(), one.number(1), one.result()), ("/etc/passwd", 4, 0));
         }
         let counts = applied.loaded.hooks[0].counts().unwrap();
-        assert!(counts.matched > 0 && counts.posted == records.len() as u64, "{counts:?}");
+        // Other tests of this process read the file too.
+        assert!(counts.matched > 0 && counts.posted >= records.len() as u64, "{counts:?}");
+        assert!(told || counts.posted == 0, "{counts:?}");
         assert_eq!(lab.waiting_calls(), 0);
     }
 }
