@@ -72,34 +72,38 @@ fn settle(
             places.push((at, next[after]));
         }
     }
-    // From the end to the beginning once, where nothing leads back.
+    // From the end to the beginning. What something behind it leads back to, it was taken for less there: from there
+    // on once more, if it became more.
     let leads = |this: Instruction| this.branches() || this.calls_own_function();
-    let back = |at: usize| leads(code[at]) && code[at].target(at).is_none_or(|target| target <= at);
-    let leads_back = places.iter().any(|&(at, _)| back(at));
-    loop {
-        let mut changed = false;
-        for &(at, after) in &places {
-            let this = code[at];
-            let after = before[after];
-            let live = if is_dead(this, pure[at], bounds[at], after) {
-                after
-            } else {
-                let there = |target: usize| Some(before[*next.get(target)?]);
-                let read = match this.calls_own_function() {
-                    true => match open[this.target(at)?] {
-                        Some(arguments) => calls::first(arguments),
-                        None => there(this.target(at)?)?.registers & calls::ARGUMENTS,
-                    },
-                    false => calls::read_by(this),
-                };
-                live_before(this, after, read, || there(this.target(at)?))?
+    let mut back_from: Vec<Option<usize>> = vec![None; code.len() + 1];
+    for (index, &(at, _)) in places.iter().enumerate() {
+        if leads(code[at]) {
+            let target = *next.get(code[at].target(at)?)?;
+            if target <= at {
+                back_from[target].get_or_insert(index);
+            }
+        }
+    }
+    let mut index = 0;
+    while let Some(&(at, after)) = places.get(index) {
+        let this = code[at];
+        let after = before[after];
+        let live = if is_dead(this, pure[at], bounds[at], after) {
+            after
+        } else {
+            let there = |target: usize| Some(before[*next.get(target)?]);
+            let read = match this.calls_own_function() {
+                true => match open[this.target(at)?] {
+                    Some(arguments) => calls::first(arguments),
+                    None => there(this.target(at)?)?.registers & calls::ARGUMENTS,
+                },
+                false => calls::read_by(this),
             };
-            changed |= live != before[at];
-            before[at] = live;
-        }
-        if !changed || !leads_back {
-            break;
-        }
+            live_before(this, after, read, || there(this.target(at)?))?
+        };
+        let more = live != before[at];
+        before[at] = live;
+        index = back_from[at].filter(|_| more).unwrap_or(index + 1);
     }
     Some(Settled { before, places })
 }
