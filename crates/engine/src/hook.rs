@@ -202,10 +202,7 @@ impl Engine {
         };
         let function = known.function(hook.function);
         let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
-        let mut requests = known.requests(hook.selector, flags.has(HookFlags::RETURN));
-        if flags.has(HookFlags::CALL) {
-            requests.extend(known.requests(hook.selector, true));
-        }
+        let requests = known.requests_of(hook.selector, flags);
         let (process, parent, ancestors) = self.called_by(header.process, flags, family);
         let mut event = Box::new(HookEvent {
             process,

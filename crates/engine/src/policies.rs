@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use saker_abi::HookFlags;
 use saker_api::event::{EncodedHook, Family, HookInfo, Request};
 use saker_policy::plan;
 
@@ -151,6 +152,15 @@ impl KnownHook {
         }
         let of = self.requests.iter().filter(|(of, when, _)| *of == selector && *when == at_return);
         of.map(|(_, _, request)| request.clone()).collect()
+    }
+
+    /// The same of a record with these flags: of a call with its return both.
+    pub fn requests_of(&self, selector: u16, flags: HookFlags) -> Vec<Request> {
+        let mut found = self.requests(selector, flags.has(HookFlags::RETURN));
+        if flags.has(HookFlags::CALL) {
+            found.extend(self.requests(selector, true));
+        }
+        found
     }
 
     /// The name of what a record says was called; of a list without its name: the number.
