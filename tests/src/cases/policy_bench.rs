@@ -12,6 +12,8 @@ use super::policy::numbers;
 use crate::agent::{self, Agent};
 use crate::idle;
 use crate::observe::Lab;
+use crate::peer::proto::fine_guidance_sensors_client::FineGuidanceSensorsClient;
+use crate::peer::{self, proto};
 
 /// A laboratory with a folder for policies.
 pub(super) struct Bench {
@@ -58,9 +60,7 @@ impl Bench {
     pub(super) fn open() -> Result<Self> {
         let Some(lab) = idle::take() else { return Self::with(Lab::start(agent::LINEAGE)?, true) };
         let mut bench = Self::with(lab, true)?;
-        for policy in bench.list()? {
-            bench.order(&["delete", policy["name"].as_str().context("a policy without a name")?])?;
-        }
+        peer::runtime()?.block_on(delete_all(&bench.lab.agent.address()))?;
         bench.lab.stream.advance()?;
         Ok(bench)
     }
@@ -125,6 +125,16 @@ impl Bench {
         let seen = self.lab.observe(&["calls", count])?;
         Ok(numbers(&seen))
     }
+}
+
+/// Deletes what policies an agent has.
+async fn delete_all(address: &str) -> Result<()> {
+    let mut client = FineGuidanceSensorsClient::new(peer::connect(address).await?);
+    let all = client.list_tracing_policies(proto::ListTracingPoliciesRequest::default()).await?.into_inner();
+    for proto::TracingPolicyStatus { name, namespace, domain, .. } in all.policies {
+        client.delete_tracing_policy(proto::DeleteTracingPolicyRequest { name, namespace, domain }).await?;
+    }
+    Ok(())
 }
 
 /// Runs `saker policy VERB --server-address ADDRESS ...`.
