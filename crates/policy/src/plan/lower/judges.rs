@@ -11,8 +11,7 @@ use saker_abi::generated::{
 use crate::plan::Attach;
 
 /// Checks of the security modules that change nothing of what their arguments lead to, without `security_`. Not among
-/// them are those that prepare or label something. Source: include/linux/lsm_hook_defs.h and security/security.c of
-/// Linux 5.10 to 7.2.
+/// them are those that prepare, fill in or label something. Source: the declarations in include/linux/lsm_hook_defs.h.
 const JUDGES: [&str; 70] = [
     "bpf",
     "bpf_map",
