@@ -22,6 +22,10 @@ pub struct Machine {
     /// CPUs the machine's kernel makes ready for; it has one
     #[arg(long, default_value_t = 1)]
     possible_cpus: u32,
+    /// A processor without fast string operations, such as `rep movsb`: the machine counts each byte of one as an
+    /// instruction, where a processor has one for all
+    #[arg(long)]
+    plain_strings: bool,
     /// Seconds before the machine is stopped
     #[arg(long, default_value_t = 3600)]
     timeout: u64,
@@ -50,6 +54,9 @@ impl Machine {
         command.args(["xtask", "vm", "--icount", "--kernel", &self.kernel]);
         command.args(["--mem", &self.mem.to_string(), "--timeout", &self.timeout.to_string()]);
         command.args(["--possible-cpus", &self.possible_cpus.to_string()]);
+        if self.plain_strings {
+            command.arg("--plain-strings");
+        }
         for further in &self.append {
             command.args(["--append", further]);
         }

@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// Let guest time count instructions: one CPU, 1 ns each, repeatable measurements
     #[arg(long)]
     icount: bool,
+    /// With --icount: a processor without fast string operations, of which each byte counts as an instruction
+    #[arg(long, requires = "icount")]
+    plain_strings: bool,
     /// CPUs
     #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "icount")]
     smp: u32,
@@ -91,6 +94,7 @@ impl Options {
             kernel: self.place.kernel(series)?,
             hardware: Hardware {
                 icount: self.icount,
+                plain_strings: self.plain_strings,
                 smp: self.smp,
                 possible: self.possible_cpus,
                 parallel: self.parallel,

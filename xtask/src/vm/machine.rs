@@ -15,8 +15,8 @@ random.trust_cpu=on lsm=landlock,lockdown,yama,integrity,bpf";
 const MEASURED_CPU: &str = "max";
 
 /// The processor of other machines: without fast string operations, by which kernels and libraries else clear and copy
-/// memory. QEMU goes through them byte by byte.
-const TESTED_CPU: &str = "max,-erms,-fsrm";
+/// memory. QEMU goes through them byte by byte, and counts each as an instruction, where a processor has one for all.
+const PLAIN_CPU: &str = "max,-erms,-fsrm";
 
 /// With `--icount`: the same addresses and the same timer calibration in each run.
 const ICOUNT_ARGUMENTS: &str = " nokaslr lpj=4000000";
@@ -25,6 +25,8 @@ const ICOUNT_ARGUMENTS: &str = " nokaslr lpj=4000000";
 #[derive(Debug, Clone)]
 pub(crate) struct Hardware {
     pub(crate) icount: bool,
+    /// Without fast string operations also where instructions are counted.
+    pub(crate) plain_strings: bool,
     pub(crate) smp: u32,
     /// CPUs that could be plugged in, those that are there included; at least as many as are there.
     pub(crate) possible: Option<u32>,
@@ -50,7 +52,8 @@ pub(crate) fn arguments(hardware: &Hardware, paths: &Paths<'_>, root: bool) -> R
             .map(str::to_owned)
             .into();
     let mut add = |name: &str, value: String| list.extend([name.to_owned(), value]);
-    add("-cpu", if hardware.icount { MEASURED_CPU } else { TESTED_CPU }.to_owned());
+    let plain = hardware.plain_strings || !hardware.icount;
+    add("-cpu", if plain { PLAIN_CPU } else { MEASURED_CPU }.to_owned());
     add("-m", hardware.memory.to_string());
     // With a thread for each CPU, QEMU before 8.1 can keep running code that another CPU is just
     // patching; kernels that switch their static branches at boot now and then die of it.
@@ -141,6 +144,7 @@ mod tests {
     fn hardware(icount: bool) -> Hardware {
         Hardware {
             icount,
+            plain_strings: false,
             smp: 2,
             possible: None,
             parallel: false,
@@ -154,6 +158,9 @@ mod tests {
         let list = build(&hardware(true), true).join(" ");
         assert!(list.contains("-smp 1 -icount shift=0,sleep=off"), "{list}");
         assert!(list.contains("nokaslr") && list.ends_with(" debug"), "{list}");
+        assert!(list.contains("-cpu max -m"), "{list}");
+        let list = build(&Hardware { plain_strings: true, ..hardware(true) }, true).join(" ");
+        assert!(list.contains("-cpu max,-erms,-fsrm -m"), "{list}");
         let list = build(&hardware(false), true).join(" ");
         assert!(list.contains("thread=single -smp 2") && !list.contains("icount"), "{list}");
         let list = build(&Hardware { parallel: true, ..hardware(false) }, true).join(" ");
