@@ -10,7 +10,7 @@ use libbpf_rs::{Iter, Link, MapCore, MapHandle, OpenObject};
 
 use crate::follow_skel::{FollowSkel, FollowSkelBuilder, OpenFollowSkel};
 use crate::keep::{Keep, Pinned};
-use crate::sensors::LibraryLog;
+use crate::library_log::LibraryLog;
 use crate::{Error, loader};
 
 /// What the programs do.

@@ -18,7 +18,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::groups_skel::GroupsSkelBuilder;
 use crate::keep::{Keep, Pinned};
-use crate::sensors::{LibraryLog, program_fdinfo};
+use crate::library_log::LibraryLog;
+use crate::sensors::program_fdinfo;
 use crate::{Error, loader};
 
 /// Control groups that are kept; the kernel itself has seldom a tenth.

@@ -27,7 +27,7 @@ use zerocopy::FromBytes;
 
 use crate::guard_skel::{GuardSkelBuilder, OpenGuardSkel};
 use crate::hooks::{own_id, ring_limit};
-use crate::sensors::LibraryLog;
+use crate::library_log::LibraryLog;
 use crate::{Error, Sensors, facts, keep, loader};
 
 const LIFTED: &str = "saker_guard_lifted";

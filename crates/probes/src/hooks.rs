@@ -455,7 +455,7 @@ impl Hooks {
         maps: &PolicyMaps,
     ) -> Result<(HookSkel<'a>, bool), Error> {
         let _lock = loader::lock();
-        let log = crate::sensors::LibraryLog::capture();
+        let log = crate::library_log::LibraryLog::capture();
         let failed = |operation: &'static str| {
             let log = log.tail();
             move |source| Error::Load { operation, source, log }

@@ -29,6 +29,8 @@ mod capabilities;
 mod follow;
 #[expect(unsafe_code, reason = "the library has no safe form for descriptions of types")]
 mod lent;
+#[expect(unsafe_code, reason = "the library's own function for messages is called for each that is left out")]
+mod library_log;
 #[expect(unsafe_code, reason = "the library has no safe form of its handlers of sections")]
 mod loader;
 mod mechanisms;

@@ -189,7 +189,7 @@ pub(crate) fn prune(program: &[Instruction], functions: &[Function], data: &dyn 
 }
 
 /// How often what remains is tidied at most: what went makes other things needless.
-const TIDY_TURNS: u32 = 4;
+const TIDY_TURNS: u32 = 2;
 
 /// Where instructions begin: one with a long constant has a second place.
 fn first_places(program: &[Instruction]) -> Vec<usize> {
@@ -203,21 +203,74 @@ fn first_places(program: &[Instruction]) -> Vec<usize> {
 }
 
 fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
-    let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
     let outcome = Machine::new(program, functions, data)?.run()?;
-    let mut code = program.to_vec();
-    let mut stays = outcome.reached.clone();
+    let Reached { mut code, functions: reached, places } = reached(program, functions, &outcome.reached)?;
+    let begins: Vec<usize> = reached.iter().map(|function| function.begin).collect();
+    let mut stays = vec![false; code.len()];
     let mut long = vec![None; code.len()];
-    for (at, long) in long.iter_mut().enumerate() {
-        *long = settle(&mut code, &mut stays, at, &outcome);
+    let mut pure = vec![false; code.len()];
+    let mut bounds = vec![0; code.len()];
+    for here in first_places(&code) {
+        let at = places[here];
+        stays[here] = true;
+        long[here] = settle(&mut code, &mut stays, here, at, &outcome);
+        pure[here] = outcome.pure[at];
+        bounds[here] = outcome.bounds[at];
     }
     let mut open = vec![None; code.len()];
-    for function in functions {
+    for function in &reached {
         *open.get_mut(function.begin)? = function.open;
     }
-    live::drop_dead(&code, &mut stays, &outcome.pure, &outcome.bounds, &open)?;
+    live::drop_dead(&code, &mut stays, &pure, &bounds, &open)?;
     second_places(&code, &mut stays);
-    emit(&code, stays, &long, &begins)
+    let mut pruned = emit(&code, stays, &long, &begins)?;
+    for (_, before) in &mut pruned.functions {
+        *before = *places.get(*before)?;
+    }
+    Some(pruned)
+}
+
+/// What something leads to of a program.
+struct Reached {
+    code: Vec<Instruction>,
+    functions: Vec<Function>,
+    /// Where its instructions were.
+    places: Vec<usize>,
+}
+
+/// Leaves out what nothing leads to, which is most of a program: what is looked at later is that much less. A jump that is
+/// never taken may lead to any place now.
+fn reached(program: &[Instruction], functions: &[Function], reached: &[bool]) -> Option<Reached> {
+    let mut places = Vec::new();
+    let mut moved = vec![0_u32; program.len() + 1];
+    let mut at = 0;
+    while at < program.len() {
+        let next = at + program[at].places();
+        for (place, moved) in (at..next).zip(moved.get_mut(at..next)?) {
+            *moved = places.len() as u32;
+            if reached[at] {
+                places.push(place);
+            }
+        }
+        at = next;
+    }
+    moved[program.len()] = places.len() as u32;
+    let mut code = Vec::with_capacity(places.len());
+    for (here, &at) in places.iter().enumerate() {
+        let mut this = program[at];
+        if this.branches() || this.calls_own_function() {
+            let distance = i64::from(*moved.get(this.target(at)?)?) - here as i64 - 1;
+            if this.is_call() {
+                this.constant = i32::try_from(distance).ok()?;
+            } else {
+                this.offset = i16::try_from(distance).ok()?;
+            }
+        }
+        code.push(this);
+    }
+    let kept = functions.iter().filter(|function| reached[function.begin]);
+    let functions = kept.map(|function| Function { begin: moved[function.begin] as usize, ..*function });
+    Some(Reached { code, functions: functions.collect(), places })
 }
 
 /// Leaves out what nobody reads, without looking for what is known of it again.
@@ -240,13 +293,16 @@ fn sweep(code: &[Instruction], functions: &[Function]) -> Option<Pruned> {
     emit(code, stays, &vec![None; code.len()], &begins)
 }
 
-/// Puts what is known of an instruction in its place. Returns the constant that takes the place of this one and another,
-/// if it is so long.
-fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Outcome) -> Option<u64> {
-    if !stays[at] {
-        return None;
-    }
-    if let Some(taken) = outcome.decided[at] {
+/// Puts what is known of an instruction in its place, which was another one before. Returns the constant that takes the
+/// place of this one and another, if it is so long.
+fn settle(
+    code: &mut [Instruction],
+    stays: &mut [bool],
+    at: usize,
+    before: usize,
+    outcome: &Outcome,
+) -> Option<u64> {
+    if let Some(taken) = outcome.decided[before] {
         if taken {
             let offset = code[at].offset;
             code[at] = Instruction { code: code::JMP | code::JA, to: 0, from: 0, offset, constant: 0 };
@@ -256,13 +312,13 @@ fn settle(code: &mut [Instruction], stays: &mut [bool], at: usize, outcome: &Out
     }
     // What is always the same becomes a constant: what it was computed from may be dead then. And older verifiers do
     // not keep track of all of it, so that they would miss a check that is gone.
-    if let Some(value) = outcome.operands[at] {
+    if let Some(value) = outcome.operands[before] {
         take_constant(&mut code[at], value);
     }
     if leaves_its_register(code[at]) {
         stays[at] = false;
     }
-    let value = outcome.results[at]?;
+    let value = outcome.results[before]?;
     let Instruction { to, .. } = code[at];
     let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
     let fits = class == code::ALU64 || u32::try_from(value).is_ok();

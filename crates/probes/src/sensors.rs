@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, PrintLevel, ProgramMut};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, OpenObject, ProgramMut};
 use saker_abi::generated::saker_stats;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::keep::{self, Keep, Pinned, Processes};
+use crate::library_log::LibraryLog;
 use crate::loader::{self, Prepared, Section, Shortcut};
 use crate::missed::{Missed, left_out};
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
@@ -446,46 +447,6 @@ fn configure_understudies(open: &mut OpenProcessSkel<'_>, wanted: bool) -> Resul
         program.set_autoload(wanted);
     }
     Ok(())
-}
-
-/// What libbpf prints while the sensors load, kept for the error message.
-pub(crate) struct LibraryLog;
-
-static LIBRARY_LOG: Mutex<String> = Mutex::new(String::new());
-
-impl LibraryLog {
-    /// Bytes of the library's output that are kept: the verifier says at the end what it minds.
-    const TAIL: usize = 4096;
-
-    pub(crate) fn capture() -> Self {
-        LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
-            let mut log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
-            log.push_str(&text);
-            if log.len() > 4 * Self::TAIL {
-                let cut = log.len() - Self::TAIL;
-                let cut = (cut..log.len()).find(|i| log.is_char_boundary(*i)).unwrap_or(0);
-                log.drain(..cut);
-            }
-        })));
-        Self
-    }
-
-    pub(crate) fn tail(&self) -> String {
-        let log = LIBRARY_LOG.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.is_empty() {
-            return String::new();
-        }
-        let cut = log.len().saturating_sub(Self::TAIL);
-        let cut = (cut..log.len()).find(|i| log.is_char_boundary(*i)).unwrap_or(0);
-        format!("\n{}", log[cut..].trim_end())
-    }
-}
-
-impl Drop for LibraryLog {
-    fn drop(&mut self) {
-        libbpf_rs::set_print(None);
-    }
 }
 
 /// What each CPU counted, in a map of the sensors of this agent or of another.

@@ -32,7 +32,7 @@ impl Tracking {
     /// # Errors
     /// The kernel refuses a program or a map.
     pub(crate) fn begin(outer: MapHandle, keep: Option<&Arc<Keep>>) -> Result<Self, Error> {
-        let log = crate::sensors::LibraryLog::capture();
+        let log = crate::library_log::LibraryLog::capture();
         let failed = |operation: &'static str| {
             let log = log.tail();
             move |source| Error::Load { operation, source, log }

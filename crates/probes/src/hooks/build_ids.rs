@@ -22,7 +22,7 @@ pub(crate) fn load<'a>(
     place: &'a mut MaybeUninit<OpenObject>,
 ) -> Result<BuildIdSkel<'a>, Error> {
     let _lock = loader::lock();
-    let log = crate::sensors::LibraryLog::capture();
+    let log = crate::library_log::LibraryLog::capture();
     let failed = |operation: &'static str| {
         let log = log.tail();
         move |source| Error::Load { operation, source, log }

@@ -34,6 +34,11 @@ pub(super) fn look_up(program: &[Instruction], data: &dyn ReadOnly) -> Option<Ve
     at = 0;
     while at < program.len() {
         let this = program[at];
+        // Most of a program has nothing to do with it.
+        if passed.is_nothing() && this.code != code::LD_IMM64 {
+            at += 1;
+            continue;
+        }
         if begins[at] {
             passed = Passed::default();
         }
@@ -59,6 +64,10 @@ pub(super) fn look_up(program: &[Instruction], data: &dyn ReadOnly) -> Option<Ve
 }
 
 impl Passed {
+    fn is_nothing(&self) -> bool {
+        self.map.is_none() && !self.zero
+    }
+
     fn after(&mut self, this: Instruction, at: usize, second: Option<Instruction>, data: &dyn ReadOnly) {
         if this.is_jump() {
             *self = Self::default();

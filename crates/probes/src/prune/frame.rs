@@ -46,8 +46,10 @@ fn lowest_object(body: &[Instruction]) -> i16 {
     let mut at = 0;
     while at < body.len() {
         let this = body[at];
-        let address = taken_address(body, at).unwrap_or(-STACK);
-        lowest = lowest.min(address);
+        // Nearly all have nothing to do with it.
+        if this.from == FRAME || this.to == FRAME {
+            lowest = lowest.min(taken_address(body, at).unwrap_or(-STACK));
+        }
         at += this.places();
     }
     i16::try_from(lowest.max(-STACK)).unwrap_or(i16::MIN)

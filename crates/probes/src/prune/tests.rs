@@ -193,6 +193,29 @@ fn what_read_only_data_decides_is_left_out() {
 }
 
 #[test]
+fn of_a_long_constant_that_fits_both_places_go() {
+    let mut program = vec![instruction(code::JMP | 0x10, 1, 0, 3, 0)];
+    program.extend(long_constant(0, 5));
+    program.extend([exit(), mov(0, 2), exit()]);
+    let pruned = prune(&program, &at(&[0]), &bytes()).unwrap();
+    let jump = instruction(code::JMP | 0x10, 1, 0, 2, 0);
+    assert_eq!(pruned.code, [jump, mov(0, 5), exit(), mov(0, 2), exit()]);
+}
+
+#[test]
+fn what_nothing_leads_to_moves_what_is_behind_it() {
+    // A function behind one that nobody calls.
+    let call = |distance| instruction(code::JMP | code::CALL, 0, code::OWN_FUNCTION, 0, distance);
+    let last = [instruction(code::ALU64 | code::X | code::MOV, 0, 1, 0, 0), exit()];
+    let mut program = vec![mov(1, 7), call(3), exit(), mov(0, 1), exit()];
+    program.extend(last);
+    let functions = [0, 3, 5].map(|begin| Function { begin, open: Some(1) });
+    let pruned = prune(&program, &functions, &bytes()).unwrap();
+    assert_eq!(pruned.functions, [(0, 0), (3, 5)]);
+    assert_eq!(pruned.code[1..], [call(1), exit(), last[0], last[1]]);
+}
+
+#[test]
 fn long_constants_are_written_out() {
     let load = |to, offset| instruction(code::LDX | code::MEM | 0x18, to, 3, offset, 0);
     let equal = |second, distance| instruction(code::JMP | code::X | 0x10, 1, second, distance, 0);
