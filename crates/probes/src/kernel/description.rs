@@ -1,5 +1,7 @@
 //! Functions and structures in the kernel's description of its types (`Documentation/bpf/btf.rst`).
 
+use std::hash::Hasher;
+
 use saker_abi::generated::{SAKER_STEPS_MAX, saker_step};
 use saker_policy::plan::{Resolved, Signature, TypeKind};
 use saker_policy::values::Step;
@@ -24,15 +26,34 @@ pub(crate) struct Types {
     bytes: Vec<u8>,
     /// Where each type stands, by its number; number 0 is void.
     offsets: Vec<u32>,
-    /// Hash of the name and number of everything that is looked for by name, in order.
-    names: Vec<(u32, u32)>,
+    /// Numbers of everything that is looked for by name, each at the first empty place from the one on that its name
+    /// hashes to; 0: empty. So those of one name come in their order.
+    names: Vec<u32>,
     /// Number of the first type of a module; 0: they are the kernel's.
     own: u32,
 }
 
-/// FNV-1a.
-fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+/// Where a name is looked for first among so many places, which are a power of two.
+fn place(name: &[u8], places: usize) -> usize {
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(name);
+    // The upper bits depend on the whole name.
+    (hasher.finish() >> 32) as usize & (places - 1)
+}
+
+/// The table of these names, which are in the order of their numbers.
+fn table(names: &[(&[u8], u32)]) -> Vec<u32> {
+    // A quarter stays empty, so that what is looked for is near.
+    let places = (names.len() + names.len() / 3 + 1).next_power_of_two();
+    let mut table = vec![0; places];
+    for (name, number) in names {
+        let mut at = place(name, places);
+        while table[at] != 0 {
+            at = (at + 1) & (places - 1);
+        }
+        table[at] = *number;
+    }
+    table
 }
 
 /// A member of a structure.
@@ -56,13 +77,12 @@ impl Types {
             let wanted = is_named_type(this.kind()) || this.kind() == kind::FUNC;
             if wanted && this.name != 0 {
                 let number = u32::try_from(offsets.len()).ok()?;
-                names.push((hash(description.name(this.name)?), number));
+                names.push((description.name(this.name)?, number));
             }
             offsets.push(u32::try_from(offset).ok()?);
             offset = next;
         }
-        names.sort_unstable();
-        names.shrink_to_fit();
+        let names = table(&names);
         offsets.shrink_to_fit();
         Some(Self { bytes, offsets, names, own: 0 })
     }
@@ -103,11 +123,10 @@ impl Types {
         name: &'a str,
         wanted: impl Fn(u32) -> bool + 'a,
     ) -> impl Iterator<Item = u32> + 'a {
-        let hash = hash(name.as_bytes());
-        let first = self.names.partition_point(|(other, _)| *other < hash);
-        let same = self.names.get(first..).unwrap_or_default();
-        let same = same.iter().take_while(move |(other, _)| *other == hash);
-        same.map(|(_, number)| *number).filter(move |number| {
+        let first = place(name.as_bytes(), self.names.len());
+        let (before, from) = self.names.split_at(first);
+        let near = from.iter().chain(before).copied().take_while(|number| *number != 0);
+        near.filter(move |number| {
             self.at(description, *number).is_some_and(|this| {
                 wanted(this.kind()) && description.name(this.name) == Some(name.as_bytes())
             })
@@ -259,8 +278,8 @@ impl Types {
     /// Calls back with the name of each function.
     pub(super) fn each_function(&self, mut tell: impl FnMut(&str)) {
         let Some(description) = self.description() else { return };
-        for (_, number) in &self.names {
-            let function = self.at(&description, *number).filter(|this| this.kind() == kind::FUNC);
+        for number in (1..).take(self.offsets.len().saturating_sub(1)) {
+            let function = self.at(&description, number).filter(|this| this.kind() == kind::FUNC);
             let name = function.and_then(|this| std::str::from_utf8(description.name(this.name)?).ok());
             if let Some(name) = name {
                 tell(name);
