@@ -11,9 +11,11 @@ mod shown;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use argument::{Argument, ArgumentValue, Name, Object, ObjectKind, Socket};
+pub use argument::{Argument, ArgumentValue, EncodedSocket, Name, Object, ObjectKind, Socket, SocketKind};
 pub(crate) use argument::{NO_ADDRESS, PATH_CUT};
-pub use hook::{Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, Loaded, Request};
+pub use hook::{
+    Arguments, Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, HookMore, Loaded, Request, Seldom,
+};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

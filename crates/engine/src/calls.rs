@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use saker_api::event::{Argument, ArgumentValue, HookEvent, Timestamp};
+use saker_api::event::{Argument, ArgumentValue, Arguments, HookEvent, Timestamp};
 use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_policy::plan::HookText;
@@ -63,20 +63,14 @@ pub(crate) struct Shape {
     pub arguments: usize,
     /// Labels of the values, in the order of records; `None`: it has none.
     pub labels: Vec<Option<Arc<str>>>,
+    /// One of them has a label.
+    pub labelled: bool,
     /// Where each value stands in the policy; empty: in the order of records.
     pub positions: Vec<usize>,
     /// Without its return an entry is no event.
     pub conditional_return: bool,
     /// The agent is asked to make requests of the network for some of its calls.
     pub requests: bool,
-}
-
-/// What was captured so far.
-#[derive(Debug, Default)]
-pub(crate) struct Captured {
-    /// By place; one without a value did not come.
-    values: Vec<Argument>,
-    pub result: Option<Argument>,
 }
 
 /// An event that is not complete.
@@ -91,26 +85,23 @@ pub(crate) struct Waiting {
     pub bytes: usize,
     /// What it waits for is the hash of its file, not a return.
     pub hash: bool,
+    /// With what was captured so far, in the order of the record; what did not come has no value.
     pub event: Box<HookEvent>,
-    pub captured: Captured,
     pub shape: Arc<Shape>,
 }
 
-impl Captured {
-    /// With room for the values of a shape.
-    pub fn for_shape(shape: &Shape) -> Self {
-        Self { values: Vec::with_capacity(shape.values()), result: None }
+/// Puts a captured value in its place.
+#[inline]
+pub(crate) fn set(values: &mut Arguments, index: usize, argument: Argument) {
+    // Mostly they come one after the other.
+    if index == values.len() {
+        values.push(argument);
+        return;
     }
-
-    pub fn set(&mut self, index: usize, argument: Argument) {
-        while self.values.len() < index {
-            self.values.push(Argument::default());
-        }
-        match self.values.get_mut(index) {
-            Some(value) => *value = argument,
-            None => self.values.push(argument),
-        }
+    if index > values.len() {
+        values.resize_with(index + 1, Argument::default);
     }
+    values[index] = argument;
 }
 
 impl Shape {
@@ -126,6 +117,7 @@ impl Shape {
         }
         Self {
             arguments: text.arguments,
+            labelled: labels.iter().any(Option::is_some),
             labels,
             positions,
             conditional_return: text.conditional_return,
@@ -140,52 +132,49 @@ impl Shape {
     }
 }
 
-impl Waiting {
-    /// The event, with its arguments where they belong. One that is missing keeps its place and says why.
-    pub fn finish(self) -> Box<HookEvent> {
-        let Self { mut event, captured, shape, .. } = self;
-        let family = event.hook.family;
-        let mut values = captured.values;
-        // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
-        if !event.entry_missing && event.loaded.is_none() {
-            while values.len() < shape.values() {
-                values.push(Argument::default());
-            }
-        }
-        for (value, label) in values.iter_mut().zip(&shape.labels) {
+/// Completes an event of which nothing more will come: its arguments are put where they belong. One that is missing keeps
+/// its place and says why.
+pub(crate) fn finish(event: &mut HookEvent, shape: &Shape) {
+    let family = event.hook.family;
+    // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
+    if !event.entry_missing && event.args.len() < shape.values() && event.more.loaded.is_none() {
+        event.args.resize_with(shape.values(), Argument::default);
+    }
+    if shape.labelled {
+        for (value, label) in event.args.iter_mut().zip(&shape.labels) {
             value.label.clone_from(label);
         }
-        if !event.entry_missing {
-            for value in values.iter_mut().filter(|value| did_not_come(value)) {
-                *value = missing(event.return_missing, value.label.take());
-            }
+    }
+    if !event.entry_missing {
+        let return_missing = event.more.return_missing;
+        for value in event.args.iter_mut().filter(|value| did_not_come(value)) {
+            *value = missing(return_missing, value.label.take());
         }
-        if shape.positions.is_empty() && !event.entry_missing {
-            event.args = values;
-            if family.has_data() && event.args.len() > shape.arguments {
-                event.data = event.args.split_off(shape.arguments);
-            }
-        } else {
-            place(&mut event, values, &shape);
+    }
+    if shape.positions.is_empty() && !event.entry_missing {
+        if event.args.len() > shape.arguments && family.has_data() {
+            event.more.data = event.args.drain(shape.arguments..).collect();
         }
-        if family.has_return() {
-            event.result = captured.result;
-        } else {
-            event.args.extend(captured.result);
-        }
-        event
+    } else {
+        place(event, shape);
+    }
+    if !family.has_return()
+        && let Some(result) = event.result.take()
+    {
+        event.args.push(result);
     }
 }
 
 /// Puts values where the policy has them, which is not the order of the record.
-fn place(event: &mut HookEvent, values: Vec<Argument>, shape: &Shape) {
+fn place(event: &mut HookEvent, shape: &Shape) {
+    let values = std::mem::take(&mut event.args);
     let came = values.into_iter().enumerate().filter(|(_, value)| !did_not_come(value));
     let position = |index: usize| shape.positions.get(index).copied().unwrap_or(index);
     let mut placed: Vec<_> = came.map(|(index, argument)| (position(index), argument)).collect();
     placed.sort_by_key(|(position, _)| *position);
     for (position, argument) in placed {
         if position >= shape.arguments && event.hook.family.has_data() {
-            event.data.push(argument);
+            event.more.data.push(argument);
         } else {
             event.args.push(argument);
         }

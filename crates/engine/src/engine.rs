@@ -13,6 +13,7 @@ use crate::counters::{Counters, Outcome};
 use crate::findings::Findings;
 use crate::policies::Policies;
 use crate::process::Factory;
+use crate::seen::Seen;
 use crate::sequence::Sequences;
 use crate::snapshot::{Pending, SnapshotKind, SnapshotTask};
 use crate::table::{Slot, Table};
@@ -26,6 +27,7 @@ pub struct Engine {
     pub(crate) contents: Contents,
     pub(crate) policies: Policies,
     pub(crate) calls: Calls,
+    pub(crate) seen: Seen,
     pub(crate) sequences: Sequences,
     pub(crate) counters: Counters,
     /// Kernel time of the newest record.
@@ -49,6 +51,7 @@ impl Engine {
             contents: Contents::new(config.pending_bytes),
             policies: Policies::default(),
             calls: Calls::default(),
+            seen: Seen::default(),
             sequences: Sequences::new(config.sequence),
             factory: Factory::new(config),
             counters: Counters::default(),

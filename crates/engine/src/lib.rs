@@ -35,6 +35,7 @@ mod policies;
 mod privileges;
 mod process;
 mod replay;
+mod seen;
 mod sequence;
 mod snapshot;
 mod table;

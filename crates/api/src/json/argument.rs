@@ -12,7 +12,9 @@ use super::text::{
     word_field,
 };
 use crate::descriptors::Described;
-use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Name, Object, ObjectKind, PATH_CUT, Socket};
+use crate::event::{
+    Argument, ArgumentValue, NO_ADDRESS, Name, Object, ObjectKind, PATH_CUT, Socket, SocketKind,
+};
 use crate::tetragon::kprobe_argument::Arg;
 use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
@@ -200,13 +202,8 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
-    key(out, name!("sock_arg"));
-    out.push(b'{');
-    name_field(out, name!("family"), socket.family);
-    name_field(out, name!("type"), socket.kind);
-    name_field(out, name!("protocol"), socket.protocol);
-    number_field(out, name!("mark"), socket.mark);
-    number_field(out, name!("priority"), socket.priority);
+    let (common, end) = socket.common.encoded.json.get_or_init(|| socket_kind(&socket.common));
+    out.extend_from_slice(&common[..*end]);
     key(out, name!("saddr"));
     write_address(socket.source, out);
     key(out, name!("daddr"));
@@ -214,8 +211,25 @@ fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
     number_field(out, name!("sport"), socket.source_port.into());
     number_field(out, name!("dport"), socket.destination_port.into());
     wide_field(out, name!("cookie"), socket.cookie);
-    name_field(out, name!("state"), socket.state);
-    out.push(b'}');
+    out.extend_from_slice(&common[*end..]);
+}
+
+/// What stands before the addresses of such a socket and, from the place that is returned with it, at the end.
+fn socket_kind(common: &SocketKind) -> (Box<[u8]>, usize) {
+    // It is the first member of its argument, so that no comma precedes it.
+    let mut text = b"\"sock_arg\":{".to_vec();
+    name_field(&mut text, name!("family"), common.family);
+    name_field(&mut text, name!("type"), common.kind);
+    name_field(&mut text, name!("protocol"), common.protocol);
+    number_field(&mut text, name!("mark"), common.mark);
+    number_field(&mut text, name!("priority"), common.priority);
+    let end = text.len();
+    // Addresses precede it.
+    let mut state = b"0".to_vec();
+    name_field(&mut state, name!("state"), common.state);
+    text.extend_from_slice(&state[1..]);
+    text.push(b'}');
+    (text.into(), end)
 }
 
 #[inline]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{hook, text::time_field, write_end, write_event, write_node};
-use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, Node, Process, ProcessView};
+use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, HookMore, Node, Process, ProcessView};
 
 /// Sets of frames; a power of two.
 const SETS: usize = 16;
@@ -89,20 +89,23 @@ impl Writer {
 fn is_usual(hook: &HookEvent) -> bool {
     hook.caller.creds.is_none()
         && hook.caller.namespaces.is_none()
-        && hook.ancestors.is_empty()
-        && hook.kernel_stack.is_empty()
-        && hook.user_stack.is_empty()
-        && hook.stack_missing.is_empty()
-        && hook.return_missing.is_empty()
         && hook.repeats == 0
-        && !hook.entry_missing
-        && !hook.socket_owner
-        && !hook.workload_undecided
-        && hook.file_hash.is_empty()
-        && hook.file_hash_missing.is_empty()
-        && hook.action_withheld.is_empty()
-        && hook.return_action_withheld.is_empty()
+        && !(hook.entry_missing | hook.socket_owner | hook.workload_undecided)
         && hook.hook.family != Family::Loader
+        && (hook.more.is_none() || has_usual(&hook.more))
+}
+
+/// Whether of what few events have there are values only.
+fn has_usual(more: &HookMore) -> bool {
+    more.ancestors.is_empty()
+        && more.kernel_stack.is_empty()
+        && more.user_stack.is_empty()
+        && more.stack_missing.is_empty()
+        && more.return_missing.is_empty()
+        && more.file_hash.is_empty()
+        && more.file_hash_missing.is_empty()
+        && more.action_withheld.is_empty()
+        && more.return_action_withheld.is_empty()
 }
 
 /// Mixes what tells frames apart most often; never 0.

@@ -26,7 +26,7 @@ pub(super) fn write_head(event: &HookEvent, out: &mut Vec<u8>) {
         Family::Loader => b"{\"process_loader\":{\"process\":",
     });
     process::write_caller(&event.process, &event.caller, out);
-    write_lineage(event.parent.as_ref(), &event.ancestors, out);
+    write_lineage(event.parent.as_ref(), &event.more.ancestors, out);
     if hook.family == Family::Loader {
         write_loaded(event, out);
     } else {
@@ -35,7 +35,7 @@ pub(super) fn write_head(event: &HookEvent, out: &mut Vec<u8>) {
 }
 
 fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
-    let Some(loaded) = &event.loaded else { return };
+    let Some(loaded) = &event.more.loaded else { return };
     string_field(out, name!("path"), &loaded.path);
     if !loaded.build_id.is_empty() {
         argument::bytes_field(out, name!("buildid"), &loaded.build_id);
@@ -51,7 +51,7 @@ pub(super) fn write_values(event: &HookEvent, out: &mut Vec<u8>) {
     let extras = event.process.process.visible.extras;
     write_list(name!("args"), &event.args, extras, out);
     if hook.family.has_data() {
-        write_list(name!("data"), &event.data, extras, out);
+        write_list(name!("data"), &event.more.data, extras, out);
     }
     if hook.family.has_return()
         && let Some(result) = &event.result
@@ -79,8 +79,8 @@ fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
         write_action(name!("return_action"), event.return_action, out);
     }
     if hook.family.has_stacks() {
-        write_stack(name!("kernel_stack_trace"), &event.kernel_stack, out);
-        write_stack(name!("user_stack_trace"), &event.user_stack, out);
+        write_stack(name!("kernel_stack_trace"), &event.more.kernel_stack, out);
+        write_stack(name!("user_stack_trace"), &event.more.user_stack, out);
     }
     // Something precedes it in every event, so that its comma belongs there.
     out.extend_from_slice(hook.encoded.json.get_or_init(|| {
@@ -89,7 +89,7 @@ fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
         text.into()
     }));
     if hook.family == Family::Lsm {
-        string_field(out, name!("ima_hash"), &event.file_hash);
+        string_field(out, name!("ima_hash"), &event.more.file_hash);
     }
 }
 
@@ -185,17 +185,17 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     }
     number_field(out, name!("repeats"), event.repeats);
     wide_field(out, name!("cgroup_id"), event.cgroup_id);
-    string_field(out, name!("return_missing"), event.return_missing);
+    string_field(out, name!("return_missing"), event.more.return_missing);
     flag_field(out, name!("entry_missing"), event.entry_missing);
     flag_field(out, name!("socket_owner"), event.socket_owner);
-    string_field(out, name!("action_withheld"), event.action_withheld);
-    string_field(out, name!("return_action_withheld"), event.return_action_withheld);
+    string_field(out, name!("action_withheld"), event.more.action_withheld);
+    string_field(out, name!("return_action_withheld"), event.more.return_action_withheld);
     flag_field(out, name!("workload_undecided"), event.workload_undecided);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
     if !event.hook.family.has_stacks() {
-        write_stack(name!("kernel_stack"), &event.kernel_stack, out);
-        write_stack(name!("user_stack"), &event.user_stack, out);
+        write_stack(name!("kernel_stack"), &event.more.kernel_stack, out);
+        write_stack(name!("user_stack"), &event.more.user_stack, out);
     }
-    string_field(out, name!("stack_missing"), event.stack_missing);
-    string_field(out, name!("ima_hash_missing"), event.file_hash_missing);
+    string_field(out, name!("stack_missing"), event.more.stack_missing);
+    string_field(out, name!("ima_hash_missing"), event.more.file_hash_missing);
 }
