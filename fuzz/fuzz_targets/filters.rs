@@ -57,7 +57,7 @@ fn events() -> &'static [Event; 2] {
             socket_owner: false,
             workload_undecided: false,
         };
-        let kinds = [EventKind::Exec(exec), EventKind::Hook(Box::new(hook))];
+        let kinds = [EventKind::Exec(exec), EventKind::Hook(hook)];
         kinds.map(|kind| Event { time: Timestamp(1), node: Arc::new(Node::default()), kind })
     })
 }

@@ -493,7 +493,7 @@ impl Working {
                     if let Some(findings) = self.lookups.of(record) {
                         self.give(EngineInput::Findings(findings));
                     }
-                    self.give(EngineInput::Record(record));
+                    self.give_record(record);
                 }
                 batch.clear();
                 let _ = self.recycle.try_send(batch);
@@ -528,6 +528,14 @@ impl Working {
         self.engine.input(input, &mut self.events);
     }
 
+    /// The same of a record, which is what comes most.
+    fn give_record(&mut self, record: &[u8]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&EngineInput::Record(record));
+        }
+        self.engine.record(record, &mut self.events);
+    }
+
     fn publish(&mut self) {
         self.holding.pass(&mut self.events, Instant::now());
         if self.events.is_empty() {
@@ -540,7 +548,9 @@ impl Working {
         if let Some(requester) = &self.requester {
             requester.of_events(&self.events);
         }
-        let mut rest = std::mem::take(&mut self.events);
+        // The next batch is mostly about as large as this one.
+        let room = Vec::with_capacity(self.events.len().min(PUBLISH_MAX));
+        let mut rest = std::mem::replace(&mut self.events, room);
         while rest.len() > PUBLISH_MAX {
             let later = rest.split_off(PUBLISH_MAX);
             self.publisher.publish(&Arc::new(Batch::new(rest)));

@@ -187,7 +187,7 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
     Arc::new(Event {
         time: Timestamp(1_700_000_000_000_000_000),
         node: Arc::default(),
-        kind: EventKind::Hook(Box::new(hook)),
+        kind: EventKind::Hook(hook),
     })
 }
 

@@ -209,7 +209,7 @@ fn events(count: u32, same: bool) -> Vec<Arc<Event>> {
             workload_undecided: false,
         };
         let time = Timestamp(1_795_422_600_123_456_789 + u64::from(index));
-        Arc::new(Event { time, node: Arc::clone(&node), kind: EventKind::Hook(Box::new(hook)) })
+        Arc::new(Event { time, node: Arc::clone(&node), kind: EventKind::Hook(hook) })
     };
     (0..count).map(event).collect()
 }

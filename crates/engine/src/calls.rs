@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use saker_api::event::{Argument, ArgumentValue, Arguments, HookEvent, Timestamp};
+use saker_api::event::{Argument, ArgumentValue, Arguments, Event, EventKind, HookEvent, Node, Timestamp};
 use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_policy::plan::HookText;
@@ -73,20 +73,41 @@ pub(crate) struct Shape {
     pub requests: bool,
 }
 
-/// An event that is not complete.
+/// An event of a hook that is not complete. It lies where it will be told from, so that it is not moved there.
+#[derive(Debug)]
+pub(crate) struct Untold(Arc<Event>);
+
+impl Untold {
+    pub fn new(time: Timestamp, node: Arc<Node>, hook: HookEvent) -> Self {
+        Self(Arc::new(Event { time, node, kind: EventKind::Hook(hook) }))
+    }
+
+    /// What is known of it so far. `None` would be said of an event that others have, and none has it yet.
+    pub fn hook(&mut self) -> Option<&mut HookEvent> {
+        match Arc::get_mut(&mut self.0).map(|event| &mut event.kind) {
+            Some(EventKind::Hook(hook)) => Some(hook),
+            _ => None,
+        }
+    }
+
+    /// The event, to be told.
+    pub fn into_event(self) -> Arc<Event> {
+        self.0
+    }
+}
+
+/// A call of which more will come.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub key: CallKey,
     pub pid: u32,
     pub tid: u32,
-    /// Of the entry.
-    pub time: Timestamp,
     /// Length of the entry's record.
     pub bytes: usize,
     /// What it waits for is the hash of its file, not a return.
     pub hash: bool,
     /// With what was captured so far, in the order of the record; what did not come has no value.
-    pub event: Box<HookEvent>,
+    pub event: Untold,
     pub shape: Arc<Shape>,
 }
 

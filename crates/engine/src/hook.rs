@@ -8,13 +8,11 @@ use saker_abi::generated::{
     SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
-use saker_api::event::{
-    Arguments, Caller, Event, EventKind, Family, HookEvent, HookMore, Loaded, ProcessView, Seldom, Timestamp,
-};
+use saker_api::event::{Arguments, Caller, Event, Family, HookEvent, HookMore, Loaded, ProcessView, Seldom};
 pub use saker_policy::plan::HookText;
 use saker_policy::plan::WorkloadTest;
 
-use crate::calls::{CallKey, Shape, Unjoined, Waiting, finish, set};
+use crate::calls::{CallKey, Shape, Unjoined, Untold, Waiting, finish, set};
 use crate::contents::Rests;
 use crate::counters::Outcome;
 use crate::engine::Engine;
@@ -189,15 +187,15 @@ impl Engine {
             if self.contents.is_empty() { None } else { self.contents.take(hook, &mut self.counters.chunks) };
         let rests = rests.unwrap_or_default();
         let flags = HookFlags(hook.flags);
+        let addresses = self.factory.config.stack_addresses;
         let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
-        let time = self.time_of(header);
         if flags.has(HookFlags::RETURN) && flags.has(HookFlags::HASH) {
             return self.hashed(key, record, out);
         }
         if flags.has(HookFlags::RETURN)
             && let Some(mut waiting) = self.calls.take(key)
         {
-            let event = &mut *waiting.event;
+            let Some(event) = waiting.event.hook() else { return Outcome::Unexpected };
             event.return_action = action_of(hook.action);
             set_unless_empty(withheld(hook.flags), &mut event.more, |more| &mut more.return_action_withheld);
             if waiting.shape.requests
@@ -206,37 +204,40 @@ impl Engine {
                 event.more.requests.extend(known.requests(hook.selector, true));
             }
             capture(record, &rests, &mut self.seen, event);
-            self.put_stacks(event, hook, record, findings.as_deref());
+            put_stacks(event, hook, record, findings.as_deref(), addresses);
             self.counters.calls.joined += 1;
-            self.tell_waiting(waiting, out);
+            self.tell(waiting, out);
             return Outcome::Joined;
         }
-        let Some((mut event, shape)) = self.event_of(hook, family) else {
+        let Some((mut untold, shape)) = self.event_of(hook, family) else {
             let is_known = self.policies.knows(header.policy);
             return if is_known { Outcome::Unexpected } else { Outcome::UnknownPolicy };
         };
+        let Some(event) = untold.hook() else { return Outcome::Unexpected };
         if flags.has(HookFlags::RETURN) {
             self.counters.calls.without_entry += 1;
         }
         if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
-            put_hash(&mut event, record);
+            put_hash(event, record);
         }
-        self.put_stacks(&mut event, hook, record, findings.as_deref());
+        put_stacks(event, hook, record, findings.as_deref(), addresses);
         let more_bytes = findings.as_ref().map_or(0, |findings| findings.bytes());
         if family == Family::Loader {
             event.more.loaded = Some(loaded(record, findings));
         } else {
-            capture(record, &rests, &mut self.seen, &mut event);
+            capture(record, &rests, &mut self.seen, event);
         }
         if !flags.has(HookFlags::WAITS) || flags.has(HookFlags::RETURN) {
-            self.tell(time, event, &shape, out);
+            finish(event, &shape);
+            self.counters.events.hooks[family as usize] += 1;
+            out.push(untold.into_event());
             return Outcome::Emitted;
         }
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
         let bytes = header.len as usize + more_bytes + rests.bytes();
         let hash = flags.has(HookFlags::HASH);
-        let waiting = Waiting { key, pid, tid: hook.tid, time, bytes, hash, event, shape };
+        let waiting = Waiting { key, pid, tid: hook.tid, bytes, hash, event: untold, shape };
         if let Some(older) = self.calls.insert(waiting) {
             self.unjoined(older, Unjoined::Superseded, out);
         }
@@ -247,7 +248,7 @@ impl Engine {
     }
 
     /// What the event of a record tells beside its values, and the shape of these. `None`: there is no such hook.
-    fn event_of(&mut self, hook: &Hook, family: Family) -> Option<(Box<HookEvent>, Arc<Shape>)> {
+    fn event_of(&mut self, hook: &Hook, family: Family) -> Option<(Untold, Arc<Shape>)> {
         let (header, flags) = (&hook.rec, HookFlags(hook.flags));
         let known = self.policies.hook(header.policy, header.hook, family)?;
         let function = known.function(hook.function);
@@ -270,10 +271,12 @@ impl Engine {
             (action_of(hook.action), at_return)
         };
         let no_selector = u32::from(hook.selector) == saker_abi::generated::SAKER_SELECTOR_NONE;
-        let event = Box::new(HookEvent {
+        let caller = self.caller(hook);
+        let (time, node) = (self.time_of(header), Arc::clone(&self.factory.config.node));
+        let event = HookEvent {
             process,
             parent,
-            caller: self.caller(hook),
+            caller,
             hook: info,
             function,
             args: Arguments::new(),
@@ -287,27 +290,18 @@ impl Engine {
             socket_owner: flags.has(HookFlags::OWNER),
             workload_undecided: flags.has(HookFlags::UNDECIDED),
             more,
-        });
-        Some((event, shape))
+        };
+        Some((Untold::new(time, node, event), shape))
     }
 
     /// The hash of the file of a call.
     fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
         let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
-        put_hash(&mut waiting.event, record);
+        let Some(event) = waiting.event.hook() else { return Outcome::Unexpected };
+        put_hash(event, record);
         self.counters.calls.joined += 1;
-        self.tell_waiting(waiting, out);
+        self.tell(waiting, out);
         Outcome::Joined
-    }
-
-    fn put_stacks(
-        &self,
-        event: &mut HookEvent,
-        hook: &Hook,
-        record: &Record<'_>,
-        findings: Option<&Findings>,
-    ) {
-        put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
     }
 
     /// The process of a record with its parent and, for families that are asked to show them, its ancestors.
@@ -318,6 +312,11 @@ impl Engine {
         family: Family,
     ) -> (ProcessView, Option<ProcessView>, Vec<ProcessView>) {
         let slot = self.table.find(key).or_else(|| self.derived(key, flags));
+        let shown = self.factory.config.ancestors.of_hooks(family);
+        // Mostly both were in an event before.
+        if !shown && let Some((process, Some(parent))) = slot.and_then(|slot| self.table.shared(slot)) {
+            return (process, Some(parent), Vec::new());
+        }
         let Some((slot, process)) = slot.and_then(|slot| Some((slot, self.view(slot)?))) else {
             self.counters.table.unknown_processes += 1;
             let process = ProcessView { process: Arc::new(self.factory.unknown(key)), refcnt: 0 };
@@ -329,7 +328,6 @@ impl Engine {
             let first = kernel.exec_id == process.process.parent_exec_id;
             first.then_some(ProcessView { process: kernel, refcnt: 1 })
         });
-        let shown = self.factory.config.ancestors.of_hooks(family);
         let ancestors = if shown { self.ancestors(above) } else { Vec::new() };
         (process, parent, ancestors)
     }
@@ -362,17 +360,14 @@ impl Engine {
         }
     }
 
-    /// Makes the event of a call of which nothing more will come.
-    fn tell(&mut self, time: Timestamp, mut event: Box<HookEvent>, shape: &Shape, out: &mut Vec<Arc<Event>>) {
-        finish(&mut event, shape);
-        self.counters.events.hooks[event.hook.family as usize] += 1;
-        self.emit(time, EventKind::Hook(event), out);
-    }
-
-    /// The same of a call that waited.
-    fn tell_waiting(&mut self, waiting: Waiting, out: &mut Vec<Arc<Event>>) {
-        let Waiting { time, event, shape, .. } = waiting;
-        self.tell(time, event, &shape, out);
+    /// Tells a call of which nothing more will come.
+    fn tell(&mut self, waiting: Waiting, out: &mut Vec<Arc<Event>>) {
+        let Waiting { mut event, shape, .. } = waiting;
+        if let Some(hook) = event.hook() {
+            finish(hook, &shape);
+            self.counters.events.hooks[hook.hook.family as usize] += 1;
+        }
+        out.push(event.into_event());
     }
 
     /// Gives up the wait for a return.
@@ -381,12 +376,13 @@ impl Engine {
             self.counters.calls.untold[cause as usize] += 1;
         } else {
             self.counters.calls.unjoined[cause as usize] += 1;
-            if waiting.hash {
-                waiting.event.more.file_hash_missing = cause.name();
-            } else {
-                waiting.event.more.return_missing = cause.name();
+            let hash = waiting.hash;
+            if let Some(event) = waiting.event.hook() {
+                let missing =
+                    if hash { &mut event.more.file_hash_missing } else { &mut event.more.return_missing };
+                *missing = cause.name();
             }
-            self.tell_waiting(waiting, out);
+            self.tell(waiting, out);
         }
     }
 

@@ -78,7 +78,16 @@ const MAP_TYPES: [&str; 34] = [
 
 /// The argument of a captured value, with what went ahead of its record. One that could not be read or makes no sense
 /// says so.
+#[inline]
 pub(crate) fn argument(value: &Value<'_>, rests: &Rests, seen: &mut Seen) -> Argument {
+    match value.int() {
+        Some(number) => Argument { value: ArgumentValue::Int(number), label: None },
+        None => other_argument(value, rests, seen),
+    }
+}
+
+/// The same of what is no number, or a long one.
+fn other_argument(value: &Value<'_>, rests: &Rests, seen: &mut Seen) -> Argument {
     let value = match value.content() {
         Ok(Content::Buffer(size, bytes)) => {
             other(buffer(size, [bytes, rests.behind(value.tag, bytes.len())].concat()))

@@ -25,14 +25,12 @@ impl Batch {
     /// Takes the events of one turn.
     #[must_use]
     pub fn new(events: Vec<Arc<Event>>) -> Self {
-        let mut sum = 0;
-        let sizes = events
-            .iter()
-            .map(|event| {
-                sum += size_of_event(event);
-                sum
-            })
-            .collect();
+        let (mut sum, mut last) = (0, None);
+        let mut sizes = Vec::with_capacity(events.len());
+        for event in &events {
+            sum += size_of_event(event, &mut last);
+            sizes.push(sum);
+        }
         Self { events, sizes, encoded: OnceLock::new() }
     }
 
@@ -69,12 +67,20 @@ impl Batch {
 }
 
 /// An estimate of the memory an event keeps alive. Processes are shared between events, so it is an upper one.
-fn size_of_event(event: &Event) -> usize {
+/// `last`: the process of an event before, with its size.
+fn size_of_event<'a>(event: &'a Event, last: &mut Option<(&'a Process, usize)>) -> usize {
     const BASE: usize = size_of::<Event>() + size_of::<Process>();
     match &event.kind {
         EventKind::Exec(exec) => BASE + size_of_process(&exec.process.process),
         EventKind::Exit(exit) => BASE + size_of_process(&exit.process.process),
-        EventKind::Hook(hook) => BASE + size_of_process(&hook.process.process) + hook.bytes(),
+        EventKind::Hook(hook) => {
+            let process = &*hook.process.process;
+            let size = match *last {
+                Some((known, size)) if std::ptr::eq(known, process) => size,
+                _ => last.insert((process, size_of_process(process))).1,
+            };
+            BASE + size + hook.bytes()
+        }
         _ => BASE,
     }
 }

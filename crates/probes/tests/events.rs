@@ -83,7 +83,7 @@ fn read_all(sensors: &Sensors) -> RecordBatch {
 
 fn hooks_of(events: &[Arc<Event>], tid: u32) -> Vec<HookEvent> {
     let hooks = events.iter().filter_map(|event| match &event.kind {
-        EventKind::Hook(hook) if hook.caller.tid == tid => Some((**hook).clone()),
+        EventKind::Hook(hook) if hook.caller.tid == tid => Some(hook.clone()),
         _ => None,
     });
     hooks.collect()

@@ -245,7 +245,7 @@ mod tests {
 
     fn hooked(function: &str) -> HookEvent {
         match &testing::hook("tried", function).kind {
-            EventKind::Hook(hook) => HookEvent::clone(hook),
+            EventKind::Hook(hook) => hook.clone(),
             _ => panic!("another event"),
         }
     }

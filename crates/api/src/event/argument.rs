@@ -330,9 +330,9 @@ mod tests {
 
     #[test]
     fn what_is_made_for_each_event_is_allocated_quickly() {
-        // Pieces up to 120 bytes are taken from and given back to lists of pieces of their size by the C library.
-        assert!(size_of::<Socket>() <= 120, "{}", size_of::<Socket>());
-        assert!(2 * size_of::<usize>() + size_of::<super::super::Event>() <= 120);
+        // An event of a hook is one piece of memory. What it costs hardly depends on its size, but all of it is moved.
+        let event = 2 * size_of::<usize>() + size_of::<super::super::Event>();
+        assert!(event <= 440, "{event}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{hook, text::time_field, write_end, write_event, write_node};
+use super::{hook, objects::Objects, text::time_field, write_end, write_event, write_node};
 use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, HookMore, Node, Process, ProcessView};
 
 /// Sets of frames; a power of two.
@@ -20,6 +20,7 @@ const FRAME_MAX: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub struct Writer {
     sets: [Set; SETS],
+    objects: Objects,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +80,7 @@ impl Writer {
             return;
         };
         match &way.frame {
-            Some(frame) if frame.is_of(event, hook) => frame.write(event, hook, out),
+            Some(frame) if frame.is_of(event, hook) => frame.write(event, hook, &mut self.objects, out),
             _ => way.frame = Frame::make(event, hook, out),
         }
     }
@@ -141,9 +142,9 @@ impl Frame {
     }
 
     /// Appends the line of an event of which this is the frame.
-    fn write(&self, event: &Event, hook: &HookEvent, out: &mut Vec<u8>) {
+    fn write(&self, event: &Event, hook: &HookEvent, objects: &mut Objects, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.text[..self.values]);
-        hook::write_values(hook, out);
+        hook::write_values(hook, Some(objects), out);
         out.extend_from_slice(&self.text[self.values..self.time]);
         time_field(out, name!("time"), event.time);
         out.extend_from_slice(&self.text[self.time..]);
@@ -155,7 +156,7 @@ impl Frame {
         hook::write_head(hook, out);
         let mut text = out[begin..].to_vec();
         let values = text.len();
-        hook::write_values(hook, out);
+        hook::write_values(hook, None, out);
         let tail = out.len();
         hook::write_tail(hook, out);
         write_node(&event.node, out);

@@ -1,6 +1,7 @@
 //! Events of policies in JSON.
 
 use super::argument;
+use super::objects::Objects;
 use super::process;
 use super::text::{comma, flag_field, key, number, number_field, string, string_field, wide_field};
 use super::write_lineage;
@@ -10,7 +11,7 @@ use crate::tetragon::KprobeAction;
 /// Appends the beginning of the line: its kind with everything that belongs to it.
 pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
     write_head(event, out);
-    write_values(event, out);
+    write_values(event, None, out);
     write_tail(event, out);
 }
 
@@ -42,22 +43,22 @@ fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
     }
 }
 
-/// With what it was called, and what it returned.
-pub(super) fn write_values(event: &HookEvent, out: &mut Vec<u8>) {
+/// With what it was called, and what it returned. `objects`: texts that are kept.
+pub(super) fn write_values(event: &HookEvent, mut objects: Option<&mut Objects>, out: &mut Vec<u8>) {
     let hook = &*event.hook;
     if hook.family == Family::Loader {
         return;
     }
     let extras = event.process.process.visible.extras;
-    write_list(name!("args"), &event.args, extras, out);
+    write_list(name!("args"), &event.args, extras, objects.as_deref_mut(), out);
     if hook.family.has_data() {
-        write_list(name!("data"), &event.more.data, extras, out);
+        write_list(name!("data"), &event.more.data, extras, objects.as_deref_mut(), out);
     }
     if hook.family.has_return()
         && let Some(result) = &event.result
     {
         key(out, name!("return"));
-        argument::write(result, extras, out);
+        argument::write(result, extras, objects, out);
     }
 }
 
@@ -123,7 +124,13 @@ fn write_place(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
     }
 }
 
-fn write_list(name: &str, arguments: &[Argument], extras: bool, out: &mut Vec<u8>) {
+fn write_list(
+    name: &str,
+    arguments: &[Argument],
+    extras: bool,
+    mut objects: Option<&mut Objects>,
+    out: &mut Vec<u8>,
+) {
     if arguments.is_empty() {
         return;
     }
@@ -131,7 +138,7 @@ fn write_list(name: &str, arguments: &[Argument], extras: bool, out: &mut Vec<u8
     out.push(b'[');
     for argument in arguments {
         comma(out);
-        argument::write(argument, extras, out);
+        argument::write(argument, extras, objects.as_deref_mut(), out);
     }
     out.push(b']');
 }

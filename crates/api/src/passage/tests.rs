@@ -45,7 +45,7 @@ fn hook(process: &Arc<Process>, value: i32) -> HookEvent {
 }
 
 fn call(process: &Arc<Process>, value: i32, time: u64) -> Arc<Event> {
-    event(time, EventKind::Hook(Box::new(hook(process, value))))
+    event(time, EventKind::Hook(hook(process, value)))
 }
 
 fn exit(process: &Arc<Process>) -> Arc<Event> {
@@ -162,7 +162,7 @@ fn nothing_that_differs_or_acts_is_folded() {
     ];
     for (what, hook) in changed {
         let mut passage = passage(10, 100, None);
-        let event = event(1, EventKind::Hook(Box::new(hook)));
+        let event = event(1, EventKind::Hook(hook));
         let now = Instant::now();
         assert_eq!(passage.take(&event, now), Verdict::Tell, "{what}");
         assert_eq!(passage.take(&event, now), Verdict::Tell, "{what}");
@@ -193,7 +193,7 @@ fn nothing_that_differs_or_acts_is_folded() {
         let mut passage = passage(10, 100, None);
         let now = Instant::now();
         passage.take(&call(&one, 1, 1), now);
-        passage.take(&event(2, EventKind::Hook(Box::new(other))), now);
+        passage.take(&event(2, EventKind::Hook(other)), now);
         passage.finish();
         let told = drain(&mut passage, now);
         assert!(told.iter().all(|(_, _, _, count)| *count == 1) && told.len() == 2, "{what}: {told:?}");
@@ -202,7 +202,7 @@ fn nothing_that_differs_or_acts_is_folded() {
     let mut passage = passage(10, 100, None);
     let more = HookEvent { process: view(&one, 9), ..base() };
     passage.take(&call(&one, 1, 1), Instant::now());
-    passage.take(&event(2, EventKind::Hook(Box::new(more))), Instant::now());
+    passage.take(&event(2, EventKind::Hook(more)), Instant::now());
     assert_eq!(passage.counts.now().folded, 1);
 }
 

@@ -444,12 +444,12 @@ prop_compose! {
             ancestors, data, kernel_stack, user_stack, stack_missing, file_hash, file_hash_missing, loaded,
             return_missing, action_withheld, return_action_withheld: "", requests: Vec::new(),
         };
-        EventKind::Hook(Box::new(HookEvent {
+        EventKind::Hook(HookEvent {
             process, parent, caller, hook: Arc::new(info), function: function.into(), args: args.into(), result,
             action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, entry_missing,
             socket_owner, workload_undecided: entry_missing,
             more: if few { more.into() } else { Seldom::default() },
-        }))
+        })
     }
 }
 

@@ -291,7 +291,7 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
 }
 
 fn told(hook: HookEvent) -> Event {
-    event(EventKind::Hook(Box::new(hook)))
+    event(EventKind::Hook(hook))
 }
 
 pub fn kprobe() -> Event {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use saker_api::event::{Arguments, Caller, HookEvent, HookInfo, Process, ProcessView, Seldom, Timestamp};
 
 use super::*;
-use crate::calls::Shape;
+use crate::calls::{Shape, Untold};
 
 fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Waiting {
     let event = HookEvent {
@@ -31,10 +31,9 @@ fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Wai
         key: CallKey { policy, hook: 0, call },
         pid,
         tid,
-        time: Timestamp(call),
         bytes: 10 + call as usize % 7,
         hash: false,
-        event: Box::new(event),
+        event: Untold::new(Timestamp(call), Arc::default(), event),
         shape: Arc::new(Shape { conditional_return: conditional, ..Shape::default() }),
     }
 }

@@ -101,7 +101,7 @@ impl Lab {
 }
 
 fn as_hook(event: &Arc<Event>) -> Option<HookEvent> {
-    if let EventKind::Hook(hook) = &event.kind { Some((**hook).clone()) } else { None }
+    if let EventKind::Hook(hook) = &event.kind { Some(hook.clone()) } else { None }
 }
 
 fn args(event: &HookEvent) -> Vec<String> {

@@ -53,7 +53,7 @@ fn kprobe() -> Event {
         ArgumentValue::Int(-5),
         ArgumentValue::Other(Box::new(Arg::SockArg(sock))),
     ];
-    event(EventKind::Hook(Box::new(HookEvent {
+    event(EventKind::Hook(HookEvent {
         process: view(process()),
         parent: None,
         caller: crate::event::Caller::default(),
@@ -74,7 +74,7 @@ fn kprobe() -> Event {
         entry_missing: false,
         socket_owner: false,
         workload_undecided: false,
-    })))
+    }))
 }
 
 fn matches(text: &str, event: &Event) -> bool {
