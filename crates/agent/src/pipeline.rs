@@ -14,7 +14,7 @@ use saker_abi::Stats;
 use saker_api::event::Event;
 use saker_engine::hook::PolicyText;
 use saker_engine::{Counters, Engine, Input as EngineInput, Remembered, SnapshotKind, SnapshotTask};
-use saker_export::{Batch, Control};
+use saker_export::{Batch, Control, Spares};
 use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
 
@@ -244,6 +244,7 @@ impl Pipeline {
                 gauges: thread_gauges,
                 requests,
                 events: Vec::new(),
+                spares: Arc::default(),
                 counts,
                 told: Instant::now(),
                 weighed: None,
@@ -437,6 +438,8 @@ struct Working {
     gauges: Arc<Gauges>,
     requests: Sender<Request>,
     events: Vec<Arc<Event>>,
+    /// Where events come back to that all sinks have done with.
+    spares: Arc<Spares>,
     counts: EventCounts,
     told: Instant,
     /// When the processes were weighed last.
@@ -489,6 +492,9 @@ impl Working {
             }
             Input::Records(mut batch) => {
                 self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
+                if self.engine.spares() < batch.len() {
+                    self.engine.add_spares(&mut self.spares.take());
+                }
                 for record in batch.records() {
                     if let Some(findings) = self.lookups.of(record) {
                         self.give(EngineInput::Findings(findings));
@@ -553,10 +559,14 @@ impl Working {
         let mut rest = std::mem::replace(&mut self.events, room);
         while rest.len() > PUBLISH_MAX {
             let later = rest.split_off(PUBLISH_MAX);
-            self.publisher.publish(&Arc::new(Batch::new(rest)));
+            self.publish_batch(rest);
             rest = later;
         }
-        self.publisher.publish(&Arc::new(Batch::new(rest)));
+        self.publish_batch(rest);
+    }
+
+    fn publish_batch(&mut self, events: Vec<Arc<Event>>) {
+        self.publisher.publish(&Arc::new(Batch::new(events).with_spares(&self.spares)));
     }
 
     fn tell_counts(&mut self) {

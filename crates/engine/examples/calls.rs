@@ -12,7 +12,7 @@ use saker_abi::generated::{
     saker_sock,
 };
 use saker_abi::{Hook, HookFlags, Key, Tag};
-use saker_api::event::{Node, Visible};
+use saker_api::event::{EventKind, GapEvent, Node, Visible};
 use saker_api::json::Writer;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Subject, World};
@@ -67,7 +67,13 @@ fn play(round: usize, files: bool, count: u64) {
         }
         told += events.len();
         bytes += lines.len();
-        events.clear();
+        // As a batch of events does when all sinks have written them.
+        for event in &mut events {
+            if let Some(event) = Arc::get_mut(event) {
+                event.kind = EventKind::Gap(GapEvent::default());
+            }
+        }
+        engine.add_spares(&mut events);
         lines.clear();
         took += start.elapsed();
     }

@@ -9,6 +9,8 @@ use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_policy::plan::HookText;
 
+use crate::spares::Spares;
+
 mod table;
 
 pub(crate) use table::Calls;
@@ -78,8 +80,9 @@ pub(crate) struct Shape {
 pub(crate) struct Untold(Arc<Event>);
 
 impl Untold {
-    pub fn new(time: Timestamp, node: Arc<Node>, hook: HookEvent) -> Self {
-        Self(Arc::new(Event { time, node, kind: EventKind::Hook(hook) }))
+    #[inline]
+    pub fn new(time: Timestamp, node: &Arc<Node>, hook: HookEvent, spares: &mut Spares) -> Self {
+        Self(spares.event(time, node, EventKind::Hook(hook)))
     }
 
     /// What is known of it so far. `None` would be said of an event that others have, and none has it yet.

@@ -16,6 +16,7 @@ use crate::process::Factory;
 use crate::seen::Seen;
 use crate::sequence::Sequences;
 use crate::snapshot::{Pending, SnapshotKind, SnapshotTask};
+use crate::spares::Spares;
 use crate::table::{Slot, Table};
 
 /// Turns records into events. Single-threaded; all its memory is bounded by its configuration.
@@ -28,6 +29,7 @@ pub struct Engine {
     pub(crate) policies: Policies,
     pub(crate) calls: Calls,
     pub(crate) seen: Seen,
+    pub(crate) spares: Spares,
     pub(crate) sequences: Sequences,
     pub(crate) counters: Counters,
     /// Kernel time of the newest record.
@@ -52,6 +54,7 @@ impl Engine {
             policies: Policies::default(),
             calls: Calls::default(),
             seen: Seen::default(),
+            spares: Spares::default(),
             sequences: Sequences::new(config.sequence),
             factory: Factory::new(config),
             counters: Counters::default(),
@@ -154,7 +157,8 @@ impl Engine {
         self.resync = true;
         let gap = GapEvent { lost, stage, ..GapEvent::default() };
         self.counters.events.gap += 1;
-        self.emit(self.factory.wall(self.clock), EventKind::Gap(gap), out);
+        let time = self.factory.wall(self.clock);
+        self.emit(time, EventKind::Gap(gap), out);
     }
 
     /// Takes a new distance of the wall clock from CLOCK_BOOTTIME, after the wall clock was set.
@@ -222,8 +226,19 @@ impl Engine {
         self.gaps = std::mem::take(gaps);
     }
 
-    pub(crate) fn emit(&self, time: Timestamp, kind: EventKind, out: &mut Vec<Arc<Event>>) {
-        out.push(Arc::new(Event { time, node: Arc::clone(&self.factory.config.node), kind }));
+    pub(crate) fn emit(&mut self, time: Timestamp, kind: EventKind, out: &mut Vec<Arc<Event>>) {
+        out.push(self.spares.event(time, &self.factory.config.node, kind));
+    }
+
+    /// Takes events that everybody has done with: their memory is that of the next ones.
+    pub fn add_spares(&mut self, events: &mut Vec<Arc<Event>>) {
+        self.spares.add(events);
+    }
+
+    /// How many of them there are.
+    #[must_use]
+    pub fn spares(&self) -> usize {
+        self.spares.len()
     }
 
     /// Entry of the creator that a record names. A derived key may have another time than the table has; then

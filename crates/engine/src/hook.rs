@@ -272,7 +272,7 @@ impl Engine {
         };
         let no_selector = u32::from(hook.selector) == saker_abi::generated::SAKER_SELECTOR_NONE;
         let caller = self.caller(hook);
-        let (time, node) = (self.time_of(header), Arc::clone(&self.factory.config.node));
+        let (time, node) = (self.time_of(header), &self.factory.config.node);
         let event = HookEvent {
             process,
             parent,
@@ -291,7 +291,7 @@ impl Engine {
             workload_undecided: flags.has(HookFlags::UNDECIDED),
             more,
         };
-        Some((Untold::new(time, node, event), shape))
+        Some((Untold::new(time, node, event, &mut self.spares), shape))
     }
 
     /// The hash of the file of a call.

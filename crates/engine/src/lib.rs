@@ -38,6 +38,7 @@ mod replay;
 mod seen;
 mod sequence;
 mod snapshot;
+mod spares;
 mod table;
 mod values;
 pub mod workload;

@@ -7,6 +7,7 @@ use saker_api::event::{Arguments, Caller, HookEvent, HookInfo, Process, ProcessV
 
 use super::*;
 use crate::calls::{Shape, Untold};
+use crate::spares::Spares;
 
 fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Waiting {
     let event = HookEvent {
@@ -33,7 +34,7 @@ fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Wai
         tid,
         bytes: 10 + call as usize % 7,
         hash: false,
-        event: Untold::new(Timestamp(call), Arc::default(), event),
+        event: Untold::new(Timestamp(call), &Arc::default(), event, &mut Spares::default()),
         shape: Arc::new(Shape { conditional_return: conditional, ..Shape::default() }),
     }
 }
