@@ -14,7 +14,7 @@ use saker_abi::Stats;
 use saker_api::event::Event;
 use saker_engine::hook::PolicyText;
 use saker_engine::{Counters, Engine, Input as EngineInput, Remembered, SnapshotKind, SnapshotTask};
-use saker_export::{Batch, Control, Spares};
+use saker_export::{Control, Spares};
 use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
 
@@ -26,6 +26,7 @@ use crate::source::RecordReader;
 mod event_counts;
 mod holding;
 mod lookups;
+mod publishing;
 
 pub use event_counts::{EventCounts, EventTotals, Labels, PolicyHook, ProcessLabels};
 pub use holding::{HeldCounts, HoldBounds, Holding};
@@ -35,8 +36,6 @@ pub use lookups::Lookups;
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// Looks at the ring after which counters are passed on although it was never seen empty.
 const SAMPLE_PATIENCE: u32 = 200;
-/// Events published at once, at most: a snapshot has thousands.
-const PUBLISH_MAX: usize = 1024;
 
 /// Time between two looks at the memory of all processes in the table: a full table takes some milliseconds.
 const WEIGH: Duration = Duration::from_secs(10);
@@ -540,38 +539,6 @@ impl Working {
             recorder.write(&EngineInput::Record(record));
         }
         self.engine.record(record, &mut self.events);
-    }
-
-    fn publish(&mut self) {
-        self.holding.pass(&mut self.events, Instant::now());
-        if self.events.is_empty() {
-            return;
-        }
-        self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
-        if self.counts.count(&self.events) {
-            self.tell_counts();
-        }
-        if let Some(requester) = &self.requester {
-            requester.of_events(&self.events);
-        }
-        // The next batch is mostly about as large as this one.
-        let room = Vec::with_capacity(self.events.len().min(PUBLISH_MAX));
-        let mut rest = std::mem::replace(&mut self.events, room);
-        while rest.len() > PUBLISH_MAX {
-            let later = rest.split_off(PUBLISH_MAX);
-            self.publish_batch(rest);
-            rest = later;
-        }
-        self.publish_batch(rest);
-    }
-
-    fn publish_batch(&mut self, events: Vec<Arc<Event>>) {
-        self.publisher.publish(&Arc::new(Batch::new(events).with_spares(&self.spares)));
-    }
-
-    fn tell_counts(&mut self) {
-        let counts = &mut self.counts;
-        self.gauges.with_event_totals(|totals| counts.add_to(totals));
     }
 
     fn ask(&mut self) {

@@ -63,6 +63,8 @@ impl Unjoined {
 pub(crate) struct Shape {
     /// How many of the values are arguments; the others are data.
     pub arguments: usize,
+    /// How many values there are, as far as the policy says.
+    pub values: usize,
     /// Labels of the values, in the order of records; `None`: it has none.
     pub labels: Vec<Option<Arc<str>>>,
     /// One of them has a label.
@@ -139,20 +141,16 @@ impl Shape {
             labels.resize(labels.len().max(positions.len()), None);
             positions = Vec::new();
         }
+        let all = text.arguments.max(labels.len()).max(positions.len());
         Self {
             arguments: text.arguments,
+            values: all.min(saker_abi::generated::SAKER_VALUES_MAX as usize),
             labelled: labels.iter().any(Option::is_some),
             labels,
             positions,
             conditional_return: text.conditional_return,
             requests: !text.requests.is_empty(),
         }
-    }
-
-    /// How many values there are, as far as the policy says.
-    fn values(&self) -> usize {
-        let all = self.arguments.max(self.labels.len()).max(self.positions.len());
-        all.min(saker_abi::generated::SAKER_VALUES_MAX as usize)
     }
 }
 
@@ -161,8 +159,8 @@ impl Shape {
 pub(crate) fn finish(event: &mut HookEvent, shape: &Shape) {
     let family = event.hook.family;
     // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
-    if !event.entry_missing && event.args.len() < shape.values() && event.more.loaded.is_none() {
-        event.args.resize_with(shape.values(), Argument::default);
+    if event.args.len() < shape.values && !event.entry_missing && event.more.loaded.is_none() {
+        event.args.resize_with(shape.values, Argument::default);
     }
     if shape.labelled {
         for (value, label) in event.args.iter_mut().zip(&shape.labels) {
@@ -170,9 +168,8 @@ pub(crate) fn finish(event: &mut HookEvent, shape: &Shape) {
         }
     }
     if !event.entry_missing {
-        let return_missing = event.more.return_missing;
         for value in event.args.iter_mut().filter(|value| did_not_come(value)) {
-            *value = missing(return_missing, value.label.take());
+            *value = missing(event.more.return_missing, value.label.take());
         }
     }
     if shape.positions.is_empty() && !event.entry_missing {
@@ -235,9 +232,9 @@ mod tests {
         };
         let plain = Shape::of(&text(vec![0, 1, 2]));
         assert!(plain.positions.is_empty());
-        assert_eq!((plain.values(), plain.labels), (3, vec![Some("a".into()), None, None]));
+        assert_eq!((plain.values, plain.labels), (3, vec![Some("a".into()), None, None]));
         let mixed = Shape::of(&text(vec![1, 0, 2]));
-        assert_eq!((mixed.values(), mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
-        assert_eq!(Shape::of(&text(Vec::new())).values(), 2);
+        assert_eq!((mixed.values, mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
+        assert_eq!(Shape::of(&text(Vec::new())).values, 2);
     }
 }

@@ -75,11 +75,11 @@ impl Engine {
             Ok(record) => record,
             Err(error) => return self.undecodable(error),
         };
-        let header = *record.header();
-        if header.seq != 0 && self.sequences.arrived(header.cpu, header.seq, &mut self.counters.losses) {
+        let &Header { kind, seq, cpu, time, .. } = record.header();
+        if seq != 0 && self.sequences.arrived(cpu, seq, &mut self.counters.losses) {
             self.resync = true;
         }
-        self.clock = self.clock.max(header.time);
+        self.clock = self.clock.max(time);
         let outcome = match &record.body {
             Body::Exec(exec) => self.exec(exec, &record, out),
             Body::Fork(fork) => self.fork(fork, out),
@@ -88,7 +88,7 @@ impl Engine {
             Body::Hook(hook) => self.hook(hook, &record, findings, out),
             Body::Task(_) | Body::Unknown(_) => Outcome::Unexpected,
         };
-        self.counters.outcome(header.kind, outcome);
+        self.counters.outcome(kind, outcome);
         if self.sequences.overdue() {
             self.tell_gaps(&[], out);
         }

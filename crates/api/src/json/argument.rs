@@ -238,6 +238,7 @@ fn unnamed(out: &mut Vec<u8>, name: &str, value: u16) {
     quoted_number(out, u64::from(value));
 }
 
+#[inline]
 fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
     match address {
         Some(IpAddr::V4(address)) => {
@@ -250,7 +251,10 @@ fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
                 at += usize::from(length);
             }
             text[at - 1] = b'"';
-            out.extend_from_slice(&text[..at]);
+            // All of it, because a copy of a length that is known takes two moves.
+            let end = out.len() + at;
+            out.extend_from_slice(&text);
+            out.truncate(end);
         }
         Some(IpAddr::V6(address)) => string(out, &address.to_string()),
         None => string(out, NO_ADDRESS),

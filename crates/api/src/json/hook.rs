@@ -135,9 +135,10 @@ fn write_list(
         return;
     }
     key(out, name);
-    out.push(b'[');
+    let mut between = b'[';
     for argument in arguments {
-        comma(out);
+        out.push(between);
+        between = b',';
         argument::write(argument, extras, objects.as_deref_mut(), out);
     }
     out.push(b']');

@@ -254,16 +254,15 @@ pub(super) fn time_field(out: &mut Vec<u8>, name: &str, time: Timestamp) {
 
 /// Appends a time in quotes: RFC 3339, UTC, with as many groups of three digits below the second as needed.
 pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
-    let (text, nanoseconds) = rfc3339(time);
     let mut quoted = *b"\"0000-00-00T00:00:00.000000000Z\"";
-    quoted[1..30].copy_from_slice(&text);
-    if nanoseconds % 1_000 != 0 {
+    let nanoseconds = put_time(&mut quoted[1..], time);
+    if !nanoseconds.is_multiple_of(1_000) {
         out.extend_from_slice(&quoted);
         return;
     }
     let length = match nanoseconds {
         0 => 19,
-        n if n % 1_000_000 == 0 => 23,
+        n if n.is_multiple_of(1_000_000) => 23,
         _ => 26,
     };
     out.extend_from_slice(&quoted[..=length]);
@@ -275,12 +274,19 @@ pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
 #[inline]
 pub fn rfc3339(time: Timestamp) -> ([u8; 29], u32) {
     let mut text = *b"0000-00-00T00:00:00.000000000";
+    let nanoseconds = put_time(&mut text, time);
+    (text, nanoseconds)
+}
+
+/// Puts a time in place of such a text; returns the nanoseconds of the second.
+#[inline]
+fn put_time(text: &mut [u8], time: Timestamp) -> u32 {
     let seconds = time.0 / 1_000_000_000;
     let nanoseconds = (time.0 % 1_000_000_000) as u32;
     text[..19].copy_from_slice(&second(seconds));
     text[20..28].copy_from_slice(&eight_digits(nanoseconds / 10).to_le_bytes());
     text[28] = b'0' + (nanoseconds % 10) as u8;
-    (text, nanoseconds)
+    nanoseconds
 }
 
 thread_local! {
