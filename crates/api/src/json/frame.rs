@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{hook, objects::Objects, text::time_field, write_end, write_event, write_node};
+use super::{hook, objects::Objects, text::key, text::timestamp, write_end, write_event, write_node};
 use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, HookMore, Node, Process, ProcessView};
 
 /// Sets of frames; a power of two.
@@ -65,7 +65,7 @@ impl Writer {
     /// Appends the event as one line, its newline included.
     pub fn write_event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match &event.kind {
-            EventKind::Hook(hook) if is_usual(hook) => self.write_hook(event, hook, out),
+            EventKind::Hook(hook) if event.time.0 != 0 && is_usual(hook) => self.write_hook(event, hook, out),
             _ => write_event(event, out),
         }
     }
@@ -146,7 +146,7 @@ impl Frame {
         out.extend_from_slice(&self.text[..self.values]);
         hook::write_values(hook, Some(objects), out);
         out.extend_from_slice(&self.text[self.values..self.time]);
-        time_field(out, name!("time"), event.time);
+        timestamp(out, event.time);
         out.extend_from_slice(&self.text[self.time..]);
     }
 
@@ -160,9 +160,11 @@ impl Frame {
         let tail = out.len();
         hook::write_tail(hook, out);
         write_node(&event.node, out);
+        // With its key: the line of an event whose time is not known is no usual one.
+        key(out, name!("time"));
         text.extend_from_slice(&out[tail..]);
         let time = text.len();
-        time_field(out, name!("time"), event.time);
+        timestamp(out, event.time);
         let end = out.len();
         write_end(&event.node, out);
         text.extend_from_slice(&out[end..]);
