@@ -37,7 +37,8 @@ const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// Looks at the ring after which counters are passed on although it was never seen empty.
 const SAMPLE_PATIENCE: u32 = 200;
 
-/// Time between two looks at the memory of all processes in the table: a full table takes some milliseconds.
+/// Time between two looks at the memory of all processes in the table, for a full table takes some milliseconds; and after
+/// which memory of events that is not in use is given back.
 const WEIGH: Duration = Duration::from_secs(10);
 
 /// Nice values: on a machine that is all busy, what floods the ring must not starve those who empty it.
@@ -559,6 +560,9 @@ impl Working {
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
         if self.weighed.is_none_or(|at| at.elapsed() >= WEIGH) {
             self.weighed = Some(self.told);
+            // Else what a flood left would stay, scattered over memory that could be given back to the system.
+            self.engine.drop_spares();
+            drop(self.spares.take());
             self.gauges.process_bytes.store(self.engine.process_bytes(), Ordering::Relaxed);
         }
         if let Some(recorder) = &mut self.recorder {

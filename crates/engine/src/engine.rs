@@ -235,6 +235,11 @@ impl Engine {
         self.spares.add(events);
     }
 
+    /// Gives their memory back.
+    pub fn drop_spares(&mut self) {
+        self.spares = Spares::default();
+    }
+
     /// How many of them there are.
     #[must_use]
     pub fn spares(&self) -> usize {
