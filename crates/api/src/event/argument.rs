@@ -198,6 +198,7 @@ impl Argument {
 
     /// Bytes that it takes, about.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> usize {
         let more = match &self.value {
             ArgumentValue::Text(text, _) => text.len(),
