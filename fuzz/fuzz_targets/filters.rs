@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use saker_api::event::{
+use saker_api::event::{ Seldom,
     Argument, ArgumentValue, Caller, Event, EventKind, ExecEvent, Family, HookEvent, HookInfo, Node, Process,
     ProcessView, Timestamp,
 };
@@ -42,33 +42,22 @@ fn events() -> &'static [Event; 2] {
         let hook = HookEvent {
             process: view(),
             parent: None,
-            ancestors: Vec::new(),
             caller: Caller::default(),
             hook: Arc::new(HookInfo { policy: "p".into(), family: Family::Kprobe, ..HookInfo::default() }),
             function: "f".into(),
-            args: values.map(|value| Argument { value, label: None }).into(),
-            data: Vec::new(),
+            args: values.into_iter().map(|value| Argument { value, label: None }).collect(),
+            more: Seldom::default(),
             result: None,
             action: 1,
             return_action: 0,
             selector: Some(0),
             repeats: 0,
-            kernel_stack: Vec::new(),
-            user_stack: Vec::new(),
-            stack_missing: "",
-            file_hash: Box::default(),
-            file_hash_missing: "",
-            loaded: None,
             cgroup_id: 0,
-            return_missing: "",
             entry_missing: false,
             socket_owner: false,
-            action_withheld: "",
-            return_action_withheld: "",
             workload_undecided: false,
-            requests: Vec::new(),
         };
-        let kinds = [EventKind::Exec(exec), EventKind::Hook(Box::new(hook))];
+        let kinds = [EventKind::Exec(exec), EventKind::Hook(hook)];
         kinds.map(|kind| Event { time: Timestamp(1), node: Arc::new(Node::default()), kind })
     })
 }

@@ -136,6 +136,7 @@ impl<'a> Record<'a> {
 impl<'a> Iterator for Values<'a> {
     type Item = Value<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'a>> {
         let (value, rest) = split_value(self.rest)?;
         self.rest = rest;
@@ -144,6 +145,7 @@ impl<'a> Iterator for Values<'a> {
 }
 
 /// The first value of `bytes` and what follows its padding. The last value may come without padding.
+#[inline]
 fn split_value(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (tlv, after) = saker_tlv::read_from_prefix(bytes).ok()?;
     let len = usize::try_from(tlv.len).ok()?;

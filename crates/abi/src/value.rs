@@ -102,10 +102,28 @@ pub enum Mismatch {
 }
 
 impl<'a> Value<'a> {
+    /// The number of a value of a signed type of up to 32 bits, which is what comes most: as [`Value::content`] has it, for
+    /// less. `None`: it is of another type, or it could not be read.
+    #[must_use]
+    #[inline]
+    pub fn int(&self) -> Option<i32> {
+        let is_int = matches!(
+            raw::saker_type::from(self.flags),
+            raw::SAKER_TYPE_INT | raw::SAKER_TYPE_S32 | raw::SAKER_TYPE_S16 | raw::SAKER_TYPE_S8
+        );
+        let was_read = matches!(self.status, Status::Ok | Status::Truncated);
+        if is_int && was_read {
+            number(self.flags, self.bytes).ok().map(|number| number as i32)
+        } else {
+            None
+        }
+    }
+
     /// The content of a value that a hook captured or returned.
     ///
     /// # Errors
     /// [`Mismatch`] when its bytes do not fit its type, or the type is not known.
+    #[inline]
     pub fn content(&self) -> Result<Content<'a>, Mismatch> {
         if matches!(self.status, Status::Failed | Status::Chunked) {
             return Ok(Content::Failed);
@@ -121,6 +139,19 @@ impl<'a> Value<'a> {
             }
             raw::SAKER_TYPE_S64 => Content::Long(number(type_, bytes)?.cast_signed()),
             raw::SAKER_TYPE_U64 | raw::SAKER_TYPE_SIZE => Content::Size(number(type_, bytes)?),
+            raw::SAKER_TYPE_FILE | raw::SAKER_TYPE_FD | raw::SAKER_TYPE_KIOCB => {
+                let (object, path) = head(type_, bytes)?;
+                Content::Object(ObjectKind::File, object, path)
+            }
+            raw::SAKER_TYPE_SOCK | raw::SAKER_TYPE_SOCKET => Content::Sock(head(type_, bytes)?.0),
+            _ => return self.of_other_type(),
+        })
+    }
+
+    /// The same of types that come less often.
+    fn of_other_type(&self) -> Result<Content<'a>, Mismatch> {
+        let (type_, bytes) = (self.flags, self.bytes);
+        Ok(match raw::saker_type::from(type_) {
             raw::SAKER_TYPE_SYSCALL64 => Content::Syscall(number(type_, bytes)?),
             raw::SAKER_TYPE_CAPABILITY => Content::Capability(number(type_, bytes)? as i32),
             raw::SAKER_TYPE_BPF_CMD => Content::BpfCommand(number(type_, bytes)? as i32),
@@ -151,12 +182,8 @@ impl<'a> Value<'a> {
             | raw::SAKER_TYPE_CONST_BUF
             | raw::SAKER_TYPE_IOV_ITER => head(type_, bytes)
                 .map(|(buffer, rest): (raw::saker_buffer, _)| Content::Buffer(buffer.size, rest)),
-            raw::SAKER_TYPE_FILE | raw::SAKER_TYPE_FD | raw::SAKER_TYPE_KIOCB => object(ObjectKind::File),
             raw::SAKER_TYPE_PATH | raw::SAKER_TYPE_DENTRY => object(ObjectKind::Path),
             raw::SAKER_TYPE_LINUX_BINPRM => object(ObjectKind::Binprm),
-            raw::SAKER_TYPE_SOCK | raw::SAKER_TYPE_SOCKET => {
-                head(type_, bytes).map(|(sock, _)| Content::Sock(sock))
-            }
             raw::SAKER_TYPE_SKB => head(type_, bytes).map(|(skb, _)| Content::Skb(skb)),
             raw::SAKER_TYPE_SOCKADDR => head(type_, bytes).map(|(address, _)| Content::Sockaddr(address)),
             raw::SAKER_TYPE_SOCKADDR_UN => {
@@ -185,11 +212,13 @@ impl<'a> Value<'a> {
     }
 }
 
+#[inline]
 fn number(type_: u8, bytes: &[u8]) -> Result<u64, Mismatch> {
     head(type_, bytes).map(|(number, _): (raw::saker_number, _)| number.value)
 }
 
 /// The fixed part of a value and what follows it.
+#[inline]
 fn head<T: FromBytes + Immutable + KnownLayout>(type_: u8, bytes: &[u8]) -> Result<(T, &[u8]), Mismatch> {
     T::read_from_prefix(bytes).map_err(|_| Mismatch::Short { type_, has: bytes.len(), needs: size_of::<T>() })
 }

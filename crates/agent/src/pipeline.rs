@@ -14,7 +14,7 @@ use saker_abi::Stats;
 use saker_api::event::Event;
 use saker_engine::hook::PolicyText;
 use saker_engine::{Counters, Engine, Input as EngineInput, Remembered, SnapshotKind, SnapshotTask};
-use saker_export::{Batch, Control};
+use saker_export::{Control, Spares};
 use saker_probes::RecordBatch;
 use tokio::sync::oneshot;
 
@@ -26,6 +26,7 @@ use crate::source::RecordReader;
 mod event_counts;
 mod holding;
 mod lookups;
+mod publishing;
 
 pub use event_counts::{EventCounts, EventTotals, Labels, PolicyHook, ProcessLabels};
 pub use holding::{HeldCounts, HoldBounds, Holding};
@@ -35,10 +36,9 @@ pub use lookups::Lookups;
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// Looks at the ring after which counters are passed on although it was never seen empty.
 const SAMPLE_PATIENCE: u32 = 200;
-/// Events published at once, at most: a snapshot has thousands.
-const PUBLISH_MAX: usize = 1024;
 
-/// Time between two looks at the memory of all processes in the table: a full table takes some milliseconds.
+/// Time between two looks at the memory of all processes in the table, for a full table takes some milliseconds; and after
+/// which memory of events that is not in use is given back.
 const WEIGH: Duration = Duration::from_secs(10);
 
 /// Nice values: on a machine that is all busy, what floods the ring must not starve those who empty it.
@@ -244,6 +244,7 @@ impl Pipeline {
                 gauges: thread_gauges,
                 requests,
                 events: Vec::new(),
+                spares: Arc::default(),
                 counts,
                 told: Instant::now(),
                 weighed: None,
@@ -437,6 +438,8 @@ struct Working {
     gauges: Arc<Gauges>,
     requests: Sender<Request>,
     events: Vec<Arc<Event>>,
+    /// Where events come back to that all sinks have done with.
+    spares: Arc<Spares>,
     counts: EventCounts,
     told: Instant,
     /// When the processes were weighed last.
@@ -489,11 +492,14 @@ impl Working {
             }
             Input::Records(mut batch) => {
                 self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
+                if self.engine.spares() < batch.len() {
+                    self.engine.add_spares(&mut self.spares.take());
+                }
                 for record in batch.records() {
                     if let Some(findings) = self.lookups.of(record) {
                         self.give(EngineInput::Findings(findings));
                     }
-                    self.give(EngineInput::Record(record));
+                    self.give_record(record);
                 }
                 batch.clear();
                 let _ = self.recycle.try_send(batch);
@@ -528,30 +534,12 @@ impl Working {
         self.engine.input(input, &mut self.events);
     }
 
-    fn publish(&mut self) {
-        self.holding.pass(&mut self.events, Instant::now());
-        if self.events.is_empty() {
-            return;
+    /// The same of a record, which is what comes most.
+    fn give_record(&mut self, record: &[u8]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&EngineInput::Record(record));
         }
-        self.gauges.published.fetch_add(self.events.len() as u64, Ordering::Relaxed);
-        if self.counts.count(&self.events) {
-            self.tell_counts();
-        }
-        if let Some(requester) = &self.requester {
-            requester.of_events(&self.events);
-        }
-        let mut rest = std::mem::take(&mut self.events);
-        while rest.len() > PUBLISH_MAX {
-            let later = rest.split_off(PUBLISH_MAX);
-            self.publisher.publish(&Arc::new(Batch::new(rest)));
-            rest = later;
-        }
-        self.publisher.publish(&Arc::new(Batch::new(rest)));
-    }
-
-    fn tell_counts(&mut self) {
-        let counts = &mut self.counts;
-        self.gauges.with_event_totals(|totals| counts.add_to(totals));
+        self.engine.record(record, &mut self.events);
     }
 
     fn ask(&mut self) {
@@ -572,6 +560,9 @@ impl Working {
         self.gauges.table_bytes.store(self.engine.table_bytes(), Ordering::Relaxed);
         if self.weighed.is_none_or(|at| at.elapsed() >= WEIGH) {
             self.weighed = Some(self.told);
+            // Else what a flood left would stay, scattered over memory that could be given back to the system.
+            self.engine.drop_spares();
+            drop(self.spares.take());
             self.gauges.process_bytes.store(self.engine.process_bytes(), Ordering::Relaxed);
         }
         if let Some(recorder) = &mut self.recorder {

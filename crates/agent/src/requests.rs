@@ -150,7 +150,7 @@ impl Requester {
     pub fn of_events(&self, events: &[Arc<Event>]) {
         for event in events {
             if let EventKind::Hook(hook) = &event.kind {
-                hook.requests.iter().for_each(|request| self.ask(request));
+                hook.more.requests.iter().for_each(|request| self.ask(request));
             }
         }
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use saker_abi::{Exec, Exit, Hook, Identity, Key, Status, Tag, build};
 use saker_api::event::{
-    Argument, ArgumentValue, Caller, Event, EventKind, ExecEvent, Family, HookEvent, HookInfo, Node, Process,
-    ProcessView, Timestamp,
+    Argument, ArgumentValue, Arguments, Caller, Event, EventKind, ExecEvent, Family, HookEvent, HookInfo,
+    Node, Process, ProcessView, Seldom, Timestamp,
 };
 use saker_api::passage::Passage;
 use saker_api::tetragon::SyscallId;
@@ -169,36 +169,25 @@ pub(crate) fn hook(policy: &str, function: &str) -> Arc<Event> {
     let hook = HookEvent {
         process: ProcessView { process: Arc::default(), refcnt: 1 },
         parent: None,
-        ancestors: Vec::new(),
         caller: Caller::default(),
         hook: Arc::new(info),
         function: function.into(),
-        args: Vec::new(),
-        data: Vec::new(),
+        args: Arguments::new(),
+        more: Seldom::default(),
         result: None,
         action: 1,
         return_action: 0,
         selector: None,
         repeats: 0,
-        kernel_stack: Vec::new(),
-        user_stack: Vec::new(),
-        stack_missing: "",
-        file_hash: Box::default(),
-        file_hash_missing: "",
-        loaded: None,
         cgroup_id: 0,
-        return_missing: "",
         entry_missing: false,
         socket_owner: false,
-        action_withheld: "",
-        return_action_withheld: "",
         workload_undecided: false,
-        requests: Vec::new(),
     };
     Arc::new(Event {
         time: Timestamp(1_700_000_000_000_000_000),
         node: Arc::default(),
-        kind: EventKind::Hook(Box::new(hook)),
+        kind: EventKind::Hook(hook),
     })
 }
 
@@ -210,7 +199,7 @@ pub(crate) fn syscall(number: u32, abi: &str) -> Arc<Event> {
         hook.hook =
             Arc::new(HookInfo { family: Family::Tracepoint, subsystem, event, ..(*hook.hook).clone() });
         let id = Arg::SyscallId(SyscallId { id: number, abi: abi.into() });
-        hook.args = vec![Argument { value: ArgumentValue::Other(Box::new(id)), label: None }];
+        hook.args = vec![Argument { value: ArgumentValue::Other(Box::new(id)), label: None }].into();
     }
     Arc::new(event)
 }

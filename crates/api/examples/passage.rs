@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use saker_api::event::{
     Argument, ArgumentValue, Caller, Event, EventKind, HookEvent, HookInfo, Node, Process, ProcessView,
-    Timestamp,
+    Seldom, Timestamp,
 };
 use saker_api::filter::{
     FieldFilters, FilterError, Filters, Offered, Subscription, parse_field_filters, parse_filters,
@@ -193,34 +193,23 @@ fn events(count: u32, same: bool) -> Vec<Arc<Event>> {
         let hook = HookEvent {
             process: view(&process),
             parent: Some(view(&parent)),
-            ancestors: Vec::new(),
             caller: Caller { tid: 1001, ..Caller::default() },
             hook: Arc::clone(&hook),
             function: "sys_openat".into(),
-            args: values.map(|value| Argument { value, label: None }).into(),
-            data: Vec::new(),
+            args: values.into_iter().map(|value| Argument { value, label: None }).collect(),
+            more: Seldom::default(),
             result: None,
             action: 1,
             return_action: 0,
             selector: Some(0),
             repeats: 0,
-            kernel_stack: Vec::new(),
-            user_stack: Vec::new(),
-            stack_missing: "",
-            file_hash: Box::default(),
-            file_hash_missing: "",
-            loaded: None,
             cgroup_id: 0,
-            return_missing: "",
             entry_missing: false,
             socket_owner: false,
-            action_withheld: "",
-            return_action_withheld: "",
             workload_undecided: false,
-            requests: Vec::new(),
         };
         let time = Timestamp(1_795_422_600_123_456_789 + u64::from(index));
-        Arc::new(Event { time, node: Arc::clone(&node), kind: EventKind::Hook(Box::new(hook)) })
+        Arc::new(Event { time, node: Arc::clone(&node), kind: EventKind::Hook(hook) })
     };
     (0..count).map(event).collect()
 }

@@ -11,9 +11,11 @@ mod shown;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-pub use argument::{Argument, ArgumentValue, Name, Object, ObjectKind, Socket};
+pub use argument::{Argument, ArgumentValue, EncodedSocket, Name, Object, ObjectKind, Socket, SocketKind};
 pub(crate) use argument::{NO_ADDRESS, PATH_CUT};
-pub use hook::{Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, Loaded, Request};
+pub use hook::{
+    Arguments, Caller, EncodedHook, Family, Frame, HookEvent, HookInfo, HookMore, Loaded, Request, Seldom,
+};
 
 /// Nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,10 @@ pub struct Node {
 /// The kinds of events. The compatible kinds carry the number of their protobuf field.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most events are the largest: one piece of memory for each and not two"
+)]
 pub enum EventKind {
     /// `process_exec` (1). Also a process that was there before the agent (flag `procFS`) or that was found
     /// again after a loss (flag `reconstructed` in [`ProcessExtra::reconstructed`]).
@@ -52,7 +58,7 @@ pub enum EventKind {
     Exit(ExitEvent),
     /// `process_kprobe` (9), `process_tracepoint` (10), `process_loader` (11), `process_uprobe` (12),
     /// `process_lsm` (28) or `process_usdt` (29).
-    Hook(Box<HookEvent>),
+    Hook(HookEvent),
     /// `gap`: records that did not reach the agent. Ours; not part of the compatible service.
     Gap(GapEvent),
 }

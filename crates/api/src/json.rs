@@ -13,6 +13,7 @@ mod credentials;
 mod frame;
 mod hook;
 mod message;
+mod objects;
 mod pod;
 mod process;
 

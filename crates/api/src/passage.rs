@@ -170,7 +170,14 @@ impl Passage {
     /// The time, if it plays a part here; else any, because asking for it costs more than most filters.
     #[must_use]
     pub fn clock(&self) -> Instant {
-        if self.fold.is_some() || self.limit.is_some() { Instant::now() } else { self.begun }
+        if self.may_wait() { Instant::now() } else { self.begun }
+    }
+
+    /// Whether anything may ever come from [`Passage::next`], as things stand.
+    #[must_use]
+    #[inline]
+    pub fn may_wait(&self) -> bool {
+        self.fold.is_some() || self.limit.is_some()
     }
 
     /// When [`Passage::next`] will have something without another event; `None`: never.

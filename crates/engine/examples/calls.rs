@@ -1,6 +1,6 @@
 //! Replays made-up calls of hooks through the engine and the JSON writer, and says how fast.
 //!
-//! Arguments: the shape (`files`: entry and return of a call with a file, `sockets`: a call with a socket), the number
+//! Arguments: the shape (`files`: a call with a file and its return, `sockets`: a call with a socket), the number
 //! of calls, and of rounds. Under a tool that counts instructions, ask for one round.
 
 use std::error::Error;
@@ -12,7 +12,7 @@ use saker_abi::generated::{
     saker_sock,
 };
 use saker_abi::{Hook, HookFlags, Key, Tag};
-use saker_api::event::{Node, Visible};
+use saker_api::event::{EventKind, GapEvent, Node, Visible};
 use saker_api::json::Writer;
 use saker_engine::hook::{HookText, PolicyText};
 use saker_engine::workload::{LS, Subject, World};
@@ -51,22 +51,30 @@ fn play(round: usize, files: bool, count: u64) {
     events.clear();
     let (mut told, mut bytes) = (0, 0);
     let mut took = std::time::Duration::ZERO;
-    for call in 0..count {
-        let records = if files { file(&mut world, &subject, call) } else { socket(&mut world, &subject) };
+    let mut call = 0;
+    while call < count {
+        // As many as come together when a machine is busy.
+        let together: Vec<_> = (call..count.min(call + 64))
+            .map(|call| if files { file(&mut world, &subject, call) } else { socket(&mut world, &subject) })
+            .collect();
+        call += together.len() as u64;
         let start = Instant::now();
-        for record in &records {
+        for record in &together {
             engine.record(record, &mut events);
         }
-        // As many as come together when a machine is busy.
-        if call % 64 == 63 || call + 1 == count {
-            for event in &events {
-                writer.write_event(event, &mut lines);
-            }
-            told += events.len();
-            bytes += lines.len();
-            events.clear();
-            lines.clear();
+        for event in &events {
+            writer.write_event(event, &mut lines);
         }
+        told += events.len();
+        bytes += lines.len();
+        // As a batch of events does when all sinks have written them.
+        for event in &mut events {
+            if let Some(event) = Arc::get_mut(event) {
+                event.kind = EventKind::Gap(GapEvent::default());
+            }
+        }
+        engine.add_spares(&mut events);
+        lines.clear();
         took += start.elapsed();
     }
     let per_second = told as f64 / took.as_secs_f64();
@@ -80,21 +88,21 @@ fn hook(flags: u32, call: u64) -> Hook {
 }
 
 /// A call with a file and a number, and its return, in one record.
-fn file(world: &mut World, subject: &Subject, call: u64) -> Vec<Vec<u8>> {
+fn file(world: &mut World, subject: &Subject, call: u64) -> Vec<u8> {
     let object = saker_object { ino: 4711, dev: 8 << 20 | 1, mode: 0o100_644, ..saker_object::default() };
     let record = world.hook(subject, hook(HookFlags::CALL.0, call));
     let record = record.captured(Tag::captured(0), SAKER_TYPE_FILE, &object, b"/srv/data/watched/file");
     let record = record.captured(Tag::captured(1), SAKER_TYPE_INT, &saker_number { value: 2 }, b"");
     let record = record.captured(Tag::RESULT, SAKER_TYPE_INT, &saker_number { value: 0 }, b"");
-    vec![record.finish()]
+    record.finish()
 }
 
 /// A call with a socket.
-fn socket(world: &mut World, subject: &Subject) -> Vec<Vec<u8>> {
+fn socket(world: &mut World, subject: &Subject) -> Vec<u8> {
     let mut sock = saker_sock { family: 2, type_: 1, protocol: 6, state: 1, ..saker_sock::default() };
     (sock.sport, sock.dport, sock.cookie) = (40_000, 8_080, 0x1234_5678);
     sock.saddr[..4].copy_from_slice(&[127, 0, 0, 1]);
     sock.daddr[..4].copy_from_slice(&[127, 0, 0, 1]);
     let entry = world.hook(subject, hook(0, 0));
-    vec![entry.captured(Tag::captured(0), SAKER_TYPE_SOCK, &sock, b"").finish()]
+    entry.captured(Tag::captured(0), SAKER_TYPE_SOCK, &sock, b"").finish()
 }

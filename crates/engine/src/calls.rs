@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use saker_api::event::{Argument, ArgumentValue, HookEvent, Timestamp};
+use saker_api::event::{Argument, ArgumentValue, Arguments, Event, EventKind, HookEvent, Node, Timestamp};
 use saker_api::tetragon::KprobeError;
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_policy::plan::HookText;
+
+use crate::spares::Spares;
 
 mod table;
 
@@ -61,8 +63,12 @@ impl Unjoined {
 pub(crate) struct Shape {
     /// How many of the values are arguments; the others are data.
     pub arguments: usize,
+    /// How many values there are, as far as the policy says.
+    pub values: usize,
     /// Labels of the values, in the order of records; `None`: it has none.
     pub labels: Vec<Option<Arc<str>>>,
+    /// One of them has a label.
+    pub labelled: bool,
     /// Where each value stands in the policy; empty: in the order of records.
     pub positions: Vec<usize>,
     /// Without its return an entry is no event.
@@ -71,46 +77,57 @@ pub(crate) struct Shape {
     pub requests: bool,
 }
 
-/// What was captured so far.
-#[derive(Debug, Default)]
-pub(crate) struct Captured {
-    /// By place; one without a value did not come.
-    values: Vec<Argument>,
-    pub result: Option<Argument>,
+/// An event of a hook that is not complete. It lies where it will be told from, so that it is not moved there.
+#[derive(Debug)]
+pub(crate) struct Untold(Arc<Event>);
+
+impl Untold {
+    #[inline]
+    pub fn new(time: Timestamp, node: &Arc<Node>, hook: HookEvent, spares: &mut Spares) -> Self {
+        Self(spares.event(time, node, EventKind::Hook(hook)))
+    }
+
+    /// What is known of it so far. `None` would be said of an event that others have, and none has it yet.
+    pub fn hook(&mut self) -> Option<&mut HookEvent> {
+        match Arc::get_mut(&mut self.0).map(|event| &mut event.kind) {
+            Some(EventKind::Hook(hook)) => Some(hook),
+            _ => None,
+        }
+    }
+
+    /// The event, to be told.
+    pub fn into_event(self) -> Arc<Event> {
+        self.0
+    }
 }
 
-/// An event that is not complete.
+/// A call of which more will come.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub key: CallKey,
     pub pid: u32,
     pub tid: u32,
-    /// Of the entry.
-    pub time: Timestamp,
     /// Length of the entry's record.
     pub bytes: usize,
     /// What it waits for is the hash of its file, not a return.
     pub hash: bool,
-    pub event: Box<HookEvent>,
-    pub captured: Captured,
+    /// With what was captured so far, in the order of the record; what did not come has no value.
+    pub event: Untold,
     pub shape: Arc<Shape>,
 }
 
-impl Captured {
-    /// With room for the values of a shape.
-    pub fn for_shape(shape: &Shape) -> Self {
-        Self { values: Vec::with_capacity(shape.values()), result: None }
+/// Puts a captured value in its place.
+#[inline]
+pub(crate) fn set(values: &mut Arguments, index: usize, argument: Argument) {
+    // Mostly they come one after the other.
+    if index == values.len() {
+        values.push(argument);
+        return;
     }
-
-    pub fn set(&mut self, index: usize, argument: Argument) {
-        while self.values.len() < index {
-            self.values.push(Argument::default());
-        }
-        match self.values.get_mut(index) {
-            Some(value) => *value = argument,
-            None => self.values.push(argument),
-        }
+    if index > values.len() {
+        values.resize_with(index + 1, Argument::default);
     }
+    values[index] = argument;
 }
 
 impl Shape {
@@ -124,68 +141,61 @@ impl Shape {
             labels.resize(labels.len().max(positions.len()), None);
             positions = Vec::new();
         }
+        let all = text.arguments.max(labels.len()).max(positions.len());
         Self {
             arguments: text.arguments,
+            values: all.min(saker_abi::generated::SAKER_VALUES_MAX as usize),
+            labelled: labels.iter().any(Option::is_some),
             labels,
             positions,
             conditional_return: text.conditional_return,
             requests: !text.requests.is_empty(),
         }
     }
-
-    /// How many values there are, as far as the policy says.
-    fn values(&self) -> usize {
-        let all = self.arguments.max(self.labels.len()).max(self.positions.len());
-        all.min(saker_abi::generated::SAKER_VALUES_MAX as usize)
-    }
 }
 
-impl Waiting {
-    /// The event, with its arguments where they belong. One that is missing keeps its place and says why.
-    pub fn finish(self) -> Box<HookEvent> {
-        let Self { mut event, captured, shape, .. } = self;
-        let family = event.hook.family;
-        let mut values = captured.values;
-        // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
-        if !event.entry_missing && event.loaded.is_none() {
-            while values.len() < shape.values() {
-                values.push(Argument::default());
-            }
-        }
-        for (value, label) in values.iter_mut().zip(&shape.labels) {
+/// Completes an event of which nothing more will come: its arguments are put where they belong. One that is missing keeps
+/// its place and says why.
+pub(crate) fn finish(event: &mut HookEvent, shape: &Shape) {
+    let family = event.hook.family;
+    // Of a return alone the values of the entry were never asked for; a mapped file is told by itself.
+    if event.args.len() < shape.values && !event.entry_missing && event.more.loaded.is_none() {
+        event.args.resize_with(shape.values, Argument::default);
+    }
+    if shape.labelled {
+        for (value, label) in event.args.iter_mut().zip(&shape.labels) {
             value.label.clone_from(label);
         }
-        if !event.entry_missing {
-            for value in values.iter_mut().filter(|value| did_not_come(value)) {
-                *value = missing(event.return_missing, value.label.take());
-            }
+    }
+    if !event.entry_missing {
+        for value in event.args.iter_mut().filter(|value| did_not_come(value)) {
+            *value = missing(event.more.return_missing, value.label.take());
         }
-        if shape.positions.is_empty() && !event.entry_missing {
-            event.args = values;
-            if family.has_data() && event.args.len() > shape.arguments {
-                event.data = event.args.split_off(shape.arguments);
-            }
-        } else {
-            place(&mut event, values, &shape);
+    }
+    if shape.positions.is_empty() && !event.entry_missing {
+        if event.args.len() > shape.arguments && family.has_data() {
+            event.more.data = event.args.drain(shape.arguments..).collect();
         }
-        if family.has_return() {
-            event.result = captured.result;
-        } else {
-            event.args.extend(captured.result);
-        }
-        event
+    } else {
+        place(event, shape);
+    }
+    if !family.has_return()
+        && let Some(result) = event.result.take()
+    {
+        event.args.push(result);
     }
 }
 
 /// Puts values where the policy has them, which is not the order of the record.
-fn place(event: &mut HookEvent, values: Vec<Argument>, shape: &Shape) {
+fn place(event: &mut HookEvent, shape: &Shape) {
+    let values = std::mem::take(&mut event.args);
     let came = values.into_iter().enumerate().filter(|(_, value)| !did_not_come(value));
     let position = |index: usize| shape.positions.get(index).copied().unwrap_or(index);
     let mut placed: Vec<_> = came.map(|(index, argument)| (position(index), argument)).collect();
     placed.sort_by_key(|(position, _)| *position);
     for (position, argument) in placed {
         if position >= shape.arguments && event.hook.family.has_data() {
-            event.data.push(argument);
+            event.more.data.push(argument);
         } else {
             event.args.push(argument);
         }
@@ -222,9 +232,9 @@ mod tests {
         };
         let plain = Shape::of(&text(vec![0, 1, 2]));
         assert!(plain.positions.is_empty());
-        assert_eq!((plain.values(), plain.labels), (3, vec![Some("a".into()), None, None]));
+        assert_eq!((plain.values, plain.labels), (3, vec![Some("a".into()), None, None]));
         let mixed = Shape::of(&text(vec![1, 0, 2]));
-        assert_eq!((mixed.values(), mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
-        assert_eq!(Shape::of(&text(Vec::new())).values(), 2);
+        assert_eq!((mixed.values, mixed.positions, mixed.labels.len()), (3, vec![1, 0, 2], 2));
+        assert_eq!(Shape::of(&text(Vec::new())).values, 2);
     }
 }

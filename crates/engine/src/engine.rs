@@ -13,8 +13,10 @@ use crate::counters::{Counters, Outcome};
 use crate::findings::Findings;
 use crate::policies::Policies;
 use crate::process::Factory;
+use crate::seen::Seen;
 use crate::sequence::Sequences;
 use crate::snapshot::{Pending, SnapshotKind, SnapshotTask};
+use crate::spares::Spares;
 use crate::table::{Slot, Table};
 
 /// Turns records into events. Single-threaded; all its memory is bounded by its configuration.
@@ -26,6 +28,8 @@ pub struct Engine {
     pub(crate) contents: Contents,
     pub(crate) policies: Policies,
     pub(crate) calls: Calls,
+    pub(crate) seen: Seen,
+    pub(crate) spares: Spares,
     pub(crate) sequences: Sequences,
     pub(crate) counters: Counters,
     /// Kernel time of the newest record.
@@ -49,6 +53,8 @@ impl Engine {
             contents: Contents::new(config.pending_bytes),
             policies: Policies::default(),
             calls: Calls::default(),
+            seen: Seen::default(),
+            spares: Spares::default(),
             sequences: Sequences::new(config.sequence),
             factory: Factory::new(config),
             counters: Counters::default(),
@@ -69,11 +75,11 @@ impl Engine {
             Ok(record) => record,
             Err(error) => return self.undecodable(error),
         };
-        let header = *record.header();
-        if header.seq != 0 && self.sequences.arrived(header.cpu, header.seq, &mut self.counters.losses) {
+        let &Header { kind, seq, cpu, time, .. } = record.header();
+        if seq != 0 && self.sequences.arrived(cpu, seq, &mut self.counters.losses) {
             self.resync = true;
         }
-        self.clock = self.clock.max(header.time);
+        self.clock = self.clock.max(time);
         let outcome = match &record.body {
             Body::Exec(exec) => self.exec(exec, &record, out),
             Body::Fork(fork) => self.fork(fork, out),
@@ -82,7 +88,7 @@ impl Engine {
             Body::Hook(hook) => self.hook(hook, &record, findings, out),
             Body::Task(_) | Body::Unknown(_) => Outcome::Unexpected,
         };
-        self.counters.outcome(header.kind, outcome);
+        self.counters.outcome(kind, outcome);
         if self.sequences.overdue() {
             self.tell_gaps(&[], out);
         }
@@ -151,7 +157,8 @@ impl Engine {
         self.resync = true;
         let gap = GapEvent { lost, stage, ..GapEvent::default() };
         self.counters.events.gap += 1;
-        self.emit(self.factory.wall(self.clock), EventKind::Gap(gap), out);
+        let time = self.factory.wall(self.clock);
+        self.emit(time, EventKind::Gap(gap), out);
     }
 
     /// Takes a new distance of the wall clock from CLOCK_BOOTTIME, after the wall clock was set.
@@ -219,8 +226,24 @@ impl Engine {
         self.gaps = std::mem::take(gaps);
     }
 
-    pub(crate) fn emit(&self, time: Timestamp, kind: EventKind, out: &mut Vec<Arc<Event>>) {
-        out.push(Arc::new(Event { time, node: Arc::clone(&self.factory.config.node), kind }));
+    pub(crate) fn emit(&mut self, time: Timestamp, kind: EventKind, out: &mut Vec<Arc<Event>>) {
+        out.push(self.spares.event(time, &self.factory.config.node, kind));
+    }
+
+    /// Takes events that everybody has done with: their memory is that of the next ones.
+    pub fn add_spares(&mut self, events: &mut Vec<Arc<Event>>) {
+        self.spares.add(events);
+    }
+
+    /// Gives their memory back.
+    pub fn drop_spares(&mut self) {
+        self.spares = Spares::default();
+    }
+
+    /// How many of them there are.
+    #[must_use]
+    pub fn spares(&self) -> usize {
+        self.spares.len()
     }
 
     /// Entry of the creator that a record names. A derived key may have another time than the table has; then

@@ -39,7 +39,8 @@ impl Engine {
         let ancestors = if self.factory.config.ancestors.exec { self.ancestors(parent) } else { Vec::new() };
         let event = ExecEvent { process: ProcessView { process, refcnt }, parent: parent_view, ancestors };
         self.counters.events.exec += 1;
-        self.emit(self.time_of(&exec.rec), EventKind::Exec(event), out);
+        let time = self.time_of(&exec.rec);
+        self.emit(time, EventKind::Exec(event), out);
         Outcome::Emitted
     }
 

@@ -51,7 +51,8 @@ impl Engine {
         self.note_end(key);
         self.calls_ended(key.pid, out);
         self.counters.events.exit += 1;
-        self.emit(self.time_of(&exit.rec), EventKind::Exit(event), out);
+        let time = self.time_of(&exit.rec);
+        self.emit(time, EventKind::Exit(event), out);
         Outcome::Emitted
     }
 

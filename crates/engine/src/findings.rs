@@ -70,11 +70,11 @@ pub(crate) fn put_stacks(
         let (stack, symbols, skip) = match value.tag {
             Tag::KERNEL_STACK => {
                 missing[0] = false;
-                (&mut event.kernel_stack, &findings.kernel, findings.own_frames)
+                (&mut event.more.kernel_stack, &findings.kernel, findings.own_frames)
             }
             Tag::USER_STACK => {
                 missing[1] = false;
-                (&mut event.user_stack, &findings.user, 0)
+                (&mut event.more.user_stack, &findings.user, 0)
             }
             _ => continue,
         };
@@ -83,11 +83,11 @@ pub(crate) fn put_stacks(
             stack.extend(frames.map(|(index, address)| frame(address, symbols.get(index), show_addresses)));
         }
     }
-    event.stack_missing = match missing {
+    event.more.stack_missing = match missing {
         [true, true] => "kernel, user",
         [true, false] => "kernel",
         [false, true] => "user",
-        [false, false] => event.stack_missing,
+        [false, false] => event.more.stack_missing,
     };
 }
 

@@ -8,16 +8,17 @@ use saker_abi::generated::{
     SAKER_WITHHELD_SWITCH, SAKER_WITHHELD_UNHASHED, SAKER_WITHHELD_WORKLOAD,
 };
 use saker_abi::{Content, Hook, HookFlags, Key, Record, Tag};
-use saker_api::event::{Caller, Event, EventKind, Family, HookEvent, Loaded, ProcessView};
+use saker_api::event::{Arguments, Caller, Event, Family, HookEvent, HookMore, Loaded, ProcessView, Seldom};
 pub use saker_policy::plan::HookText;
 use saker_policy::plan::WorkloadTest;
 
-use crate::calls::{CallKey, Captured, Unjoined, Waiting};
+use crate::calls::{CallKey, Shape, Unjoined, Untold, Waiting, finish, set};
 use crate::contents::Rests;
 use crate::counters::Outcome;
 use crate::engine::Engine;
 use crate::findings::{Findings, put_stacks};
 use crate::process::{credentials, namespaces};
+use crate::seen::Seen;
 use crate::table::Slot;
 use crate::values::argument;
 
@@ -97,35 +98,35 @@ const HASHES: [(&str, usize); 23] = [
 ];
 
 /// A hash as events show it; `None`: there is none, or of an algorithm that is not known.
-fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<Box<str>> {
+fn file_hash(algorithm: u8, bytes: &[u8]) -> Option<String> {
     let (name, len) = HASHES.get(usize::from(algorithm))?;
     Some(digits(name, bytes.get(..*len)?))
 }
 
-fn digits(name: &str, bytes: &[u8]) -> Box<str> {
+fn digits(name: &str, bytes: &[u8]) -> String {
     let mut text = format!("{name}:");
     for byte in bytes {
         text.push_str(&format!("{byte:02x}"));
     }
-    text.into_boxed_str()
+    text
 }
 
 /// Takes the hash of a file from the record that has it; of one without there was no room to ask for it.
 fn put_hash(event: &mut HookEvent, record: &Record<'_>) {
     let Some(value) = record.values().find(|value| value.tag == Tag::HASH) else {
-        event.file_hash_missing = Unjoined::TableFull.name();
+        event.more.file_hash_missing = Unjoined::TableFull.name();
         return;
     };
     let build_id = u32::from(value.flags) == SAKER_HASH_BUILD_ID;
     if build_id && value.bytes.is_empty() {
-        event.file_hash_missing = NO_BUILD_ID;
+        event.more.file_hash_missing = NO_BUILD_ID;
         return;
     }
     let found =
         if build_id { Some(digits("build-id", value.bytes)) } else { file_hash(value.flags, value.bytes) };
     match found {
-        Some(hash) => event.file_hash = hash,
-        None => event.file_hash_missing = HASH_FAILED,
+        Some(hash) => event.more.file_hash = hash,
+        None => event.more.file_hash_missing = HASH_FAILED,
     }
 }
 
@@ -149,13 +150,24 @@ fn withheld(flags: u32) -> &'static str {
     }
 }
 
+/// Sets what few events have, if there is anything to be set.
+fn set_unless_empty(
+    text: &'static str,
+    more: &mut Seldom,
+    field: impl FnOnce(&mut HookMore) -> &mut &'static str,
+) {
+    if !text.is_empty() {
+        *field(more) = text;
+    }
+}
+
 /// Takes the values of a record, with what went ahead of it.
-fn capture(record: &Record<'_>, rests: &Rests, captured: &mut Captured) {
+fn capture(record: &Record<'_>, rests: &Rests, seen: &mut Seen, event: &mut HookEvent) {
     for value in record.values() {
         if value.tag == Tag::RESULT {
-            captured.result = Some(argument(&value, rests));
+            event.result = Some(argument(&value, rests, seen));
         } else if let Some(index) = value.tag.index() {
-            captured.set(index, argument(&value, rests));
+            set(&mut event.args, index, argument(&value, rests, seen));
         }
     }
 }
@@ -175,119 +187,121 @@ impl Engine {
             if self.contents.is_empty() { None } else { self.contents.take(hook, &mut self.counters.chunks) };
         let rests = rests.unwrap_or_default();
         let flags = HookFlags(hook.flags);
+        let addresses = self.factory.config.stack_addresses;
         let key = CallKey { policy: header.policy, hook: header.hook, call: hook.call };
-        let time = self.time_of(header);
         if flags.has(HookFlags::RETURN) && flags.has(HookFlags::HASH) {
             return self.hashed(key, record, out);
         }
         if flags.has(HookFlags::RETURN)
             && let Some(mut waiting) = self.calls.take(key)
         {
-            waiting.event.return_action = action_of(hook.action);
-            waiting.event.return_action_withheld = withheld(hook.flags);
+            let Some(event) = waiting.event.hook() else { return Outcome::Unexpected };
+            event.return_action = action_of(hook.action);
+            set_unless_empty(withheld(hook.flags), &mut event.more, |more| &mut more.return_action_withheld);
             if waiting.shape.requests
                 && let Some(known) = self.policies.hook(header.policy, header.hook, family)
             {
-                waiting.event.requests.extend(known.requests(hook.selector, true));
+                event.more.requests.extend(known.requests(hook.selector, true));
             }
-            capture(record, &rests, &mut waiting.captured);
-            self.put_stacks(&mut waiting.event, hook, record, findings.as_deref());
+            capture(record, &rests, &mut self.seen, event);
+            put_stacks(event, hook, record, findings.as_deref(), addresses);
             self.counters.calls.joined += 1;
             self.tell(waiting, out);
             return Outcome::Joined;
         }
-        let Some(known) = self.policies.hook(header.policy, header.hook, family) else {
+        let Some((mut untold, shape)) = self.event_of(hook, family) else {
             let is_known = self.policies.knows(header.policy);
             return if is_known { Outcome::Unexpected } else { Outcome::UnknownPolicy };
         };
-        let function = known.function(hook.function);
-        let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
-        let requests = known.requests_of(hook.selector, flags);
-        let (process, parent, ancestors) = self.called_by(header.process, flags, family);
-        let mut event = Box::new(HookEvent {
-            process,
-            parent,
-            ancestors,
-            caller: self.caller(hook),
-            hook: info,
-            function,
-            args: Vec::new(),
-            data: Vec::new(),
-            result: None,
-            action: action_of(hook.action),
-            // Of a call in one record nothing else is done at its return.
-            return_action: if flags.has(HookFlags::CALL) { action_of(POST) } else { 0 },
-            selector: Some(hook.selector)
-                .filter(|selector| u32::from(*selector) != saker_abi::generated::SAKER_SELECTOR_NONE),
-            repeats: hook.repeats,
-            kernel_stack: Vec::new(),
-            user_stack: Vec::new(),
-            stack_missing: "",
-            file_hash: Box::default(),
-            file_hash_missing: "",
-            loaded: None,
-            cgroup_id: hook.cgroup_id,
-            return_missing: "",
-            entry_missing: false,
-            socket_owner: flags.has(HookFlags::OWNER),
-            action_withheld: withheld(hook.flags),
-            return_action_withheld: "",
-            workload_undecided: flags.has(HookFlags::UNDECIDED),
-            requests,
-        });
+        let Some(event) = untold.hook() else { return Outcome::Unexpected };
         if flags.has(HookFlags::RETURN) {
-            (event.action, event.return_action) = (0, event.action);
-            (event.action_withheld, event.return_action_withheld) = ("", event.action_withheld);
-            event.entry_missing = true;
             self.counters.calls.without_entry += 1;
         }
         if flags.has(HookFlags::HASH) && !flags.has(HookFlags::WAITS) {
-            put_hash(&mut event, record);
+            put_hash(event, record);
         }
-        self.put_stacks(&mut event, hook, record, findings.as_deref());
-        let mut captured = Captured::for_shape(&shape);
-        let bytes =
-            header.len as usize + findings.as_ref().map_or(0, |findings| findings.bytes()) + rests.bytes();
+        put_stacks(event, hook, record, findings.as_deref(), addresses);
+        let more_bytes = findings.as_ref().map_or(0, |findings| findings.bytes());
         if family == Family::Loader {
-            event.loaded = Some(loaded(record, findings));
+            event.more.loaded = Some(loaded(record, findings));
         } else {
-            capture(record, &rests, &mut captured);
+            capture(record, &rests, &mut self.seen, event);
+        }
+        if !flags.has(HookFlags::WAITS) || flags.has(HookFlags::RETURN) {
+            finish(event, &shape);
+            self.counters.events.hooks[family as usize] += 1;
+            out.push(untold.into_event());
+            return Outcome::Emitted;
         }
         // The end of the owner does not end a call that another thread makes.
         let pid = if flags.has(HookFlags::OWNER) { 0 } else { header.process.pid };
-        let tid = hook.tid;
+        let bytes = header.len as usize + more_bytes + rests.bytes();
         let hash = flags.has(HookFlags::HASH);
-        let waiting = Waiting { key, pid, tid, time, bytes, hash, event, captured, shape };
-        if flags.has(HookFlags::WAITS) && !flags.has(HookFlags::RETURN) {
-            if let Some(older) = self.calls.insert(waiting) {
-                self.unjoined(older, Unjoined::Superseded, out);
-            }
-            while let Some(oldest) = self.calls.beyond_bounds() {
-                self.unjoined(oldest, Unjoined::TableFull, out);
-            }
-            return Outcome::Stored;
+        let waiting = Waiting { key, pid, tid: hook.tid, bytes, hash, event: untold, shape };
+        if let Some(older) = self.calls.insert(waiting) {
+            self.unjoined(older, Unjoined::Superseded, out);
         }
-        self.tell(waiting, out);
-        Outcome::Emitted
+        while let Some(oldest) = self.calls.beyond_bounds() {
+            self.unjoined(oldest, Unjoined::TableFull, out);
+        }
+        Outcome::Stored
+    }
+
+    /// What the event of a record tells beside its values, and the shape of these. `None`: there is no such hook.
+    fn event_of(&mut self, hook: &Hook, family: Family) -> Option<(Untold, Arc<Shape>)> {
+        let (header, flags) = (&hook.rec, HookFlags(hook.flags));
+        let known = self.policies.hook(header.policy, header.hook, family)?;
+        let function = known.function(hook.function);
+        let (info, shape) = (Arc::clone(&known.info), Arc::clone(&known.shape));
+        let mut more = Seldom::default();
+        if shape.requests {
+            more.requests = known.requests_of(hook.selector, flags);
+        }
+        let (process, parent, ancestors) = self.called_by(header.process, flags, family);
+        if !ancestors.is_empty() {
+            more.ancestors = ancestors;
+        }
+        // Of a call in one record nothing else is done at its return.
+        let at_return = if flags.has(HookFlags::CALL) { action_of(POST) } else { 0 };
+        let (action, return_action) = if flags.has(HookFlags::RETURN) {
+            set_unless_empty(withheld(hook.flags), &mut more, |more| &mut more.return_action_withheld);
+            (0, action_of(hook.action))
+        } else {
+            set_unless_empty(withheld(hook.flags), &mut more, |more| &mut more.action_withheld);
+            (action_of(hook.action), at_return)
+        };
+        let no_selector = u32::from(hook.selector) == saker_abi::generated::SAKER_SELECTOR_NONE;
+        let caller = self.caller(hook);
+        let (time, node) = (self.time_of(header), &self.factory.config.node);
+        let event = HookEvent {
+            process,
+            parent,
+            caller,
+            hook: info,
+            function,
+            args: Arguments::new(),
+            result: None,
+            action,
+            return_action,
+            selector: if no_selector { None } else { Some(hook.selector) },
+            repeats: hook.repeats,
+            cgroup_id: hook.cgroup_id,
+            entry_missing: flags.has(HookFlags::RETURN),
+            socket_owner: flags.has(HookFlags::OWNER),
+            workload_undecided: flags.has(HookFlags::UNDECIDED),
+            more,
+        };
+        Some((Untold::new(time, node, event, &mut self.spares), shape))
     }
 
     /// The hash of the file of a call.
     fn hashed(&mut self, key: CallKey, record: &Record<'_>, out: &mut Vec<Arc<Event>>) -> Outcome {
         let Some(mut waiting) = self.calls.take(key) else { return Outcome::Refused };
-        put_hash(&mut waiting.event, record);
+        let Some(event) = waiting.event.hook() else { return Outcome::Unexpected };
+        put_hash(event, record);
         self.counters.calls.joined += 1;
         self.tell(waiting, out);
         Outcome::Joined
-    }
-
-    fn put_stacks(
-        &self,
-        event: &mut HookEvent,
-        hook: &Hook,
-        record: &Record<'_>,
-        findings: Option<&Findings>,
-    ) {
-        put_stacks(event, hook, record, findings, self.factory.config.stack_addresses);
     }
 
     /// The process of a record with its parent and, for families that are asked to show them, its ancestors.
@@ -298,6 +312,11 @@ impl Engine {
         family: Family,
     ) -> (ProcessView, Option<ProcessView>, Vec<ProcessView>) {
         let slot = self.table.find(key).or_else(|| self.derived(key, flags));
+        let shown = self.factory.config.ancestors.of_hooks(family);
+        // Mostly both were in an event before.
+        if !shown && let Some((process, Some(parent))) = slot.and_then(|slot| self.table.shared(slot)) {
+            return (process, Some(parent), Vec::new());
+        }
         let Some((slot, process)) = slot.and_then(|slot| Some((slot, self.view(slot)?))) else {
             self.counters.table.unknown_processes += 1;
             let process = ProcessView { process: Arc::new(self.factory.unknown(key)), refcnt: 0 };
@@ -309,7 +328,6 @@ impl Engine {
             let first = kernel.exec_id == process.process.parent_exec_id;
             first.then_some(ProcessView { process: kernel, refcnt: 1 })
         });
-        let shown = self.factory.config.ancestors.of_hooks(family);
         let ancestors = if shown { self.ancestors(above) } else { Vec::new() };
         (process, parent, ancestors)
     }
@@ -342,12 +360,14 @@ impl Engine {
         }
     }
 
-    /// Makes the event of a call of which nothing more will come.
+    /// Tells a call of which nothing more will come.
     fn tell(&mut self, waiting: Waiting, out: &mut Vec<Arc<Event>>) {
-        let time = waiting.time;
-        let event = waiting.finish();
-        self.counters.events.hooks[event.hook.family as usize] += 1;
-        self.emit(time, EventKind::Hook(event), out);
+        let Waiting { mut event, shape, .. } = waiting;
+        if let Some(hook) = event.hook() {
+            finish(hook, &shape);
+            self.counters.events.hooks[hook.hook.family as usize] += 1;
+        }
+        out.push(event.into_event());
     }
 
     /// Gives up the wait for a return.
@@ -356,10 +376,11 @@ impl Engine {
             self.counters.calls.untold[cause as usize] += 1;
         } else {
             self.counters.calls.unjoined[cause as usize] += 1;
-            if waiting.hash {
-                waiting.event.file_hash_missing = cause.name();
-            } else {
-                waiting.event.return_missing = cause.name();
+            let hash = waiting.hash;
+            if let Some(event) = waiting.event.hook() {
+                let missing =
+                    if hash { &mut event.more.file_hash_missing } else { &mut event.more.return_missing };
+                *missing = cause.name();
             }
             self.tell(waiting, out);
         }

@@ -209,7 +209,8 @@ impl Engine {
         let parent_view = self.parent_view(parent, task.exec.id.parent);
         let ancestors = if self.factory.config.ancestors.exec { self.ancestors(parent) } else { Vec::new() };
         let event = ExecEvent { process: ProcessView { process, refcnt }, parent: parent_view, ancestors };
-        self.emit(self.time_of(&task.exec.rec), EventKind::Exec(event), out);
+        let time = self.time_of(&task.exec.rec);
+        self.emit(time, EventKind::Exec(event), out);
     }
 
     /// A scan names the creator by its key as of then; the creator may have gone on to another program.

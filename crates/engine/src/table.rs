@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use saker_abi::{Identity, Key};
-use saker_api::event::Process;
+use saker_api::event::{Process, ProcessView};
 
 use crate::counters::TableCounters;
 use crate::hash::Map;
@@ -79,6 +79,17 @@ impl Entry {
 
     pub fn alive(&self) -> bool {
         self.alive
+    }
+
+    /// Its form for events, if it is made.
+    #[inline]
+    fn shared(&self) -> Option<ProcessView> {
+        match &self.state {
+            State::Shared(process) => {
+                Some(ProcessView { process: Arc::clone(process), refcnt: self.refcnt() })
+            }
+            State::Forked(_) => None,
+        }
     }
 }
 
@@ -160,6 +171,16 @@ impl Table {
     pub fn parent_of(&self, slot: Slot) -> Option<(Slot, &Entry)> {
         let parent = self.get(slot)?.parent?;
         self.get(parent).map(|entry| (parent, entry))
+    }
+
+    /// The forms for events of an entry and its parent, as far as the one has a parent; `None`: not all of them are made.
+    pub fn shared(&self, slot: Slot) -> Option<(ProcessView, Option<ProcessView>)> {
+        let entry = self.get(slot)?;
+        let parent = match entry.parent.and_then(|parent| self.get(parent)) {
+            Some(parent) => Some(parent.shared()?),
+            None => None,
+        };
+        Some((entry.shared()?, parent))
     }
 
     /// All living processes.

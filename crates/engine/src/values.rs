@@ -8,12 +8,15 @@ use saker_abi::generated::{
     saker_sockaddr,
 };
 use saker_abi::{CapabilitySet, Content, Creds, ObjectKind as Kind, Status, Value, device};
-use saker_api::event::{Argument, ArgumentValue, Name, Object, ObjectKind, Socket};
+use saker_api::event::{
+    Argument, ArgumentValue, EncodedSocket, Name, Object, ObjectKind, Socket, SocketKind,
+};
 use saker_api::tetragon::kprobe_argument::Arg;
 use saker_api::tetragon::{self, BpfProgramType};
 use saker_policy::names::{CAPABILITIES, FAMILIES, Names, PROTOCOLS, TCP_STATES};
 
 use crate::contents::Rests;
+use crate::seen::Seen;
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -75,12 +78,21 @@ const MAP_TYPES: [&str; 34] = [
 
 /// The argument of a captured value, with what went ahead of its record. One that could not be read or makes no sense
 /// says so.
-pub(crate) fn argument(value: &Value<'_>, rests: &Rests) -> Argument {
+#[inline]
+pub(crate) fn argument(value: &Value<'_>, rests: &Rests, seen: &mut Seen) -> Argument {
+    match value.int() {
+        Some(number) => Argument { value: ArgumentValue::Int(number), label: None },
+        None => other_argument(value, rests, seen),
+    }
+}
+
+/// The same of what is no number, or a long one.
+fn other_argument(value: &Value<'_>, rests: &Rests, seen: &mut Seen) -> Argument {
     let value = match value.content() {
         Ok(Content::Buffer(size, bytes)) => {
             other(buffer(size, [bytes, rests.behind(value.tag, bytes.len())].concat()))
         }
-        Ok(content) => content_value(&content, value.status),
+        Ok(content) => content_value(&content, value.status, seen),
         Err(mismatch) => other(error(mismatch.to_string())),
     };
     Argument { value, label: None }
@@ -95,7 +107,7 @@ fn other(arg: Arg) -> ArgumentValue {
 }
 
 /// What comes often; it costs no more than the memory that its text takes.
-fn content_value(content: &Content<'_>, status: Status) -> ArgumentValue {
+fn content_value(content: &Content<'_>, status: Status, seen: &mut Seen) -> ArgumentValue {
     match *content {
         Content::Int(value) => ArgumentValue::Int(value),
         Content::Uint(value) => ArgumentValue::Uint(value),
@@ -110,14 +122,14 @@ fn content_value(content: &Content<'_>, status: Status) -> ArgumentValue {
                 Kind::Path => ObjectKind::Path,
                 Kind::Binprm => ObjectKind::Binprm,
             },
-            path: if path.is_empty() { "/".into() } else { text(path).into_boxed_str() },
+            path: seen.path(object.ino, path),
             cut: status == Status::Truncated,
             unreachable: object.flags & SAKER_PATH_UNREACHABLE != 0,
             mode: object.mode,
             inode: object.ino,
             device: device(object.dev),
         }),
-        Content::Sock(ref sock) => ArgumentValue::Socket(Box::new(socket(sock))),
+        Content::Sock(ref sock) => ArgumentValue::Socket(socket(sock, seen)),
         _ => other(arg(content)),
     }
 }
@@ -196,7 +208,7 @@ fn kernel_arg(content: &Content<'_>) -> Arg {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     match str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -253,23 +265,30 @@ static FULL_FAMILIES: FullNames = FullNames::of(&FAMILIES);
 static FULL_PROTOCOLS: FullNames = FullNames::of(&PROTOCOLS);
 static FULL_STATES: FullNames = FullNames::of(&TCP_STATES);
 
-fn socket(sock: &saker_sock) -> Socket {
+fn socket(sock: &saker_sock, seen: &mut Seen) -> Socket {
+    Socket {
+        common: seen.socket_kind(sock, socket_kind),
+        source: ip(sock.family, sock.saddr),
+        destination: ip(sock.family, sock.daddr),
+        source_port: sock.sport,
+        destination_port: sock.dport,
+        cookie: sock.cookie,
+    }
+}
+
+fn socket_kind(sock: &saker_sock) -> SocketKind {
     let kind = match sock.type_ {
         SOCK_PACKET => Some("SOCK_PACKET"),
         number => number.checked_sub(1).and_then(|index| SOCKET_TYPES.get(usize::from(index)).copied()),
     };
-    Socket {
+    SocketKind {
         family: FULL_FAMILIES.name(sock.family),
         kind: kind.map_or(Name::Unknown(sock.type_), Name::Known),
         protocol: FULL_PROTOCOLS.name(sock.protocol),
         state: FULL_STATES.name(sock.state.into()),
         mark: sock.mark,
         priority: sock.priority,
-        source: ip(sock.family, sock.saddr),
-        destination: ip(sock.family, sock.daddr),
-        source_port: sock.sport,
-        destination_port: sock.dport,
-        cookie: sock.cookie,
+        encoded: EncodedSocket::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::*;
 fn of<T: IntoBytes + Immutable>(type_: u32, head: &T, bytes: &[u8]) -> Argument {
     let record = build::hook(Hook::default()).captured(Tag::captured(0), type_, head, bytes).finish();
     let record = decode(&record).unwrap();
-    argument(&record.values().next().unwrap(), &Rests::default())
+    argument(&record.values().next().unwrap(), &Rests::default(), &mut Seen::default())
 }
 
 fn arg_of<T: IntoBytes + Immutable>(type_: u32, head: &T, bytes: &[u8]) -> Arg {
@@ -83,12 +83,13 @@ fn cut_values_say_so() {
         flags: abi::SAKER_TYPE_STRING as u8,
         bytes: b"ab\xff",
     };
-    let shown = argument(&text, &Rests::default());
+    let shown = argument(&text, &Rests::default(), &mut Seen::default());
     assert_eq!(shown.value.arg(), Some(Arg::StringArg("ab\u{fffd}".into())));
     assert!(shown.extra().truncated);
     let file = saker_object::default().as_bytes().to_vec();
     let path = Value { flags: abi::SAKER_TYPE_FILE as u8, bytes: &file, ..text };
-    let Some(Arg::FileArg(file)) = argument(&path, &Rests::default()).value.arg() else {
+    let Some(Arg::FileArg(file)) = argument(&path, &Rests::default(), &mut Seen::default()).value.arg()
+    else {
         panic!("not a file")
     };
     assert_eq!(file.flags, "unresolvedPathComponents");
@@ -177,10 +178,11 @@ fn objects_of_the_kernel_have_their_fields() {
 fn what_cannot_be_read_says_so() {
     let failed =
         Value { tag: Tag::RESULT, status: Status::Failed, flags: abi::SAKER_TYPE_INT as u8, bytes: b"" };
-    let message = |value: &Value<'_>| match argument(value, &Rests::default()).value.arg() {
-        Some(Arg::ErrorArg(error)) => error.message,
-        other => panic!("{other:?}"),
-    };
+    let message =
+        |value: &Value<'_>| match argument(value, &Rests::default(), &mut Seen::default()).value.arg() {
+            Some(Arg::ErrorArg(error)) => error.message,
+            other => panic!("{other:?}"),
+        };
     assert_eq!(message(&failed), "the value could not be read");
     assert!(message(&Value { status: Status::Ok, ..failed }).contains("0 bytes, at least 8"));
     assert!(message(&Value { status: Status::Ok, flags: 200, ..failed }).contains("type 200"));
@@ -193,7 +195,7 @@ proptest! {
     ) {
         let status = Status::from_raw(status);
         let value = Value { tag: Tag::captured(0), status, flags: type_, bytes: &bytes };
-        let argument = argument(&value, &Rests::default());
+        let argument = argument(&value, &Rests::default(), &mut Seen::default());
         prop_assert!(argument.value.arg().is_some());
         let failed = matches!(argument.value.arg(), Some(Arg::ErrorArg(_)));
         prop_assert_eq!(failed, !matches!(value.content(), Ok(content) if !matches!(content, Content::Failed)));

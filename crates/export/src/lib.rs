@@ -31,7 +31,7 @@ mod tls;
 mod webhook;
 mod worker;
 
-pub use batch::Batch;
+pub use batch::{Batch, Spares};
 pub use delivery::{Delivery, DeliveryError, DeliveryStats, SpoolSink};
 pub use file::{FileConfig, FileSink};
 pub use http::{HttpError, HttpTarget, Secret};

@@ -321,6 +321,10 @@ impl Task {
     }
 
     fn encode_waiting(&mut self) -> Result<(), Ended> {
+        // It is asked before and behind each event.
+        if !self.passage.may_wait() {
+            return Ok(());
+        }
         while let Some(ready) = self.passage.next(self.passage.clock()) {
             self.tell(&ready.told())?;
         }

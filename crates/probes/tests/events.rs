@@ -83,7 +83,7 @@ fn read_all(sensors: &Sensors) -> RecordBatch {
 
 fn hooks_of(events: &[Arc<Event>], tid: u32) -> Vec<HookEvent> {
     let hooks = events.iter().filter_map(|event| match &event.kind {
-        EventKind::Hook(hook) if hook.caller.tid == tid => Some((**hook).clone()),
+        EventKind::Hook(hook) if hook.caller.tid == tid => Some(hook.clone()),
         _ => None,
     });
     hooks.collect()
@@ -139,7 +139,7 @@ fn calls_of_this_process_are_told_and_replayed() {
         };
         // ENOENT
         assert!(if found { result >= 0 } else { result == -2 }, "{path}: {result}");
-        assert_eq!((event.action, event.return_action, event.return_missing), (1, 1, ""));
+        assert_eq!((event.action, event.return_action, event.more.return_missing), (1, 1, ""));
         assert_eq!(event.process.process.pid, std::process::id());
         assert_eq!(&*event.process.process.binary, own.to_str().unwrap());
         assert!(event.parent.is_some() && event.selector == Some(0) && event.cgroup_id != 0);

@@ -226,6 +226,8 @@ struct Count {
 #[derive(Debug, Default)]
 pub struct EventCounts {
     recent: HashMap<Key, Count, BuildHasherDefault<Addresses>>,
+    /// What was counted last, which is among `recent`, and events of it that are not counted there yet.
+    last: Option<(Key, u64)>,
     shown: ProcessLabels,
 }
 
@@ -281,16 +283,34 @@ impl EventCounts {
             what,
             which,
         };
-        let count = self.recent.entry(key).or_insert_with(|| Count {
+        // Events come many of a kind.
+        if let Some((last, events)) = &mut self.last
+            && *last == key
+        {
+            *events += 1;
+            return;
+        }
+        self.settle();
+        self.recent.entry(key).or_insert_with(|| Count {
             who: Who { binary: binary.map(Arc::clone), pod: pod.map(Arc::clone) },
             what: new(),
             events: 0,
         });
-        count.events += 1;
+        self.last = Some((key, 1));
+    }
+
+    /// Counts what was counted last where it belongs.
+    fn settle(&mut self) {
+        if let Some((key, events)) = self.last.take()
+            && let Some(count) = self.recent.get_mut(&key)
+        {
+            count.events += events;
+        }
     }
 
     /// Adds what was counted to the totals.
     pub(crate) fn add_to(&mut self, totals: &mut EventTotals) {
+        self.settle();
         for (_, Count { who, what, events }) in self.recent.drain() {
             let labels = Labels::of(&who, self.shown);
             match what {

@@ -90,7 +90,7 @@ impl Groups {
         }
         let (events, would_act) = self.known.entry(common).or_default();
         *events += 1;
-        let withheld = [event.action_withheld, event.return_action_withheld];
+        let withheld = [event.more.action_withheld, event.more.return_action_withheld];
         *would_act += u64::from(withheld.contains(&"monitor"));
     }
 
@@ -238,12 +238,14 @@ async fn remove(all: &crate::policies::Policies, key: &Key) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use saker_api::event::HookMore;
+
     use super::*;
     use crate::testing;
 
     fn hooked(function: &str) -> HookEvent {
         match &testing::hook("tried", function).kind {
-            EventKind::Hook(hook) => HookEvent::clone(hook),
+            EventKind::Hook(hook) => hook.clone(),
             _ => panic!("another event"),
         }
     }
@@ -252,8 +254,11 @@ mod tests {
     fn events_are_grouped_within_bounds() {
         let mut groups = Groups::default();
         let plain = hooked("f");
-        let withheld = HookEvent { action_withheld: "monitor", ..hooked("f") };
-        let spared = HookEvent { action_withheld: "init", ..hooked("f") };
+        let withheld = |why| {
+            let more = HookMore { action_withheld: why, ..HookMore::default() };
+            HookEvent { more: more.into(), ..hooked("f") }
+        };
+        let (withheld, spared) = (withheld("monitor"), withheld("init"));
         for event in [&plain, &withheld, &withheld, &spared] {
             groups.add(event);
         }

@@ -39,7 +39,7 @@ impl Line<'_> {
         match hook.family {
             Family::Kprobe => self.kprobe(view, &event.function, &args),
             Family::Loader => {
-                let loaded = event.loaded.as_ref();
+                let loaded = event.more.loaded.as_ref();
                 self.loader(
                     view,
                     loaded.map_or(&[], |loaded| &loaded.build_id),

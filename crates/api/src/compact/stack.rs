@@ -32,8 +32,8 @@ impl<'a> From<&'a StackTraceEntry> for Shown<'a> {
 
 /// Appends the stacks of an event.
 pub(super) fn of_event(event: &HookEvent, out: &mut String) {
-    kernel(event.kernel_stack.iter().map(Shown::from), out);
-    user(event.user_stack.iter().map(Shown::from), out);
+    kernel(event.more.kernel_stack.iter().map(Shown::from), out);
+    user(event.more.user_stack.iter().map(Shown::from), out);
 }
 
 /// Appends the stacks of an event that came as a message.

@@ -1,9 +1,15 @@
 //! Events of policies: what a hook saw.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
+
+use smallvec::SmallVec;
 
 use super::{Argument, Credentials, Namespaces, ProcessView};
 use crate::tetragon::EventType;
+
+/// Captured arguments. Most hooks have one or two, which take no memory of their own.
+pub type Arguments = SmallVec<[Argument; 2]>;
 
 /// A hook of a policy matched.
 #[derive(Clone, Debug)]
@@ -12,8 +18,6 @@ pub struct HookEvent {
     pub process: ProcessView,
     /// Who created it; `None`: unknown or none.
     pub parent: Option<ProcessView>,
-    /// From the grandparent upwards; empty unless asked for.
-    pub ancestors: Vec<ProcessView>,
     /// The thread, as of the event.
     pub caller: Caller,
     /// What is the same in all events of the hook.
@@ -21,9 +25,7 @@ pub struct HookEvent {
     /// What was called: function, hook of the security modules, system call or symbol; empty: has no name.
     pub function: Arc<str>,
     /// Captured arguments, in the order of the policy.
-    pub args: Vec<Argument>,
-    /// Captured values of other sources (`data`); kprobes and uprobes only.
-    pub data: Vec<Argument>,
+    pub args: Arguments,
     /// What the call returned; kprobes only.
     pub result: Option<Argument>,
     /// `KprobeAction` at the entry.
@@ -34,6 +36,25 @@ pub struct HookEvent {
     pub selector: Option<u16>,
     /// Identical ones before this that a rate limit held back.
     pub repeats: u32,
+    /// Control group at the time; 0: unknown.
+    pub cgroup_id: u64,
+    /// A return whose entry was not told or was lost.
+    pub entry_missing: bool,
+    /// The process owns a socket among the arguments; it is not the one that ran.
+    pub socket_owner: bool,
+    /// It was not known yet in which container the process is, so it may be none that the policy is for.
+    pub workload_undecided: bool,
+    /// What few events have.
+    pub more: Seldom,
+}
+
+/// What few events of hooks have.
+#[derive(Clone, Debug, Default)]
+pub struct HookMore {
+    /// From the grandparent upwards; empty unless asked for.
+    pub ancestors: Vec<ProcessView>,
+    /// Captured values of other sources (`data`); kprobes and uprobes only.
+    pub data: Vec<Argument>,
     /// Callers in the kernel, the innermost first; empty unless asked for.
     pub kernel_stack: Vec<Frame>,
     /// Callers in the program, likewise.
@@ -41,27 +62,69 @@ pub struct HookEvent {
     /// Stacks that were asked for and for which the record had no room; empty: none.
     pub stack_missing: &'static str,
     /// Hash of the hook's file by IMA, `algorithm:hex`; empty: not asked for, or missing.
-    pub file_hash: Box<str>,
+    pub file_hash: String,
     /// Why a hash that was asked for is missing; empty: it is not.
     pub file_hash_missing: &'static str,
     /// The file that was mapped, of the loader's events.
     pub loaded: Option<Loaded>,
-    /// Control group at the time; 0: unknown.
-    pub cgroup_id: u64,
     /// Why an entry is told without its return; empty: it is not missing.
     pub return_missing: &'static str,
-    /// A return whose entry was not told or was lost.
-    pub entry_missing: bool,
-    /// The process owns a socket among the arguments; it is not the one that ran.
-    pub socket_owner: bool,
     /// Why the action was not carried out: `monitor`, `init`, `agent`, `owner`, `workload` or `failed`; empty: it was.
     pub action_withheld: &'static str,
     /// The same of the action at the return.
     pub return_action_withheld: &'static str,
-    /// It was not known yet in which container the process is, so it may be none that the policy is for.
-    pub workload_undecided: bool,
     /// What its policy has the agent ask of the network; in no form of the event.
     pub requests: Vec<Request>,
+}
+
+/// [`HookMore`] of an event. It takes memory when something in it is first changed: most events are neither larger nor
+/// dearer to make, move and drop for what they do not have.
+#[derive(Clone, Debug, Default)]
+pub struct Seldom(Option<Box<HookMore>>);
+
+/// Of an event that has nothing of it.
+static NOTHING_MORE: HookMore = HookMore {
+    ancestors: Vec::new(),
+    data: Vec::new(),
+    kernel_stack: Vec::new(),
+    user_stack: Vec::new(),
+    stack_missing: "",
+    file_hash: String::new(),
+    file_hash_missing: "",
+    loaded: None,
+    return_missing: "",
+    action_withheld: "",
+    return_action_withheld: "",
+    requests: Vec::new(),
+};
+
+impl Seldom {
+    /// Nothing in it was ever changed.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<HookMore> for Seldom {
+    fn from(more: HookMore) -> Self {
+        Self(Some(Box::new(more)))
+    }
+}
+
+impl Deref for Seldom {
+    type Target = HookMore;
+
+    #[inline]
+    fn deref(&self) -> &HookMore {
+        self.0.as_deref().unwrap_or(&NOTHING_MORE)
+    }
+}
+
+impl DerefMut for Seldom {
+    fn deref_mut(&mut self) -> &mut HookMore {
+        self.0.get_or_insert_default()
+    }
 }
 
 /// A request of the network.
@@ -217,10 +280,13 @@ impl HookEvent {
     /// Bytes that it takes beside its process, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let arguments = self.args.iter().chain(&self.data).chain(&self.result);
-        // Texts of frames are shared among events.
-        let frames = (self.kernel_stack.len() + self.user_stack.len()) * size_of::<Frame>();
-        size_of::<Self>() + frames + arguments.map(Argument::bytes).sum::<usize>()
+        let values: usize = self.args.iter().chain(&self.result).map(Argument::bytes).sum();
+        let more = self.more.0.as_deref().map_or(0, |more| {
+            // Texts of frames are shared among events.
+            let frames = (more.kernel_stack.len() + more.user_stack.len()) * size_of::<Frame>();
+            size_of::<HookMore>() + frames + more.data.iter().map(Argument::bytes).sum::<usize>()
+        });
+        size_of::<Self>() + values + more
     }
 
     /// What it is called in lists of hooks: the function, `SUBSYSTEM/EVENT` or `PROVIDER:NAME`.

@@ -44,8 +44,8 @@ impl EventKind {
                 || of(KprobeAction::Signal)
                 || of(KprobeAction::Notifyenforcer)
         };
-        (acts(hook.action) && hook.action_withheld.is_empty())
-            || (acts(hook.return_action) && hook.return_action_withheld.is_empty())
+        (acts(hook.action) && hook.more.action_withheld.is_empty())
+            || (acts(hook.return_action) && hook.more.return_action_withheld.is_empty())
     }
 
     /// The process that the event is about, who created it, and the ancestors from the grandparent upwards.
@@ -54,7 +54,7 @@ impl EventKind {
         match self {
             Self::Exec(exec) => (Some(&exec.process), exec.parent.as_ref(), &exec.ancestors),
             Self::Exit(exit) => (Some(&exit.process), exit.parent.as_ref(), &exit.ancestors),
-            Self::Hook(hook) => (Some(&hook.process), hook.parent.as_ref(), &hook.ancestors),
+            Self::Hook(hook) => (Some(&hook.process), hook.parent.as_ref(), &hook.more.ancestors),
             Self::Gap(_) => (None, None, &[]),
         }
     }

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use prost_reflect::SerializeOptions;
 use serde_json::Value;
 
+use super::objects::{self, Objects};
 use super::text::{
     comma, flag_field, key, number, number_field, quoted_number, string, string_field, wide_field, word,
     word_field,
 };
 use crate::descriptors::Described;
-use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Name, Object, ObjectKind, PATH_CUT, Socket};
+use crate::event::{Argument, ArgumentValue, NO_ADDRESS, Name, Socket, SocketKind};
 use crate::tetragon::kprobe_argument::Arg;
 use crate::tetragon::{BpfCmd, KprobeArgument, KprobeSkb};
 
@@ -42,78 +43,59 @@ const OCTETS: [([u8; 4], u8); 256] = {
     table
 };
 
-/// Appends the object of an argument, with what only Saker tells when `extras` are shown.
-pub(super) fn write(argument: &Argument, extras: bool, out: &mut Vec<u8>) {
-    out.push(b'{');
+/// Appends the object of an argument, with what only Saker tells when `extras` are shown. `objects`: texts that are kept.
+pub(super) fn write(argument: &Argument, extras: bool, objects: Option<&mut Objects>, out: &mut Vec<u8>) {
+    let label = argument.label.as_deref();
+    // They are the first member each, so that no commas are needed.
     match &argument.value {
-        ArgumentValue::None => {}
+        ArgumentValue::None => out.push(b'{'),
+        // Results and flags: one copy of a length that is known.
+        ArgumentValue::Int(value @ 0..=9) if label.is_none() => {
+            let mut text = *b"{\"int_arg\":0}";
+            text[11] += *value as u8;
+            return out.extend_from_slice(&text);
+        }
         ArgumentValue::Int(value) => {
-            key(out, name!("int_arg"));
+            out.extend_from_slice(b"{\"int_arg\":");
             signed(out, i64::from(*value));
         }
         ArgumentValue::Uint(value) => {
-            key(out, name!("uint_arg"));
+            out.extend_from_slice(b"{\"uint_arg\":");
             number(out, u64::from(*value));
         }
         ArgumentValue::Long(value) => {
-            key(out, name!("long_arg"));
-            out.push(b'"');
+            out.extend_from_slice(b"{\"long_arg\":\"");
             signed(out, *value);
             out.push(b'"');
         }
         ArgumentValue::Size(value) => {
-            key(out, name!("size_arg"));
-            quoted_number(out, *value);
+            out.extend_from_slice(b"{\"size_arg\":\"");
+            number(out, *value);
+            out.push(b'"');
         }
-        ArgumentValue::Text(text, _) => text_field(out, name!("string_arg"), text),
-        ArgumentValue::Object(object) => write_object(object, out),
+        ArgumentValue::Text(text, _) => {
+            out.extend_from_slice(b"{\"string_arg\":");
+            string(out, text);
+        }
+        ArgumentValue::Object(object) => {
+            return match objects {
+                Some(objects) => objects.write(object, label, extras, out),
+                None => objects::write(object, label, extras, out),
+            };
+        }
         ArgumentValue::Socket(socket) => write_socket(socket, out),
-        ArgumentValue::Other(arg) => write_arg(arg, out),
-    }
-    string_field(out, name!("label"), argument.label.as_deref().unwrap_or_default());
-    if extras {
-        match &argument.value {
-            ArgumentValue::Object(object) => write_extra(object, out),
-            ArgumentValue::Text(_, truncated) => flag_field(out, name!("truncated"), *truncated),
-            _ => {}
+        ArgumentValue::Other(arg) => {
+            out.push(b'{');
+            write_arg(arg, out);
         }
+    }
+    if let Some(label) = label {
+        string_field(out, name!("label"), label);
+    }
+    if extras && let ArgumentValue::Text(_, truncated) = &argument.value {
+        flag_field(out, name!("truncated"), *truncated);
     }
     out.push(b'}');
-}
-
-/// Its beginning, up to where the label comes.
-fn write_object(object: &Object, out: &mut Vec<u8>) {
-    // It is the first member, so that no commas are needed.
-    out.extend_from_slice(match object.kind {
-        ObjectKind::File => b"\"file_arg\":{".as_slice(),
-        ObjectKind::Path => b"\"path_arg\":{",
-        ObjectKind::Binprm => b"\"linux_binprm_arg\":{",
-    });
-    string_field(out, name!("path"), &object.path);
-    if object.cut {
-        string_field(out, name!("flags"), PATH_CUT);
-    }
-    comma(out);
-    let mut permission = *b"\"permission\":\"----------\"}";
-    permission[14..24].copy_from_slice(&object.permission());
-    out.extend_from_slice(&permission);
-}
-
-fn write_extra(object: &Object, out: &mut Vec<u8>) {
-    // They stand behind other members.
-    if object.inode != 0 {
-        out.extend_from_slice(b",\"inode\":\"");
-        number(out, object.inode);
-        out.push(b'"');
-    }
-    if object.device != (0, 0) {
-        out.extend_from_slice(b",\"device\":\"");
-        number(out, u64::from(object.device.0));
-        out.push(b':');
-        number(out, u64::from(object.device.1));
-        out.push(b'"');
-    }
-    flag_field(out, name!("unreachable"), object.unreachable);
 }
 
 fn write_arg(arg: &Arg, out: &mut Vec<u8>) {
@@ -200,22 +182,45 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn write_socket(socket: &Socket, out: &mut Vec<u8>) {
-    key(out, name!("sock_arg"));
-    out.push(b'{');
-    name_field(out, name!("family"), socket.family);
-    name_field(out, name!("type"), socket.kind);
-    name_field(out, name!("protocol"), socket.protocol);
-    number_field(out, name!("mark"), socket.mark);
-    number_field(out, name!("priority"), socket.priority);
-    key(out, name!("saddr"));
+    let (common, end) = socket.common.encoded.json.get_or_init(|| socket_kind(&socket.common));
+    out.extend_from_slice(&common[..*end]);
     write_address(socket.source, out);
-    key(out, name!("daddr"));
+    // The address of the other side precedes what follows.
+    out.extend_from_slice(b",\"daddr\":");
     write_address(socket.destination, out);
-    number_field(out, name!("sport"), socket.source_port.into());
-    number_field(out, name!("dport"), socket.destination_port.into());
-    wide_field(out, name!("cookie"), socket.cookie);
-    name_field(out, name!("state"), socket.state);
-    out.push(b'}');
+    if socket.source_port != 0 {
+        out.extend_from_slice(b",\"sport\":");
+        number(out, socket.source_port.into());
+    }
+    if socket.destination_port != 0 {
+        out.extend_from_slice(b",\"dport\":");
+        number(out, socket.destination_port.into());
+    }
+    if socket.cookie != 0 {
+        out.extend_from_slice(b",\"cookie\":\"");
+        number(out, socket.cookie);
+        out.push(b'"');
+    }
+    out.extend_from_slice(&common[*end..]);
+}
+
+/// What stands before the first address of such a socket and, from the place that is returned with it, at the end.
+fn socket_kind(common: &SocketKind) -> (Box<[u8]>, usize) {
+    // It is the first member of its argument, so that no comma precedes it.
+    let mut text = b"{\"sock_arg\":{".to_vec();
+    name_field(&mut text, name!("family"), common.family);
+    name_field(&mut text, name!("type"), common.kind);
+    name_field(&mut text, name!("protocol"), common.protocol);
+    number_field(&mut text, name!("mark"), common.mark);
+    number_field(&mut text, name!("priority"), common.priority);
+    key(&mut text, name!("saddr"));
+    let end = text.len();
+    // Addresses precede it.
+    let mut state = b"0".to_vec();
+    name_field(&mut state, name!("state"), common.state);
+    text.extend_from_slice(&state[1..]);
+    text.push(b'}');
+    (text.into(), end)
 }
 
 #[inline]
@@ -233,6 +238,7 @@ fn unnamed(out: &mut Vec<u8>, name: &str, value: u16) {
     quoted_number(out, u64::from(value));
 }
 
+#[inline]
 fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
     match address {
         Some(IpAddr::V4(address)) => {
@@ -245,7 +251,10 @@ fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
                 at += usize::from(length);
             }
             text[at - 1] = b'"';
-            out.extend_from_slice(&text[..at]);
+            // All of it, because a copy of a length that is known takes two moves.
+            let end = out.len() + at;
+            out.extend_from_slice(&text);
+            out.truncate(end);
         }
         Some(IpAddr::V6(address)) => string(out, &address.to_string()),
         None => string(out, NO_ADDRESS),

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{hook, text::time_field, write_end, write_event, write_node};
-use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, Node, Process, ProcessView};
+use super::{hook, objects::Objects, text::key, text::timestamp, write_end, write_event, write_node};
+use crate::event::{Event, EventKind, Family, HookEvent, HookInfo, HookMore, Node, Process, ProcessView};
 
 /// Sets of frames; a power of two.
 const SETS: usize = 16;
@@ -20,6 +20,7 @@ const FRAME_MAX: usize = 8 * 1024;
 #[derive(Debug, Default)]
 pub struct Writer {
     sets: [Set; SETS],
+    objects: Objects,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +65,7 @@ impl Writer {
     /// Appends the event as one line, its newline included.
     pub fn write_event(&mut self, event: &Event, out: &mut Vec<u8>) {
         match &event.kind {
-            EventKind::Hook(hook) if is_usual(hook) => self.write_hook(event, hook, out),
+            EventKind::Hook(hook) if event.time.0 != 0 && is_usual(hook) => self.write_hook(event, hook, out),
             _ => write_event(event, out),
         }
     }
@@ -79,7 +80,7 @@ impl Writer {
             return;
         };
         match &way.frame {
-            Some(frame) if frame.is_of(event, hook) => frame.write(event, hook, out),
+            Some(frame) if frame.is_of(event, hook) => frame.write(event, hook, &mut self.objects, out),
             _ => way.frame = Frame::make(event, hook, out),
         }
     }
@@ -89,20 +90,23 @@ impl Writer {
 fn is_usual(hook: &HookEvent) -> bool {
     hook.caller.creds.is_none()
         && hook.caller.namespaces.is_none()
-        && hook.ancestors.is_empty()
-        && hook.kernel_stack.is_empty()
-        && hook.user_stack.is_empty()
-        && hook.stack_missing.is_empty()
-        && hook.return_missing.is_empty()
         && hook.repeats == 0
-        && !hook.entry_missing
-        && !hook.socket_owner
-        && !hook.workload_undecided
-        && hook.file_hash.is_empty()
-        && hook.file_hash_missing.is_empty()
-        && hook.action_withheld.is_empty()
-        && hook.return_action_withheld.is_empty()
+        && !(hook.entry_missing | hook.socket_owner | hook.workload_undecided)
         && hook.hook.family != Family::Loader
+        && (hook.more.is_none() || has_usual(&hook.more))
+}
+
+/// Whether of what few events have there are values only.
+fn has_usual(more: &HookMore) -> bool {
+    more.ancestors.is_empty()
+        && more.kernel_stack.is_empty()
+        && more.user_stack.is_empty()
+        && more.stack_missing.is_empty()
+        && more.return_missing.is_empty()
+        && more.file_hash.is_empty()
+        && more.file_hash_missing.is_empty()
+        && more.action_withheld.is_empty()
+        && more.return_action_withheld.is_empty()
 }
 
 /// Mixes what tells frames apart most often; never 0.
@@ -138,11 +142,11 @@ impl Frame {
     }
 
     /// Appends the line of an event of which this is the frame.
-    fn write(&self, event: &Event, hook: &HookEvent, out: &mut Vec<u8>) {
+    fn write(&self, event: &Event, hook: &HookEvent, objects: &mut Objects, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.text[..self.values]);
-        hook::write_values(hook, out);
+        hook::write_values(hook, Some(objects), out);
         out.extend_from_slice(&self.text[self.values..self.time]);
-        time_field(out, name!("time"), event.time);
+        timestamp(out, event.time);
         out.extend_from_slice(&self.text[self.time..]);
     }
 
@@ -152,13 +156,15 @@ impl Frame {
         hook::write_head(hook, out);
         let mut text = out[begin..].to_vec();
         let values = text.len();
-        hook::write_values(hook, out);
+        hook::write_values(hook, None, out);
         let tail = out.len();
         hook::write_tail(hook, out);
         write_node(&event.node, out);
+        // With its key: the line of an event whose time is not known is no usual one.
+        key(out, name!("time"));
         text.extend_from_slice(&out[tail..]);
         let time = text.len();
-        time_field(out, name!("time"), event.time);
+        timestamp(out, event.time);
         let end = out.len();
         write_end(&event.node, out);
         text.extend_from_slice(&out[end..]);

@@ -1,6 +1,7 @@
 //! Events of policies in JSON.
 
 use super::argument;
+use super::objects::Objects;
 use super::process;
 use super::text::{comma, flag_field, key, number, number_field, string, string_field, wide_field};
 use super::write_lineage;
@@ -10,7 +11,7 @@ use crate::tetragon::KprobeAction;
 /// Appends the beginning of the line: its kind with everything that belongs to it.
 pub(super) fn write(event: &HookEvent, out: &mut Vec<u8>) {
     write_head(event, out);
-    write_values(event, out);
+    write_values(event, None, out);
     write_tail(event, out);
 }
 
@@ -26,7 +27,7 @@ pub(super) fn write_head(event: &HookEvent, out: &mut Vec<u8>) {
         Family::Loader => b"{\"process_loader\":{\"process\":",
     });
     process::write_caller(&event.process, &event.caller, out);
-    write_lineage(event.parent.as_ref(), &event.ancestors, out);
+    write_lineage(event.parent.as_ref(), &event.more.ancestors, out);
     if hook.family == Family::Loader {
         write_loaded(event, out);
     } else {
@@ -35,29 +36,29 @@ pub(super) fn write_head(event: &HookEvent, out: &mut Vec<u8>) {
 }
 
 fn write_loaded(event: &HookEvent, out: &mut Vec<u8>) {
-    let Some(loaded) = &event.loaded else { return };
+    let Some(loaded) = &event.more.loaded else { return };
     string_field(out, name!("path"), &loaded.path);
     if !loaded.build_id.is_empty() {
         argument::bytes_field(out, name!("buildid"), &loaded.build_id);
     }
 }
 
-/// With what it was called, and what it returned.
-pub(super) fn write_values(event: &HookEvent, out: &mut Vec<u8>) {
+/// With what it was called, and what it returned. `objects`: texts that are kept.
+pub(super) fn write_values(event: &HookEvent, mut objects: Option<&mut Objects>, out: &mut Vec<u8>) {
     let hook = &*event.hook;
     if hook.family == Family::Loader {
         return;
     }
     let extras = event.process.process.visible.extras;
-    write_list(name!("args"), &event.args, extras, out);
+    write_list(name!("args"), &event.args, extras, objects.as_deref_mut(), out);
     if hook.family.has_data() {
-        write_list(name!("data"), &event.data, extras, out);
+        write_list(name!("data"), &event.more.data, extras, objects.as_deref_mut(), out);
     }
     if hook.family.has_return()
         && let Some(result) = &event.result
     {
         key(out, name!("return"));
-        argument::write(result, extras, out);
+        argument::write(result, extras, objects, out);
     }
 }
 
@@ -79,8 +80,8 @@ fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
         write_action(name!("return_action"), event.return_action, out);
     }
     if hook.family.has_stacks() {
-        write_stack(name!("kernel_stack_trace"), &event.kernel_stack, out);
-        write_stack(name!("user_stack_trace"), &event.user_stack, out);
+        write_stack(name!("kernel_stack_trace"), &event.more.kernel_stack, out);
+        write_stack(name!("user_stack_trace"), &event.more.user_stack, out);
     }
     // Something precedes it in every event, so that its comma belongs there.
     out.extend_from_slice(hook.encoded.json.get_or_init(|| {
@@ -89,7 +90,7 @@ fn write_done(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
         text.into()
     }));
     if hook.family == Family::Lsm {
-        string_field(out, name!("ima_hash"), &event.file_hash);
+        string_field(out, name!("ima_hash"), &event.more.file_hash);
     }
 }
 
@@ -123,15 +124,22 @@ fn write_place(event: &HookEvent, hook: &HookInfo, out: &mut Vec<u8>) {
     }
 }
 
-fn write_list(name: &str, arguments: &[Argument], extras: bool, out: &mut Vec<u8>) {
+fn write_list(
+    name: &str,
+    arguments: &[Argument],
+    extras: bool,
+    mut objects: Option<&mut Objects>,
+    out: &mut Vec<u8>,
+) {
     if arguments.is_empty() {
         return;
     }
     key(out, name);
-    out.push(b'[');
+    let mut between = b'[';
     for argument in arguments {
-        comma(out);
-        argument::write(argument, extras, out);
+        out.push(between);
+        between = b',';
+        argument::write(argument, extras, objects.as_deref_mut(), out);
     }
     out.push(b']');
 }
@@ -185,17 +193,17 @@ fn write_extra(event: &HookEvent, out: &mut Vec<u8>) {
     }
     number_field(out, name!("repeats"), event.repeats);
     wide_field(out, name!("cgroup_id"), event.cgroup_id);
-    string_field(out, name!("return_missing"), event.return_missing);
+    string_field(out, name!("return_missing"), event.more.return_missing);
     flag_field(out, name!("entry_missing"), event.entry_missing);
     flag_field(out, name!("socket_owner"), event.socket_owner);
-    string_field(out, name!("action_withheld"), event.action_withheld);
-    string_field(out, name!("return_action_withheld"), event.return_action_withheld);
+    string_field(out, name!("action_withheld"), event.more.action_withheld);
+    string_field(out, name!("return_action_withheld"), event.more.return_action_withheld);
     flag_field(out, name!("workload_undecided"), event.workload_undecided);
     string_field(out, name!("policy_namespace"), &event.hook.policy_namespace);
     if !event.hook.family.has_stacks() {
-        write_stack(name!("kernel_stack"), &event.kernel_stack, out);
-        write_stack(name!("user_stack"), &event.user_stack, out);
+        write_stack(name!("kernel_stack"), &event.more.kernel_stack, out);
+        write_stack(name!("user_stack"), &event.more.user_stack, out);
     }
-    string_field(out, name!("stack_missing"), event.stack_missing);
-    string_field(out, name!("ima_hash_missing"), event.file_hash_missing);
+    string_field(out, name!("stack_missing"), event.more.stack_missing);
+    string_field(out, name!("ima_hash_missing"), event.more.file_hash_missing);
 }

@@ -154,28 +154,43 @@ fn escaped(out: &mut Vec<u8>, bytes: &[u8], copied: usize, index: usize, escape:
     index + length
 }
 
+/// Numbers below it have eight digits at most.
+const EIGHT_DIGITS: u64 = 100_000_000;
+/// The character `0` in each byte.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// Appends a decimal number.
 #[inline]
-pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
-        return;
+    } else if value < EIGHT_DIGITS {
+        let digits = eight_digits(value as u32);
+        let leading = (digits ^ ZEROS).trailing_zeros() & !7;
+        // All of the word, because a copy of a length that is known takes one move.
+        let end = out.len() + 8 - leading as usize / 8;
+        out.extend_from_slice(&(digits >> leading).to_le_bytes());
+        out.truncate(end);
+    } else {
+        number_of_more_digits(out, value);
     }
-    let mut buffer = [0; 20];
-    let length = value.ilog10() as usize + 1;
-    let mut at = length;
-    while at >= 2 {
-        at -= 2;
-        buffer[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
-        value /= 100;
-    }
-    if at == 1 {
-        buffer[0] = b'0' + value as u8;
-    }
-    // All of the buffer, because a copy of a length that is known takes two moves.
-    let end = out.len() + length;
-    out.extend_from_slice(&buffer);
-    out.truncate(end);
+}
+
+/// The same of a number that has more than eight digits.
+fn number_of_more_digits(out: &mut Vec<u8>, value: u64) {
+    number(out, value / EIGHT_DIGITS);
+    out.extend_from_slice(&eight_digits((value % EIGHT_DIGITS) as u32).to_le_bytes());
+}
+
+/// The digits of a number below [`EIGHT_DIGITS`], the first in the lowest byte. It is parted into halves three times, and
+/// all parts of a word are parted at once: the factors are inverses that are exact for such small numbers.
+#[inline]
+fn eight_digits(value: u32) -> u64 {
+    let fours = u64::from(value / 10_000) | u64::from(value % 10_000) << 32;
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | (twos - 10 * tens) << 8) + ZEROS
 }
 
 /// Appends a 64-bit number in quotes, as canonical protobuf JSON has it.
@@ -239,16 +254,15 @@ pub(super) fn time_field(out: &mut Vec<u8>, name: &str, time: Timestamp) {
 
 /// Appends a time in quotes: RFC 3339, UTC, with as many groups of three digits below the second as needed.
 pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
-    let (text, nanoseconds) = rfc3339(time);
     let mut quoted = *b"\"0000-00-00T00:00:00.000000000Z\"";
-    quoted[1..30].copy_from_slice(&text);
-    if nanoseconds % 1_000 != 0 {
+    let nanoseconds = put_time(&mut quoted[1..], time);
+    if !nanoseconds.is_multiple_of(1_000) {
         out.extend_from_slice(&quoted);
         return;
     }
     let length = match nanoseconds {
         0 => 19,
-        n if n % 1_000_000 == 0 => 23,
+        n if n.is_multiple_of(1_000_000) => 23,
         _ => 26,
     };
     out.extend_from_slice(&quoted[..=length]);
@@ -257,18 +271,22 @@ pub(super) fn timestamp(out: &mut Vec<u8>, time: Timestamp) {
 
 /// `YYYY-MM-DDThh:mm:ss.nnnnnnnnn`, and the nanoseconds of the second.
 #[must_use]
+#[inline]
 pub fn rfc3339(time: Timestamp) -> ([u8; 29], u32) {
     let mut text = *b"0000-00-00T00:00:00.000000000";
+    let nanoseconds = put_time(&mut text, time);
+    (text, nanoseconds)
+}
+
+/// Puts a time in place of such a text; returns the nanoseconds of the second.
+#[inline]
+fn put_time(text: &mut [u8], time: Timestamp) -> u32 {
     let seconds = time.0 / 1_000_000_000;
     let nanoseconds = (time.0 % 1_000_000_000) as u32;
     text[..19].copy_from_slice(&second(seconds));
-    let mut put = |at: usize, value: u32| text[at..at + 2].copy_from_slice(&DIGITS[(value % 100) as usize]);
-    put(20, nanoseconds / 10_000_000);
-    put(22, nanoseconds / 100_000);
-    put(24, nanoseconds / 1_000);
-    put(26, nanoseconds / 10);
+    text[20..28].copy_from_slice(&eight_digits(nanoseconds / 10).to_le_bytes());
     text[28] = b'0' + (nanoseconds % 10) as u8;
-    (text, nanoseconds)
+    nanoseconds
 }
 
 thread_local! {
@@ -277,11 +295,15 @@ thread_local! {
 }
 
 /// `YYYY-MM-DDThh:mm:ss`.
+#[inline]
 fn second(seconds: u64) -> [u8; 19] {
     let (known, text) = SECOND.get();
-    if known == seconds {
-        return text;
-    }
+    if known == seconds { text } else { another_second(seconds) }
+}
+
+/// The same of another second than the last one.
+#[cold]
+fn another_second(seconds: u64) -> [u8; 19] {
     let mut text = *b"0000-00-00T00:00:00";
     let (year, month, day) = civil(seconds / 86_400);
     let second_of_day = seconds % 86_400;
@@ -328,6 +350,38 @@ mod tests {
     fn numbers_at_the_borders_of_their_digits() {
         for value in [0, 1, 9, 10, 99, 100, 101, 999, 1_000, 12_345, u64::from(u32::MAX), u64::MAX] {
             assert_eq!(written(|out| number(out, value)), value.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_those_of_the_standard_library() {
+        for power in (0..20).map(|digits| 10u64.pow(digits)) {
+            for factor in 1..=9 {
+                for value in
+                    [power.saturating_mul(factor), power.saturating_mul(factor) - 1, power / 7 * factor]
+                {
+                    assert_eq!(written(|out| number(out, value)), value.to_string());
+                }
+            }
+        }
+        // Each pair of digits in each place.
+        for value in 0..10_000u64 {
+            for value in [value, value * 10_000, value * 10_001] {
+                assert_eq!(written(|out| number(out, value)), value.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_second_is_not_taken_for_that_of_another() {
+        let second = 1_000_000_000;
+        let text = |time| written(|out| timestamp(out, Timestamp(time)));
+        for _ in 0..2 {
+            assert_eq!(text(second * 1_700_000_000 - 1), "\"2023-11-14T22:13:19.999999999Z\"");
+            assert_eq!(text(second * 1_700_000_000), "\"2023-11-14T22:13:20Z\"");
+            assert_eq!(text(second * 1_700_000_000 + 1), "\"2023-11-14T22:13:20.000000001Z\"");
+            assert_eq!(text(second * 1_700_000_001), "\"2023-11-14T22:13:21Z\"");
+            assert_eq!(text(1), "\"1970-01-01T00:00:00.000000001Z\"");
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 
-use crate::event::{Argument, ArgumentValue, Event, EventKind, HookEvent};
+use crate::event::{Argument, ArgumentValue, Event, EventKind, HookEvent, HookMore};
 use crate::tetragon::{self, KprobeAction, KprobeArgument};
 
 /// Memory that events which wait may hold.
@@ -192,9 +192,9 @@ fn foldable(event: &Event) -> Option<&HookEvent> {
     let EventKind::Hook(hook) = &event.kind else { return None };
     let only_tells = TELLS.contains(&hook.action)
         && TELLS.contains(&hook.return_action)
-        && hook.action_withheld.is_empty()
-        && hook.return_action_withheld.is_empty()
-        && hook.requests.is_empty();
+        && hook.more.action_withheld.is_empty()
+        && hook.more.return_action_withheld.is_empty()
+        && hook.more.requests.is_empty();
     (only_tells && hook.repeats == 0).then_some(hook)
 }
 
@@ -204,31 +204,20 @@ fn same(one: &HookEvent, other: &HookEvent) -> bool {
     let HookEvent {
         process,
         parent,
-        ancestors,
         caller,
         hook,
         function,
         args,
-        data,
         result,
         action,
         return_action,
         selector,
         repeats,
-        kernel_stack,
-        user_stack,
-        stack_missing,
-        file_hash,
-        file_hash_missing,
-        loaded,
         cgroup_id,
-        return_missing,
         entry_missing,
         socket_owner,
-        action_withheld,
-        return_action_withheld,
         workload_undecided,
-        requests,
+        more,
     } = one;
     let shared = |one: &Arc<_>, other: &Arc<_>| Arc::ptr_eq(one, other);
     let parents = match (parent, &other.parent) {
@@ -239,26 +228,48 @@ fn same(one: &HookEvent, other: &HookEvent) -> bool {
     // A process has one identity in memory; another object tells other things of it.
     shared(&process.process, &other.process.process)
         && parents
-        && ancestors.len() == other.ancestors.len()
-        && ancestors.iter().zip(&other.ancestors).all(|(one, other)| shared(&one.process, &other.process))
         && *caller == other.caller
         && (Arc::ptr_eq(hook, &other.hook) || *hook == other.hook)
         && *function == other.function
         && *args == other.args
-        && *data == other.data
         && *result == other.result
         && (*action, *return_action, *selector, *repeats)
             == (other.action, other.return_action, other.selector, other.repeats)
+        && *cgroup_id == other.cgroup_id
+        && (*entry_missing, *socket_owner, *workload_undecided)
+            == (other.entry_missing, other.socket_owner, other.workload_undecided)
+        && same_more(more, &other.more)
+}
+
+/// The same of what few events have.
+fn same_more(one: &HookMore, other: &HookMore) -> bool {
+    let HookMore {
+        ancestors,
+        data,
+        kernel_stack,
+        user_stack,
+        stack_missing,
+        file_hash,
+        file_hash_missing,
+        loaded,
+        return_missing,
+        action_withheld,
+        return_action_withheld,
+        requests,
+    } = one;
+    ancestors.len() == other.ancestors.len()
+        && ancestors
+            .iter()
+            .zip(&other.ancestors)
+            .all(|(one, other)| Arc::ptr_eq(&one.process, &other.process))
+        && *data == other.data
         && *kernel_stack == other.kernel_stack
         && *user_stack == other.user_stack
         && *stack_missing == other.stack_missing
         && *file_hash == other.file_hash
         && *file_hash_missing == other.file_hash_missing
         && *loaded == other.loaded
-        && *cgroup_id == other.cgroup_id
         && *return_missing == other.return_missing
-        && (*entry_missing, *socket_owner, *workload_undecided)
-            == (other.entry_missing, other.socket_owner, other.workload_undecided)
         && *action_withheld == other.action_withheld
         && *return_action_withheld == other.return_action_withheld
         && *requests == other.requests
@@ -273,11 +284,11 @@ fn hash(hook: &HookEvent) -> u64 {
     hook.hook.event.hash(&mut hasher);
     hook.function.hash(&mut hasher);
     hook.selector.hash(&mut hasher);
-    hook.file_hash.hash(&mut hasher);
-    if let Some(loaded) = &hook.loaded {
+    hook.more.file_hash.hash(&mut hasher);
+    if let Some(loaded) = &hook.more.loaded {
         loaded.path.hash(&mut hasher);
     }
-    for argument in hook.args.iter().chain(&hook.data).chain(&hook.result) {
+    for argument in hook.args.iter().chain(&hook.more.data).chain(&hook.result) {
         hash_argument(argument, &mut hasher);
     }
     hasher.finish()

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::{
-    Argument, ArgumentValue, ExecEvent, ExitEvent, HookEvent, HookInfo, Node, Process, ProcessView, Timestamp,
+    Argument, ArgumentValue, ExecEvent, ExitEvent, HookEvent, HookInfo, HookMore, Node, Process, ProcessView,
+    Seldom, Timestamp,
 };
 use crate::filter::{FieldFilters, Filters, Offered, parse_field_filters, parse_filters};
 use crate::tetragon::{GetEventsResponse, KprobeAction, get_events_response};
@@ -26,36 +27,25 @@ fn hook(process: &Arc<Process>, value: i32) -> HookEvent {
     HookEvent {
         process: view(process, 1),
         parent: None,
-        ancestors: Vec::new(),
         caller: crate::event::Caller { tid: process.pid, ..Default::default() },
         hook: Arc::new(HookInfo { policy: "files".into(), ..HookInfo::default() }),
         function: "sys_openat".into(),
-        args: vec![Argument { value, label: None }],
-        data: Vec::new(),
+        args: vec![Argument { value, label: None }].into(),
+        more: Seldom::default(),
         result: None,
         action: KprobeAction::Post.into(),
         return_action: 0,
         selector: None,
         repeats: 0,
-        kernel_stack: Vec::new(),
-        user_stack: Vec::new(),
-        stack_missing: "",
-        file_hash: Box::default(),
-        file_hash_missing: "",
-        loaded: None,
         cgroup_id: 0,
-        return_missing: "",
         entry_missing: false,
         socket_owner: false,
-        action_withheld: "",
-        return_action_withheld: "",
         workload_undecided: false,
-        requests: Vec::new(),
     }
 }
 
 fn call(process: &Arc<Process>, value: i32, time: u64) -> Arc<Event> {
-    event(time, EventKind::Hook(Box::new(hook(process, value))))
+    event(time, EventKind::Hook(hook(process, value)))
 }
 
 fn exit(process: &Arc<Process>) -> Arc<Event> {
@@ -161,12 +151,18 @@ fn nothing_that_differs_or_acts_is_folded() {
         ("action", HookEvent { action: KprobeAction::Sigkill.into(), ..base() }),
         ("override", HookEvent { action: KprobeAction::Override.into(), ..base() }),
         ("return action", HookEvent { return_action: KprobeAction::Sigkill.into(), ..base() }),
-        ("withheld", HookEvent { action_withheld: "monitor", ..base() }),
+        (
+            "withheld",
+            HookEvent {
+                more: HookMore { action_withheld: "monitor", ..Default::default() }.into(),
+                ..base()
+            },
+        ),
         ("repeats", HookEvent { repeats: 3, ..base() }),
     ];
     for (what, hook) in changed {
         let mut passage = passage(10, 100, None);
-        let event = event(1, EventKind::Hook(Box::new(hook)));
+        let event = event(1, EventKind::Hook(hook));
         let now = Instant::now();
         assert_eq!(passage.take(&event, now), Verdict::Tell, "{what}");
         assert_eq!(passage.take(&event, now), Verdict::Tell, "{what}");
@@ -180,7 +176,14 @@ fn nothing_that_differs_or_acts_is_folded() {
         ),
         ("selector", HookEvent { selector: Some(1), ..base() }),
         ("result", HookEvent { result: Some(Argument::default()), ..base() }),
-        ("stack", HookEvent { kernel_stack: vec![crate::event::Frame::default()], ..base() }),
+        (
+            "stack",
+            HookEvent {
+                more: HookMore { kernel_stack: vec![crate::event::Frame::default()], ..Default::default() }
+                    .into(),
+                ..base()
+            },
+        ),
         ("group", HookEvent { cgroup_id: 4, ..base() }),
         ("identity", HookEvent { process: view(&process(1), 1), ..base() }),
         ("parent", HookEvent { parent: Some(view(&process(7), 1)), ..base() }),
@@ -190,7 +193,7 @@ fn nothing_that_differs_or_acts_is_folded() {
         let mut passage = passage(10, 100, None);
         let now = Instant::now();
         passage.take(&call(&one, 1, 1), now);
-        passage.take(&event(2, EventKind::Hook(Box::new(other))), now);
+        passage.take(&event(2, EventKind::Hook(other)), now);
         passage.finish();
         let told = drain(&mut passage, now);
         assert!(told.iter().all(|(_, _, _, count)| *count == 1) && told.len() == 2, "{what}: {told:?}");
@@ -199,7 +202,7 @@ fn nothing_that_differs_or_acts_is_folded() {
     let mut passage = passage(10, 100, None);
     let more = HookEvent { process: view(&one, 9), ..base() };
     passage.take(&call(&one, 1, 1), Instant::now());
-    passage.take(&event(2, EventKind::Hook(Box::new(more))), Instant::now());
+    passage.take(&event(2, EventKind::Hook(more)), Instant::now());
     assert_eq!(passage.counts.now().folded, 1);
 }
 

@@ -277,11 +277,11 @@ impl<'a> Response<'a> {
             Family::Lsm => &LSM,
             Family::Loader => &LOADER,
         };
-        let mut fields = Vec::with_capacity(16 + hook.args.len() + hook.data.len() + info.tags.len());
+        let mut fields = Vec::with_capacity(16 + hook.args.len() + hook.more.data.len() + info.tags.len());
         fields.push(Field::Process(PROCESS, ProcessBytes::of(&hook.process, Some(&hook.caller))));
         let process = |number, view| Field::Process(number, ProcessBytes::of(view, None));
         fields.extend(hook.parent.iter().map(|parent| process(numbers.parent, parent)));
-        fields.extend(hook.ancestors.iter().map(|view| process(numbers.ancestors, view)));
+        fields.extend(hook.more.ancestors.iter().map(|view| process(numbers.ancestors, view)));
         fields.extend([
             Field::Text(numbers.function, &hook.function),
             Field::Text(numbers.subsystem, &info.subsystem),
@@ -289,23 +289,24 @@ impl<'a> Response<'a> {
             Field::Text(numbers.path, &info.path),
             Field::Text(numbers.policy, &info.policy),
             Field::Text(numbers.message, &info.message),
-            Field::Text(numbers.file_hash, &hook.file_hash),
+            Field::Text(numbers.file_hash, &hook.more.file_hash),
             Field::Number(numbers.offset, info.offset),
             Field::Number(numbers.ref_ctr_offset, info.ref_ctr_offset),
             // A negative number of an enum is sign-extended.
             Field::Number(numbers.action, i64::from(hook.action).cast_unsigned()),
             Field::Number(numbers.return_action, i64::from(hook.return_action).cast_unsigned()),
         ]);
-        let arguments = [(numbers.args, &hook.args), (numbers.data, &hook.data)];
+        let arguments = [(numbers.args, &*hook.args), (numbers.data, &*hook.more.data)];
         for (number, list) in arguments {
             fields.extend(list.iter().map(|argument| Field::Argument(number, argument.compatible())));
         }
         fields.extend(hook.result.iter().map(|result| Field::Argument(numbers.result, result.compatible())));
-        let stacks = [(numbers.kernel_stack, &hook.kernel_stack), (numbers.user_stack, &hook.user_stack)];
+        let stacks =
+            [(numbers.kernel_stack, &hook.more.kernel_stack), (numbers.user_stack, &hook.more.user_stack)];
         for (number, stack) in stacks.into_iter().filter(|(number, _)| *number != 0) {
             fields.extend(stack.iter().map(|one| Field::Frame(number, frame(one))));
         }
-        if let Some(loaded) = &hook.loaded {
+        if let Some(loaded) = &hook.more.loaded {
             fields.push(Field::Text(numbers.loaded, &loaded.path));
             fields.push(Field::Bytes(numbers.build_id, &loaded.build_id));
         }

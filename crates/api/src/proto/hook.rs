@@ -9,7 +9,7 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
     let hook = &*event.hook;
     let process = Some(caller_message(&event.process, &event.caller));
     let parent = event.parent.as_ref().map(process_message);
-    let ancestors = event.ancestors.iter().map(process_message).collect();
+    let ancestors = event.more.ancestors.iter().map(process_message).collect();
     let function = event.function.to_string();
     let args = compatible(&event.args);
     let (policy_name, message) = (hook.policy.clone(), hook.message.clone());
@@ -23,14 +23,14 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             args,
             r#return: event.result.as_ref().map(Argument::compatible),
             action,
-            kernel_stack_trace: frames(&event.kernel_stack),
+            kernel_stack_trace: frames(&event.more.kernel_stack),
             policy_name,
             return_action: event.return_action,
             message,
             tags,
-            user_stack_trace: frames(&event.user_stack),
+            user_stack_trace: frames(&event.more.user_stack),
             ancestors,
-            data: compatible(&event.data),
+            data: compatible(&event.more.data),
         }),
         Family::Tracepoint => Kind::ProcessTracepoint(tetragon::ProcessTracepoint {
             process,
@@ -57,7 +57,7 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             offset: hook.offset,
             ref_ctr_offset: hook.ref_ctr_offset,
             action,
-            data: compatible(&event.data),
+            data: compatible(&event.more.data),
         }),
         Family::Usdt => Kind::ProcessUsdt(tetragon::ProcessUsdt {
             process,
@@ -83,10 +83,10 @@ pub(super) fn hook_message(event: &HookEvent) -> Kind {
             action,
             tags,
             ancestors,
-            ima_hash: event.file_hash.to_string(),
+            ima_hash: event.more.file_hash.to_string(),
         }),
         Family::Loader => {
-            let loaded = event.loaded.as_ref();
+            let loaded = event.more.loaded.as_ref();
             Kind::ProcessLoader(tetragon::ProcessLoader {
                 process,
                 path: loaded.map(|loaded| loaded.path.clone()).unwrap_or_default(),
@@ -125,19 +125,19 @@ pub(super) fn hook_extra(event: &HookEvent) -> saker_v1::HookExtra {
         selector: event.selector.map(u32::from),
         repeats: event.repeats,
         cgroup_id: event.cgroup_id,
-        return_missing: event.return_missing.to_owned(),
+        return_missing: event.more.return_missing.to_owned(),
         entry_missing: event.entry_missing,
         socket_owner: event.socket_owner,
-        action_withheld: event.action_withheld.to_owned(),
-        return_action_withheld: event.return_action_withheld.to_owned(),
+        action_withheld: event.more.action_withheld.to_owned(),
+        return_action_withheld: event.more.return_action_withheld.to_owned(),
         workload_undecided: event.workload_undecided,
         policy_namespace: event.hook.policy_namespace.clone(),
         args: extras(&event.args),
-        data: if family.has_data() { extras(&event.data) } else { Vec::new() },
+        data: if family.has_data() { extras(&event.more.data) } else { Vec::new() },
         r#return: event.result.as_ref().filter(|_| family.has_return()).map(Argument::extra),
-        kernel_stack: ours(&event.kernel_stack),
-        user_stack: ours(&event.user_stack),
-        stack_missing: event.stack_missing.to_owned(),
-        ima_hash_missing: event.file_hash_missing.to_owned(),
+        kernel_stack: ours(&event.more.kernel_stack),
+        user_stack: ours(&event.more.user_stack),
+        stack_missing: event.more.stack_missing.to_owned(),
+        ima_hash_missing: event.more.file_hash_missing.to_owned(),
     }
 }

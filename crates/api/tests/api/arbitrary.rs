@@ -6,9 +6,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use saker_api::event::{
-    Argument, ArgumentValue, BinaryProperties, Caller, Credentials, EncodedHook, Event, EventKind, ExecEvent,
-    ExitEvent, Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Name, Namespace, Namespaces, Node,
-    Object, ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView, Socket, Timestamp, Visible,
+    Argument, ArgumentValue, BinaryProperties, Caller, Credentials, EncodedHook, EncodedSocket, Event,
+    EventKind, ExecEvent, ExitEvent, Family, Frame, GapEvent, HookEvent, HookInfo, HookMore, Loaded, Name,
+    Namespace, Namespaces, Node, Object, ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView,
+    Seldom, Socket, SocketKind, Timestamp, Visible,
 };
 use saker_api::tetragon;
 use saker_api::tetragon::kprobe_argument::Arg;
@@ -309,7 +310,7 @@ prop_compose! {
         path in boxed(), flags in any::<[bool; 2]>(), mode in any::<u32>(), inode in wide(),
         device in (0..3u32, small_or_any()),
     ) -> Object {
-        Object { kind, path, cut: flags[0], unreachable: flags[1], mode, inode, device }
+        Object { kind, path: path.into(), cut: flags[0], unreachable: flags[1], mode, inode, device }
     }
 }
 
@@ -322,9 +323,12 @@ prop_compose! {
         names in vec(name(), 4), numbers in vec(small_or_any(), 2), ports in any::<[u16; 2]>(), cookie in wide(),
         addresses in vec(option::of(any::<std::net::IpAddr>()), 2),
     ) -> Socket {
-        Socket {
+        let common = SocketKind {
             family: names[0], kind: names[1], protocol: names[2], state: names[3], mark: numbers[0],
-            priority: numbers[1], source: addresses[0], destination: addresses[1], source_port: ports[0],
+            priority: numbers[1], encoded: EncodedSocket::default(),
+        };
+        Socket {
+            common: Arc::new(common), source: addresses[0], destination: addresses[1], source_port: ports[0],
             destination_port: ports[1], cookie,
         }
     }
@@ -340,7 +344,7 @@ fn value() -> impl Strategy<Value = ArgumentValue> {
         1 => wide().prop_map(ArgumentValue::Size),
         2 => (boxed(), any::<bool>()).prop_map(|(text, cut)| ArgumentValue::Text(text, cut)),
         3 => object().prop_map(ArgumentValue::Object),
-        3 => socket().prop_map(|socket| ArgumentValue::Socket(Box::new(socket))),
+        3 => socket().prop_map(ArgumentValue::Socket),
         12 => arg().prop_map(|arg| ArgumentValue::Other(Box::new(arg))),
     ]
 }
@@ -419,8 +423,8 @@ prop_compose! {
         (args, data, result) in
             (vec(argument().boxed(), 0..4), vec(argument().boxed(), 0..2), option::of(argument().boxed())),
         actions in vec(prop_oneof![0..17i32, any::<i32>()], 2), selector in any::<Option<u16>>(),
-        (repeats, cgroup_id, entry_missing, socket_owner) in
-            (small_or_any(), wide(), any::<bool>(), any::<bool>()),
+        (repeats, cgroup_id, entry_missing, socket_owner, few) in
+            (small_or_any(), wide(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.7)),
         return_missing in prop_oneof![Just(""), Just("process_exited")],
         action_withheld in prop_oneof![Just(""), Just("monitor")],
         (stacks, stack_missing) in (vec(vec(frame(), 0..3), 2), prop_oneof![Just(""), Just("kernel")]),
@@ -431,15 +435,21 @@ prop_compose! {
         let file_hash = hash.into();
         let [kernel_stack, user_stack] = stacks.try_into().unwrap_or_default();
         let loaded = (info.family == Family::Loader).then_some(loaded);
+        // What is mapped is always told.
+        let few = few || loaded.is_some();
         // An event of the loader tells the file instead.
         let args = if loaded.is_some() { Vec::new() } else { args };
         let caller = Caller { tid, creds: creds.map(Box::new), namespaces: namespaces.map(Box::new) };
-        EventKind::Hook(Box::new(HookEvent {
-            process, parent, ancestors, caller, hook: Arc::new(info), function: function.into(), args, data, result,
-            action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, return_missing,
-            entry_missing, socket_owner, action_withheld, return_action_withheld: "", workload_undecided: entry_missing, requests: Vec::new(), kernel_stack, user_stack, stack_missing, loaded, file_hash,
-            file_hash_missing,
-        }))
+        let more = HookMore {
+            ancestors, data, kernel_stack, user_stack, stack_missing, file_hash, file_hash_missing, loaded,
+            return_missing, action_withheld, return_action_withheld: "", requests: Vec::new(),
+        };
+        EventKind::Hook(HookEvent {
+            process, parent, caller, hook: Arc::new(info), function: function.into(), args: args.into(), result,
+            action: actions[0], return_action: actions[1], selector, repeats, cgroup_id, entry_missing,
+            socket_owner, workload_undecided: entry_missing,
+            more: if few { more.into() } else { Seldom::default() },
+        })
     }
 }
 

@@ -86,10 +86,10 @@ fn shows_extras(event: &Event) -> bool {
 fn as_usual(mut event: Event) -> Event {
     if let EventKind::Hook(hook) = &mut event.kind {
         (hook.caller.creds, hook.caller.namespaces) = (None, None);
-        hook.ancestors.clear();
-        hook.kernel_stack.clear();
-        hook.user_stack.clear();
-        (hook.stack_missing, hook.return_missing) = ("", "");
+        hook.more.ancestors.clear();
+        hook.more.kernel_stack.clear();
+        hook.more.user_stack.clear();
+        (hook.more.stack_missing, hook.more.return_missing) = ("", "");
         (hook.repeats, hook.entry_missing, hook.socket_owner) = (0, false, false);
     }
     event

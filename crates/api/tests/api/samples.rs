@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use saker_api::event::{
     Argument, ArgumentValue, BinaryProperties, Caller, Credentials, Event, EventKind, ExecEvent, ExitEvent,
-    Family, Frame, GapEvent, HookEvent, HookInfo, Loaded, Namespace, Namespaces, Node, Object, ObjectKind,
-    PrivilegesChanged, Process, ProcessExtra, ProcessView, Timestamp, Visible,
+    Family, Frame, GapEvent, HookEvent, HookInfo, HookMore, Loaded, Namespace, Namespaces, Node, Object,
+    ObjectKind, PrivilegesChanged, Process, ProcessExtra, ProcessView, Seldom, Timestamp, Visible,
 };
 use saker_api::tetragon;
 use saker_api::tetragon::kprobe_argument::Arg;
@@ -273,36 +273,25 @@ fn hook_of(family: Family, function: &str, args: Vec<Argument>) -> HookEvent {
     HookEvent {
         process: view(curl()),
         parent: Some(view(shell())),
-        ancestors: Vec::new(),
         caller: Caller { tid: curl().pid, ..Caller::default() },
         hook: Arc::new(info),
         function: function.into(),
-        args,
-        data: Vec::new(),
+        args: args.into(),
+        more: Seldom::default(),
         result: None,
         action: 1,
         return_action: 0,
         selector: Some(0),
         repeats: 0,
-        kernel_stack: Vec::new(),
-        user_stack: Vec::new(),
-        stack_missing: "",
-        file_hash: Box::default(),
-        file_hash_missing: "",
-        loaded: None,
         cgroup_id: 0,
-        return_missing: "",
         entry_missing: false,
         socket_owner: false,
-        action_withheld: "",
-        return_action_withheld: "",
         workload_undecided: false,
-        requests: Vec::new(),
     }
 }
 
 fn told(hook: HookEvent) -> Event {
-    event(EventKind::Hook(Box::new(hook)))
+    event(EventKind::Hook(hook))
 }
 
 pub fn kprobe() -> Event {
@@ -340,6 +329,13 @@ fn kprobe_everything() -> Event {
         tags: vec!["files".to_owned(), "T1003".to_owned()],
         ..(*hook.hook).clone()
     };
+    let more = HookMore {
+        data: vec![argument(Arg::SizeArg(u64::MAX))],
+        return_missing: "process_exited",
+        action_withheld: "monitor",
+        return_action_withheld: "failed",
+        ..HookMore::default()
+    };
     told(HookEvent {
         process: view(process),
         caller: Caller {
@@ -348,16 +344,13 @@ fn kprobe_everything() -> Event {
             namespaces: Some(Box::new(Namespaces { mnt: own(2), ..Namespaces::default() })),
         },
         hook: Arc::new(info),
-        data: vec![argument(Arg::SizeArg(u64::MAX))],
         action: 5,
         selector: Some(2),
         repeats: 9,
         cgroup_id: 4_294_967_297,
-        return_missing: "process_exited",
         socket_owner: true,
-        action_withheld: "monitor",
-        return_action_withheld: "failed",
         workload_undecided: true,
+        more: more.into(),
         ..hook
     })
 }
@@ -447,7 +440,7 @@ fn frame(address: u64, offset: u64, symbol: &str, module: &str) -> Frame {
 
 /// With the stacks of kernel and program; of some frames less is known than of others.
 fn stacks_of(family: Family, function: &str) -> HookEvent {
-    HookEvent {
+    let more = HookMore {
         kernel_stack: vec![
             frame(0xffff_ffff_8110_2030, 0x30, "do_sys_openat2", ""),
             frame(0xffff_ffff_c012_3456, 0x456, "ext4_file_open", "ext4"),
@@ -458,8 +451,9 @@ fn stacks_of(family: Family, function: &str) -> HookEvent {
             frame(0x5555_0000_1000, 0x1000, "", "/opt/a program"),
             frame(0, 0, "", ""),
         ],
-        ..hook_of(family, function, Vec::new())
-    }
+        ..HookMore::default()
+    };
+    HookEvent { more: more.into(), ..hook_of(family, function, Vec::new()) }
 }
 
 fn stacks() -> Event {
@@ -469,13 +463,16 @@ fn stacks() -> Event {
 /// Where the compatible form has no fields for stacks.
 fn stacks_of_tracepoint() -> Event {
     let process = Process { visible: EVERYTHING, ..curl() };
-    let hook = stacks_of(Family::Tracepoint, "");
-    told(HookEvent { process: view(process), user_stack: Vec::new(), stack_missing: "user", ..hook })
+    let mut hook = HookEvent { process: view(process), ..stacks_of(Family::Tracepoint, "") };
+    hook.more.user_stack.clear();
+    hook.more.stack_missing = "user";
+    told(hook)
 }
 
 fn loader() -> Event {
     let loaded = Loaded { path: "/usr/lib/libssl.so.3".to_owned(), build_id: vec![0xde, 0xad, 0xbe, 0xef] };
-    told(HookEvent { loaded: Some(loaded), ..hook_of(Family::Loader, "", Vec::new()) })
+    let more = HookMore { loaded: Some(loaded), ..HookMore::default() };
+    told(HookEvent { more: more.into(), ..hook_of(Family::Loader, "", Vec::new()) })
 }
 
 fn of_place(family: Family, function: &str, place: [&str; 3], args: Vec<Argument>) -> Event {
@@ -501,7 +498,8 @@ fn usdt() -> Event {
 fn lsm() -> Event {
     let hook = hook_of(Family::Lsm, "file_open", vec![argument(file("/etc/hostname"))]);
     let file_hash = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into();
-    told(HookEvent { action: 5, file_hash, ..hook })
+    let more = HookMore { file_hash, ..HookMore::default() };
+    told(HookEvent { action: 5, more: more.into(), ..hook })
 }
 
 /// Called by a process of which nothing is known but its PID.
@@ -509,8 +507,8 @@ fn hook_of_unknown() -> Event {
     let process = Process { pid: 77, flags: "unknown".into(), start_time: TIME, ..Process::default() };
     let hook = hook_of(Family::Lsm, "file_open", Vec::new());
     let caller = Caller { tid: 78, ..Caller::default() };
-    let file_hash_missing = "failed";
-    told(HookEvent { process: view(process), parent: None, caller, file_hash_missing, ..hook })
+    let more = HookMore { file_hash_missing: "failed", ..HookMore::default() };
+    told(HookEvent { process: view(process), parent: None, caller, more: more.into(), ..hook })
 }
 
 /// Functions whose compact lines have words of their own.

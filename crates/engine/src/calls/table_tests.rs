@@ -3,50 +3,38 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use saker_api::event::{Caller, HookEvent, HookInfo, Process, ProcessView, Timestamp};
+use saker_api::event::{Arguments, Caller, HookEvent, HookInfo, Process, ProcessView, Seldom, Timestamp};
 
 use super::*;
-use crate::calls::{Captured, Shape};
+use crate::calls::{Shape, Untold};
+use crate::spares::Spares;
 
 fn waiting(call: u64, pid: u32, tid: u32, policy: u32, conditional: bool) -> Waiting {
     let event = HookEvent {
         process: ProcessView { process: Arc::new(Process::default()), refcnt: 0 },
         parent: None,
-        ancestors: Vec::new(),
         caller: Caller::default(),
         hook: Arc::new(HookInfo::default()),
         function: "f".into(),
-        args: Vec::new(),
-        data: Vec::new(),
+        args: Arguments::new(),
+        more: Seldom::default(),
         result: None,
         action: 0,
         return_action: 0,
         selector: None,
         repeats: 0,
-        kernel_stack: Vec::new(),
-        user_stack: Vec::new(),
-        stack_missing: "",
-        file_hash: Box::default(),
-        file_hash_missing: "",
-        loaded: None,
         cgroup_id: 0,
-        return_missing: "",
         entry_missing: false,
         socket_owner: false,
-        action_withheld: "",
-        return_action_withheld: "",
         workload_undecided: false,
-        requests: Vec::new(),
     };
     Waiting {
         key: CallKey { policy, hook: 0, call },
         pid,
         tid,
-        time: Timestamp(call),
         bytes: 10 + call as usize % 7,
         hash: false,
-        event: Box::new(event),
-        captured: Captured::default(),
+        event: Untold::new(Timestamp(call), &Arc::default(), event, &mut Spares::default()),
         shape: Arc::new(Shape { conditional_return: conditional, ..Shape::default() }),
     }
 }

@@ -101,7 +101,7 @@ impl Lab {
 }
 
 fn as_hook(event: &Arc<Event>) -> Option<HookEvent> {
-    if let EventKind::Hook(hook) = &event.kind { Some((**hook).clone()) } else { None }
+    if let EventKind::Hook(hook) = &event.kind { Some(hook.clone()) } else { None }
 }
 
 fn args(event: &HookEvent) -> Vec<String> {
@@ -121,9 +121,9 @@ fn a_call_with_its_return_in_one_record_is_an_event() {
     lab.host.give(&record.captured(Tag::RESULT, SAKER_TYPE_INT, &self::number(-13i64 as u64), b"").finish());
     let event = lab.take_hooks().remove(0);
     assert_eq!((event.action, event.return_action), (1, 1));
-    assert_eq!((event.return_missing, event.entry_missing), ("", false));
+    assert_eq!((event.more.return_missing, event.entry_missing), ("", false));
     assert_eq!(args(&event)[0], "StringArg(\"/etc/passwd\")");
-    assert_eq!(event.data[0].value.arg(), Some(Arg::SizeArg(5)));
+    assert_eq!(event.more.data[0].value.arg(), Some(Arg::SizeArg(5)));
     assert_eq!(event.result.unwrap().value.arg(), Some(Arg::IntArg(-13)));
     let counters = lab.host.engine.counters();
     assert_eq!((counters.calls.joined, counters.calls.waiting, counters.events.hooks[0]), (0, 0, 1));
@@ -143,14 +143,14 @@ fn an_entry_and_its_return_are_one_event() {
     assert_eq!((event.hook.policy.as_str(), event.hook.policy_namespace.as_str()), ("files", "ns"));
     assert_eq!((&*event.function, event.hook.message.as_str()), ("security_file_permission", "a file"));
     assert_eq!((event.action, event.return_action), (1, 3));
-    assert_eq!((event.return_missing, event.entry_missing), ("", false));
+    assert_eq!((event.more.return_missing, event.entry_missing), ("", false));
     // The second value did not come with either record.
     assert_eq!(args(&event)[0], "StringArg(\"/etc/passwd\")");
     assert!(args(&event)[1].contains("no room"), "{:?}", args(&event));
     assert_eq!(event.args[0].compatible().label, "name");
-    assert_eq!(event.data.len(), 1);
-    assert_eq!(event.data[0].value.arg(), Some(Arg::SizeArg(5)));
-    assert_eq!(event.data[0].compatible().label, "late");
+    assert_eq!(event.more.data.len(), 1);
+    assert_eq!(event.more.data[0].value.arg(), Some(Arg::SizeArg(5)));
+    assert_eq!(event.more.data[0].compatible().label, "late");
     assert_eq!(event.result.unwrap().value.arg(), Some(Arg::IntArg(-13)));
     assert_eq!(&*event.process.process.binary, "/usr/bin/ls");
     assert_eq!(&*event.parent.unwrap().process.binary, "/usr/lib/systemd/systemd");
@@ -218,7 +218,7 @@ fn the_hash_of_a_file_is_told_with_its_call() {
         lab.host.give(&record.finish());
         let told = lab.take_hooks();
         told.into_iter()
-            .map(|event| (event.file_hash.to_string(), event.file_hash_missing))
+            .map(|event| (event.more.file_hash.to_string(), event.more.file_hash_missing))
             .collect::<Vec<_>>()
     };
     for number in 1..=3 {
@@ -233,7 +233,7 @@ fn the_hash_of_a_file_is_told_with_its_call() {
     let exit = lab.host.world.exit(&lab.shell, 0);
     lab.host.give(&exit);
     let told = lab.take_hooks().pop().unwrap();
-    assert_eq!((told.file_hash_missing, told.return_missing), ("process_exited", ""));
+    assert_eq!((told.more.file_hash_missing, told.more.return_missing), ("process_exited", ""));
     assert_eq!(lab.host.engine.counters().count(Kind::Hook, Outcome::Refused), 1);
     lab.balanced();
 }
@@ -273,9 +273,9 @@ fn families_have_the_fields_of_their_messages() {
         let event = lab.take_hooks().remove(0);
         assert_eq!(event.hook.family, family);
         assert_eq!(event.result.is_some(), family == Family::Kprobe);
-        assert_eq!(event.data.len(), usize::from(family.has_data()));
+        assert_eq!(event.more.data.len(), usize::from(family.has_data()));
         // Nothing is lost where a message has no field of its own for it.
-        assert_eq!(event.args.len() + event.data.len() + usize::from(event.result.is_some()), 4);
+        assert_eq!(event.args.len() + event.more.data.len() + usize::from(event.result.is_some()), 4);
         let counters = lab.host.engine.counters();
         assert_eq!((counters.hook_records[family as usize], counters.events.hooks[family as usize]), (1, 1));
     }
@@ -288,8 +288,8 @@ fn a_return_whose_entry_was_lost_is_told_alone() {
     lab.return_from(0, 5);
     let event = lab.take_hooks().remove(0);
     assert!(event.entry_missing && event.args.is_empty());
-    assert_eq!((event.data.len(), event.action, event.return_action), (1, 0, 3));
-    assert_eq!(event.data[0].compatible().label, "late");
+    assert_eq!((event.more.data.len(), event.action, event.return_action), (1, 0, 3));
+    assert_eq!(event.more.data[0].compatible().label, "late");
     assert_eq!(lab.host.engine.counters().calls.without_entry, 1);
     lab.balanced();
 }
@@ -305,7 +305,9 @@ fn the_end_of_a_process_ends_its_calls() {
     let kinds: Vec<bool> = lab.host.events.iter().map(|event| as_hook(event).is_some()).collect();
     assert_eq!(kinds, [true, true, false], "calls are told before the end of their process");
     let events = lab.take_hooks();
-    assert!(events.iter().all(|event| event.return_missing == "process_exited" && event.result.is_none()));
+    assert!(
+        events.iter().all(|event| event.more.return_missing == "process_exited" && event.result.is_none())
+    );
     assert_eq!(args(&events[0])[0], "StringArg(\"/etc/passwd\")");
     assert_eq!(lab.host.engine.counters().calls.unjoined[Unjoined::ProcessExited as usize], 2);
     lab.balanced();
@@ -321,12 +323,12 @@ fn an_exec_ends_the_calls_of_other_threads_only() {
     lab.host.give(&exec);
     let events = lab.take_hooks();
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].caller.tid, events[0].return_missing), (shell.key.pid + 1, "process_exited"));
+    assert_eq!((events[0].caller.tid, events[0].more.return_missing), (shell.key.pid + 1, "process_exited"));
     // The exec itself returns, under the new identity.
     lab.shell = shell;
     lab.return_from(0, 1);
     let events = lab.take_hooks();
-    assert_eq!((events.len(), events[0].return_missing, events[0].entry_missing), (1, "", false));
+    assert_eq!((events.len(), events[0].more.return_missing, events[0].entry_missing), (1, "", false));
     lab.balanced();
 }
 
@@ -342,7 +344,7 @@ fn an_exit_that_was_lost_ends_calls_when_it_is_noticed() {
     let task = lab.host.world.task(&init, &LS);
     lab.input(Input::Snapshot { kind: saker_engine::SnapshotKind::Resync, tasks: vec![task] });
     lab.host.sample();
-    assert_eq!(lab.take_hooks()[0].return_missing, "process_exited");
+    assert_eq!(lab.take_hooks()[0].more.return_missing, "process_exited");
     lab.balanced();
 }
 
@@ -354,7 +356,7 @@ fn the_table_of_calls_is_bounded_and_the_oldest_are_told() {
     }
     let events = lab.take_hooks();
     assert_eq!(events.len(), 3);
-    assert!(events.iter().all(|event| event.return_missing == "table_full"));
+    assert!(events.iter().all(|event| event.more.return_missing == "table_full"));
     lab.return_from(0, 0);
     assert!(lab.take_hooks()[0].entry_missing, "the first was given up");
     lab.return_from(0, 3);
@@ -390,7 +392,7 @@ fn a_removed_policy_is_known_for_a_while() {
     lab.host.world.clock += 10_000_000_000;
     lab.return_from(0, 2);
     let told = lab.take_hooks();
-    assert_eq!((told.len(), told[0].return_missing), (1, ""), "it came before its policy was forgotten");
+    assert_eq!((told.len(), told[0].more.return_missing), (1, ""), "it came before its policy was forgotten");
     lab.enter(0, 3, 0);
     assert!(lab.take_hooks().is_empty());
     let counters = lab.host.engine.counters();
@@ -406,12 +408,12 @@ fn calls_of_a_policy_end_with_it() {
     lab.host.world.clock += 10_000_000_000;
     let shell = lab.shell;
     lab.host.fork(&shell);
-    assert_eq!(lab.take_hooks()[0].return_missing, "policy_removed");
+    assert_eq!(lab.take_hooks()[0].more.return_missing, "policy_removed");
     // Loaded again under its number, it is another one.
     lab.input(Input::PolicyLoaded(text()));
     lab.enter(0, 1, 0);
     lab.input(Input::PolicyLoaded(PolicyText { name: "again".into(), ..text() }));
-    assert_eq!(lab.take_hooks()[0].return_missing, "policy_removed");
+    assert_eq!(lab.take_hooks()[0].more.return_missing, "policy_removed");
     lab.return_from(0, 1);
     assert_eq!(lab.take_hooks()[0].hook.policy, "again");
     lab.balanced();
@@ -422,9 +424,9 @@ fn the_end_of_the_stream_ends_all_calls() {
     let mut lab = Lab::new();
     lab.enter(0, 1, 0);
     lab.enter(0, 1, 0);
-    assert_eq!(lab.take_hooks()[0].return_missing, "superseded");
+    assert_eq!(lab.take_hooks()[0].more.return_missing, "superseded");
     lab.host.engine.finish(&mut lab.host.events);
-    assert_eq!(lab.take_hooks()[0].return_missing, "stream_end");
+    assert_eq!(lab.take_hooks()[0].more.return_missing, "stream_end");
     assert_eq!(lab.host.engine.counters().calls.waiting, 0);
     lab.balanced();
 }
@@ -510,7 +512,7 @@ fn ancestors_are_shown_for_the_families_that_are_asked_for() {
         let call = Hook { family: family as u8, ..hook(0, 0, HookFlags::default()) };
         let record = lab.host.world.hook(&lab.shell, call).finish();
         lab.host.give(&record);
-        assert_eq!(lab.take_hooks()[0].ancestors.len(), shown);
+        assert_eq!(lab.take_hooks()[0].more.ancestors.len(), shown);
     }
 }
 
@@ -600,7 +602,7 @@ fn the_owner_of_a_socket_is_told() {
     lab.host.exec(&mut lab.shell, &LS);
     lab.return_from(0, 4);
     let event = lab.take_hooks().remove(0);
-    assert!(event.socket_owner && event.return_missing.is_empty(), "{event:?}");
+    assert!(event.socket_owner && event.more.return_missing.is_empty(), "{event:?}");
     assert_eq!(event.caller.tid, 99);
     let owned = hook(1, 0, HookFlags::OWNER);
     let record = lab.host.world.hook(&opened, owned).finish();
@@ -636,10 +638,10 @@ fn requests_come_with_the_event_that_matched() {
     let (url, name) = (Request::Url("http://a".into()), Request::Name("b".into()));
     lab.enter(0, 1, 0);
     lab.return_from(0, 1);
-    assert_eq!(lab.take_hooks()[0].requests, [url.clone(), name.clone()]);
+    assert_eq!(lab.take_hooks()[0].more.requests, [url.clone(), name.clone()]);
     lab.return_from(0, 2);
-    assert_eq!(lab.take_hooks()[0].requests, [name], "a return alone");
+    assert_eq!(lab.take_hooks()[0].more.requests, [name], "a return alone");
     let record = lab.host.world.hook(&lab.shell, hook(0, 0, HookFlags(0))).finish();
     lab.host.give(&record);
-    assert_eq!(lab.take_hooks()[0].requests, [url]);
+    assert_eq!(lab.take_hooks()[0].more.requests, [url]);
 }

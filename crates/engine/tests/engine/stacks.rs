@@ -60,16 +60,16 @@ fn callers_are_told_with_what_is_known_of_them() {
         ..Findings::default()
     };
     let event = told(&mut lab, Some(findings.clone()), &record);
-    assert_eq!(texts(&event.kernel_stack), ["0x2 vfs_open+0x7 ", "0x3 f+0x8 ext4", "0x4 +0x0 "]);
-    assert_eq!(texts(&event.user_stack), ["0x5 open+0x100 /lib/libc.so.6", "0x6 +0x0 "]);
-    assert_eq!((event.stack_missing, event.args.len()), ("", 0));
+    assert_eq!(texts(&event.more.kernel_stack), ["0x2 vfs_open+0x7 ", "0x3 f+0x8 ext4", "0x4 +0x0 "]);
+    assert_eq!(texts(&event.more.user_stack), ["0x5 open+0x100 /lib/libc.so.6", "0x6 +0x0 "]);
+    assert_eq!((event.more.stack_missing, event.args.len()), ("", 0));
     // Findings are for the one record behind them.
     let event = told(&mut lab, None, &record);
-    assert_eq!(texts(&event.user_stack), ["0x5 +0x0 ", "0x6 +0x0 "]);
+    assert_eq!(texts(&event.more.user_stack), ["0x5 +0x0 ", "0x6 +0x0 "]);
 
     let mut hidden = Lab::new();
     let event = told(&mut hidden, Some(findings), &record);
-    assert_eq!(texts(&event.kernel_stack), ["0x0 vfs_open+0x7 ", "0x0 f+0x8 ext4", "0x0 +0x0 "]);
+    assert_eq!(texts(&event.more.kernel_stack), ["0x0 vfs_open+0x7 ", "0x0 f+0x8 ext4", "0x0 +0x0 "]);
     lab.balanced();
 }
 
@@ -85,10 +85,10 @@ fn a_stack_without_room_is_named() {
     ] {
         let record = record(&mut lab, hook(1, 0, BOTH), kernel, user);
         let event = told(&mut lab, None, &record);
-        assert_eq!(event.stack_missing, missing);
+        assert_eq!(event.more.stack_missing, missing);
     }
     let record = record(&mut lab, hook(1, 0, HookFlags::default()), None, None);
-    assert_eq!(told(&mut lab, None, &record).stack_missing, "");
+    assert_eq!(told(&mut lab, None, &record).more.stack_missing, "");
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn the_stack_of_a_call_is_that_of_its_entry_if_it_was_asked_for_there() {
         lab.host.give(&entered);
         let returned = record(&mut lab, hook(1, call, returning), Some(&[2]), None);
         let event = told(&mut lab, None, &returned);
-        assert_eq!(event.kernel_stack.len(), 1);
-        assert!(texts(&event.kernel_stack)[0].starts_with(expected), "{:?}", event.kernel_stack);
+        assert_eq!(event.more.kernel_stack.len(), 1);
+        assert!(texts(&event.more.kernel_stack)[0].starts_with(expected), "{:?}", event.more.kernel_stack);
     }
     lab.balanced();
 }
@@ -118,9 +118,9 @@ fn a_mapped_file_is_told_with_its_build_id() {
     let record = lab.host.world.hook(&lab.shell, call);
     let record = record.captured(Tag::captured(0), SAKER_TYPE_FILE, &file, b"/lib/x.so").finish();
     let event = told(&mut lab, Some(Findings { build_id: vec![1, 2], ..Findings::default() }), &record);
-    assert_eq!(event.loaded, Some(Loaded { path: "/lib/x.so".into(), build_id: vec![1, 2] }));
-    assert_eq!((event.hook.family, event.args.len(), event.data.len()), (Family::Loader, 0, 0));
-    assert!(told(&mut lab, None, &record).loaded.unwrap().build_id.is_empty());
+    assert_eq!(event.more.loaded, Some(Loaded { path: "/lib/x.so".into(), build_id: vec![1, 2] }));
+    assert_eq!((event.hook.family, event.args.len(), event.more.data.len()), (Family::Loader, 0, 0));
+    assert!(told(&mut lab, None, &record).more.loaded.clone().unwrap().build_id.is_empty());
     let counters = lab.host.engine.counters();
     assert_eq!(counters.events.hooks[Family::Loader as usize], 2);
     lab.balanced();
@@ -143,7 +143,7 @@ proptest! {
         lab.host.give(&record);
         let event: Arc<_> = lab.host.events.pop().unwrap();
         let EventKind::Hook(event) = &event.kind else { panic!("{event:?}") };
-        prop_assert!(event.user_stack.len() <= 127 && event.kernel_stack.len() <= event.user_stack.len());
+        prop_assert!(event.more.user_stack.len() <= 127 && event.more.kernel_stack.len() <= event.more.user_stack.len());
         lab.balanced();
     }
 }

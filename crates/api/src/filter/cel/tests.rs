@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::event::{
     Argument, ArgumentValue, Event, EventKind, ExecEvent, HookEvent, HookInfo, Node, Object, ObjectKind,
-    Process, ProcessView, Timestamp,
+    Process, ProcessView, Seldom, Timestamp,
 };
 use crate::tetragon;
 use crate::tetragon::kprobe_argument::Arg;
@@ -53,10 +53,9 @@ fn kprobe() -> Event {
         ArgumentValue::Int(-5),
         ArgumentValue::Other(Box::new(Arg::SockArg(sock))),
     ];
-    event(EventKind::Hook(Box::new(HookEvent {
+    event(EventKind::Hook(HookEvent {
         process: view(process()),
         parent: None,
-        ancestors: Vec::new(),
         caller: crate::event::Caller::default(),
         hook: Arc::new(HookInfo {
             policy: "files".into(),
@@ -64,28 +63,18 @@ fn kprobe() -> Event {
             ..HookInfo::default()
         }),
         function: "security_file_open".into(),
-        args: args.map(|value| Argument { value, label: None }).into(),
-        data: Vec::new(),
+        args: args.into_iter().map(|value| Argument { value, label: None }).collect(),
+        more: Seldom::default(),
         result: None,
         action: 3,
         return_action: 0,
         selector: None,
         repeats: 0,
-        kernel_stack: Vec::new(),
-        user_stack: Vec::new(),
-        stack_missing: "",
-        file_hash: Box::default(),
-        file_hash_missing: "",
-        loaded: None,
         cgroup_id: 0,
-        return_missing: "",
         entry_missing: false,
         socket_owner: false,
-        action_withheld: "",
-        return_action_withheld: "",
         workload_undecided: false,
-        requests: Vec::new(),
-    })))
+    }))
 }
 
 fn matches(text: &str, event: &Event) -> bool {
