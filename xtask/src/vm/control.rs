@@ -41,6 +41,9 @@ impl Control {
     pub(crate) fn create(job: &Job) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let parent = env::temp_dir();
+        // Until the new folder's file is locked: to another run that sweeps, it looked like one that was left.
+        let held = File::open(&parent).with_context(|| format!("cannot open {}", parent.display()))?;
+        held.lock().with_context(|| format!("cannot lock {}", parent.display()))?;
         sweep(&parent);
         let name = format!("{PREFIX}{}.{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = parent.join(name);
@@ -48,6 +51,7 @@ impl Control {
         let alive = dir.join("alive");
         let lock = File::create(&alive).with_context(|| format!("cannot create {}", alive.display()))?;
         lock.lock().with_context(|| format!("cannot lock {}", alive.display()))?;
+        drop(held);
         let control = Self { dir, _alive: lock };
         control.write_job(job)?;
         Ok(control)
@@ -111,7 +115,7 @@ fn line(path: &Path) -> Result<String> {
     }
 }
 
-/// Removes control folders whose owner was killed before it could do so.
+/// Removes control folders whose owner was killed before it could do so. The caller holds the lock of the folder above.
 fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.filter_map(Result::ok) {
@@ -146,6 +150,22 @@ mod tests {
         assert_eq!(control.exit_status(), Some(7));
         drop(control);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn runs_that_begin_together_leave_each_other_alone() {
+        let begin = |_| {
+            std::thread::spawn(|| {
+                for _ in 0..200 {
+                    let control = Control::create(&Job::default()).unwrap();
+                    assert!(control.dir().join("cmd").exists());
+                }
+            })
+        };
+        let runs: Vec<_> = (0..4).map(begin).collect();
+        for run in runs {
+            run.join().unwrap();
+        }
     }
 
     #[test]
