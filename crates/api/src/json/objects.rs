@@ -9,6 +9,8 @@ use crate::event::{Object, ObjectKind, PATH_CUT};
 
 /// Files whose texts are kept; a power of two.
 const PLACES: usize = 64;
+/// Bytes of a path whose text is kept. Longer ones are not shared among events, so that none comes twice.
+const LONGEST: usize = 512;
 
 /// Texts of files that came more than once. It holds the paths of these, so that nothing else has their addresses.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Objects {
         {
             return known.write(label, extras, out);
         }
-        let again = std::mem::replace(&mut place.tag, tag) == tag;
+        let again = std::mem::replace(&mut place.tag, tag) == tag && object.path.len() <= LONGEST;
         place.known = again.then(|| Box::new(Known::new(object)));
         write(object, label, extras, out);
     }
@@ -134,6 +136,26 @@ fn write_extra(object: &Object, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_long_paths_are_not_kept() {
+        for (bytes, kept) in [(LONGEST, 1), (LONGEST + 1, 0)] {
+            let object = Object {
+                kind: ObjectKind::File,
+                path: "x".repeat(bytes).into(),
+                cut: false,
+                unreachable: false,
+                mode: 0,
+                inode: 0,
+                device: (0, 0),
+            };
+            let mut objects = Objects::default();
+            for _ in 0..3 {
+                objects.write(&object, None, true, &mut Vec::new());
+            }
+            assert_eq!(objects.0.iter().filter(|place| place.known.is_some()).count(), kept);
+        }
+    }
 
     #[test]
     fn what_is_kept_is_written_as_what_is_not() {
