@@ -496,7 +496,7 @@ struct saker_above {
 	__u32 taken;				  /* somebody uses it */
 	__u32 slot;				  /* which of them */
 	__u64 hangs[3], step[6];		  /* what a walk reads: too much for a stack */
-	__u64 zero[2];
+	__u64 walk_dentry, walk_mnt;		  /* how far it is */
 	struct saker_mount mount[SAKER_ABOVE_SLOTS];
 };
 

@@ -113,57 +113,78 @@ static __always_inline struct saker_mount *mount_in(struct saker_above *above)
 	return &above->mount[slot & (SAKER_ABOVE_SLOTS - 1)];
 }
 
+/* What a step of a walk returns. */
+enum { WALK_ON, WALK_ENDED, WALK_LOST };
+
+/* Takes the walk of a CPU one component or mount further up. What it has is all in the entry: so the verifier
+ * checks it once, by itself, as it is not static, and not once for each step and each count of components. */
+__noinline int saker_step_above(u32 cpu)
+{
+	u32 own = bpf_core_field_offset(struct mount, mnt);
+	struct saker_above *above = above_of(cpu);
+	struct whole_mount *mount;
+	struct saker_mount *to;
+	struct whole_step *step;
+	u64 dentry, mnt;
+
+	if (!above || !saker_task_storage)
+		return WALK_LOST;
+	to = mount_in(above);
+	dentry = above->walk_dentry;
+	mnt = above->walk_mnt;
+	mount = (void *)above->hangs;
+	step = (void *)above->step;
+	if (dentry == above->root_dentry && mnt == above->root_mnt)
+		return WALK_ENDED;
+	if (dentry == mount->root) {
+		if (!mount->parent)
+			return WALK_LOST;
+		/* Of a file system that is not within the root. */
+		if (mount->parent == mnt - own)
+			return WALK_ENDED;
+		above->walk_dentry = mount->mountpoint;
+		mnt = mount->parent + own;
+		above->walk_mnt = mnt;
+		if (!read_whole_mount(mount, mnt))
+			return WALK_LOST;
+		/* What is above is looked at only from without the root. */
+		if (mnt == above->root_mnt)
+			mount->parent = 0;
+		return WALK_ON;
+	}
+	if (!read_whole_step(step, dentry))
+		return WALK_LOST;
+	if (step->parent == dentry)
+		return WALK_ENDED;
+	if (step->name != dentry + short_name_offset())
+		return WALK_LOST;
+	put_first(to->word, step->word[0], step->word[1]);
+	to->components += to->components < 3;
+	above->walk_dentry = step->parent;
+	return WALK_ON;
+}
+
 /* Walks up from the root of the mount that a CPU asks for, and leaves in its slot the components that the
  * path of the mount begins with. Returns how many these are, three at most; less than 0: not known. Not
  * static: the verifier checks it once, by itself. */
 __noinline int saker_walk_above(u32 cpu)
 {
-	u32 own = bpf_core_field_offset(struct mount, mnt);
 	struct saker_above *above = above_of(cpu);
-	u64 dentry, mnt, root_dentry, root_mnt;
-	struct whole_mount *mount;
 	struct saker_mount *to;
-	struct whole_step *step;
-	int found = 0;
+	int walk;
 
 	if (!above || !saker_task_storage)
 		return -1;
 	to = mount_in(above);
-	dentry = above->dentry;
-	mnt = above->mnt;
-	root_dentry = above->root_dentry;
-	root_mnt = above->root_mnt;
-	mount = (void *)above->hangs;
-	step = (void *)above->step;
-	if (!read_whole_mount(mount, mnt))
+	to->components = 0;
+	above->walk_dentry = above->dentry;
+	above->walk_mnt = above->mnt;
+	if (!read_whole_mount((void *)above->hangs, above->mnt))
 		return -1;
 	for (int i = 0; i < ABOVE_STEPS; i++) {
-		if (dentry == root_dentry && mnt == root_mnt)
-			return found;
-		if (dentry == mount->root) {
-			if (!mount->parent)
-				return -1;
-			/* Of a file system that is not within the root. */
-			if (mount->parent == mnt - own)
-				return found;
-			dentry = mount->mountpoint;
-			mnt = mount->parent + own;
-			if (!read_whole_mount(mount, mnt))
-				return -1;
-			/* What is above is looked at only from without the root. */
-			if (mnt == root_mnt)
-				mount->parent = 0;
-			continue;
-		}
-		if (!read_whole_step(step, dentry))
-			return -1;
-		if (step->parent == dentry)
-			return found;
-		if (step->name != dentry + short_name_offset())
-			return -1;
-		put_first(to->word, step->word[0], step->word[1]);
-		found += found < 3;
-		dentry = step->parent;
+		walk = saker_step_above(cpu);
+		if (walk != WALK_ON)
+			return walk == WALK_ENDED ? (int)to->components : -1;
 	}
 	return -1;
 }

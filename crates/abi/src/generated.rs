@@ -1324,7 +1324,8 @@ pub struct saker_above {
     pub slot: __u32,
     pub hangs: [__u64; 3usize],
     pub step: [__u64; 6usize],
-    pub zero: [__u64; 2usize],
+    pub walk_dentry: __u64,
+    pub walk_mnt: __u64,
     pub mount: [saker_mount; 8usize],
 }
 #[repr(C)]

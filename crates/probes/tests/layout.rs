@@ -283,7 +283,19 @@ fn what_the_kernel_side_keeps_of_hooks_has_the_layout_of_the_object() {
     same_layout!(btf, saker_mount { mnt, root_dentry, root_mnt, renames, mounts, word, components, zero });
     same_layout!(
         btf,
-        saker_above { dentry, mnt, root_dentry, root_mnt, taken, slot, hangs, step, zero, mount }
+        saker_above {
+            dentry,
+            mnt,
+            root_dentry,
+            root_mnt,
+            taken,
+            slot,
+            hangs,
+            step,
+            walk_dentry,
+            walk_mnt,
+            mount
+        }
     );
     same_layout!(btf, saker_sequences { renames, mounts });
     same_layout!(btf, saker_group { container, bits });
