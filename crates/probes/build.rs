@@ -7,9 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, TypeId};
+
+#[path = "build/trim.rs"]
+mod trim;
 
 /// Sources below `bpf/` and the names of their skeletons.
 const OBJECTS: [(&str, &str); 9] = [
@@ -24,20 +27,34 @@ const OBJECTS: [(&str, &str); 9] = [
     ("guard/guard.bpf.c", "guard"),
 ];
 
+/// Set: objects keep the lines of their sources, which verifiers then show beside what they refuse.
+const LINES: &str = "SAKER_BPF_LINES";
+
 fn main() -> Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../bpf");
     let root = root.canonicalize().context("the folder bpf/ is missing beside crates/")?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let clang = clang()?;
+    let lines = env::var_os(LINES).is_some();
     for (source, name) in OBJECTS {
-        SkeletonBuilder::new()
-            .source(root.join(source))
-            .obj(out.join(format!("{name}.bpf.o")))
-            .clang(&clang)
-            .clang_args(arguments(&root)?)
-            .build_and_generate(out.join(format!("{name}.skel.rs")))
-            .with_context(|| format!("cannot build bpf/{source}"))?;
+        let object = out.join(format!("{name}.bpf.o"));
+        let mut builder = SkeletonBuilder::new();
+        builder.source(root.join(source)).obj(&object).clang(&clang).clang_args(arguments(&root)?);
+        builder.build().with_context(|| format!("cannot build bpf/{source}"))?;
+        let whole = fs::read(&object)?;
+        let trimmed =
+            trim::trim(&whole, lines).with_context(|| format!("cannot trim the object of bpf/{source}"))?;
+        fs::write(&object, trimmed)?;
+        builder
+            .generate(out.join(format!("{name}.skel.rs")))
+            .with_context(|| format!("cannot make a skeleton of bpf/{source}"))?;
     }
+    let whole = fs::read(out.join("hook.bpf.o"))?;
+    let empty = trim::empty(&whole).context("cannot empty the object of hooks")?;
+    fs::write(out.join("hook.empty.bpf.o"), empty)?;
+    let skeleton = out.join("hook.skel.rs");
+    let text = choose_object(&fs::read_to_string(&skeleton)?)?;
+    fs::write(&skeleton, text)?;
     write_type_names(&out, "process")?;
     write_type_names(&out, "hook")?;
     SkeletonBuilder::new()
@@ -48,8 +65,20 @@ fn main() -> Result<()> {
         .build()
         .context("cannot build bpf/test/layout.bpf.c")?;
     println!("cargo:rerun-if-changed={}", root.display());
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-env-changed=CLANG");
+    println!("cargo:rerun-if-env-changed={LINES}");
     Ok(())
+}
+
+/// A skeleton that asks at each time which object it opens.
+fn choose_object(skeleton: &str) -> Result<String> {
+    const OPENS: &str = "ObjectSkeletonConfigBuilder::new(&DATA)";
+    ensure!(
+        skeleton.matches(OPENS).count() == 1,
+        "the skeleton of hooks does not open its object as expected"
+    );
+    Ok(skeleton.replace(OPENS, "ObjectSkeletonConfigBuilder::new(super::object_to_open(&DATA))"))
 }
 
 /// Writes the names of the types that an object asks the kernel for, one a line.

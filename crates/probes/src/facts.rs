@@ -8,9 +8,8 @@ use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::{MapType, ProgramType};
 use serde::Serialize;
 
+use crate::described::BTF_PATH;
 use crate::{Error, capabilities, mechanisms};
-
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// One thing a kernel may offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

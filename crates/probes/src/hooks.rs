@@ -34,7 +34,7 @@ use saker_policy::plan::{Attach, Sets};
 use saker_policy::words::Mode;
 use zerocopy::IntoBytes;
 
-use self::attach::cause;
+use self::attach::{cause, programs};
 use self::choice::{SYSCALLS, choose_programs, mechanism_number, sections, target};
 use self::loaded::set_mode;
 pub use self::loaded::{HookCounts, SelectorCounts};
@@ -55,8 +55,9 @@ use crate::follow::Follow;
 use crate::hook_skel::{HookSkel, HookSkelBuilder, OpenHookSkel};
 use crate::keep::{Keep, Pinned};
 use crate::lent::LentTypes;
-use crate::loader::{self, Prepared, Shortcut};
+use crate::loader::{self, Contents, OpensEmpty, Prepared, Shortcut};
 use crate::sockets::Tracking;
+use crate::template::Templates;
 use crate::{Enforcement, Error, Groups, Sensors, mechanisms};
 
 /// A hook to load.
@@ -146,6 +147,8 @@ pub struct Hooks {
     empty_sets: [OnceLock<MapHandle>; SETS.len()],
     /// What describes the types of the object of hooks, of which there are many.
     own_types: LentTypes,
+    /// Its programs before plans are written into them.
+    templates: Templates,
 }
 
 /// Names of the types that the object asks for.
@@ -174,9 +177,9 @@ pub struct LoadedHook {
     _watch: Option<Arc<Follow>>,
 }
 
-/// Where the objects of a hook are while it is loaded: that of a first attempt, that of a second, and that
-/// of what finds build ids.
-type Places = [MaybeUninit<OpenObject>; 3];
+/// Where the objects of a hook are while it is loaded: that with nothing in its programs, that of a first attempt with
+/// all in them, that of a second, and that of what finds build ids.
+type Places = [MaybeUninit<OpenObject>; 4];
 
 /// The hooks of a policy in the kernel. Dropping them detaches all.
 pub struct LoadedPolicy {
@@ -258,6 +261,7 @@ impl Hooks {
             sequences_looked_for: false,
             empty_sets: [const { OnceLock::new() }; SETS.len()],
             own_types: LentTypes::default(),
+            templates: Templates::default(),
         })
     }
 
@@ -307,7 +311,7 @@ impl Hooks {
         };
         let targets = specs.iter().filter_map(|spec| target(&spec.attach)).collect::<Vec<_>>();
         let prepared = Prepared::find(TYPES, targets.iter().map(String::as_str).chain(SYSCALLS));
-        let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 3]).collect();
+        let mut places: Vec<Places> = specs.iter().map(|_| [const { MaybeUninit::uninit() }; 4]).collect();
         let mut ready = Vec::new();
         for (spec, places) in specs.iter().zip(&mut places) {
             ready.push(self.load_one(spec, prepared.as_ref(), places, &mut policy.maps)?);
@@ -351,7 +355,7 @@ impl Hooks {
         refused: &Error,
     ) -> Result<LoadedHook, Error> {
         let spec = HookSpec { attach: spec.attach.one_by_one(), plan: spec.plan.clone() };
-        let mut places: Places = [const { MaybeUninit::uninit() }; 3];
+        let mut places: Places = [const { MaybeUninit::uninit() }; 4];
         let hook = self.load_one(&spec, prepared, &mut places, maps)?.attach()?;
         let note = format!(
             "attached one by one, for the kernel does not attach it to all places at once: {}",
@@ -378,7 +382,7 @@ impl Hooks {
         &mut self,
         spec: &HookSpec,
         prepared: Option<&Prepared>,
-        [first, second, third]: &'a mut Places,
+        [empty, first, second, third]: &'a mut Places,
         maps: &mut PolicyMaps,
     ) -> Result<Ready<'a>, Error> {
         let tells_places = spec.plan.flags & SAKER_PLAN_COOKIE != 0;
@@ -400,7 +404,11 @@ impl Hooks {
                 .map_err(|reason| Error::Option(format!("returns cannot be hooked in one step: {reason}")))?;
         }
         let watch = if asks_for_changes(&spec.plan) { Some(self.watch()?) } else { None };
-        let mut loaded = self.load_object(spec, prepared, first, watch.as_deref(), maps);
+        let mut loaded = match self.load_filled(spec, prepared, empty, watch.as_deref(), maps) {
+            Ok(None) => self.load_object(spec, prepared, first, watch.as_deref(), maps),
+            Ok(Some(skel)) => Ok((skel, true)),
+            Err(error) => Err(error),
+        };
         if let (Some(_), Err(Error::Load { operation: "load", log, .. })) = (prepared, &loaded) {
             tracing::warn!(
                 hook = %spec.attach.mechanism(),
@@ -474,12 +482,60 @@ impl Hooks {
         choose_programs(&mut open, spec, &self.preemption, shortcut.is_some())
             .map_err(failed("choose the programs"))?;
         if let Some(shortcut) = &shortcut {
-            shortcut.settle(open.open_object_mut(), self.own_types.descriptor());
+            shortcut.settle(open.open_object_mut(), self.own_types.descriptor(), &Contents::Kept);
         }
         let skel =
             open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
         self.own_types.keep(skel.object().as_libbpf_object());
+        for made in shortcut.iter().flat_map(Shortcut::take_templates) {
+            self.templates.keep(made);
+        }
         Ok((skel, shortcut.is_some()))
+    }
+
+    /// Loads the object of a hook with nothing in its programs, into which comes what was kept of those of an earlier hook.
+    /// None: nothing was kept that fits.
+    fn load_filled<'a>(
+        &self,
+        spec: &HookSpec,
+        prepared: Option<&Prepared>,
+        place: &'a mut MaybeUninit<OpenObject>,
+        watch: Option<&Follow>,
+        maps: &PolicyMaps,
+    ) -> Result<Option<HookSkel<'a>>, Error> {
+        let wanted = programs(&spec.attach, hashes(&spec.plan));
+        let names = wanted.iter().map(|(name, _)| *name).filter(|name| *name != build_ids::PROGRAM);
+        let names: Vec<&str> = names.collect();
+        let lent = self.own_types.descriptor();
+        let (Some(prepared), true) = (prepared, lent.is_some() && self.templates.know(&names)) else {
+            return Ok(None);
+        };
+        let _lock = loader::lock();
+        let log = crate::library_log::LibraryLog::capture();
+        let failed = |operation: &'static str| {
+            let log = log.tail();
+            move |source| Error::Load { operation, source, log }
+        };
+        let mut builder = HookSkelBuilder::default();
+        let target = target(&spec.attach).unwrap_or_default();
+        let sections = sections(&spec.attach, &target);
+        let shortcut = Shortcut::take(builder.object_builder_mut(), prepared, &sections, false);
+        let Some(shortcut) = shortcut else { return Ok(None) };
+        let opens_empty = OpensEmpty::begin();
+        let mut open = builder.open(place).map_err(failed("open"))?;
+        drop(opens_empty);
+        self.configure(&mut open, spec, watch, maps).map_err(failed("configure"))?;
+        choose_programs(&mut open, spec, &[], true).map_err(failed("choose the programs"))?;
+        let kept = self.templates.find(&names, &loader::maps_to_make(open.open_object()));
+        let Some(kept) = kept else { return Ok(None) };
+        shortcut.settle(open.open_object_mut(), lent, &Contents::Filled(kept));
+        let skel =
+            open.load().map_err(|source| Error::Load { operation: "load", source, log: log.tail() })?;
+        if shortcut.filled() != names.len() {
+            let what = format!("of {} programs of a hook {} were filled", names.len(), shortcut.filled());
+            return Err(Error::Option(what));
+        }
+        Ok(Some(skel))
     }
 
     fn configure(

@@ -9,7 +9,7 @@ mod saved;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use saker_abi::NamespaceInums;
@@ -19,7 +19,7 @@ use saker_policy::programs::Program;
 use saker_policy::tracepoint::Format;
 use saker_policy::values::{HashAlgorithm, Step};
 
-use crate::{Error, Executable, Tracefs, facts, mechanisms, preemption};
+use crate::{Error, Executable, Tracefs, described, facts, mechanisms, preemption};
 use description::Types;
 use program_types::ProgramTypes;
 pub use saved::SavedKernel;
@@ -145,8 +145,8 @@ fn types(release: &str) -> Result<Arc<Types>, Error> {
     if let Some(held) = held_types() {
         return Ok(held);
     }
-    let path = crate::loader::BTF_PATH;
-    let bytes = fs::read(path).map_err(|_| Error::NoBtf { path: path.into() })?;
+    let path = described::BTF_PATH;
+    let bytes = described::read().map_err(|_| Error::NoBtf { path: path.into() })?;
     let types = Types::of(bytes).ok_or_else(|| Error::Unsupported {
         release: release.to_owned(),
         reason: format!("the description of its types at {path} is not understood"),
@@ -172,19 +172,33 @@ impl RunningKernel {
     }
 }
 
+/// Where a kernel that has kprobes says so.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
 /// Ways of hooking, tried once: they do not change while a kernel runs.
 fn mechanisms() -> Mechanisms {
     static FOUND: OnceLock<Mechanisms> = OnceLock::new();
     *FOUND.get_or_init(|| {
-        // What runs behind a function is called by the same trampoline as what runs before it, and to attach is most of
-        // what a trial costs.
-        let tried = mechanisms::try_features(&["fentry", "kprobe", "lsm"]);
+        // To attach is most of what a trial costs: the kernel goes through all functions that can be traced. So it is left
+        // out where nothing follows from it. What runs behind a function is called by the same trampoline as what runs
+        // before it. On x86-64 whoever may load a program for a trampoline may attach it, for direct calls come with the
+        // tracing of functions (arch/x86/Kconfig); other machines have had the one without the other. And should a kernel not
+        // attach one all the same, its functions are hooked in another way then ([`Error::Trampoline`]).
+        let names = ["fentry", "lsm"];
+        let direct = cfg!(target_arch = "x86_64");
+        let tried = if direct { mechanisms::try_to_load(&names) } else { mechanisms::try_features(&names) };
+        let trampoline = tried.works("fentry");
+        // Beside trampolines few hooks are kprobes.
+        let likely = trampoline && Path::new(KPROBES).exists();
+        let kprobes = ["kprobe"];
+        let kprobes =
+            if likely { mechanisms::try_to_load(&kprobes) } else { mechanisms::try_features(&kprobes) };
         let preemptible = preemption::is_possible();
         let lsm = tried.works("lsm") && facts::security_modules().iter().any(|name| name == "bpf");
         Mechanisms {
-            trampoline: tried.works("fentry"),
+            trampoline,
             lsm,
-            kprobe: tried.works("kprobe"),
+            kprobe: kprobes.works("kprobe"),
             preemptible,
             lsm_left_out: lsm && preemptible && preemption::leaves_lsm_programs_out(),
         }

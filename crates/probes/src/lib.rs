@@ -26,6 +26,8 @@ pub mod symbols;
 pub mod tracefs;
 
 mod capabilities;
+#[expect(unsafe_code, reason = "the library has no safe form for the bytes of descriptions of types")]
+mod described;
 mod follow;
 #[expect(unsafe_code, reason = "the library has no safe form for descriptions of types")]
 mod lent;
@@ -42,6 +44,7 @@ mod perf;
 mod preemption;
 mod proc_task;
 mod prune;
+mod template;
 mod types;
 
 pub use enforcement::{Enforced, Enforcement};
@@ -73,6 +76,12 @@ pub(crate) mod process_skel {
 #[allow(missing_docs, unsafe_code, dead_code, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod hook_skel {
     include!(concat!(env!("OUT_DIR"), "/hook.skel.rs"));
+
+    /// What is opened: all of it, or the one with nothing in its programs, while that is asked for.
+    fn object_to_open(whole: &'static [u8]) -> &'static [u8] {
+        static EMPTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hook.empty.bpf.o"));
+        if crate::loader::opens_empty() { EMPTY } else { whole }
+    }
 }
 
 /// Skeleton of `bpf/policy/build_id.bpf.c`.

@@ -6,29 +6,29 @@
 //! programs with another type and puts the right one in when a program is loaded. The same handler takes out of the
 //! program what its read-only data says it will never run ([`crate::prune`]).
 
+mod program;
+
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, OsStr, c_int, c_long};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libbpf_rs::{
     AsRawLibbpf, Link, MapType, ObjectBuilder, OpenObject, OpenProgramMut, ProgramMut, ProgramType,
     libbpf_sys,
 };
 
+use self::program::prune_program;
 use crate::kernel::held_types;
-use crate::prune::{self, Function, Instruction, ReadOnly};
+use crate::template::Template;
 use crate::types::KernelTypes;
 
 /// The sections and maps of a hook's plan and constants. They are not ones that libbpf takes for read-only data: it would
 /// bind them to each program, which keeps them also where nothing refers to them any more.
 pub(crate) const CONSTANTS: [&str; 2] = [".data.plan", ".data.constants"];
-
-/// Where the kernel describes its types.
-pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// A section of programs and what the kernel calls what they attach to.
 #[derive(Clone, Copy)]
@@ -127,6 +127,60 @@ struct Patch {
     types: Cell<*const libbpf_sys::btf>,
     /// Where the functions of the program begin that is being loaded, as the kernel wants to have it.
     function_info: RefCell<Vec<libbpf_sys::bpf_func_info>>,
+    /// All maps of the object.
+    maps: RefCell<Vec<NonNull<libbpf_sys::bpf_map>>>,
+    /// What its programs hold.
+    contents: RefCell<Contents>,
+    /// Made of its programs for later ones.
+    made: RefCell<Vec<Template>>,
+    /// Programs that templates were put into.
+    filled: Cell<usize>,
+}
+
+/// What the programs of an object hold when it is opened.
+#[derive(Clone)]
+pub(crate) enum Contents {
+    /// All.
+    Whole,
+    /// All, which is kept for later objects ([`Shortcut::take_templates`]).
+    Kept,
+    /// Nothing: it is put in when they are loaded.
+    Filled(Vec<Arc<Template>>),
+}
+
+thread_local! {
+    /// The object of hooks is opened with nothing in its programs.
+    static EMPTY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread opens the object of hooks with nothing in its programs.
+pub(crate) fn opens_empty() -> bool {
+    EMPTY.get()
+}
+
+/// This thread opens the object of hooks with nothing in its programs until this is dropped.
+pub(crate) struct OpensEmpty(());
+
+impl OpensEmpty {
+    pub fn begin() -> Self {
+        EMPTY.set(true);
+        Self(())
+    }
+}
+
+impl Drop for OpensEmpty {
+    fn drop(&mut self) {
+        EMPTY.set(false);
+    }
+}
+
+/// Which maps of an object are to be made, of all in their order.
+pub(crate) fn maps_to_make(object: &OpenObject) -> Vec<bool> {
+    // SAFETY: the object is open, and the function only reads of the map.
+    let made = |map: libbpf_rs::OpenMap<'_>| unsafe {
+        libbpf_sys::bpf_map__autocreate(map.as_libbpf_object().as_ptr())
+    };
+    object.maps().map(made).collect()
 }
 
 /// Held while an object is opened and loaded.
@@ -148,7 +202,7 @@ impl Prepared {
         let targets: Vec<&str> = targets.into_iter().chain(FUNCTIONS.map(|(_, name)| name)).collect();
         let types = match held_types() {
             Some(held) => held.cut(names, &targets)?,
-            None => KernelTypes::of_kernel(BTF_PATH, names, &targets)?,
+            None => KernelTypes::of_kernel(names, &targets)?,
         };
         let file = rustix::fs::memfd_create(c"saker-types", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
         let mut file = File::from(file);
@@ -196,6 +250,10 @@ impl Shortcut {
                 lent: Cell::new(None),
                 types: Cell::new(std::ptr::null()),
                 function_info: RefCell::default(),
+                maps: RefCell::default(),
+                contents: RefCell::new(Contents::Whole),
+                made: RefCell::default(),
+                filled: Cell::new(0),
             });
         }
         builder.btf_custom_path(format!("/proc/self/fd/{}", prepared.file.as_raw_fd())).ok()?;
@@ -209,7 +267,7 @@ impl Shortcut {
     /// To be called when it is decided which programs of the object are loaded. Makes the others forget their
     /// handlers, which will be gone; those that are loaded forget them then. `lent`: a description of the types of the same
     /// object that the kernel has already, and that its programs shall refer to; open until they are loaded.
-    pub fn settle(&self, object: &mut OpenObject, lent: Option<RawFd>) {
+    pub fn settle(&self, object: &mut OpenObject, lent: Option<RawFd>, contents: &Contents) {
         for mut program in object.progs_mut().filter(|program| !program.autoload()) {
             program.set_prog_type(ProgramType::Tracing);
         }
@@ -223,12 +281,27 @@ impl Shortcut {
         let types = unsafe { libbpf_sys::bpf_object__btf(object.as_libbpf_object().as_ptr()) };
         let arrays = object.maps().filter(|map| map.map_type() == MapType::Array);
         let arrays: Vec<_> = arrays.map(|map| map.as_libbpf_object()).collect();
+        let maps: Vec<_> = object.maps().map(|map| map.as_libbpf_object()).collect();
         for patch in &self.patches {
+            patch.maps.borrow_mut().clone_from(&maps);
+            patch.contents.replace(contents.clone());
             patch.read_only.borrow_mut().clone_from(&read_only);
             patch.arrays.borrow_mut().clone_from(&arrays);
             patch.types.set(types);
             patch.lent.set(lent);
         }
+    }
+}
+
+impl Shortcut {
+    /// Programs that templates were put into.
+    pub fn filled(&self) -> usize {
+        self.patches.iter().map(|patch| patch.filled.get()).sum()
+    }
+
+    /// What was made of programs that were loaded, for later ones.
+    pub fn take_templates(&self) -> Vec<Template> {
+        self.patches.iter().flat_map(|patch| patch.made.take()).collect()
     }
 }
 
@@ -264,7 +337,8 @@ unsafe extern "C" fn prepare_program(
     // SAFETY: libbpf passes the options it is about to load the program with, for the time of this call.
     let Some(options) = (unsafe { options.as_mut() }) else { return -22 };
     options.attach_btf_id = patch.target.unwrap_or(0);
-    if let Some(lent) = patch.lent.get().filter(|_| !options.func_info.is_null()) {
+    let describes = !options.func_info.is_null() || matches!(*patch.contents.borrow(), Contents::Filled(_));
+    if let Some(lent) = patch.lent.get().filter(|_| describes) {
         options.prog_btf_fd = lent.cast_unsigned();
     }
     if patch.sleepable {
@@ -314,158 +388,6 @@ unsafe fn put_functions(program: *mut libbpf_sys::bpf_program, functions: &[(i32
     unsafe { libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), count) }
 }
 
-/// What the read-only maps of an object hold, and which of its arrays have one entry.
-struct Frozen<'a> {
-    values: Vec<(i32, &'a [u8])>,
-    single: Vec<i32>,
-}
-
-impl Frozen<'_> {
-    /// # Safety
-    /// These maps are of an object that is not gone before the result.
-    unsafe fn of(maps: &[NonNull<libbpf_sys::bpf_map>], arrays: &[NonNull<libbpf_sys::bpf_map>]) -> Self {
-        let value = |map: &NonNull<libbpf_sys::bpf_map>| {
-            let mut size = 0;
-            // SAFETY: the caller's maps; both functions only read them.
-            let (descriptor, value) = unsafe {
-                let value = libbpf_sys::bpf_map__initial_value(map.as_ptr(), &raw mut size);
-                (libbpf_sys::bpf_map__fd(map.as_ptr()), value)
-            };
-            let value = NonNull::new(value.cast::<u8>()).filter(|_| descriptor >= 0)?;
-            // SAFETY: libbpf keeps so many bytes there as long as the object lives; nobody writes what is frozen.
-            Some((descriptor, unsafe { std::slice::from_raw_parts(value.as_ptr(), size as usize) }))
-        };
-        let single = |map: &NonNull<libbpf_sys::bpf_map>| {
-            // SAFETY: the caller's maps; both functions only read them.
-            let (descriptor, entries) = unsafe {
-                (libbpf_sys::bpf_map__fd(map.as_ptr()), libbpf_sys::bpf_map__max_entries(map.as_ptr()))
-            };
-            (descriptor >= 0 && entries == 1).then_some(descriptor)
-        };
-        Self {
-            values: maps.iter().filter_map(value).collect(),
-            single: arrays.iter().filter_map(single).collect(),
-        }
-    }
-}
-
-impl ReadOnly for Frozen<'_> {
-    fn read(&self, map: i32, offset: u64, bytes: usize) -> Option<u64> {
-        let (_, value) = self.values.iter().find(|(descriptor, _)| *descriptor == map)?;
-        let from = usize::try_from(offset).ok()?;
-        let found = value.get(from..from.checked_add(bytes)?)?;
-        match *found {
-            [a] => Some(a.into()),
-            [a, b] => Some(u16::from_ne_bytes([a, b]).into()),
-            [a, b, c, d] => Some(u32::from_ne_bytes([a, b, c, d]).into()),
-            _ => Some(u64::from_ne_bytes(found.try_into().ok()?)),
-        }
-    }
-
-    fn is_single(&self, map: i32) -> bool {
-        self.single.contains(&map)
-    }
-}
-
-/// How many arguments a function takes that is not static; the most there can be where that is not known.
-///
-/// # Safety
-/// `types` is null or the description of an object that is not gone.
-unsafe fn open_arguments(types: *const libbpf_sys::btf, function: u32) -> Option<u8> {
-    const MOST: u8 = 5;
-    // SAFETY: the caller's description, which libbpf does not change while it loads programs.
-    let described =
-        |id| (!types.is_null()).then(|| unsafe { libbpf_sys::btf__type_by_id(types, id).as_ref() })?;
-    let Some(of_function) = described(function) else { return Some(MOST) };
-    // Of functions the length says how they are linked, of their prototypes it is that of the list of arguments
-    // (`include/uapi/linux/btf.h`).
-    let length = |ty: &libbpf_sys::btf_type| ty.info & 0xffff;
-    if length(of_function) == libbpf_sys::BTF_FUNC_STATIC {
-        return None;
-    }
-    // SAFETY: a function refers to a type, its prototype.
-    let prototype = described(unsafe { of_function.__bindgen_anon_1.type_ });
-    Some(prototype.and_then(|prototype| u8::try_from(length(prototype)).ok()).unwrap_or(MOST))
-}
-
-/// Leaves out what the program never runs. It stays as it is where that is not known.
-///
-/// # Safety
-/// `program` is one that libbpf is about to load with these options, in a call of a handler of its section.
-unsafe fn prune_program(
-    program: *mut libbpf_sys::bpf_program,
-    options: &mut libbpf_sys::bpf_prog_load_opts,
-    patch: &Patch,
-) -> c_int {
-    if options.func_info.is_null()
-        || options.func_info_rec_size as usize != size_of::<libbpf_sys::bpf_func_info>()
-    {
-        return 0;
-    }
-    // SAFETY: the caller's program, and its options: libbpf keeps as many instructions and records as it says.
-    let (code, functions) = unsafe {
-        let first = libbpf_sys::bpf_program__insns(program);
-        if first.is_null() {
-            return -22;
-        }
-        let records = options.func_info.cast::<libbpf_sys::bpf_func_info>();
-        (
-            std::slice::from_raw_parts(first, libbpf_sys::bpf_program__insn_cnt(program) as usize),
-            std::slice::from_raw_parts(records, options.func_info_cnt as usize),
-        )
-    };
-    let instructions: Vec<Instruction> = code
-        .iter()
-        .map(|i| Instruction {
-            code: i.code,
-            to: i.dst_reg(),
-            from: i.src_reg(),
-            offset: i.off,
-            constant: i.imm,
-        })
-        .collect();
-    let starts: Vec<Function> = functions
-        .iter()
-        .map(|function| Function {
-            begin: function.insn_off as usize,
-            // SAFETY: the description is of the program's object.
-            open: unsafe { open_arguments(patch.types.get(), function.type_id) },
-        })
-        .collect();
-    // SAFETY: the maps are of the program's object.
-    let data = unsafe { Frozen::of(&patch.read_only.borrow(), &patch.arrays.borrow()) };
-    let Some(pruned) = prune::prune(&instructions, &starts, &data) else { return 0 };
-    let mut kept = Vec::new();
-    for (begin, before) in &pruned.functions {
-        let Some(function) = functions.iter().find(|function| function.insn_off as usize == *before) else {
-            return -22;
-        };
-        kept.push(libbpf_sys::bpf_func_info { insn_off: *begin as u32, type_id: function.type_id });
-    }
-    let mut code: Vec<libbpf_sys::bpf_insn> = pruned
-        .code
-        .iter()
-        .map(|i| {
-            let mut instruction =
-                libbpf_sys::bpf_insn { code: i.code, off: i.offset, imm: i.constant, ..Default::default() };
-            instruction.set_dst_reg(i.to);
-            instruction.set_src_reg(i.from);
-            instruction
-        })
-        .collect();
-    let mut info = patch.function_info.borrow_mut();
-    *info = kept;
-    options.func_info = info.as_ptr().cast();
-    options.func_info_cnt = info.len() as u32;
-    // Lines of the source would be those of the whole program; without them each program takes less memory.
-    options.line_info = std::ptr::null();
-    options.line_info_cnt = 0;
-    // SAFETY: the instructions live during the call, which copies them; the program is not loaded yet.
-    unsafe {
-        libbpf_sys::bpf_program__set_insns(program, code.as_mut_ptr(), code.len() as libbpf_sys::size_t)
-    }
-}
-
 /// The numbers of the maps that a program uses; `None`: the kernel does not say.
 pub(crate) fn maps_used_by(program: BorrowedFd<'_>) -> Option<Vec<u32>> {
     /// A program may use 64 maps (`MAX_USED_MAPS` in the kernel).
@@ -487,7 +409,7 @@ pub(crate) fn maps_used_by(program: BorrowedFd<'_>) -> Option<Vec<u32>> {
 
 /// The functions that forbid and allow preemption, as this kernel numbers them; empty: it has none.
 pub(crate) fn preemption_functions() -> Vec<(i32, u32)> {
-    let Some(types) = KernelTypes::of_kernel(BTF_PATH, "", &FUNCTIONS.map(|(_, name)| name)) else {
+    let Some(types) = KernelTypes::of_kernel("", &FUNCTIONS.map(|(_, name)| name)) else {
         return Vec::new();
     };
     FUNCTIONS.into_iter().filter_map(|(stands, name)| Some((stands, types.target(name)?))).collect()

@@ -9,7 +9,7 @@ use libbpf_rs::{OpenObject, ProgramMut, UprobeMultiOpts};
 use saker_policy::values::HashAlgorithm;
 
 use crate::facts::Feature;
-use crate::loader::{self, Prepared, Section, Shortcut};
+use crate::loader::{self, Contents, Prepared, Section, Shortcut};
 use crate::mechanisms_skel::{MechanismsSkel, MechanismsSkelBuilder};
 
 /// What became of each program.
@@ -106,11 +106,21 @@ pub fn try_all() -> Tried {
 /// Tries some of them.
 #[must_use]
 pub fn try_features(names: &[&str]) -> Tried {
+    try_some(names, true)
+}
+
+/// Tries whether the kernel takes the programs of some of them, which it does not attach.
+#[must_use]
+pub fn try_to_load(names: &[&str]) -> Tried {
+    try_some(names, false)
+}
+
+fn try_some(names: &[&str], attach: bool) -> Tried {
     libbpf_rs::set_print(None);
     let wanted: Vec<&Trial> = TRIALS.iter().filter(|trial| names.contains(&trial.feature)).collect();
     let targets = wanted.iter().filter_map(|trial| trial.section.as_ref()?.target());
     let prepared = Prepared::find("", targets);
-    let results = wanted.into_iter().map(|trial| (trial.feature, try_one(trial, prepared.as_ref())));
+    let results = wanted.into_iter().map(|trial| (trial.feature, try_one(trial, attach, prepared.as_ref())));
     Tried { results: results.collect() }
 }
 
@@ -331,11 +341,11 @@ fn file_offset(maps: &str, address: u64) -> Option<usize> {
 }
 
 /// Tries one, without libbpf reading the kernel's description of types if `prepared` says what it would find there.
-fn try_one(trial: &Trial, prepared: Option<&Prepared>) -> Result<(), String> {
+fn try_one(trial: &Trial, attach: bool, prepared: Option<&Prepared>) -> Result<(), String> {
     let _lock = loader::lock();
     let mut place: MaybeUninit<OpenObject> = MaybeUninit::uninit();
     let skel = open_one(trial.program, trial.section, prepared, &mut place)?;
-    if !trial.attach {
+    if !attach || !trial.attach {
         return Ok(());
     }
     let object = skel.object();
@@ -372,7 +382,7 @@ fn open_one<'a>(
         candidate.set_autoload(wanted);
     }
     if let Some(shortcut) = &shortcut {
-        shortcut.settle(open.open_object_mut(), None);
+        shortcut.settle(open.open_object_mut(), None, &Contents::Whole);
     }
     open.load().map_err(|e| reason(&e))
 }

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::keep::{self, Keep, Pinned, Processes};
 use crate::library_log::LibraryLog;
-use crate::loader::{self, Prepared, Section, Shortcut};
+use crate::loader::{self, Contents, Prepared, Section, Shortcut};
 use crate::missed::{Missed, left_out};
 use crate::process_skel::{OpenProcessSkel, ProcessSkel, ProcessSkelBuilder};
 use crate::{Error, KernelFacts, Reader, capabilities};
@@ -365,7 +365,7 @@ impl Wanted<'_> {
         let mut open = builder.open(place).map_err(failed("open"))?;
         configure(&mut open, self).map_err(failed("configure"))?;
         if let Some(shortcut) = &shortcut {
-            shortcut.settle(open.open_object_mut(), None);
+            shortcut.settle(open.open_object_mut(), None, &Contents::Whole);
         }
         open.load().map_err(failed("load"))
     }

@@ -13,6 +13,8 @@ use std::collections::{HashMap, HashSet};
 
 use rustc_hash::FxHashMap;
 
+use crate::described;
+
 pub(crate) mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -107,7 +109,7 @@ impl<'a> Description<'a> {
     #[inline]
     pub fn name(&self, offset: u32) -> Option<&'a [u8]> {
         let rest = self.strings.get(offset as usize..)?;
-        rest.iter().position(|byte| *byte == 0).map(|end| &rest[..end])
+        memchr::memchr(0, rest).map(|end| &rest[..end])
     }
 
     /// Whether a name begins with these two bytes, either of which may be its NUL.
@@ -173,8 +175,8 @@ impl KernelTypes {
     }
 
     /// Cuts out of the running kernel's description.
-    pub fn of_kernel(path: &str, names: &str, targets: &[&str]) -> Option<Self> {
-        Self::cut(&std::fs::read(path).ok()?, names, targets)
+    pub fn of_kernel(names: &str, targets: &[&str]) -> Option<Self> {
+        Self::cut(&described::read().ok()?, names, targets)
     }
 
     /// The number of what a program attaches to.

@@ -93,7 +93,7 @@ fn other_bytes_are_refused() {
 
 #[test]
 fn the_running_kernel_has_what_the_sensors_need() {
-    let Ok(kernel) = std::fs::read(crate::loader::BTF_PATH) else {
+    let Ok(kernel) = crate::described::read() else {
         eprintln!("NOT RUN: this kernel does not describe its types");
         return;
     };

@@ -528,7 +528,7 @@ mod tests {
 
     #[test]
     fn damaged_descriptions_are_refused_or_harmless() {
-        let Ok(kernel) = std::fs::read(crate::loader::BTF_PATH) else {
+        let Ok(kernel) = crate::described::read() else {
             println!("NOT RUN: this kernel does not describe its types");
             return;
         };

@@ -106,7 +106,7 @@ impl RunningKernel {
     /// # Errors
     /// The description of types cannot be read, or the writer fails.
     pub fn save(&self, to: impl Write) -> Result<(), Error> {
-        let path = crate::loader::BTF_PATH;
+        let path = crate::described::BTF_PATH;
         let types = std::fs::read(path).map_err(|_| Error::NoBtf { path: path.into() })?;
         let facts = serde_json::to_vec(&self.facts()).map_err(std::io::Error::from).map_err(writing)?;
         let mut to = GzEncoder::new(to, Compression::default());
