@@ -217,11 +217,7 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
         pure[here] = outcome.pure[at];
         bounds[here] = outcome.bounds[at];
     }
-    let mut open = vec![None; code.len()];
-    for function in &reached {
-        *open.get_mut(function.begin)? = function.open;
-    }
-    live::drop_dead(&code, &mut stays, &pure, &bounds, &open)?;
+    live::drop_dead(&code, &mut stays, |at, _| pure[at], &bounds, &reached)?;
     second_places(&code, &mut stays);
     let mut pruned = emit(&code, stays, &long, &begins)?;
     for (_, before) in &mut pruned.functions {
@@ -277,18 +273,13 @@ fn reached(program: &[Instruction], functions: &[Function], reached: &[bool]) ->
 fn sweep(code: &[Instruction], functions: &[Function]) -> Option<Pruned> {
     let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
     let bounds = frame::bounds(code, &begins);
-    let mut open = vec![None; code.len()];
-    for function in functions {
-        *open.get_mut(function.begin)? = function.open;
-    }
-    let sets = |(this, bound): (&Instruction, &i16)| match this.class() {
+    let sets = |at: usize, this: Instruction| match this.class() {
         code::ALU | code::ALU64 | code::LD => true,
-        code::LDX => frame::slot(*this, *bound).is_some(),
+        code::LDX => frame::slot(this, bounds[at]).is_some(),
         _ => false,
     };
-    let pure: Vec<bool> = code.iter().zip(&bounds).map(sets).collect();
     let mut stays = vec![true; code.len()];
-    live::drop_dead(code, &mut stays, &pure, &bounds, &open)?;
+    live::drop_dead(code, &mut stays, sets, &bounds, functions)?;
     second_places(code, &mut stays);
     emit(code, stays, &vec![None; code.len()], &begins)
 }
@@ -384,27 +375,9 @@ fn emit(
     long: &[Option<u64>],
     functions: &[usize],
 ) -> Option<Pruned> {
-    let heads = heads(code, &stays)?;
-    // A jump to what follows anyway is none; when it goes, another may become one.
-    let mut places = places_of(&stays, long);
-    loop {
-        let mut changed = false;
-        let mut at = 0;
-        while at < code.len() {
-            let this = code[at];
-            let empty = this.is_unconditional() && places[this.target(at)?] == places[at] + 1;
-            if stays[at] && empty && !heads[this.target(at)?] {
-                stays[at] = false;
-                changed = true;
-            }
-            at += this.places();
-        }
-        if !changed {
-            break;
-        }
-        places = places_of(&stays, long);
-    }
-    let mut kept = Vec::with_capacity(code.len());
+    drop_empty_jumps(code, &mut stays)?;
+    let places = places_of(&stays, long);
+    let mut kept = Vec::with_capacity(places.last().map_or(0, |end| *end as usize));
     let mut at = 0;
     while at < code.len() {
         let mut this = code[at];
@@ -437,20 +410,31 @@ fn emit(
     Some(Pruned { code: kept, functions: begins })
 }
 
-/// Places that a jump leads back to. The kernel takes a way back only by a jump (`check_cfg` in
+/// Leaves out jumps to what follows anyway. The kernel takes a way back only by a jump (`check_cfg` in
 /// kernel/bpf/verifier.c), so where one leads into a loop it stays, even to what follows anyway.
-fn heads(code: &[Instruction], stays: &[bool]) -> Option<Vec<bool>> {
+fn drop_empty_jumps(code: &[Instruction], stays: &mut [bool]) -> Option<()> {
+    // Places that a jump leads back to.
     let mut heads = vec![false; code.len() + 1];
+    let mut unconditional = Vec::new();
     let mut at = 0;
     while at < code.len() {
         let this = code[at];
         if stays[at] && this.branches() {
             let target = this.target(at)?;
             *heads.get_mut(target)? |= target <= at;
+            if this.is_unconditional() && target > at {
+                unconditional.push((at, target));
+            }
         }
         at += this.places();
     }
-    Some(heads)
+    // Whether one is empty depends on what is behind it: when one goes, another before it may become one.
+    for (at, target) in unconditional.into_iter().rev() {
+        if !heads[target] && !stays[at + 1..target].contains(&true) {
+            stays[at] = false;
+        }
+    }
+    Some(())
 }
 
 /// The instruction with two places that puts a constant of 64 bits into a register.
