@@ -41,7 +41,7 @@ pub(super) fn bounds(program: &[Instruction], functions: &[usize]) -> Vec<i16> {
 }
 
 /// The offset of the lowest object whose address is taken; the lowest of the stack where that is not clear.
-fn lowest_object(body: &[Instruction]) -> i16 {
+pub(super) fn lowest_object(body: &[Instruction]) -> i16 {
     let mut lowest = 0;
     let mut at = 0;
     while at < body.len() {

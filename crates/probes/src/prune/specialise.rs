@@ -63,6 +63,7 @@ pub(super) fn write_out(
     let called: Vec<Function> = functions.iter().map(|&begin| Function { begin, open: None }).collect();
     let mut machine = Machine::new(program, &called, data)?;
     machine.settle()?;
+    machine.bound_all();
     let mut demanded = demanded(program, &machine)?;
     let ends = functions.iter().skip(1).copied().chain([program.len()]);
     let mut bodies: HashMap<usize, usize> = functions.iter().copied().zip(ends).collect();
