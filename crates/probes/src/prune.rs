@@ -216,7 +216,6 @@ fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOn
 }
 
 /// What something leads to of a program, with what is known of it in its place.
-#[derive(Default)]
 struct Reached {
     code: Vec<Instruction>,
     functions: Vec<Function>,
@@ -224,8 +223,8 @@ struct Reached {
     places: Vec<u32>,
     /// Not what is known to do nothing.
     stays: Vec<bool>,
-    /// Constants that take the place of an instruction and another.
-    long: Vec<Option<u64>>,
+    /// Constants that take the place of an instruction and another, in order, with where that is.
+    long: Vec<(usize, u64)>,
     /// See [`live::drop_dead`].
     pure: Vec<bool>,
     bounds: Vec<i16>,
@@ -233,7 +232,7 @@ struct Reached {
 
 /// Leaves out what nothing leads to, which is most of a program: what is looked at later is that much less.
 fn reached(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Reached> {
-    let mut reached = Reached::default();
+    let mut reached = Reached::with_capacity(program.len().min(CAPACITY));
     let mut jumps = Vec::new();
     Machine::new(program, functions, data)?.run(&mut |at, found| {
         let this = program[at];
@@ -266,13 +265,30 @@ fn reached(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly)
     Some(reached)
 }
 
+/// What is reached of a program is mostly less. Memory that is not used then is none.
+const CAPACITY: usize = 4_096;
+
 impl Reached {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            code: Vec::with_capacity(capacity),
+            functions: Vec::new(),
+            places: Vec::with_capacity(capacity),
+            stays: Vec::with_capacity(capacity),
+            long: Vec::new(),
+            pure: Vec::with_capacity(capacity),
+            bounds: Vec::with_capacity(capacity),
+        }
+    }
+
     fn take(&mut self, at: usize, mut this: Instruction, found: &Found) {
         self.places.push(at as u32);
         let (stays, long) = settle(&mut this, found);
+        if let Some(value) = long {
+            self.long.push((self.code.len(), value));
+        }
         self.code.push(this);
         self.stays.push(stays);
-        self.long.push(long);
         self.pure.push(found.pure);
         self.bounds.push(found.bound);
     }
@@ -290,7 +306,7 @@ fn sweep(code: &[Instruction], functions: &[Function]) -> Option<Pruned> {
     let mut stays = vec![true; code.len()];
     live::drop_dead(code, &mut stays, sets, &bounds, functions)?;
     second_places(code, &mut stays);
-    emit(code, stays, &vec![None; code.len()], &begins)
+    emit(code, stays, &[], &begins)
 }
 
 /// Puts what is known of an instruction in its place. Returns whether it stays, and the constant that takes the place of it
@@ -375,16 +391,18 @@ fn second_places(code: &[Instruction], stays: &mut [bool]) {
 fn emit(
     code: &[Instruction],
     mut stays: Vec<bool>,
-    long: &[Option<u64>],
+    long: &[(usize, u64)],
     functions: &[usize],
 ) -> Option<Pruned> {
     drop_empty_jumps(code, &mut stays)?;
     let places = places_of(&stays, long);
+    let mut long = long.iter().copied().peekable();
     let mut kept = Vec::with_capacity(places.last().map_or(0, |end| *end as usize));
     let mut at = 0;
     while at < code.len() {
         let mut this = code[at];
         let here = i64::from(places[at]);
+        let constant = long.next_if(|(place, _)| *place == at);
         if stays[at] {
             if this.branches() {
                 let to = i64::from(*places.get(this.target(at)?)?);
@@ -393,8 +411,8 @@ fn emit(
                 let to = i64::from(*places.get(this.target(at)?)?);
                 this.constant = i32::try_from(to - here - 1).ok()?;
             }
-            match long[at] {
-                Some(value) => kept.extend(long_constant(this.to, value)),
+            match constant {
+                Some((_, value)) => kept.extend(long_constant(this.to, value)),
                 None => kept.push(this),
             }
             if this.places() == 2 {
@@ -452,12 +470,14 @@ fn long_constant(to: u8, value: u64) -> [Instruction; 2] {
     [half(code::LD_IMM64, to, value as u32), half(0, 0, (value >> 32) as u32)]
 }
 
-fn places_of(stays: &[bool], long: &[Option<u64>]) -> Vec<u32> {
+fn places_of(stays: &[bool], long: &[(usize, u64)]) -> Vec<u32> {
     let mut next = 0;
     let mut places: Vec<u32> = Vec::with_capacity(stays.len() + 1);
-    for (stays, long) in stays.iter().zip(long) {
+    let mut long = long.iter().peekable();
+    for (at, stays) in stays.iter().enumerate() {
         places.push(next);
-        next += u32::from(*stays) * (1 + u32::from(long.is_some()));
+        let places = 1 + u32::from(long.next_if(|(place, _)| *place == at).is_some());
+        next += u32::from(*stays) * places;
     }
     places.push(next);
     places

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::{Hash, Hasher};
 
 use super::frame::{self, Slot};
 use super::{Function, Instruction, ReadOnly, code};
@@ -40,11 +41,25 @@ impl Value {
 pub(super) type Registers = [Value; REGISTERS];
 
 /// What is known before an instruction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub registers: Registers,
     /// Of places on the stack that the function has for itself, in order.
     pub slots: Vec<(u8, u8, Value)>,
+}
+
+/// Mostly nothing is known of a register: that is not looked at further.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for (number, value) in (0_u8..).zip(&self.registers) {
+            if *value != Value::Unknown {
+                (number, value).hash(hasher);
+            }
+        }
+        if !self.slots.is_empty() {
+            self.slots.hash(hasher);
+        }
+    }
 }
 
 impl State {
@@ -147,6 +162,11 @@ impl<'a> Machine<'a> {
         let mut at = 0;
         while at < length {
             let this = program[at];
+            // Most of a program has nothing to do with it.
+            if !this.is_jump() && this.code != code::LD_IMM64 {
+                at += 1;
+                continue;
+            }
             let next = at + this.places();
             if this.code == code::LD_IMM64 && (this.from == code::FUNCTION_ADDRESS || next > length) {
                 return None;
@@ -283,7 +303,7 @@ impl<'a> Machine<'a> {
                 // Beyond its end a program has none.
                 to < self.program.len()
             }
-            Some((known, waits)) => known.join(state) && !std::mem::replace(waits, true),
+            Some(known) => known.0.join(state) && !std::mem::replace(&mut known.1, true),
         };
         if changed {
             self.work.push(Reverse(to as u32));
