@@ -301,9 +301,10 @@ fn ends_of_loops(program: &[Instruction], places: &[usize], within: &[bool]) -> 
             loops.insert(this.target(at)?, at);
         }
     }
+    let loops: Vec<(usize, usize)> = loops.into_iter().collect();
     let mut ends = vec![false; program.len()];
     for &at in places.iter().filter(|at| program[**at].branches() && !program[**at].is_unconditional()) {
-        let around = loops.iter().filter(|(head, tail)| **head <= at && at <= **tail);
+        let around = loops.iter().filter(|(head, tail)| *head <= at && at <= *tail);
         let innermost = around.min_by_key(|(head, tail)| *tail - *head);
         ends[at] = innermost.is_some_and(|(head, tail)| within[*head..=*tail].contains(&true));
     }
