@@ -18,7 +18,7 @@ mod specialise;
 mod tidy;
 mod values;
 
-use values::{Machine, Outcome};
+use values::{Found, Machine};
 
 /// An instruction; one with a constant of 64 bits takes two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,132 +203,142 @@ fn first_places(program: &[Instruction]) -> Vec<usize> {
 }
 
 fn prune_once(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Pruned> {
-    let outcome = Machine::new(program, functions, data)?.run()?;
-    let Reached { mut code, functions: reached, places } = reached(program, functions, &outcome.reached)?;
-    let begins: Vec<usize> = reached.iter().map(|function| function.begin).collect();
-    let mut stays = vec![false; code.len()];
-    let mut long = vec![None; code.len()];
-    let mut pure = vec![false; code.len()];
-    let mut bounds = vec![0; code.len()];
-    for here in first_places(&code) {
-        let at = places[here];
-        stays[here] = true;
-        long[here] = settle(&mut code, &mut stays, here, at, &outcome);
-        pure[here] = outcome.pure[at];
-        bounds[here] = outcome.bounds[at];
-    }
-    let mut open = vec![None; code.len()];
-    for function in &reached {
-        *open.get_mut(function.begin)? = function.open;
-    }
-    live::drop_dead(&code, &mut stays, &pure, &bounds, &open)?;
+    let reached = reached(program, functions, data)?;
+    let Reached { code, functions, places, mut stays, long, pure, bounds } = reached;
+    live::drop_dead(&code, &mut stays, |at, _| pure[at], &bounds, &functions)?;
+    let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
     second_places(&code, &mut stays);
     let mut pruned = emit(&code, stays, &long, &begins)?;
     for (_, before) in &mut pruned.functions {
-        *before = *places.get(*before)?;
+        *before = *places.get(*before)? as usize;
     }
     Some(pruned)
 }
 
-/// What something leads to of a program.
+/// What something leads to of a program, with what is known of it in its place.
 struct Reached {
     code: Vec<Instruction>,
     functions: Vec<Function>,
     /// Where its instructions were.
-    places: Vec<usize>,
+    places: Vec<u32>,
+    /// Not what is known to do nothing.
+    stays: Vec<bool>,
+    /// Constants that take the place of an instruction and another, in order, with where that is.
+    long: Vec<(usize, u64)>,
+    /// See [`live::drop_dead`].
+    pure: Vec<bool>,
+    bounds: Vec<i16>,
 }
 
-/// Leaves out what nothing leads to, which is most of a program: what is looked at later is that much less. A jump that is
-/// never taken may lead to any place now.
-fn reached(program: &[Instruction], functions: &[Function], reached: &[bool]) -> Option<Reached> {
-    let mut places = Vec::new();
-    let mut moved = vec![0_u32; program.len() + 1];
-    let mut at = 0;
-    while at < program.len() {
-        let next = at + program[at].places();
-        for (place, moved) in (at..next).zip(moved.get_mut(at..next)?) {
-            *moved = places.len() as u32;
-            if reached[at] {
-                places.push(place);
-            }
+/// Leaves out what nothing leads to, which is most of a program: what is looked at later is that much less.
+fn reached(program: &[Instruction], functions: &[Function], data: &dyn ReadOnly) -> Option<Reached> {
+    let mut reached = Reached::with_capacity(program.len().min(CAPACITY));
+    let mut jumps = Vec::new();
+    Machine::new(program, functions, data)?.run(&mut |at, found| {
+        let this = program[at];
+        if (this.branches() || this.calls_own_function()) && found.decided != Some(false) {
+            jumps.push((reached.code.len(), at));
         }
-        at = next;
-    }
-    moved[program.len()] = places.len() as u32;
-    let mut code = Vec::with_capacity(places.len());
-    for (here, &at) in places.iter().enumerate() {
-        let mut this = program[at];
-        if this.branches() || this.calls_own_function() {
-            let distance = i64::from(*moved.get(this.target(at)?)?) - here as i64 - 1;
-            if this.is_call() {
-                this.constant = i32::try_from(distance).ok()?;
-            } else {
-                this.offset = i16::try_from(distance).ok()?;
-            }
+        reached.take(at, this, &found);
+        if this.places() == 2 {
+            // Goes or stays with the first, unless that becomes one of one place.
+            reached.take(at + 1, program[at + 1], &Found { decided: Some(false), ..Found::default() });
         }
-        code.push(this);
+    })?;
+    let Reached { places, code, functions: kept, .. } = &mut reached;
+    // Where a place is now, or what follows it.
+    let moved = |at: usize| places.partition_point(|place| (*place as usize) < at);
+    for (here, at) in jumps {
+        let distance = moved(program[at].target(at)?) as i64 - here as i64 - 1;
+        if code[here].is_call() {
+            code[here].constant = i32::try_from(distance).ok()?;
+        } else {
+            code[here].offset = i16::try_from(distance).ok()?;
+        }
     }
-    let kept = functions.iter().filter(|function| reached[function.begin]);
-    let functions = kept.map(|function| Function { begin: moved[function.begin] as usize, ..*function });
-    Some(Reached { code, functions: functions.collect(), places })
+    for function in functions {
+        let begin = moved(function.begin);
+        if places.get(begin).is_some_and(|place| *place as usize == function.begin) {
+            kept.push(Function { begin, ..*function });
+        }
+    }
+    Some(reached)
+}
+
+/// What is reached of a program is mostly less. Memory that is not used then is none.
+const CAPACITY: usize = 4_096;
+
+impl Reached {
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            code: Vec::with_capacity(capacity),
+            functions: Vec::new(),
+            places: Vec::with_capacity(capacity),
+            stays: Vec::with_capacity(capacity),
+            long: Vec::new(),
+            pure: Vec::with_capacity(capacity),
+            bounds: Vec::with_capacity(capacity),
+        }
+    }
+
+    fn take(&mut self, at: usize, mut this: Instruction, found: &Found) {
+        self.places.push(at as u32);
+        let (stays, long) = settle(&mut this, found);
+        if let Some(value) = long {
+            self.long.push((self.code.len(), value));
+        }
+        self.code.push(this);
+        self.stays.push(stays);
+        self.pure.push(found.pure);
+        self.bounds.push(found.bound);
+    }
 }
 
 /// Leaves out what nobody reads, without looking for what is known of it again.
 fn sweep(code: &[Instruction], functions: &[Function]) -> Option<Pruned> {
     let begins: Vec<usize> = functions.iter().map(|function| function.begin).collect();
     let bounds = frame::bounds(code, &begins);
-    let mut open = vec![None; code.len()];
-    for function in functions {
-        *open.get_mut(function.begin)? = function.open;
-    }
-    let sets = |(this, bound): (&Instruction, &i16)| match this.class() {
+    let sets = |at: usize, this: Instruction| match this.class() {
         code::ALU | code::ALU64 | code::LD => true,
-        code::LDX => frame::slot(*this, *bound).is_some(),
+        code::LDX => frame::slot(this, bounds[at]).is_some(),
         _ => false,
     };
-    let pure: Vec<bool> = code.iter().zip(&bounds).map(sets).collect();
     let mut stays = vec![true; code.len()];
-    live::drop_dead(code, &mut stays, &pure, &bounds, &open)?;
+    live::drop_dead(code, &mut stays, sets, &bounds, functions)?;
     second_places(code, &mut stays);
-    emit(code, stays, &vec![None; code.len()], &begins)
+    emit(code, stays, &[], &begins)
 }
 
-/// Puts what is known of an instruction in its place, which was another one before. Returns the constant that takes the
-/// place of this one and another, if it is so long.
-fn settle(
-    code: &mut [Instruction],
-    stays: &mut [bool],
-    at: usize,
-    before: usize,
-    outcome: &Outcome,
-) -> Option<u64> {
-    if let Some(taken) = outcome.decided[before] {
+/// Puts what is known of an instruction in its place. Returns whether it stays, and the constant that takes the place of it
+/// and another, if it is so long.
+fn settle(this: &mut Instruction, found: &Found) -> (bool, Option<u64>) {
+    let mut stays = true;
+    if let Some(taken) = found.decided {
+        stays = taken;
         if taken {
-            let offset = code[at].offset;
-            code[at] = Instruction { code: code::JMP | code::JA, to: 0, from: 0, offset, constant: 0 };
-        } else {
-            stays[at] = false;
+            let offset = this.offset;
+            *this = Instruction { code: code::JMP | code::JA, to: 0, from: 0, offset, constant: 0 };
         }
     }
     // What is always the same becomes a constant: what it was computed from may be dead then. And older verifiers do
     // not keep track of all of it, so that they would miss a check that is gone.
-    if let Some(value) = outcome.operands[before] {
-        take_constant(&mut code[at], value);
+    if let Some(value) = found.operand {
+        take_constant(this, value);
     }
-    if leaves_its_register(code[at]) {
-        stays[at] = false;
+    if leaves_its_register(*this) {
+        stays = false;
     }
-    let value = outcome.results[before]?;
-    let Instruction { to, .. } = code[at];
+    let Some(value) = found.result else { return (stays, None) };
+    let Instruction { to, .. } = *this;
     let class = if i32::try_from(value.cast_signed()).is_ok() { code::ALU64 } else { code::ALU };
     let fits = class == code::ALU64 || u32::try_from(value).is_ok();
     // Of loads also what does not fit: they keep a reference to the map otherwise.
-    let long = !fits && code[at].class() == code::LDX;
+    let long = !fits && this.class() == code::LDX;
     if fits || long {
         let constant = (value as u32).cast_signed();
-        code[at] = Instruction { code: class | code::MOV, to, from: 0, offset: 0, constant };
+        *this = Instruction { code: class | code::MOV, to, from: 0, offset: 0, constant };
     }
-    long.then_some(value)
+    (stays, long.then_some(value))
 }
 
 /// Makes the second operand a constant, where it fits: the register that held it may be dead then.
@@ -381,34 +391,18 @@ fn second_places(code: &[Instruction], stays: &mut [bool]) {
 fn emit(
     code: &[Instruction],
     mut stays: Vec<bool>,
-    long: &[Option<u64>],
+    long: &[(usize, u64)],
     functions: &[usize],
 ) -> Option<Pruned> {
-    let heads = heads(code, &stays)?;
-    // A jump to what follows anyway is none; when it goes, another may become one.
-    let mut places = places_of(&stays, long);
-    loop {
-        let mut changed = false;
-        let mut at = 0;
-        while at < code.len() {
-            let this = code[at];
-            let empty = this.is_unconditional() && places[this.target(at)?] == places[at] + 1;
-            if stays[at] && empty && !heads[this.target(at)?] {
-                stays[at] = false;
-                changed = true;
-            }
-            at += this.places();
-        }
-        if !changed {
-            break;
-        }
-        places = places_of(&stays, long);
-    }
-    let mut kept = Vec::with_capacity(code.len());
+    drop_empty_jumps(code, &mut stays)?;
+    let places = places_of(&stays, long);
+    let mut long = long.iter().copied().peekable();
+    let mut kept = Vec::with_capacity(places.last().map_or(0, |end| *end as usize));
     let mut at = 0;
     while at < code.len() {
         let mut this = code[at];
         let here = i64::from(places[at]);
+        let constant = long.next_if(|(place, _)| *place == at);
         if stays[at] {
             if this.branches() {
                 let to = i64::from(*places.get(this.target(at)?)?);
@@ -417,8 +411,8 @@ fn emit(
                 let to = i64::from(*places.get(this.target(at)?)?);
                 this.constant = i32::try_from(to - here - 1).ok()?;
             }
-            match long[at] {
-                Some(value) => kept.extend(long_constant(this.to, value)),
+            match constant {
+                Some((_, value)) => kept.extend(long_constant(this.to, value)),
                 None => kept.push(this),
             }
             if this.places() == 2 {
@@ -437,20 +431,31 @@ fn emit(
     Some(Pruned { code: kept, functions: begins })
 }
 
-/// Places that a jump leads back to. The kernel takes a way back only by a jump (`check_cfg` in
+/// Leaves out jumps to what follows anyway. The kernel takes a way back only by a jump (`check_cfg` in
 /// kernel/bpf/verifier.c), so where one leads into a loop it stays, even to what follows anyway.
-fn heads(code: &[Instruction], stays: &[bool]) -> Option<Vec<bool>> {
+fn drop_empty_jumps(code: &[Instruction], stays: &mut [bool]) -> Option<()> {
+    // Places that a jump leads back to.
     let mut heads = vec![false; code.len() + 1];
+    let mut unconditional = Vec::new();
     let mut at = 0;
     while at < code.len() {
         let this = code[at];
         if stays[at] && this.branches() {
             let target = this.target(at)?;
             *heads.get_mut(target)? |= target <= at;
+            if this.is_unconditional() && target > at {
+                unconditional.push((at, target));
+            }
         }
         at += this.places();
     }
-    Some(heads)
+    // Whether one is empty depends on what is behind it: when one goes, another before it may become one.
+    for (at, target) in unconditional.into_iter().rev() {
+        if !heads[target] && !stays[at + 1..target].contains(&true) {
+            stays[at] = false;
+        }
+    }
+    Some(())
 }
 
 /// The instruction with two places that puts a constant of 64 bits into a register.
@@ -465,12 +470,14 @@ fn long_constant(to: u8, value: u64) -> [Instruction; 2] {
     [half(code::LD_IMM64, to, value as u32), half(0, 0, (value >> 32) as u32)]
 }
 
-fn places_of(stays: &[bool], long: &[Option<u64>]) -> Vec<u32> {
+fn places_of(stays: &[bool], long: &[(usize, u64)]) -> Vec<u32> {
     let mut next = 0;
     let mut places: Vec<u32> = Vec::with_capacity(stays.len() + 1);
-    for (stays, long) in stays.iter().zip(long) {
+    let mut long = long.iter().peekable();
+    for (at, stays) in stays.iter().enumerate() {
         places.push(next);
-        next += u32::from(*stays) * (1 + u32::from(long.is_some()));
+        let places = 1 + u32::from(long.next_if(|(place, _)| *place == at).is_some());
+        next += u32::from(*stays) * places;
     }
     places.push(next);
     places

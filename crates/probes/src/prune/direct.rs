@@ -25,7 +25,7 @@ pub(super) fn look_up(program: &[Instruction], data: &dyn ReadOnly) -> Option<Ve
     let mut at = 0;
     while at < program.len() {
         let this = program[at];
-        if this.branches() || this.calls_own_function() {
+        if this.is_jump() && (this.branches() || this.calls_own_function()) {
             *begins.get_mut(this.target(at)?)? = true;
         }
         at += this.places();

@@ -41,7 +41,7 @@ pub(super) fn bounds(program: &[Instruction], functions: &[usize]) -> Vec<i16> {
 }
 
 /// The offset of the lowest object whose address is taken; the lowest of the stack where that is not clear.
-fn lowest_object(body: &[Instruction]) -> i16 {
+pub(super) fn lowest_object(body: &[Instruction]) -> i16 {
     let mut lowest = 0;
     let mut at = 0;
     while at < body.len() {
@@ -111,19 +111,42 @@ pub(super) fn slot(this: Instruction, bound: i16) -> Option<Slot> {
     Some(Slot { first, words })
 }
 
+/// Words on the stack that follow each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The nearest to the frame pointer, counted from there.
+    near: u8,
+    /// A bit for each, from that on.
+    mask: u8,
+}
+
+impl Span {
+    pub const NONE: Self = Self { near: 0, mask: 0 };
+
+    /// A bit for each of its words.
+    pub fn bits(self) -> u128 {
+        u128::from(self.mask) << self.near
+    }
+}
+
 /// The words on the stack that an instruction touches relative to the frame pointer, in whatever way.
-pub(super) fn touched(this: Instruction) -> u128 {
+pub(super) fn span(this: Instruction) -> Span {
     let base = match this.class() {
         code::LDX => this.from,
         code::ST | code::STX => this.to,
-        _ => return 0,
+        _ => return Span::NONE,
     };
     if base != FRAME || this.offset >= 0 || i32::from(this.offset) < -STACK {
-        return 0;
+        return Span::NONE;
     }
     let bytes = [4, 2, 1, 8][usize::from(this.code >> 3 & 3)];
     let (from, to) = (i32::from(this.offset), (i32::from(this.offset) + bytes).min(0));
-    // From that of its last byte to that of its first.
+    // From that of its last byte to that of its first: three at most.
     let (near, far) = (-to / 4, (-from - 1) / 4);
-    (u128::MAX >> (127 - (far - near))) << near
+    Span { near: near as u8, mask: (1_u8 << (far - near + 1)) - 1 }
+}
+
+/// The bits of [`span`].
+pub(super) fn touched(this: Instruction) -> u128 {
+    span(this).bits()
 }

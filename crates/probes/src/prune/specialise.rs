@@ -63,6 +63,7 @@ pub(super) fn write_out(
     let called: Vec<Function> = functions.iter().map(|&begin| Function { begin, open: None }).collect();
     let mut machine = Machine::new(program, &called, data)?;
     machine.settle()?;
+    machine.bound_all();
     let mut demanded = demanded(program, &machine)?;
     let ends = functions.iter().skip(1).copied().chain([program.len()]);
     let mut bodies: HashMap<usize, usize> = functions.iter().copied().zip(ends).collect();
@@ -300,9 +301,10 @@ fn ends_of_loops(program: &[Instruction], places: &[usize], within: &[bool]) -> 
             loops.insert(this.target(at)?, at);
         }
     }
+    let loops: Vec<(usize, usize)> = loops.into_iter().collect();
     let mut ends = vec![false; program.len()];
     for &at in places.iter().filter(|at| program[**at].branches() && !program[**at].is_unconditional()) {
-        let around = loops.iter().filter(|(head, tail)| **head <= at && at <= **tail);
+        let around = loops.iter().filter(|(head, tail)| *head <= at && at <= *tail);
         let innermost = around.min_by_key(|(head, tail)| *tail - *head);
         ends[at] = innermost.is_some_and(|(head, tail)| within[*head..=*tail].contains(&true));
     }

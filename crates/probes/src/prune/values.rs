@@ -1,5 +1,9 @@
 //! What registers hold at each place of a program, as far as it follows from constants and read-only data.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{Hash, Hasher};
+
 use super::frame::{self, Slot};
 use super::{Function, Instruction, ReadOnly, code};
 
@@ -37,11 +41,25 @@ impl Value {
 pub(super) type Registers = [Value; REGISTERS];
 
 /// What is known before an instruction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub registers: Registers,
     /// Of places on the stack that the function has for itself, in order.
     pub slots: Vec<(u8, u8, Value)>,
+}
+
+/// Mostly nothing is known of a register: that is not looked at further.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for (number, value) in (0_u8..).zip(&self.registers) {
+            if *value != Value::Unknown {
+                (number, value).hash(hasher);
+            }
+        }
+        if !self.slots.is_empty() {
+            self.slots.hash(hasher);
+        }
+    }
 }
 
 impl State {
@@ -66,10 +84,19 @@ impl State {
         }
     }
 
+    /// Becomes the same as another, in the memory that it has.
+    fn become_as(&mut self, other: &Self) {
+        self.registers = other.registers;
+        self.slots.clone_from(&other.slots);
+    }
+
     /// Leaves what both know. Returns whether that is less than before.
     fn join(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (known, new) in self.registers.iter_mut().zip(&other.registers) {
+            if *known == Value::Unknown {
+                continue;
+            }
             let both = known.or(*new);
             changed |= *known != both;
             *known = both;
@@ -84,45 +111,62 @@ impl State {
     }
 }
 
-/// What was found out about each instruction of a program.
-pub(super) struct Outcome {
-    /// Something leads there.
-    pub reached: Vec<bool>,
+/// What was found out about an instruction that something leads to.
+#[derive(Default)]
+pub(super) struct Found {
     /// Of a conditional jump: it is always, or never taken.
-    pub decided: Vec<Option<bool>>,
+    pub decided: Option<bool>,
     /// What it leaves in its register, if that is always the same.
-    pub results: Vec<Option<u64>>,
+    pub result: Option<u64>,
     /// Of arithmetic and conditional jumps: their second operand, if it is a register that always holds the same.
-    pub operands: Vec<Option<u64>>,
+    pub operand: Option<u64>,
     /// It does nothing but set its register.
-    pub pure: Vec<bool>,
+    pub pure: bool,
     /// See [`frame::bounds`].
-    pub bounds: Vec<i16>,
+    pub bound: i16,
 }
 
+/// What is told of what was found out: a place, and what of it.
+type Tell<'a> = &'a mut dyn FnMut(usize, Found);
+
+/// Of [`Machine::begins`]: no stretch, and one that is not reached yet.
+const NO_STRETCH: u32 = 0;
+const NOT_REACHED: u32 = 1;
+
 /// Goes through a program until nothing new is found out. What is known of a register at a place only ever becomes
-/// less, so this ends.
+/// less, so this ends. Most of a program is never reached, so there is little for each of its places.
 pub(super) struct Machine<'a> {
     program: &'a [Instruction],
     data: &'a dyn ReadOnly,
-    /// What is known before the instruction at the beginning of each stretch without jumps; None: not reached yet.
-    states: Vec<Option<Box<State>>>,
-    begins: Vec<bool>,
-    /// Here begins a function that knows what it is called with. The verifier looks at functions that are not static
-    /// without.
-    arguments: Vec<bool>,
-    work: Vec<usize>,
-    outcome: Outcome,
+    functions: &'a [Function],
+    /// By places: whether a stretch without jumps begins there, and behind [`NOT_REACHED`] the number of its state.
+    begins: Vec<u32>,
+    /// What is known before the first instruction of each stretch that is reached, and whether it is in `work`.
+    states: Vec<(State, bool)>,
+    /// Where something new is known: the first place is next, as most of what leads there is before it.
+    work: BinaryHeap<Reverse<u32>>,
+    /// See [`frame::bounds`], for the functions with a mark.
+    bounds: Vec<i16>,
+    bounded: Vec<bool>,
 }
 
 impl<'a> Machine<'a> {
     /// None: there is something in the program that is not understood.
-    pub fn new(program: &'a [Instruction], functions: &[Function], data: &'a dyn ReadOnly) -> Option<Self> {
+    pub fn new(
+        program: &'a [Instruction],
+        functions: &'a [Function],
+        data: &'a dyn ReadOnly,
+    ) -> Option<Self> {
         let length = program.len();
-        let mut begins = vec![false; length + 1];
+        let mut begins = vec![NO_STRETCH; length + 1];
         let mut at = 0;
         while at < length {
             let this = program[at];
+            // Most of a program has nothing to do with it.
+            if !this.is_jump() && this.code != code::LD_IMM64 {
+                at += 1;
+                continue;
+            }
             let next = at + this.places();
             if this.code == code::LD_IMM64 && (this.from == code::FUNCTION_ADDRESS || next > length) {
                 return None;
@@ -132,61 +176,55 @@ impl<'a> Machine<'a> {
             }
             if this.branches() || this.calls_own_function() {
                 let target = this.target(at).filter(|target| *target < length)?;
-                begins[target] = true;
+                begins[target] = NOT_REACHED;
             }
             if this.branches() || this.is_exit() {
-                begins[next] = true;
+                begins[next] = NOT_REACHED;
             }
             at = next;
         }
-        let mut arguments = vec![false; length];
         for function in functions {
-            *begins.get_mut(function.begin)? = true;
-            *arguments.get_mut(function.begin)? = function.open.is_none();
+            *begins.get_mut(function.begin).filter(|_| function.begin < length)? = NOT_REACHED;
         }
-        let places: Vec<usize> = functions.iter().map(|function| function.begin).collect();
         Some(Self {
             program,
             data,
-            states: vec![None; length],
+            functions,
             begins,
-            arguments,
-            work: Vec::new(),
-            outcome: Outcome {
-                reached: vec![false; length],
-                decided: vec![None; length],
-                results: vec![None; length],
-                operands: vec![None; length],
-                pure: vec![false; length],
-                bounds: frame::bounds(program, &places),
-            },
+            states: Vec::new(),
+            work: BinaryHeap::new(),
+            bounds: vec![0; length],
+            bounded: vec![false; functions.len()],
         })
     }
 
-    /// None: the program runs beyond its end.
-    pub fn run(mut self) -> Option<Outcome> {
+    /// Tells of each instruction that something leads to what is found out about it, in order. None: the program runs
+    /// beyond its end.
+    pub fn run(mut self, tell: Tell<'_>) -> Option<()> {
         self.settle()?;
         // What is known does not change any more: now it can be kept.
+        let mut state = State::NOTHING;
         for at in 0..self.program.len() {
-            if self.begins[at] && self.states[at].is_some() {
-                self.stretch(at, true)?;
+            if self.begins[at] > NOT_REACHED {
+                self.stretch(at, &mut state, Some(tell))?;
             }
         }
-        Some(self.outcome)
+        Some(())
     }
 
     /// Finds out what is known at the beginning of each stretch.
     pub fn settle(&mut self) -> Option<()> {
         self.flow(0, &State::NOTHING)?;
-        while let Some(at) = self.work.pop() {
-            self.stretch(at, false)?;
+        let mut state = State::NOTHING;
+        while let Some(Reverse(at)) = self.work.pop() {
+            self.stretch(at as usize, &mut state, None)?;
         }
         Some(())
     }
 
     /// Whether another way may lead to a place than from the one before.
     pub fn begins(&self, at: usize) -> Option<bool> {
-        self.begins.get(at).copied()
+        Some(*self.begins.get(at)? != NO_STRETCH)
     }
 
     /// Which loads are from read-only data, also where every way there knows the place: a function that is called with
@@ -194,8 +232,8 @@ impl<'a> Machine<'a> {
     pub fn within(&self) -> Option<Vec<bool>> {
         let mut within = vec![false; self.program.len()];
         for from in 0..self.program.len() {
-            let Some(state) = self.states[from].as_ref().filter(|_| self.begins[from]) else { continue };
-            let mut state = State::clone(state);
+            let Some(number) = self.begins[from].checked_sub(NOT_REACHED + 1) else { continue };
+            let mut state = self.states[number as usize].0.clone();
             let mut at = from;
             loop {
                 let this = *self.program.get(at)?;
@@ -210,7 +248,7 @@ impl<'a> Machine<'a> {
                 }
                 self.step(at, this, &mut state)?;
                 at += this.places();
-                if *self.begins.get(at)? {
+                if self.begins(at)? {
                     break;
                 }
             }
@@ -232,76 +270,109 @@ impl<'a> Machine<'a> {
 
     /// Below which offset the stack of the function at a place is its own.
     pub fn bound(&self, at: usize) -> i16 {
-        self.outcome.bounds.get(at).copied().unwrap_or(i16::MIN)
+        self.bounds.get(at).copied().unwrap_or(i16::MIN)
+    }
+
+    /// Finds out the bounds of all functions, also of those that nothing leads to.
+    pub fn bound_all(&mut self) {
+        (0..self.functions.len()).for_each(|number| self.bound_function(number));
+    }
+
+    fn bound_function(&mut self, number: usize) {
+        let begin = self.functions[number].begin;
+        let end = self.functions.get(number + 1).map_or(self.program.len(), |next| next.begin);
+        self.bounded[number] = true;
+        if let Some(bounds) = self.bounds.get_mut(begin..end) {
+            bounds.fill(frame::lowest_object(&self.program[begin..end]));
+        }
     }
 
     /// Something leads to a place with this state.
     fn flow(&mut self, to: usize, state: &State) -> Option<()> {
-        let known = self.states.get_mut(to)?;
-        let changed = match known {
+        let number = self.begins.get(to)?.checked_sub(NOT_REACHED + 1);
+        let changed = match number.and_then(|number| self.states.get_mut(number as usize)) {
             None => {
-                *known = Some(Box::new(state.clone()));
-                true
+                let function = self.functions.partition_point(|function| function.begin <= to);
+                if let Some(function) = function.checked_sub(1)
+                    && !self.bounded[function]
+                {
+                    self.bound_function(function);
+                }
+                self.states.push((state.clone(), true));
+                self.begins[to] = NOT_REACHED + self.states.len() as u32;
+                // Beyond its end a program has none.
+                to < self.program.len()
             }
-            Some(known) => known.join(state),
+            Some(known) => known.0.join(state) && !std::mem::replace(&mut known.1, true),
         };
         if changed {
-            self.work.push(to);
+            self.work.push(Reverse(to as u32));
         }
-        Some(())
+        (to < self.program.len()).then_some(())
     }
 
-    /// Goes from the beginning of a stretch to where it ends. When `keep`, notes what it finds; else passes on what it
-    /// knows.
-    fn stretch(&mut self, from: usize, keep: bool) -> Option<()> {
-        let mut state = State::clone(self.states[from].as_ref()?);
+    /// Goes from the beginning of a stretch to where it ends, in this memory. Tells what it finds, or else passes on what
+    /// it knows.
+    fn stretch(&mut self, from: usize, state: &mut State, mut tell: Option<Tell<'_>>) -> Option<()> {
+        let number = self.begins[from].checked_sub(NOT_REACHED + 1)?;
+        let (known, waits) = self.states.get_mut(number as usize)?;
+        state.become_as(known);
+        *waits = false;
         let mut at = from;
         loop {
             let this = *self.program.get(at)?;
-            if keep {
-                self.outcome.reached[at] = true;
-            }
+            let bound = self.bound(at);
             let next = at + this.places();
             if this.is_exit() {
+                if let Some(tell) = tell {
+                    tell(at, Found { bound, ..Found::default() });
+                }
                 return Some(());
             }
             if this.branches() {
                 let decided = decide(this, &state.registers);
-                if keep {
-                    self.outcome.decided[at] = decided.filter(|_| !this.is_unconditional());
-                    if decided.is_none() {
-                        self.outcome.operands[at] = known_operand(this, &state.registers);
-                    }
+                if let Some(tell) = tell {
+                    let operand =
+                        if decided.is_none() { known_operand(this, &state.registers) } else { None };
+                    let decided = decided.filter(|_| !this.is_unconditional());
+                    tell(at, Found { decided, operand, bound, ..Found::default() });
                     return Some(());
                 }
                 if decided != Some(false) {
-                    self.flow(this.target(at)?, &state)?;
+                    self.flow(this.target(at)?, state)?;
                 }
                 if decided != Some(true) {
-                    self.flow(next, &state)?;
+                    self.flow(next, state)?;
                 }
                 return Some(());
             }
-            if this.calls_own_function() && !keep {
-                let called = this.target(at)?;
-                let passed = if self.arguments[called] { Self::passed(&state) } else { State::NOTHING };
-                self.flow(called, &passed)?;
-            }
-            let operand = known_operand(this, &state.registers);
-            let (pure, result) = self.step(at, this, &mut state)?;
-            if keep {
-                self.outcome.operands[at] = operand;
-                self.outcome.pure[at] = pure;
-                self.outcome.results[at] = result;
+            if let Some(tell) = tell.as_mut() {
+                let operand = known_operand(this, &state.registers);
+                let (pure, result) = self.step(at, this, state)?;
+                tell(at, Found { decided: None, result, operand, pure, bound });
+            } else {
+                if this.calls_own_function() {
+                    self.call(this.target(at)?, state)?;
+                }
+                self.step(at, this, state)?;
             }
             at = next;
-            if *self.begins.get(at)? {
-                if !keep {
-                    self.flow(at, &state)?;
+            if self.begins(at)? {
+                if tell.is_none() {
+                    self.flow(at, state)?;
                 }
                 return Some(());
             }
         }
+    }
+
+    /// A function is called. It knows what it is called with only where the verifier knows it too: at functions that are not
+    /// static that looks without.
+    fn call(&mut self, called: usize, state: &State) -> Option<()> {
+        let function = self.functions.binary_search_by_key(&called, |function| function.begin);
+        let knows = function.is_ok_and(|number| self.functions[number].open.is_none());
+        let passed = if knows { Self::passed(state) } else { State::NOTHING };
+        self.flow(called, &passed)
     }
 
     /// What is known after an instruction that does not jump. Returns whether it does nothing but set its register,
