@@ -1,4 +1,4 @@
-//! What the kernel keeps of hooks, asked of the running kernel. Needs root.
+//! What the kernel has of hooks, asked of the running kernel. Needs root.
 
 use std::collections::BTreeSet;
 
@@ -71,4 +71,53 @@ fn of_many_hooks_types_are_kept_once_and_plans_not_at_all() {
     for hook in loaded {
         assert!(hook.memory() <= 24 << 10, "{} bytes", hook.memory());
     }
+}
+
+/// Whether a hook gets its programs from those that were kept of earlier ones.
+fn is_filled(hooks: &Hooks, spec: &HookSpec) -> bool {
+    let prepared = Prepared::find(TYPES, SYSCALLS).unwrap();
+    let mut place = MaybeUninit::uninit();
+    let maps = PolicyMaps::of(&Sets::default()).unwrap();
+    hooks.load_filled(spec, Some(&prepared), &mut place, None, &maps).unwrap().is_some()
+}
+
+#[test]
+fn later_hooks_have_the_programs_that_they_would_have_as_first() {
+    if !rustix::process::geteuid().is_root() {
+        println!("needs root: NOT RUN");
+        return;
+    }
+    let facts = KernelFacts::for_sensors().unwrap();
+    let sensors = Sensors::load(&Options::default(), &facts).unwrap();
+    let mut others = spec(2);
+    others.plan.clause[0].op = SAKER_OP_TEXT_EQUAL as u8;
+    let mut with_parents = spec(1);
+    with_parents.plan.flags |= SAKER_PLAN_PARENT;
+    let specs = [spec(1), others, with_parents];
+    let tags = |policy: &LoadedPolicy| -> Vec<_> {
+        let programs = policy.hooks.iter().flat_map(|hook| &hook.programs);
+        let ids = programs.map(|program| program_fdinfo(program.as_fd(), "prog_id:").unwrap() as u32);
+        let ids: BTreeSet<u32> = ids.collect();
+        let infos = ProgInfoIter::default().filter(|info| ids.contains(&info.id));
+        infos.map(|info| (info.name, info.tag.0)).collect()
+    };
+    let load = |hooks: &mut Hooks, spec: &HookSpec| {
+        hooks.load(std::slice::from_ref(spec), &Sets::default()).unwrap()
+    };
+    let first: Vec<_> = specs
+        .iter()
+        .map(|spec| {
+            let mut hooks = Hooks::beside(&sensors).unwrap();
+            assert!(!is_filled(&hooks, spec));
+            tags(&load(&mut hooks, spec))
+        })
+        .collect();
+    assert_ne!(first[0], first[1], "they are different hooks");
+    let mut hooks = Hooks::beside(&sensors).unwrap();
+    let kept: Vec<LoadedPolicy> = specs.iter().map(|spec| load(&mut hooks, spec)).collect();
+    for (spec, expected) in specs.iter().zip(&first) {
+        assert!(is_filled(&hooks, spec), "it has maps that no earlier hook had");
+        assert_eq!(&tags(&load(&mut hooks, spec)), expected);
+    }
+    drop(kept);
 }

@@ -41,21 +41,6 @@ fn place(name: &[u8], places: usize) -> usize {
     (hasher.finish() >> 32) as usize & (places - 1)
 }
 
-/// The table of these names, which are in the order of their numbers.
-fn table(names: &[(&[u8], u32)]) -> Vec<u32> {
-    // A quarter stays empty, so that what is looked for is near.
-    let places = (names.len() + names.len() / 3 + 1).next_power_of_two();
-    let mut table = vec![0; places];
-    for (name, number) in names {
-        let mut at = place(name, places);
-        while table[at] != 0 {
-            at = (at + 1) & (places - 1);
-        }
-        table[at] = *number;
-    }
-    table
-}
-
 /// A member of a structure.
 struct Member {
     ty: u32,
@@ -66,24 +51,35 @@ struct Member {
 }
 
 impl Types {
-    /// Looks through the bytes of a description once. None: they are not understood.
+    /// Looks through the bytes of a description. None: they are not understood.
     pub(crate) fn of(bytes: Vec<u8>) -> Option<Self> {
         let description = Description::of(&bytes)?;
-        let mut offsets = vec![0];
-        let mut names = Vec::new();
-        let mut offset = 0;
+        let is_named =
+            |this: Type<'_>| this.name != 0 && (is_named_type(this.kind()) || this.kind() == kind::FUNC);
+        // Most types have no more than this.
+        let mut offsets = Vec::with_capacity(description.types.len() / 20 + 1);
+        offsets.push(0);
+        let (mut offset, mut count) = (0, 0_usize);
         while offset < description.types.len() {
             let (this, next) = description.at(offset)?;
-            let wanted = is_named_type(this.kind()) || this.kind() == kind::FUNC;
-            if wanted && this.name != 0 {
-                let number = u32::try_from(offsets.len()).ok()?;
-                names.push((description.name(this.name)?, number));
-            }
+            count += usize::from(is_named(this));
             offsets.push(u32::try_from(offset).ok()?);
             offset = next;
         }
-        let names = table(&names);
         offsets.shrink_to_fit();
+        // A quarter stays empty, so that what is looked for is near.
+        let places = (count + count / 3 + 1).next_power_of_two();
+        let mut names = vec![0; places];
+        for (number, offset) in (0..).zip(&offsets).skip(1) {
+            let (this, _) = description.at(*offset as usize)?;
+            if is_named(this) {
+                let mut at = place(description.name(this.name)?, places);
+                while names[at] != 0 {
+                    at = (at + 1) & (places - 1);
+                }
+                names[at] = number;
+            }
+        }
         Some(Self { bytes, offsets, names, own: 0 })
     }
 
