@@ -1,5 +1,7 @@
 //! What the build makes of compiled objects.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 
