@@ -303,6 +303,9 @@ impl Hooks {
     /// # Errors
     /// A program the kernel refuses, with the end of what its verifier said, or a function that cannot be hooked.
     pub fn load_in(&mut self, specs: &[HookSpec], sets: &Sets, mode: Mode) -> Result<LoadedPolicy, Error> {
+        if let Some(spec) = specs.iter().find(|spec| choice::is_called_by_functions(&spec.attach)) {
+            choice::check_functions_call(&spec.attach, std::path::Path::new(choice::CALLS_ENABLED))?;
+        }
         let mut policy = LoadedPolicy {
             hooks: Vec::new(),
             maps: PolicyMaps::of(sets)?,

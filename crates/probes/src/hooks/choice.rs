@@ -1,5 +1,7 @@
 //! Which programs of the object a hook needs, and what they attach to.
 
+use std::path::Path;
+
 use libbpf_rs::ProgramAttachType;
 use libbpf_rs::skel::OpenSkel;
 use saker_policy::plan::Attach;
@@ -7,6 +9,7 @@ use saker_policy::plan::Attach;
 use super::attach::programs;
 use super::needs::hashes;
 use super::{HookSpec, group};
+use crate::Error;
 use crate::hook_skel::OpenHookSkel;
 use crate::loader::{self, Section};
 
@@ -23,6 +26,39 @@ pub(super) fn mechanism_number(attach: &Attach) -> u32 {
         Attach::Syscalls { .. } => 2,
         Attach::Tracepoint { .. } => 3,
         Attach::Uprobe { .. } => 4,
+    }
+}
+
+/// Says 0 where the kernel has functions call nothing, whatever is attached to them (`ftrace_startup_enable` in
+/// kernel/trace/ftrace.c).
+pub(super) const CALLS_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
+
+/// Whether programs are called from where the kernel's functions begin.
+pub(super) fn is_called_by_functions(attach: &Attach) -> bool {
+    match attach {
+        Attach::Trampoline { .. }
+        | Attach::Exit { .. }
+        | Attach::Decision { .. }
+        | Attach::Lsm(_)
+        | Attach::Kprobe { .. }
+        | Attach::Kprobes { .. } => true,
+        Attach::Group { .. }
+        | Attach::RawTracepoint(_)
+        | Attach::Syscalls { .. }
+        | Attach::Tracepoint { .. }
+        | Attach::Uprobe { .. } => false,
+    }
+}
+
+/// Refuses what would be attached and never called.
+pub(super) fn check_functions_call(attach: &Attach, enabled: &Path) -> Result<(), Error> {
+    // A kernel without that file cannot leave them uncalled.
+    match std::fs::read_to_string(enabled) {
+        Ok(text) if text.trim() == "0" => Err(Error::Option(format!(
+            "a hook by {} would never be called, for kernel.ftrace_enabled is 0: set it to 1 by `sysctl`",
+            attach.mechanism()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -96,5 +132,24 @@ pub(super) fn sections<'a>(attach: &Attach, target: &'a str) -> Vec<Section<'a>>
         Attach::Tracepoint { .. } => {
             vec![Section::free(c"tp", libbpf_rs::libbpf_sys::BPF_PROG_TYPE_TRACEPOINT)]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_that_call_nothing_take_no_hook() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ftrace_enabled");
+        let exit = Attach::Exit { function: "security_file_open".into() };
+        assert!(check_functions_call(&exit, &file).is_ok(), "there is no such file");
+        std::fs::write(&file, "1\n").expect("written");
+        assert!(check_functions_call(&exit, &file).is_ok());
+        std::fs::write(&file, "0\n").expect("written");
+        let refused = check_functions_call(&exit, &file).expect_err("nothing would be called");
+        assert!(refused.to_string().contains("kernel.ftrace_enabled"), "{refused}");
+        assert!(is_called_by_functions(&exit) && !is_called_by_functions(&Attach::RawTracepoint("x".into())));
     }
 }
